@@ -1,0 +1,165 @@
+"""HTTP as this project speaks it: sessions, timeouts, retries, no redirects.
+
+Belongs here: what holds for every request, to the API, the token service and the blob storage.
+Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``).
+"""
+
+import threading
+from http import HTTPStatus
+from typing import Any, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import BaseHTTPResponse
+from urllib3.util.retry import Retry
+
+from cp_pipeline.centrepoint.budget import RequestBudget
+from cp_pipeline.centrepoint.errors import AnswerNotUnderstood, ServiceUnavailable
+from cp_pipeline.centrepoint.redaction import redact, redact_http_log
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 60.0
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+USER_AGENT = "cp-pipeline"
+
+
+class _BudgetedRetry(Retry):
+    """urllib3's retries, each of which is taken from the minute's budget too."""
+
+    budget: RequestBudget | None = None
+
+    def new(self, **changes: Any) -> Self:  # noqa: ANN401  (urllib3's own signature)
+        again = super().new(**changes)
+        again.budget = self.budget
+        return again
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        super().sleep(response)
+        if self.budget is not None:
+            self.budget.spend()
+
+
+class NoAuthorization(AuthBase):
+    """Sends no Authorization header, not even one that a ``.netrc`` holds for the host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.pop("Authorization", None)
+        return request
+
+
+class Transport:
+    """Sends requests from any thread; each thread has connections of its own.
+
+    Args:
+        budget: where each request, and each retry, is taken from; None for no limit (the limit is
+            the API's; blob storage has none).
+        retry_statuses: whether a status such as 503 is waited for and tried again here.
+    """
+
+    def __init__(self, budget: RequestBudget | None) -> None:
+        redact_http_log()
+        self._budget = budget
+        self._threads = threading.local()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        purpose: str,
+        auth: AuthBase | None = None,
+        **options: Any,  # noqa: ANN401  (requests' own options)
+    ) -> requests.Response:
+        """Send one request and return the answer, whatever its status.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            url: the address; never shown.
+            purpose: what the request is for, in words for an error.
+            auth: adds the Authorization header; none is sent without it.
+            options: passed on to ``requests`` (``params``, ``json``, ``data``, ``stream``).
+
+        Raises:
+            ServiceUnavailable: no answer came, after all retries.
+            AnswerNotUnderstood: the answer sends us elsewhere (redirects are not followed: a token
+                must not leave the API's host).
+        """
+        if self._budget is not None:
+            self._budget.spend()
+        failure = ""
+        try:
+            response = self._session().request(
+                method,
+                url,
+                auth=auth or NoAuthorization(),
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                allow_redirects=False,
+                **options,
+            )
+        except requests.RequestException as error:
+            failure = redact(_reason(error))
+        # Raised outside the handler: the original error, which names the signed URL, must not
+        # travel along as its context.
+        if failure:
+            raise ServiceUnavailable(
+                f"No answer while {purpose}: {failure}.",
+                "Check the network and that the service is up; then run it again.",
+            )
+        if response.is_redirect or response.is_permanent_redirect:
+            response.close()
+            raise AnswerNotUnderstood(
+                f"The service answered with a redirect (HTTP {response.status_code}) "
+                f"while {purpose}; redirects are not followed.",
+                "Check CP_API_URL and CP_TOKEN_URL.",
+            )
+        return response
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.headers["User-Agent"] = USER_AGENT
+            adapter = HTTPAdapter(pool_connections=4, pool_maxsize=4, max_retries=self._retry())
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            self._threads.session = session
+        return session
+
+    def _retry(self) -> Retry:
+        retry = _BudgetedRetry(
+            total=6,
+            connect=4,
+            read=4,
+            redirect=0,
+            status=6,
+            status_forcelist=RETRIED_STATUSES,
+            allowed_methods={"GET", "POST"},
+            backoff_factor=0.5,
+            backoff_jitter=0.25,
+            backoff_max=30.0,
+            raise_on_status=False,
+            respect_retry_after_header=True,
+        )
+        retry.budget = self._budget
+        return retry
+
+
+def _reason(error: requests.RequestException) -> str:
+    """The innermost reason of a failed request, without the address it was for."""
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    reason = getattr(inner, "reason", None) or inner
+    text = str(reason).rpartition(": ")[2] or type(reason).__name__
+    return text.strip().rstrip(".")
+
+
+def describe(response: requests.Response) -> str:
+    """``HTTP 503 (Service Unavailable): …``: status and the beginning of a small error body."""
+    try:
+        phrase = HTTPStatus(response.status_code).phrase
+    except ValueError:
+        phrase = "unknown"
+    body = redact(response.text[:200].strip().replace("\n", " "))
+    return f"HTTP {response.status_code} ({phrase})" + (f": {body}" if body else "")

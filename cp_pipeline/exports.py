@@ -1,0 +1,124 @@
+"""The words that all rooms share: program execution, export file, partition.
+
+Belongs here: immutable values with no behaviour beyond reading and comparing themselves.
+Does not belong: how an export is listed (``centrepoint``), kept (``landing``) or loaded
+(``warehouse``).
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from functools import total_ordering
+from typing import NamedTuple, Self
+
+TICKS_PER_SECOND = 10_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d{2}):?(\d{2}))"
+)
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Instant:
+    """A moment as CentrePoint writes it: the text to the letter, and what it means.
+
+    CentrePoint's timestamps have up to seven fractional digits (API.md, "An item"), one more than
+    Python's ``datetime`` holds, so the moment is a count of 100-nanosecond ticks since 1970 (UTC).
+    Two instants are equal when they are the same moment, however they are written.
+    """
+
+    verbatim: str
+    ticks: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an ISO 8601 timestamp with an offset or ``Z``.
+
+        Raises:
+            ValueError: it is no such timestamp, has no offset, or is finer than 100 nanoseconds.
+        """
+        match = _INSTANT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not an ISO 8601 timestamp with an offset")
+        day, clock, fraction, _zulu, sign, hours, minutes = match.groups()
+        digits = (fraction or "").ljust(9, "0")
+        if digits[7:] != "00":
+            raise ValueError(f"{text!r} is finer than 100 nanoseconds")
+        offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        zone = timezone(-offset if sign == "-" else offset)
+        whole = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone) - _EPOCH
+        seconds = whole.days * 86_400 + whole.seconds
+        return cls(text, seconds * TICKS_PER_SECOND + int(digits[:7]))
+
+    @property
+    def nanoseconds(self) -> int:
+        """Nanoseconds since 1970-01-01T00:00:00 UTC."""
+        return self.ticks * 100
+
+    def __eq__(self, other: object) -> bool:
+        return self.ticks == other.ticks if isinstance(other, Instant) else NotImplemented
+
+    def __lt__(self, other: "Instant") -> bool:
+        return self.ticks < other.ticks
+
+    def __hash__(self) -> int:
+        return hash(self.ticks)
+
+    def __str__(self) -> str:
+        return self.verbatim
+
+
+class ExportKey(NamedTuple):
+    """What makes two items of a listing the same export: a file name does not (API.md)."""
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
+    dataset_name: str
+
+
+class Partition(NamedTuple):
+    """One subject and one data set: all the exports that the API lists for that pair."""
+
+    subject_id: int
+    dataset_name: str
+
+    def __str__(self) -> str:
+        return f"subject {self.subject_id}, data set {self.dataset_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """One item of a listing (API.md, "An item").
+
+    ``url`` is signed: it is never shown, stored or compared.
+    """
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
+    dataset_name: str
+    file_name: str
+    file_format: str
+    modified: Instant
+    execution: Instant
+    url: str = field(repr=False, compare=False)
+
+    @property
+    def key(self) -> ExportKey:
+        """The export that this file is an execution of."""
+        return ExportKey(
+            self.study_id, self.subject_id, self.study_program_id, self.dataset_name
+        )
+
+    @property
+    def partition(self) -> Partition:
+        """The subject and data set that this file belongs to."""
+        return Partition(self.subject_id, self.dataset_name)
+
+    def __str__(self) -> str:
+        return (
+            f"study {self.study_id}, subject {self.subject_id}, data set {self.dataset_name}, "
+            f"study program {self.study_program_id}, file {self.file_name}"
+        )

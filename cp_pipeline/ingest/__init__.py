@@ -1,0 +1,21 @@
+"""From the export API to the warehouse: the plan, and carrying it out for many partitions at once.
+
+Knows: the rooms ``centrepoint``, ``landing`` and ``warehouse``.
+Does not know: Dagster.
+"""
+
+from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
+from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.study_exports import Listed, StudyExports
+
+__all__ = [
+    "Listed",
+    "PartitionFailed",
+    "PartitionLoaded",
+    "PartitionResult",
+    "Plan",
+    "PlannedExport",
+    "Reason",
+    "StudyExports",
+    "make_plan",
+]

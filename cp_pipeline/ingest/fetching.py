@@ -1,0 +1,95 @@
+"""One partition from the API to checked text on disk or in memory.
+
+Belongs here: landing each export, opening it, fetching it once more where its bytes were damaged.
+Does not belong: many partitions at once (``carrying_out``).
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cp_pipeline.centrepoint import CentrePoint, ExportFileError
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.exports import ExportFile, Partition
+from cp_pipeline.ingest.plan import PlannedExport, Reason
+from cp_pipeline.ingest.results import PartitionFailed
+from cp_pipeline.landing import (
+    CsvText,
+    ExportRefused,
+    LandedFile,
+    Landing,
+    PackingRefused,
+    read_csv_text,
+)
+from cp_pipeline.warehouse import ExportToLoad
+
+_log = logging.getLogger(__name__)
+
+
+class Fetching:
+    """Brings the exports of a partition to where they can be loaded. Used from many threads."""
+
+    def __init__(self, centrepoint: CentrePoint, landing: Landing, aside: Path) -> None:
+        self._centrepoint = centrepoint
+        self._landing = landing
+        self._aside = aside
+
+    def partition(
+        self, partition: Partition, planned: Sequence[PlannedExport]
+    ) -> list[ExportToLoad] | PartitionFailed:
+        """The partition's exports, or why one of them cannot be had.
+
+        Raises:
+            ServiceError: CentrePoint itself is at fault; no use in going on.
+        """
+        ready: list[ExportToLoad] = []
+        for each in planned:
+            try:
+                ready.append(self._export(each.export_file, again=each.reason is Reason.REFRESH))
+            except (ExportFileError, ExportRefused) as error:
+                for export in ready:
+                    export.text.discard()
+                stage = "download" if isinstance(error, ExportFileError) else "decode"
+                return PartitionFailed(partition, each.export_file, stage, str(error))
+        return ready
+
+    def _export(self, export_file: ExportFile, *, again: bool) -> ExportToLoad:
+        landed = None if again else self._landing.find(export_file)
+        if landed is None:
+            landed = self._download(export_file)
+        try:
+            return ExportToLoad(landed, self._read(landed))
+        except PackingRefused as error:
+            # Damage may have happened on the way; a second copy tells.
+            _log.info("%s: %s fetching it again", landed, error)
+        landed = self._download(export_file)
+        return ExportToLoad(landed, self._read_or_quarantine(landed))
+
+    def _read(self, landed: LandedFile) -> CsvText:
+        try:
+            return read_csv_text(self._landing.path_of(landed), self._aside)
+        except PackingRefused:
+            raise
+        except ExportRefused as error:
+            self._landing.quarantine(landed, str(error))
+            raise
+
+    def _read_or_quarantine(self, landed: LandedFile) -> CsvText:
+        try:
+            return self._read(landed)
+        except PackingRefused as error:
+            self._landing.quarantine(landed, str(error))
+            raise
+
+    def _download(self, export_file: ExportFile) -> LandedFile:
+        return self._centrepoint.fetch(
+            export_file,
+            lambda actual, chunks: self._landing.keep(actual, chunks, self._aside),
+        )
+
+
+def explain(error: Exception) -> str:
+    """An error of a single export in words; anything unexpected with its kind."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

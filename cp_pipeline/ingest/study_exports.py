@@ -1,0 +1,105 @@
+"""The three rooms put together for the studies of one configuration.
+
+Belongs here: listing, planning, carrying out, as Dagster and the command line ask for it.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from cp_pipeline.centrepoint import CentrePoint, Filters
+from cp_pipeline.exports import ExportFile, Partition
+from cp_pipeline.ingest.carrying_out import carry_out
+from cp_pipeline.ingest.plan import Plan, make_plan
+from cp_pipeline.ingest.results import PartitionResult
+from cp_pipeline.landing import Landing
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import Scope, Workbench, loaded_executions, record_listing
+
+# Beyond so many filtered requests, one pass over the whole study is the cheaper listing.
+_FILTERED_REQUESTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A listing, and what it covers."""
+
+    items: tuple[ExportFile, ...]
+    scope: Scope
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions that the listing has exports for."""
+        return tuple(sorted({item.partition for item in self.items}))
+
+
+class StudyExports:
+    """The exports of the configured studies, from the API to the warehouse."""
+
+    def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
+        self.storage = storage
+        self.centrepoint = CentrePoint(access)
+        self.landing = Landing(storage.landing)
+        self.workbench = Workbench(storage.warehouse)
+
+    def list_exports(
+        self,
+        subject_ids: Collection[int] | None = None,
+        dataset_names: Collection[str] | None = None,
+    ) -> Listed:
+        """What the API lists, read once; narrowed by the API's filters where that is cheaper.
+
+        Raises:
+            ServiceError: no listing can be had.
+        """
+        scope = Scope(
+            self.centrepoint.settings.study_ids,
+            None if not subject_ids else frozenset(subject_ids),
+            None if not dataset_names else frozenset(dataset_names),
+        )
+        filters = [
+            Filters(subject_id=subject_id, dataset_name=dataset_name)
+            for subject_id, dataset_name in product(
+                sorted(scope.subject_ids or ()) or [None],
+                sorted(scope.dataset_names or ()) or [None],
+            )
+        ]
+        if len(filters) > _FILTERED_REQUESTS:
+            filters = [Filters()]
+        items = [
+            item
+            for study_id in scope.study_ids
+            for each in filters
+            for item in self.centrepoint.list_export_files(study_id, each)
+            if scope.covers(item.key)
+        ]
+        return Listed(tuple(items), scope)
+
+    def record(self, listed: Listed) -> bool:
+        """Write the listing to ``lineage.export_files``; True if anything changed."""
+        return record_listing(self.workbench, listed.items, listed.scope)
+
+    def plan(
+        self,
+        listed: Listed,
+        partitions: Collection[Partition] | None = None,
+        *,
+        refresh: bool = False,
+    ) -> Plan:
+        """What of the listing is to be loaded."""
+        return make_plan(
+            listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
+        )
+
+    def carry_out(
+        self, plan: Plan, *, run_id: str = "", refresh: bool = False
+    ) -> Iterator[PartitionResult]:
+        """Load what is planned; see ``carrying_out.carry_out``."""
+        return carry_out(
+            plan,
+            centrepoint=self.centrepoint,
+            landing=self.landing,
+            workbench=self.workbench,
+            run_id=run_id,
+            refresh=refresh,
+        )

@@ -1,0 +1,20 @@
+"""The landing: verbatim files on disk, their checksums, and how to open them.
+
+Knows: files, packing, the structure of a CSV.
+Does not know: HTTP, DuckDB, Dagster, what a value means.
+"""
+
+from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
+from cp_pipeline.landing.reading import CsvText, read_csv_text
+from cp_pipeline.landing.store import LandedFile, Landing, read_description
+
+__all__ = [
+    "CsvRefused",
+    "CsvText",
+    "ExportRefused",
+    "LandedFile",
+    "Landing",
+    "PackingRefused",
+    "read_csv_text",
+    "read_description",
+]

@@ -1,0 +1,89 @@
+"""From a landed file to checked CSV text that a loader can take as it is.
+
+Belongs here: unpacking and checking in one pass, small files in memory, large ones on disk.
+Does not belong: the packing (``packing``) and the checks (``csv_structure``) themselves.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cp_pipeline.landing.csv_structure import CsvStructure
+from cp_pipeline.landing.packing import unpack
+
+IN_MEMORY_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CsvText:
+    """The records of one export: UTF-8, ``\\n`` after each record, without the header.
+
+    ``header``: column names in the file's order. ``record_count``: counted on the bytes.
+    ``csv_bytes``: size of the decoded file. The records are ``body``, or, where they are too many
+    to be held in memory, in the file ``path``; one of the two is None.
+    """
+
+    header: tuple[str, ...]
+    record_count: int
+    csv_bytes: int
+    has_quotes: bool
+    body: bytes | None
+    path: Path | None
+
+    def discard(self) -> None:
+        """Remove the file of a large text."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The records, in blocks of whole records only where they are in memory."""
+        if self.body is not None:
+            yield self.body
+        elif self.path is not None:
+            with self.path.open("rb") as file:
+                yield from iter(lambda: file.read(1 << 20), b"")
+
+
+def read_csv_text(path: Path, aside: Path, *, thorough: bool = False) -> CsvText:
+    """Unpack and check the export at ``path``.
+
+    Args:
+        path: a landed file.
+        aside: a folder for the text of a large file.
+        thorough: check each record's length by itself; see ``CsvStructure``.
+
+    Raises:
+        ExportRefused: the packing or the CSV is no good.
+    """
+    structure = CsvStructure()
+    records = structure.records(unpack(path), thorough=thorough)
+    small, large = _collect(records, aside)
+    return CsvText(
+        header=structure.header,
+        record_count=structure.record_count,
+        csv_bytes=structure.byte_count,
+        has_quotes=structure.has_quotes,
+        body=small,
+        path=large,
+    )
+
+
+def _collect(records: Iterator[bytes], aside: Path) -> tuple[bytes | None, Path | None]:
+    kept: list[bytes] = []
+    size = 0
+    for block in records:
+        kept.append(block)
+        size += len(block)
+        if size > IN_MEMORY_BYTES:
+            break
+    else:
+        return b"".join(kept), None
+    with tempfile.NamedTemporaryFile(dir=aside, suffix=".csv", delete=False) as file:
+        try:
+            file.writelines(kept)
+            file.writelines(records)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    return None, Path(file.name)

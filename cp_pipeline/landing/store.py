@@ -1,0 +1,209 @@
+"""The landing: every export as it came, on disk, before anything parses it.
+
+Belongs here: where a file lies, its checksum, writing aside and renaming, the quarantine.
+Does not belong: opening a file (``reading``), HTTP, DuckDB.
+
+A file lies at ``{study}/{subject}/{data set}/{program}/{execution}_{checksum}.export`` with a
+``.json`` beside it that says what it is, so that the warehouse can be rebuilt from the landing
+alone. All names are ours: what a server calls a file never becomes a path (DESIGN.md, 2).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cp_pipeline.exports import ExportFile, ExportKey, Instant
+
+
+@dataclass(frozen=True, slots=True)
+class LandedFile:
+    """One export file on disk.
+
+    ``path`` is relative to the landing; ``sha256`` (hexadecimal) and ``byte_count`` are of the
+    bytes as they came. ``modified`` and ``execution`` are CentrePoint's timestamps to the letter.
+    """
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
+    dataset_name: str
+    file_name: str
+    modified: str
+    execution: str
+    sha256: str
+    byte_count: int
+    path: str
+
+    @property
+    def key(self) -> ExportKey:
+        """The export that this file is an execution of."""
+        return ExportKey(
+            self.study_id, self.subject_id, self.study_program_id, self.dataset_name
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"study {self.study_id}, subject {self.subject_id}, data set {self.dataset_name}, "
+            f"study program {self.study_program_id}, file {self.file_name}"
+        )
+
+
+class Landing:
+    """The landing folder. Safe to use from many threads and processes.
+
+    Args:
+        root: the folder; made, for the owner alone, when it is missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path_of(self, landed: LandedFile) -> Path:
+        """Where the bytes of a landed file are."""
+        return self.root / landed.path
+
+    def keep(self, export_file: ExportFile, chunks: Iterator[bytes], aside: Path) -> LandedFile:
+        """Write the bytes aside, checksum them, and rename them into place.
+
+        Args:
+            export_file: what the bytes are.
+            chunks: the bytes as they were sent; what they raise passes through, and nothing stays.
+            aside: a folder of ``workspace``.
+        """
+        checksum, byte_count = hashlib.sha256(), 0
+        handle, part = tempfile.mkstemp(dir=aside, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    checksum.update(chunk)
+                    byte_count += len(chunk)
+                    file.write(chunk)
+            landed = self._named(export_file, checksum.hexdigest(), byte_count)
+            target = self.path_of(landed)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._describe(landed, target, aside)
+            Path(part).replace(target)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+        return landed
+
+    def find(self, export_file: ExportFile) -> LandedFile | None:
+        """The newest landed file of this very execution whose bytes are still what they were."""
+        folder = self._folder(export_file.key)
+        candidates = sorted(
+            folder.glob(f"{_execution_name(export_file.execution)}_*.export"),
+            key=lambda path: path.stat().st_mtime_ns,
+            reverse=True,
+        )
+        for path in candidates:
+            landed = read_description(path)
+            if landed is not None and _sha256(path) == landed.sha256:
+                return landed
+        return None
+
+    def quarantine(self, landed: LandedFile, reason: str) -> Path:
+        """Move a refused file beside the landing, with the reason; return its new place."""
+        source = self.path_of(landed)
+        target = self.root.with_name("quarantine") / landed.path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_json(target.with_suffix(".json"), {**asdict(landed), "refused": reason})
+        source.replace(target)
+        source.with_suffix(".json").unlink(missing_ok=True)
+        return target
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder of this process's own, beside the final places, gone at the end.
+
+        What a killed process left is removed by the next one: a folder nobody holds the lock of.
+        """
+        parent = self.root / ".aside"
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, key: ExportKey) -> Path:
+        return (
+            self.root
+            / str(key.study_id)
+            / str(key.subject_id)
+            / _safe_name(key.dataset_name)
+            / _safe_name(key.study_program_id)
+        )
+
+    def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
+        name = f"{_execution_name(export_file.execution)}_{sha256[:16]}.export"
+        path = self._folder(export_file.key) / name
+        return LandedFile(
+            *export_file.key,
+            file_name=export_file.file_name,
+            modified=export_file.modified.verbatim,
+            execution=export_file.execution.verbatim,
+            sha256=sha256,
+            byte_count=byte_count,
+            path=str(path.relative_to(self.root)),
+        )
+
+    def _describe(self, landed: LandedFile, target: Path, aside: Path) -> None:
+        """The description goes first: bytes in place are always described."""
+        handle, part = tempfile.mkstemp(dir=aside, suffix=".json")
+        os.close(handle)
+        _write_json(Path(part), asdict(landed))
+        Path(part).replace(target.with_suffix(".json"))
+
+
+def read_description(path: Path) -> LandedFile | None:
+    """What the file at ``path`` is, by the description beside it; None if there is none."""
+    try:
+        return LandedFile(**json.loads(path.with_suffix(".json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _safe_name(name: str) -> str:
+    """A folder name for a name of CentrePoint's: readable, and different for different names."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _execution_name(execution: Instant) -> str:
+    """Sorts by time: 100-ns ticks since 1970, which differ where executions differ."""
+    return f"{execution.ticks:020d}"
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.iterdir():
+        try:
+            with (folder / ".lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            # Held by a living process, or only just made and not locked yet.
+            continue
+
+
+

@@ -1,0 +1,130 @@
+"""Who may ask for what, how often and until when: tokens, the rate limit, signed links.
+
+Belongs here: the decisions. Does not: how a refusal is worded in HTTP (`service.py`).
+"""
+
+import base64
+import hashlib
+import hmac
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+CLIENT_ID = "sandbox-client"
+CLIENT_SECRET = "sandbox-secret"  # noqa: S105 (opens nothing but synthetic data on loopback)
+
+_SCOPES = {"Analytics", "CentrePoint", "DataAccess", "DataRetrieval"}
+_WINDOW_SECONDS = 60.0
+_SIGNED_VERSION = "2023-11-03"
+
+Clock = Callable[[], float]
+
+
+class TokenRefused(Exception):  # noqa: N818 (says what happened, in the service's own word)
+    """A token request was refused; its text is OAuth's error code."""
+
+
+class TokenOffice:
+    """Hands out opaque bearer tokens and knows which are still good (API.md, Tokens)."""
+
+    def __init__(self, lifetime: float, clock: Clock = time.monotonic) -> None:
+        """Takes the seconds a token is good for, and a clock in seconds from any origin."""
+        self.lifetime = lifetime
+        self._clock = clock
+        self._expiries: dict[str, float] = {}
+
+    def grant(self, form: Mapping[str, str]) -> str:
+        """A new token for a form of the client credentials grant.
+
+        Raises:
+            TokenRefused: `invalid_request`, `unsupported_grant_type`, `invalid_client` or
+                `invalid_scope`.
+        """
+        if not form.get("grant_type"):
+            raise TokenRefused("invalid_request")
+        if form["grant_type"] != "client_credentials":
+            raise TokenRefused("unsupported_grant_type")
+        if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
+            raise TokenRefused("invalid_client")
+        scopes = set(form.get("scope", "").split(" "))
+        if "DataAccess" not in scopes or not scopes <= _SCOPES:
+            raise TokenRefused("invalid_scope")
+        token = secrets.token_urlsafe(32)
+        self._expiries[token] = self._clock() + self.lifetime
+        return token
+
+    def accepts(self, authorization: str | None) -> bool:
+        """Whether an Authorization header carries a token that has not run out."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        return self._clock() < self._expiries.get(token.strip(), -math.inf)
+
+
+class RateLimit:
+    """At most so many requests in any 60 seconds, a sliding window (API.md, Limits).
+
+    A refused request does not count.
+    """
+
+    def __init__(self, requests_per_minute: int, clock: Clock = time.monotonic) -> None:
+        """Takes how many to let through, and a clock in seconds from any origin."""
+        self._most = requests_per_minute
+        self._clock = clock
+        self._times: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def wait(self) -> int:
+        """0 if a request may pass now, which counts it; otherwise whole seconds to wait."""
+        with self._lock:
+            now = self._clock()
+            while self._times and self._times[0] <= now - _WINDOW_SECONDS:
+                self._times.popleft()
+            if len(self._times) < self._most:
+                self._times.append(now)
+                return 0
+            oldest = self._times[0] if self._times else now
+            return max(1, math.ceil(oldest + _WINDOW_SECONDS - now))
+
+
+class LinkSigner:
+    """Signs the paths of blobs for a while, in the manner of an Azure SAS (API.md, An item)."""
+
+    def __init__(self, lifetime: float, clock: Clock = time.time) -> None:
+        """Takes the seconds a link is good for, and a clock in seconds since 1970."""
+        self._lifetime = lifetime
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def expiry(self) -> datetime:
+        """When a link signed now dies, in UTC."""
+        return datetime.fromtimestamp(self._clock() + self._lifetime, UTC)
+
+    def query(self, path: str, expiry: datetime) -> str:
+        """The query that makes a path good until the expiry.
+
+        Args:
+            path: as it stands in the URL, percent-encoded.
+        """
+        # Whole seconds as in production, except where a test's link lives too short for that.
+        precision = "seconds" if self._lifetime >= 60 else "milliseconds"
+        until = expiry.isoformat(timespec=precision).replace("+00:00", "Z")
+        signature = quote(self._signature(path, until), safe="")
+        moment = quote(until, safe="")
+        return f"sv={_SIGNED_VERSION}&se={moment}&sr=b&sp=r&sig={signature}"
+
+    def accepts(self, path: str, query: Mapping[str, str]) -> bool:
+        """Whether the query was signed for this very path and has not expired."""
+        until, signature = query.get("se", ""), query.get("sig", "")
+        if not hmac.compare_digest(self._signature(path, until).encode(), signature.encode()):
+            return False
+        return self._clock() < datetime.fromisoformat(until).timestamp()
+
+    def _signature(self, path: str, until: str) -> str:
+        digest = hmac.digest(self._key, f"{path}\n{until}".encode(), hashlib.sha256)
+        return base64.b64encode(digest).decode()

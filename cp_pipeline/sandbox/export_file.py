@@ -1,0 +1,59 @@
+"""One item of the listing and the blob behind it.
+
+Belongs here: the value. Does not: which ones a study has (`study.py`), their JSON (`listing.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cp_pipeline.sandbox.measurements import Recipe, csv_of
+from cp_pipeline.sandbox.packing import Packing
+
+Key = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFile:
+    """One export file (API.md, An item).
+
+    Attributes:
+        study_id, subject_id, data_set_name, study_program_id, file_name: as in API.md.
+        execution: `lastSuccessfulProgramExecutionTimeStamp`, verbatim.
+        modified: `modifiedDate`, verbatim.
+        execution_number: 0 for the first export of this subject, data set and program.
+        source: the CSV itself, or the recipe it is made from.
+        raw: whether `source` is the blob as it is, not a CSV to be packed.
+        packing: None leaves it to the sandbox.
+        headers: further headers of the answer.
+        declared_length: a false Content-Length to announce.
+        container: the segment of the URL's path that makes it unique, file names being no help.
+        position: place in the listing, kept when replaced.
+        serial: place among all export files ever made; larger is newer.
+    """
+
+    study_id: int
+    subject_id: int
+    data_set_name: str
+    study_program_id: str
+    file_name: str
+    execution: str
+    modified: str
+    execution_number: int
+    source: bytes | Recipe
+    raw: bool = False
+    packing: Packing | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    declared_length: int | None = None
+    container: str = ""
+    position: int = -1
+    serial: int = -1
+
+    @property
+    def key(self) -> Key:
+        """What a newer export file replaces this one by."""
+        return self.subject_id, self.data_set_name, self.study_program_id.lower()
+
+    @property
+    def csv(self) -> bytes:
+        """The plain CSV (of a raw blob: the blob), made anew each time."""
+        return csv_of(self.source) if isinstance(self.source, Recipe) else self.source

@@ -1,0 +1,182 @@
+"""The listing of export files in both dialects: filters, paging, the JSON of a page.
+
+Belongs here: what API.md says under its first table, A page and An item. Does not: whether the
+asker may see it (`access.py`), status codes (`service.py`).
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from cp_pipeline.sandbox.export_file import ExportFile
+
+PageOrder = Literal["stable", "newest_first", "newest_last"]
+
+PAGE_ORDERS = ("stable", "newest_first", "newest_last")
+_LARGEST_PAGE = 100
+_STUDY_VERSION = 3
+# Narrower than int(), which takes "1_0" and " 7" too.
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+class Dialect(StrEnum):
+    """The two generations of the resource, by the last segment of their path."""
+
+    SEED = "datasetexportfiles"
+    CURRENT = "datasetfiles"
+
+
+class BadRequest(ValueError):  # noqa: N818 (the name of the HTTP status it becomes)
+    """The request is not as documented; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which export files are asked for; None asks for every one."""
+
+    subject_id: int | None = None
+    study_program_id: str | None = None
+    data_set_name: str | None = None
+
+    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
+        """The export files that pass, in their order."""
+        if self == Filters():
+            return files
+        return [
+            file
+            for file in files
+            if self.subject_id in (None, file.subject_id)
+            and self.data_set_name in (None, file.data_set_name)
+            and self.study_program_id in (None, file.key[2])
+        ]
+
+
+def filters_of_body(body: bytes) -> Filters:
+    """The seed's filters, members of a JSON object; no body means none.
+
+    Raises:
+        BadRequest: the body is no JSON object, or a filter is of the wrong type.
+    """
+    if not body.strip():
+        return Filters()
+    try:
+        members = json.loads(body)
+    except ValueError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(members, dict):
+        raise BadRequest("The body must be a JSON object.")
+    subject_id = members.get("subjectId")
+    if subject_id is not None and type(subject_id) is not int:
+        raise BadRequest("subjectId must be an integer.")
+    data_set_name = members.get("dataSetName")
+    if not isinstance(data_set_name, str | None):
+        raise BadRequest("dataSetName must be a string.")
+    return Filters(subject_id, _program(members.get("studyProgramId")), data_set_name)
+
+
+def filters_of_query(query: Mapping[str, str]) -> Filters:
+    """The current dialect's filters, query parameters.
+
+    Raises:
+        BadRequest: a filter is of the wrong type.
+    """
+    subject_id = _integer(query, "subjectId") if "subjectId" in query else None
+    return Filters(subject_id, _program(query.get("studyProgramId")), query.get("dataSetName"))
+
+
+def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
+    """Limit and offset.
+
+    Raises:
+        BadRequest: the limit isn't 1 to 100, or the offset isn't 0 or more.
+    """
+    limit = _integer(query, "limit", _LARGEST_PAGE)
+    offset = _integer(query, "offset", 0)
+    if not 1 <= limit <= _LARGEST_PAGE:
+        raise BadRequest(f"limit must be 1 to {_LARGEST_PAGE}.")
+    if offset < 0:
+        raise BadRequest("offset must be 0 or more.")
+    return limit, offset
+
+
+def ordered(files: Sequence[ExportFile], order: PageOrder) -> Sequence[ExportFile]:
+    """The export files in the order of the pages.
+
+    Args:
+        order: `stable` keeps the place of a replaced file; the others move it to the front or
+            the end, so that pages shift under whoever is reading them (API.md, A page).
+    """
+    if order == "stable":
+        return files
+    return sorted(files, key=lambda file: file.serial, reverse=order == "newest_first")
+
+
+def page(
+    files: Sequence[ExportFile],
+    limit: int,
+    offset: int,
+    dialect: Dialect,
+    link: Callable[[ExportFile], tuple[str, str]],
+) -> dict[str, object]:
+    """The JSON of one page.
+
+    Args:
+        files: all that was asked for, in order.
+        link: makes the signed URL of an export file, and the text of its expiry.
+    """
+    return {
+        "items": [_item(file, dialect, *link(file)) for file in files[offset : offset + limit]],
+        "links": _links(files[0].study_id, len(files), limit, offset) if files else {},
+        "totalCount": len(files),
+        "limit": limit,
+        "offset": offset,
+    }
+
+
+def _item(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict[str, object]:
+    item: dict[str, object] = {
+        "studyId": file.study_id,
+        "subjectId": file.subject_id,
+        "studyProgramId": file.study_program_id,
+        "dataSetName": file.data_set_name,
+        "fileName": file.file_name,
+        "fileFormat": "csv",
+        "modifiedDate": file.modified,
+        "lastSuccessfulProgramExecutionTimeStamp": file.execution,
+        "fileUrl": url,
+    }
+    if dialect is Dialect.CURRENT:
+        item |= {"studyVersion": _STUDY_VERSION, "downloadUrlExpiresOn": expires_on}
+    return item
+
+
+def _links(study_id: int, total: int, limit: int, offset: int) -> dict[str, str]:
+    # Another service and host, as in the vendor's examples: whoever follows them gets nowhere.
+    base = f"https://study-admin.example.invalid/studyadmin/v1/Studies/{study_id}/files"
+    links = {}
+    if offset > 0:
+        links["prev"] = f"{base}?limit={limit}&offset={max(0, offset - limit)}"
+    if offset + limit < total:
+        links["next"] = f"{base}?limit={limit}&offset={offset + limit}"
+    return links
+
+
+def _program(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(uuid.UUID(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        raise BadRequest("studyProgramId must be a GUID.") from error
+
+
+def _integer(query: Mapping[str, str], name: str, default: int | None = None) -> int:
+    if name not in query and default is not None:
+        return default
+    if _INTEGER.fullmatch(query[name]) is None:
+        raise BadRequest(f"{name} must be an integer.")
+    return int(query[name])

@@ -1,0 +1,90 @@
+"""How the bytes of a CSV become a blob, and the shelf where packed blobs wait to be asked for.
+
+Belongs here: every packing API.md, Files, says a client may meet. Does not: HTTP, the contents.
+"""
+
+import gzip
+import io
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from enum import StrEnum
+
+
+class Packing(StrEnum):
+    """How an export file is packed.
+
+    `CONTENT_ENCODING` is the plain CSV gzipped once and sent with `Content-Encoding: gzip`, which
+    HTTP clients undo. `MIXED` gives each export file one of the others, by its position.
+    """
+
+    GZIP = "gzip"
+    ZIP_CSV = "zip_csv"
+    ZIP_GZIP = "zip_gzip"
+    PLAIN = "plain"
+    CONTENT_ENCODING = "content_encoding"
+    MIXED = "mixed"
+
+    def at(self, position: int) -> "Packing":
+        """The packing of the export file at this position of the listing, never `MIXED`."""
+        single = [packing for packing in Packing if packing is not Packing.MIXED]
+        return single[position % len(single)] if self is Packing.MIXED else self
+
+
+def pack(csv: bytes, packing: Packing, file_name: str) -> bytes:
+    """The blob of a CSV; the same bytes each time.
+
+    Args:
+        csv: the plain CSV.
+        packing: any but `MIXED`.
+        file_name: names the member of a ZIP (without `.gz` where the member isn't gzip).
+
+    Raises:
+        ValueError: the packing is `MIXED`.
+    """
+    if packing is Packing.MIXED:
+        raise ValueError("Packing.MIXED is a choice among packings: ask it for one with at().")
+    if packing is Packing.PLAIN:
+        return csv
+    if packing is Packing.ZIP_CSV:
+        return _zipped(file_name.removesuffix(".gz"), csv, zipfile.ZIP_DEFLATED)
+    compressed = gzip.compress(csv, compresslevel=1, mtime=0)
+    if packing is Packing.ZIP_GZIP:
+        return _zipped(file_name, compressed, zipfile.ZIP_STORED)
+    return compressed
+
+
+def _zipped(member: str, content: bytes, method: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        # A ZipInfo of its own has a fixed date, so the same CSV gives the same bytes.
+        archive.writestr(zipfile.ZipInfo(member), content, method, compresslevel=1)
+    return file.getvalue()
+
+
+class Shelf:
+    """Packed blobs, kept up to a number of bytes; the one not asked for longest goes first."""
+
+    def __init__(self, capacity: int = 128 * 1024 * 1024) -> None:
+        """Takes the capacity in bytes; a blob larger than that is made each time."""
+        self._capacity = capacity
+        self._used = 0
+        self._blobs: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """The blob of a key, made if it isn't on the shelf."""
+        with self._lock:
+            if key in self._blobs:
+                self._blobs.move_to_end(key)
+                return self._blobs[key]
+        # Made outside the lock: a large file must not hold up the small ones.
+        blob = make()
+        with self._lock:
+            if key not in self._blobs and len(blob) <= self._capacity:
+                self._blobs[key] = blob
+                self._used += len(blob)
+            while self._used > self._capacity:
+                self._used -= len(self._blobs.popitem(last=False)[1])
+        return blob

@@ -1,0 +1,278 @@
+"""Which subjects, study programs, data sets and executions a study has.
+
+Belongs here: the export files there are, and everything that adds, replaces or withdraws one.
+Does not: HTTP, links, how a listing is cut into pages, the contents of a CSV.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from cp_pipeline.sandbox.days import chance
+from cp_pipeline.sandbox.executions import first_execution, modified_after, next_execution
+from cp_pipeline.sandbox.export_file import ExportFile, Key
+from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
+from cp_pipeline.sandbox.packing import Packing
+
+FIRST_SUBJECT = 10821
+
+
+class SandboxStudy:
+    """The export files of one study. Thread-safe, and may change while it is being served."""
+
+    def __init__(self, study_id: int, seed: int = 0) -> None:
+        """Makes a study without export files.
+
+        Args:
+            study_id: CentrePoint's id of the study.
+            seed: decides every generated id, timestamp and value.
+        """
+        self.study_id = study_id
+        self.seed = seed
+        self._lock = threading.RLock()
+        self._files: dict[Key, ExportFile] = {}
+        self._blobs: dict[tuple[str, str], ExportFile] = {}
+        self._positions: dict[Key, int] = {}
+        self._serial = 0
+        self._listing: tuple[ExportFile, ...] | None = None
+
+    @classmethod
+    def empty(cls, study_id: int = 4711) -> "SandboxStudy":
+        """A study whose processing was not requested yet: nothing is listed."""
+        return cls(study_id)
+
+    @classmethod
+    def synthetic(
+        cls,
+        study_id: int = 4711,
+        subjects: int = 12,
+        days: int = 3,
+        seed: int = 1,
+        epoch_rows: int | None = None,
+        *,
+        datasets: tuple[str, ...] | None = None,
+    ) -> "SandboxStudy":
+        """A study with every synthetic data set for every subject.
+
+        The last of several subjects has no barometer. Two study programs yield
+        `ParamsAndSubject (31)`; their executions differ in the seventh fractional digit alone, and
+        their files share one name.
+
+        Args:
+            days: measured days of each subject.
+            epoch_rows: rows of each epoch file; by default one for each minute of the days.
+            datasets: only data sets of these names.
+
+        Raises:
+            ValueError: an unknown data set name, or a negative number.
+        """
+        unknown = set(datasets or ()) - set(DATA_SETS)
+        if unknown:
+            raise ValueError(f"No such data set: {sorted(unknown)}; there are {list(DATA_SETS)}.")
+        if min(subjects, days, epoch_rows or 0) < 0:
+            raise ValueError("subjects, days and epoch_rows cannot be negative.")
+        study = cls(study_id, seed)
+        wanted = [name for name in DATA_SETS if datasets is None or name in datasets]
+        for number in range(subjects):
+            has_barometer = number == 0 or number < subjects - 1
+            for name in wanted:
+                if name != BAROMETER or has_barometer:
+                    study._measure(number, name, days, epoch_rows)
+        return study
+
+    @property
+    def export_files(self) -> tuple[ExportFile, ...]:
+        """What is listed now, in a stable order."""
+        with self._lock:
+            if self._listing is None:
+                ordered = sorted(self._files.values(), key=lambda file: file.position)
+                self._listing = tuple(ordered)
+            return self._listing
+
+    def blob(self, container: str, file_name: str) -> ExportFile | None:
+        """The export file whose blob lies there; None if it was replaced or withdrawn."""
+        with self._lock:
+            return self._blobs.get((container, file_name))
+
+    def put(
+        self,
+        *,
+        subject_id: int,
+        data_set_name: str,
+        csv: bytes | None = None,
+        study_program_id: str | None = None,
+        execution: str | None = None,
+        file_name: str | None = None,
+        packing: Packing | None = None,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        modified: str | None = None,
+        declared_length: int | None = None,
+    ) -> ExportFile:
+        """Adds or replaces the export file of a subject, data set and study program.
+
+        Args:
+            csv: the plain CSV, which is packed.
+            study_program_id: by default the (first) program that yields the data set.
+            execution: verbatim timestamp text; by default later than that of the replaced file.
+            file_name: by default `<subject>_<guid>.csv.gz`.
+            packing: by default the sandbox's.
+            raw: the blob itself, instead of `csv`.
+            headers: further headers of the answer.
+            modified: verbatim timestamp text; by default seconds after the execution.
+            declared_length: a false Content-Length; the connection is cut after the real bytes.
+
+        Raises:
+            ValueError: not exactly one of `csv` and `raw` was given.
+        """
+        source = csv if raw is None else raw
+        if source is None or (csv is not None and raw is not None):
+            raise ValueError("Give exactly one of csv and raw.")
+        program = study_program_id or self._program(data_set_name, 0)
+        with self._lock:
+            old = self._files.get((subject_id, data_set_name, program.lower()))
+            number = 0 if old is None else old.execution_number + 1
+            execution = execution or self._execution(subject_id, data_set_name, old)
+            file = ExportFile(
+                study_id=self.study_id,
+                subject_id=subject_id,
+                data_set_name=data_set_name,
+                study_program_id=program,
+                file_name=file_name or self._file_name(subject_id, data_set_name, number),
+                execution=execution,
+                modified=modified or modified_after(execution, subject_id, data_set_name),
+                execution_number=number,
+                source=source,
+                raw=raw is not None,
+                packing=None if packing is None else Packing(packing),
+                headers=dict(headers or {}),
+                declared_length=declared_length,
+            )
+            return self._keep(file)
+
+    def withdraw(
+        self, *, subject_id: int, data_set_name: str, study_program_id: str | None = None
+    ) -> None:
+        """Takes export files out of the listing; their blobs die.
+
+        Args:
+            study_program_id: None means those of every program.
+
+        Raises:
+            LookupError: there is no such export file.
+        """
+        with self._lock:
+            found = list(self._find(subject_id, data_set_name, study_program_id))
+            if not found:
+                raise LookupError(f"No export of {data_set_name!r} for subject {subject_id}.")
+            for file in found:
+                del self._files[file.key]
+                del self._blobs[file.container, file.file_name]
+            self._listing = None
+
+    def execute_again(
+        self,
+        subject_id: int | None = None,
+        data_set_name: str | None = None,
+        study_program_id: str | None = None,
+        additional_columns: bool = False,
+    ) -> list[ExportFile]:
+        """Executes study programs again: new content, name and URL; the old URLs die.
+
+        A file that was `put` keeps its content, whatever `additional_columns` says.
+
+        Args:
+            subject_id, data_set_name, study_program_id: None means every.
+            additional_columns: the new version of the program adds one column, for good.
+
+        Returns:
+            The export files that were replaced, as they are now.
+        """
+        with self._lock:
+            found = list(self._find(subject_id, data_set_name, study_program_id))
+            return [self._keep(self._executed_again(file, additional_columns)) for file in found]
+
+    def _measure(self, subject: int, name: str, days: int, epoch_rows: int | None) -> None:
+        """Adds the first export of a synthetic data set, from each program that yields it."""
+        subject_id = FIRST_SUBJECT + subject
+        for program_number in range(2 if name == PARAMETERS else 1):
+            program = self._program(name, program_number)
+            # The first subject's have fewer digits, so that every study has some such.
+            short = subject == 0 and name != PARAMETERS
+            last_digit = None if short else 4 + program_number
+            execution = first_execution(self.seed, subject_id, name, days, last_digit)
+            file = ExportFile(
+                study_id=self.study_id,
+                subject_id=subject_id,
+                data_set_name=name,
+                study_program_id=program,
+                file_name=self._file_name(subject_id, name, 0),
+                execution=execution,
+                modified=modified_after(execution, subject_id, name),
+                execution_number=0,
+                source=Recipe(self.seed, subject_id, name, program, 0, days, epoch_rows),
+            )
+            self._keep(file)
+
+    def _executed_again(self, file: ExportFile, additional_columns: bool) -> ExportFile:
+        number = file.execution_number + 1
+        source = file.source
+        if isinstance(source, Recipe):
+            columns = source.additional_columns + additional_columns
+            source = replace(source, execution_number=number, additional_columns=columns)
+        execution = self._execution(file.subject_id, file.data_set_name, file)
+        return replace(
+            file,
+            file_name=self._file_name(file.subject_id, file.data_set_name, number),
+            execution=execution,
+            modified=modified_after(execution, file.subject_id, file.data_set_name),
+            execution_number=number,
+            source=source,
+        )
+
+    def _find(
+        self, subject_id: int | None, data_set_name: str | None, study_program_id: str | None
+    ) -> Iterator[ExportFile]:
+        program = None if study_program_id is None else study_program_id.lower()
+        for file in self.export_files:
+            if (
+                subject_id in (None, file.subject_id)
+                and data_set_name in (None, file.data_set_name)
+                and program in (None, file.key[2])
+            ):
+                yield file
+
+    def _keep(self, file: ExportFile) -> ExportFile:
+        """Files an export file under its place in the listing, with a path never used before."""
+        self._serial += 1
+        file = replace(
+            file,
+            container=self._identifier("container", self._serial),
+            position=self._positions.setdefault(file.key, len(self._positions)),
+            serial=self._serial,
+        )
+        old = self._files.get(file.key)
+        if old is not None:
+            del self._blobs[old.container, old.file_name]
+        self._files[file.key] = file
+        self._blobs[file.container, file.file_name] = file
+        self._listing = None
+        return file
+
+    def _execution(self, subject_id: int, data_set_name: str, old: ExportFile | None) -> str:
+        if old is None:
+            return first_execution(self.seed, subject_id, data_set_name, 0, 1)
+        number = old.execution_number + 1
+        return next_execution(old.execution, self.seed, subject_id, data_set_name, number)
+
+    def _file_name(self, subject_id: int, data_set_name: str, number: int) -> str:
+        # The program is left out on purpose: two programs' files share one name (API.md, An item).
+        return f"{subject_id}_{self._identifier(subject_id, data_set_name, number)}.csv.gz"
+
+    def _program(self, data_set_name: str, number: int) -> str:
+        return self._identifier("program", data_set_name, number)
+
+    def _identifier(self, *names: object) -> str:
+        random_bytes = chance(self.seed, self.study_id, *names).randbytes(16)
+        return str(uuid.UUID(bytes=random_bytes, version=4))

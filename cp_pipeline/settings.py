@@ -1,0 +1,151 @@
+"""The settings, read from environment variables; their names are documented in the README.
+
+Belongs here: names, defaults, and saying in one go everything that is wrong with them.
+Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipeline doctor``).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self, cast, get_args
+from urllib.parse import urlsplit
+
+from cp_pipeline.errors import PipelineError
+
+Dialect = Literal["datasetexportfiles", "datasetfiles"]
+
+PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
+PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
+
+
+class SettingsError(PipelineError):
+    """Environment variables are missing or cannot be understood; all of them are named."""
+
+
+class _Reader:
+    """Reads variables and collects every complaint, so that a person mends them in one go."""
+
+    def __init__(self, environment: Mapping[str, str] | None) -> None:
+        self._environment = os.environ if environment is None else environment
+        self.complaints: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._environment.get(name, "").strip() or default
+
+    def required(self, name: str, meaning: str) -> str:
+        value = self.text(name)
+        if not value:
+            self.complaints.append(f"{name} is not set ({meaning}).")
+        return value
+
+    def positive(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if value.isdecimal() and int(value) > 0:
+            return int(value)
+        self.complaints.append(f"{name} is {value!r}, but must be a whole number above 0.")
+        return default
+
+    def switch(self, name: str) -> bool:
+        value = self.text(name, "0").lower()
+        if value not in {"0", "1", "true", "false", "yes", "no", "on", "off"}:
+            self.complaints.append(f"{name} is {value!r}, but must be 1 or 0.")
+        return value in {"1", "true", "yes", "on"}
+
+    def url(self, name: str, default: str, insecure_allowed: bool) -> str:
+        value = self.text(name, default).rstrip("/")
+        scheme = urlsplit(value).scheme
+        if scheme == "http" and not insecure_allowed:
+            self.complaints.append(
+                f"{name} is not HTTPS. Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox."
+            )
+        elif scheme not in {"http", "https"} or not urlsplit(value).netloc:
+            self.complaints.append(f"{name} is not an https:// address.")
+        return value
+
+    def finish(self) -> None:
+        if self.complaints:
+            raise SettingsError(
+                " ".join(self.complaints),
+                "Set it in the environment or in the file .env (.env.example names them all).",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CentrePointSettings:
+    """How to reach CentrePoint, and which studies to bring in."""
+
+    api_url: str
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    study_ids: tuple[int, ...]
+    dialect: Dialect = "datasetexportfiles"
+    requests_per_minute: int = 450
+    download_threads: int = 8
+    allow_insecure_http: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the ``CP_`` variables of ``environment`` (the process's own by default).
+
+        Raises:
+            SettingsError: naming every variable that is missing or wrong.
+        """
+        read = _Reader(environment)
+        insecure = read.switch("CP_ALLOW_INSECURE_HTTP")
+        dialect = read.text("CP_EXPORT_DIALECT", "datasetexportfiles")
+        if dialect not in get_args(Dialect):
+            read.complaints.append(
+                f"CP_EXPORT_DIALECT is {dialect!r}, but must be datasetexportfiles or datasetfiles."
+            )
+        studies = read.required("CP_STUDY_ID", "the study's number, or several with commas")
+        study_ids = [study.strip() for study in studies.split(",") if study.strip()]
+        if studies and not (study_ids and all(study.isdecimal() for study in study_ids)):
+            read.complaints.append(
+                f"CP_STUDY_ID is {studies!r}, but must be a number, or several with commas."
+            )
+        settings = cls(
+            api_url=read.url("CP_API_URL", PRODUCTION_API_URL, insecure),
+            token_url=read.url("CP_TOKEN_URL", PRODUCTION_TOKEN_URL, insecure),
+            client_id=read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph"),
+            client_secret=read.required("CP_CLIENT_SECRET", "the API client's secret"),
+            study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
+            dialect=cast(Dialect, dialect),
+            requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
+            download_threads=read.positive("CP_DOWNLOAD_THREADS", 8),
+            allow_insecure_http=insecure,
+        )
+        read.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where the data is kept."""
+
+    data_dir: Path
+    warehouse: str
+    published: Path
+
+    @property
+    def landing(self) -> Path:
+        """The folder of the verbatim files."""
+        return self.data_dir / "landing"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's folder, where ``DAGSTER_HOME`` names no other."""
+        return self.data_dir / "dagster_home"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read ``CP_DATA_DIR``, ``CP_WAREHOUSE`` and ``CP_PUBLISHED``; all have defaults."""
+        read = _Reader(environment)
+        # Absolute, because Dagster's processes may be started in another folder than the person's.
+        data_dir = Path(read.text("CP_DATA_DIR", "data")).expanduser().absolute()
+        warehouse = read.text("CP_WAREHOUSE", str(data_dir / "warehouse.duckdb"))
+        if ":" not in warehouse.partition("/")[0]:
+            warehouse = str(Path(warehouse).expanduser().absolute())
+        published = Path(read.text("CP_PUBLISHED", str(data_dir / "centrepoint.duckdb")))
+        return cls(data_dir, warehouse, published.expanduser().absolute())

@@ -1,0 +1,45 @@
+"""The warehouse: a DuckDB file with every load, its lineage, and views of what is current.
+
+Knows: DuckDB, lossless typing, growth of tables, the load transaction.
+Does not know: HTTP, Dagster.
+"""
+
+from cp_pipeline.warehouse.errors import (
+    LoadRefused,
+    WarehouseBusy,
+    WarehouseError,
+    WarehouseUnreadable,
+)
+from cp_pipeline.warehouse.lineage import (
+    DatasetStatus,
+    FailedExport,
+    LoadedExecution,
+    Scope,
+    dataset_statuses,
+    loaded_executions,
+    record_failures,
+    record_listing,
+)
+from cp_pipeline.warehouse.loading import Batch, BatchResult, ExportToLoad, Load, Loader
+from cp_pipeline.warehouse.opening import Workbench
+
+__all__ = [
+    "Batch",
+    "BatchResult",
+    "DatasetStatus",
+    "ExportToLoad",
+    "FailedExport",
+    "Load",
+    "LoadRefused",
+    "LoadedExecution",
+    "Loader",
+    "Scope",
+    "WarehouseBusy",
+    "WarehouseError",
+    "WarehouseUnreadable",
+    "Workbench",
+    "dataset_statuses",
+    "loaded_executions",
+    "record_failures",
+    "record_listing",
+]

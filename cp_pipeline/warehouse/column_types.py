@@ -1,0 +1,170 @@
+"""The type of a column: the narrowest that keeps every value, and proof of it for each value.
+
+Belongs here: the kinds of columns, when a text is one of a kind, and which kinds a column may
+widen to. All SQL expressions that look at a value are made here.
+Does not belong: reading the text (``staging``), changing a table (``history``).
+
+A value counts as kept when the text can be told from the typed value: ``1.50`` is 1.5, but ``007``
+is not 7. DuckDB's own casts are kinder than that (DESIGN.md, "Silent changes"), so each cast is
+guarded by a comparison with the text.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_DECIMAL = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
+# `1E5` may be the name of a well on a plate, so an exponent counts only beside a point or a minus.
+_SCIENTIFIC = r"-?(0|[1-9])\.[0-9]+[eE][+-]?[0-9]{1,2}|-?[1-9][eE]-[0-9]{1,2}"
+_DAY_AND_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-5][0-9]%s)?"
+_OFFSET = r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+_MICROSECONDS = r"(\.[0-9]{1,6})?"
+_NANOSECONDS = r"(\.[0-9]{1,9})?"
+# A double holds any decimal of 15 significant digits (IEEE 754), hence texts of up to 15 letters.
+_SAFE_DIGITS = 15
+
+
+class Kind(StrEnum):
+    """What a column holds; the names are kept in ``lineage.column_types``.
+
+    ``undetermined``: nothing but empty fields so far. ``instant`` and ``instant_ns``: timestamps
+    that came with an offset and are kept in UTC.
+    """
+
+    UNDETERMINED = "undetermined"
+    BIGINT = "bigint"
+    DOUBLE = "double"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIMESTAMP_NS = "timestamp_ns"
+    INSTANT = "instant"
+    INSTANT_NS = "instant_ns"
+    VARCHAR = "varchar"
+
+    @property
+    def sql_type(self) -> str:
+        """The DuckDB type of a column of this kind."""
+        return _SQL_TYPES.get(self, self.value.upper())
+
+    def widenings(self) -> tuple["Kind", ...]:
+        """The kinds that a column of this kind may take later, narrowest first, itself first."""
+        return _WIDENINGS[self]
+
+
+_SQL_TYPES = {
+    Kind.UNDETERMINED: "VARCHAR",
+    Kind.INSTANT: "TIMESTAMP",
+    Kind.INSTANT_NS: "TIMESTAMP_NS",
+}
+_WIDENINGS: dict[Kind, tuple[Kind, ...]] = {
+    Kind.UNDETERMINED: tuple(Kind),
+    Kind.BIGINT: (Kind.BIGINT, Kind.DOUBLE, Kind.VARCHAR),
+    Kind.DOUBLE: (Kind.DOUBLE, Kind.VARCHAR),
+    Kind.DATE: (Kind.DATE, Kind.VARCHAR),
+    Kind.TIMESTAMP: (Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.VARCHAR),
+    Kind.TIMESTAMP_NS: (Kind.TIMESTAMP_NS, Kind.VARCHAR),
+    Kind.INSTANT: (Kind.INSTANT, Kind.INSTANT_NS, Kind.VARCHAR),
+    Kind.INSTANT_NS: (Kind.INSTANT_NS, Kind.VARCHAR),
+    Kind.VARCHAR: (Kind.VARCHAR,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a data set: its name as first seen, and its kind."""
+
+    name: str
+    kind: Kind
+
+
+def quoted(identifier: str) -> str:
+    """``identifier`` as SQL takes it, whatever it holds."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def holds(kind: Kind, text: str) -> str:
+    """A SQL condition: the text, neither NULL nor empty, is kept whole as a value of ``kind``."""
+    match kind:
+        case Kind.UNDETERMINED:
+            return "false"
+        case Kind.VARCHAR:
+            return "true"
+        case Kind.BIGINT:
+            return f"TRY_CAST({text} AS BIGINT)::VARCHAR = {text}"
+        case Kind.DOUBLE:
+            return _holds_double(text)
+        case Kind.DATE:
+            return f"strlen({text}) = 10 AND TRY_CAST({text} AS DATE)::VARCHAR = {text}"
+        case Kind.TIMESTAMP:
+            return (
+                f"TRY_CAST({text} AS TIMESTAMP)::VARCHAR = {text} AND strlen({text}) = 19"
+                f" OR {_holds_timestamp(kind, text, _DAY_AND_TIME % _MICROSECONDS)}"
+            )
+        case Kind.TIMESTAMP_NS:
+            return _holds_timestamp(kind, text, _DAY_AND_TIME % _NANOSECONDS)
+        case Kind.INSTANT:
+            return _holds_instant(text, _DAY_AND_TIME % _MICROSECONDS + _OFFSET)
+        case Kind.INSTANT_NS:
+            return _holds_instant(text, _DAY_AND_TIME % _NANOSECONDS + _OFFSET) + (
+                f" AND {text}[1:4] BETWEEN '1678' AND '2261'"
+            )
+
+
+def value(kind: Kind, text: str) -> str:
+    """A SQL expression: the value of a text that ``holds`` as ``kind``."""
+    match kind:
+        case Kind.UNDETERMINED | Kind.VARCHAR:
+            return text
+        case Kind.INSTANT:
+            return f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
+        case Kind.INSTANT_NS:
+            return (
+                f"make_timestamp_ns(epoch_us(TRY_CAST(regexp_replace({text}, '\\.[0-9]+', '')"
+                f" AS TIMESTAMPTZ)) * 1000 + rpad(regexp_extract({text}, '\\.([0-9]+)', 1),"
+                f" 9, '0')::BIGINT)"
+            )
+        case _:
+            return f"TRY_CAST({text} AS {kind.sql_type})"
+
+
+def kept_or_error(column: Column, text: str, complaint: str) -> str:
+    """A SQL expression: the value of ``text`` as ``column.kind``, or the error ``complaint``.
+
+    An empty field is NULL. A quoted empty one is an empty text, and NULL in a typed column.
+    """
+    if column.kind is Kind.VARCHAR:
+        return text
+    empty = text if column.kind is Kind.UNDETERMINED else f"NULL::{column.kind.sql_type}"
+    return (
+        f"CASE WHEN {text} IS NULL OR {text} = '' THEN {empty}"
+        f" WHEN {holds(column.kind, text)} THEN {value(column.kind, text)}"
+        f" ELSE error('{complaint}') END"
+    )
+
+
+def _holds_double(text: str) -> str:
+    double = f"TRY_CAST({text} AS DOUBLE)::VARCHAR"
+    return (
+        f"(strlen({text}) <= {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}'))"
+        f" OR (strlen({text}) > {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
+        f" AND {double} IN ({text}, {text} || '.0', rtrim({text}, '0'), rtrim({text}, '0') || '0'))"
+        f" OR (strlen({text}) <= {_SAFE_DIGITS + 4} AND regexp_full_match({text}, '{_SCIENTIFIC}')"
+        f" AND isfinite(TRY_CAST({text} AS DOUBLE)))"
+    )
+
+
+def _holds_timestamp(kind: Kind, text: str, pattern: str) -> str:
+    # The minute is compared because DuckDB takes 24:00 and rolls a second of 60 over.
+    return (
+        f"(regexp_full_match({text}, '{pattern}') AND"
+        f" strftime(TRY_CAST({text} AS {kind.sql_type}), '%Y-%m-%d %H:%M')"
+        f" = replace({text}[1:16], 'T', ' '))"
+    )
+
+
+def _holds_instant(text: str, pattern: str) -> str:
+    return (
+        f"regexp_full_match({text}, '{pattern}')"
+        f" AND TRY_CAST({text} AS TIMESTAMPTZ) IS NOT NULL"
+        f" AND strftime(TRY_CAST({text}[1:16] AS TIMESTAMP), '%Y-%m-%d %H:%M')"
+        f" = replace({text}[1:16], 'T', ' ')"
+    )

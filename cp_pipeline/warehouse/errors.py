@@ -1,0 +1,25 @@
+"""What can go wrong with the warehouse.
+
+    WarehouseError
+    ├── WarehouseBusy        another process holds the file, longer than we wait
+    ├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
+    └── LoadRefused          one export cannot be loaded; only its partition fails
+"""
+
+from cp_pipeline.errors import PipelineError
+
+
+class WarehouseError(PipelineError):
+    """Anything that concerns the warehouse."""
+
+
+class WarehouseBusy(WarehouseError):
+    """Another process has held the warehouse for longer than we wait."""
+
+
+class WarehouseUnreadable(WarehouseError):
+    """The warehouse cannot be opened, however long one waits."""
+
+
+class LoadRefused(WarehouseError):
+    """An export that cannot be loaded as it is."""

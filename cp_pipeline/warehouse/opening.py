@@ -1,0 +1,169 @@
+"""Opening the warehouse for moments, and waiting for it.
+
+Belongs here: attaching and detaching, the lock and who holds it, one transaction a block.
+Does not belong: what the tables are (``tables``).
+
+All work happens in a DuckDB in memory, the workbench, to which the warehouse is attached as
+``warehouse``: read-write for the load alone (DESIGN.md, 6). Attaching takes a file as well as a
+DuckLake (DESIGN.md, 8).
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseUnreadable
+from cp_pipeline.warehouse.tables import create_tables
+
+WAIT_SECONDS = 600.0
+_LONGEST_PAUSE_SECONDS = 2.0
+_HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
+_log = logging.getLogger(__name__)
+# DuckDB's file lock keeps out other processes; within one process this keeps the order.
+_locks: dict[str, threading.RLock] = {}
+_locks_guard = threading.Lock()
+
+
+class Workbench:
+    """A DuckDB in memory, with the warehouse attached while it is needed.
+
+    Args:
+        location: what ATTACH opens: a file, or ``ducklake:…``.
+        scratch: a folder for what does not fit in memory.
+        wait_seconds: how long to wait for another process that holds the file.
+
+    Use it from one thread at a time.
+    """
+
+    def __init__(
+        self, location: str, scratch: Path | None = None, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self.location = location
+        self.wait_seconds = wait_seconds
+        self.held_seconds = 0.0
+        self.connection = duckdb.connect()
+        # The order of rows in a table means nothing, and keeping it costs a third of the speed.
+        self.connection.execute("SET preserve_insertion_order = false")
+        self.connection.execute("SET TimeZone = 'UTC'") if _has_time_zones(self.connection) else None
+        if scratch is not None:
+            self.connection.execute("SET temp_directory = ?", [str(scratch)])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the warehouse is a DuckDB file (and not a DuckLake)."""
+        return not self.location.startswith("ducklake:")
+
+    def exists(self) -> bool:
+        """Whether there is a warehouse to read from."""
+        return not self.is_file or Path(self.location).exists()
+
+    def close(self) -> None:
+        """Let go of the workbench."""
+        self.connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-only, as the default database."""
+        with self._attached("READ_ONLY"):
+            yield self.connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-write, in one transaction: all of the block, or nothing.
+
+        Raises:
+            WarehouseBusy: another process held the file for ``wait_seconds``.
+            WarehouseUnreadable: it cannot be opened at all.
+        """
+        if self.is_file:
+            Path(self.location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options = "STORAGE_VERSION 'v1.5.0'" if self.is_file else ""
+        with self._attached(options):
+            self.connection.execute("BEGIN")
+            try:
+                create_tables(self.connection)
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                _quietly(self.connection, "ROLLBACK")
+                raise
+
+    @contextmanager
+    def _attached(self, options: str) -> Iterator[None]:
+        with _lock_of(self.location):
+            self._attach(options)
+            opened = time.monotonic()
+            try:
+                self.connection.execute("USE warehouse")
+                yield
+            finally:
+                _quietly(self.connection, "USE memory")
+                _quietly(self.connection, "DETACH warehouse")
+                if options != "READ_ONLY":
+                    self.held_seconds += time.monotonic() - opened
+
+    def _attach(self, options: str) -> None:
+        location = self.location.replace("'", "''")
+        statement = f"ATTACH '{location}' AS warehouse" + (f" ({options})" if options else "")
+        deadline = time.monotonic() + self.wait_seconds
+        pause, said = 0.05, False
+        while True:
+            try:
+                self.connection.execute(statement)
+            except duckdb.Error as error:
+                message = str(error)
+            else:
+                return
+            if "Could not set lock" not in message and "lock" not in message.lower():
+                raise WarehouseUnreadable(
+                    f"The warehouse {self.location} cannot be opened: "
+                    f"{message.splitlines()[0]}.",
+                    "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",
+                )
+            if time.monotonic() > deadline:
+                raise WarehouseBusy(
+                    f"The warehouse {self.location} is held by {holder(message)}; "
+                    f"waited {self.wait_seconds:.0f} s.",
+                    "End that process, or run this again later. Nothing downloaded is lost.",
+                )
+            if not said:
+                _log.warning(
+                    "waiting for the warehouse %s: held by %s", self.location, holder(message)
+                )
+                said = True
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+def holder(message: str) -> str:
+    """Who holds a file, from DuckDB's message: ``process 4711 (/usr/bin/duckdb)``."""
+    match = _HOLDER.search(message)
+    if match is None:
+        return "another process"
+    return f"process {match['process']} ({match['program']})"
+
+
+def _lock_of(location: str) -> threading.RLock:
+    with _locks_guard:
+        return _locks.setdefault(location, threading.RLock())
+
+
+def _quietly(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Cleaning up after an error must not hide it."""
+    try:
+        connection.execute(statement)
+    except duckdb.Error as error:
+        _log.debug("%s: %s", statement, error)
+
+
+def _has_time_zones(connection: duckdb.DuckDBPyConnection) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM duckdb_settings() WHERE name = 'TimeZone'"
+    ).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,188 @@
+"""From checked CSV text to typed rows, outside the warehouse.
+
+Belongs here: reading many small files in one go, finding each column's kind, typing every value
+once under guard. The result is a table in the workbench's memory.
+Does not belong: the warehouse's tables (``loading``, ``history``).
+
+Files of one exact header are joined, each record led by the number of its file: 0.1 ms a file
+against 3.6 ms one by one (DESIGN.md). DuckDB reads all as text, because its typed reader changes
+values silently.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.landing import CsvText
+from cp_pipeline.warehouse.column_types import Column, Kind, holds, kept_or_error, quoted
+
+_SAMPLE_ROWS = 2048
+_COMPLAINT = "cp-pipeline: not of its kind"
+_FILE = "_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Typed rows of exports with one header: a table of the workbench.
+
+    ``columns``: in the order of the file's header, with the kinds that hold for every value.
+    ``numbers``: which exports of the batch are in it. ``row_counts``: rows by export number.
+    """
+
+    table: str
+    columns: tuple[Column, ...]
+    numbers: tuple[int, ...]
+    row_counts: Mapping[int, int]
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    texts: Mapping[int, CsvText],
+    known: Mapping[str, Column],
+    aside: Path,
+) -> Staged:
+    """Read and type the texts, which all have the same header, into ``memory.{table}``.
+
+    Args:
+        connection: the workbench.
+        table: the name of the table to make.
+        texts: the exports by their number in the batch.
+        known: the data set's columns so far, by lower-case name.
+        aside: a folder for the joined text.
+
+    Raises:
+        duckdb.Error: a record does not fit the header.
+    """
+    header = next(iter(texts.values())).header
+    columns = [known.get(name.lower(), Column(name, Kind.UNDETERMINED)) for name in header]
+    with _Source(texts, header, aside) as source:
+        columns = _determine(connection, source, columns, first_look=True)
+        while not _typed(connection, table, source, columns):
+            columns = _determine(connection, source, columns, first_look=False)
+    counts = connection.execute(f"SELECT {_FILE}, count(*) FROM memory.{table} GROUP BY ALL")
+    row_counts = dict.fromkeys(texts, 0) | dict(counts.fetchall())
+    return Staged(table, tuple(columns), tuple(texts), row_counts)
+
+
+class _Source:
+    """One CSV file of all the texts, and the expression that reads it as text."""
+
+    def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], aside: Path) -> None:
+        self.texts = texts
+        self.width = len(header)
+        self._aside = aside
+        self._joined: Path | None = None
+
+    def __enter__(self) -> "_Source":
+        first_number, first = next(iter(self.texts.items()))
+        if len(self.texts) == 1 and first.path is not None:
+            # Too large to be copied for a number that is the same in all records.
+            self.expression = self._read(first.path, f"SELECT {first_number} AS {_FILE}, *")
+            return self
+        with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as file:
+            self._joined = Path(file.name)
+            for number, text in self.texts.items():
+                for block in text.blocks():
+                    file.write(numbered(block, number, text.has_quotes))
+        self.expression = self._read(self._joined, "SELECT *", with_number=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._joined is not None:
+            self._joined.unlink(missing_ok=True)
+
+    def text(self, place: int) -> str:
+        """The name under which a column's text is read; no name of the file's, on purpose."""
+        return f"text_{place}"
+
+    def _read(self, path: Path, select: str, *, with_number: bool = False) -> str:
+        names = {self.text(place): "VARCHAR" for place in range(self.width)}
+        columns = {_FILE: "BIGINT", **names} if with_number else names
+        location = str(path).replace("'", "''")
+        # `aside` is ours, so its path holds no brackets, which read_csv takes for a pattern.
+        return (
+            f"({select} FROM read_csv('{location}', columns = {columns}, auto_detect = false,"
+            " header = false, delim = ',', quote = '\"', escape = '\"', strict_mode = true,"
+            " null_padding = false, allow_quoted_nulls = false, new_line = '\\n',"
+            f" max_line_size = {16 << 20}))"
+        )
+
+
+def numbered(block: bytes, number: int, has_quotes: bool) -> bytes:
+    """``block`` with ``number`` as the first field of each record (not: of each line)."""
+    if not block:
+        return block
+    lead = b"%d," % number
+    if not has_quotes:
+        return lead + block[:-1].replace(b"\n", b"\n" + lead) + b"\n"
+    pieces = block[:-1].split(b'"')
+    pieces[0::2] = [piece.replace(b"\n", b"\n" + lead) for piece in pieces[0::2]]
+    return lead + b'"'.join(pieces) + b"\n"
+
+
+def _typed(
+    connection: duckdb.DuckDBPyConnection, table: str, source: _Source, columns: Sequence[Column]
+) -> bool:
+    """Make the typed table; False if a value is not of its column's kind."""
+    selected = ", ".join(
+        f"{kept_or_error(column, source.text(place), _COMPLAINT)} AS {quoted(column.name)}"
+        for place, column in enumerate(columns)
+    )
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TABLE memory.{table} AS"
+            f" SELECT {selected}, {_FILE} FROM {source.expression}"
+        )
+    except duckdb.InvalidInputException as error:
+        if _COMPLAINT in str(error):
+            return False
+        raise
+    return True
+
+
+def _determine(
+    connection: duckdb.DuckDBPyConnection,
+    source: _Source,
+    columns: Sequence[Column],
+    *,
+    first_look: bool,
+) -> list[Column]:
+    """The narrowest kind that each column may have: a guess from a sample, or the truth.
+
+    The first look decides only columns nothing is known of; the second reads every value.
+    """
+    questions: dict[tuple[int, Kind], str] = {}
+    for place, column in enumerate(columns):
+        if first_look and column.kind is not Kind.UNDETERMINED:
+            continue
+        text = source.text(place)
+        questions[place, Kind.UNDETERMINED] = f"count({text}) FILTER ({text} <> '') = 0"
+        for kind in column.kind.widenings():
+            if kind not in (Kind.UNDETERMINED, Kind.VARCHAR):
+                questions[place, kind] = f"bool_and({holds(kind, text)}) FILTER ({text} <> '')"
+    if not questions:
+        return list(columns)
+    limit = f" LIMIT {_SAMPLE_ROWS}" if first_look else ""
+    answers = connection.execute(
+        f"SELECT {', '.join(questions.values())} FROM (FROM {source.expression}{limit})"
+    ).fetchone()
+    held = {question for question, answer in zip(questions, answers or (), strict=True) if answer}
+    return [
+        Column(column.name, _narrowest(place, column.kind, held))
+        if (place, Kind.UNDETERMINED) in questions
+        else column
+        for place, column in enumerate(columns)
+    ]
+
+
+def _narrowest(place: int, kind: Kind, held: set[tuple[int, Kind]]) -> Kind:
+    if (place, Kind.UNDETERMINED) in held:
+        # No value says anything against the kind that the column already has.
+        return kind
+    return next(
+        (wider for wider in kind.widenings() if (place, wider) in held), Kind.VARCHAR
+    )

@@ -1,0 +1,201 @@
+"""The warehouse's own tables, views and macro; what each row is, is said beside it.
+
+Belongs here: their definitions, and how rows get in (`insert_rows`).
+Does not belong: the data sets' tables (``history``).
+
+No keys, sequences, generated columns or HUGEINT: a DuckLake has none of them (DESIGN.md, 8).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+_TABLES = {
+    # One row per load of one export. Loads are never changed and only `compact` removes them.
+    "loads": {
+        "load_id": "BIGINT",
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "dataset_name": "VARCHAR",
+        "study_program_id": "VARCHAR",
+        "program_execution": "VARCHAR",
+        "program_executed_at": "TIMESTAMP_NS",
+        "modified_at": "TIMESTAMP_NS",
+        "file_name": "VARCHAR",
+        "file_sha256": "VARCHAR",
+        "file_bytes": "BIGINT",
+        "csv_bytes": "BIGINT",
+        "row_count": "BIGINT",
+        "column_count": "INTEGER",
+        "has_quotes": "BOOLEAN",
+        "loaded_at": "TIMESTAMP",
+        "dagster_run_id": "VARCHAR",
+        "landing_path": "VARCHAR",
+    },
+    # One row per load that is no longer current, naming the load that is newer.
+    "superseded": {
+        "load_id": "BIGINT",
+        "superseded_by": "BIGINT",
+        "superseded_at": "TIMESTAMP",
+    },
+    # One row per export in the latest listing; no URL.
+    "export_files": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "dataset_name": "VARCHAR",
+        "study_program_id": "VARCHAR",
+        "program_execution": "VARCHAR",
+        "program_executed_at": "TIMESTAMP_NS",
+        "modified_at": "TIMESTAMP_NS",
+        "file_name": "VARCHAR",
+        "file_format": "VARCHAR",
+        "listed_at": "TIMESTAMP",
+    },
+    # One row per failed attempt to bring in one export.
+    "failures": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "dataset_name": "VARCHAR",
+        "study_program_id": "VARCHAR",
+        "program_execution": "VARCHAR",
+        "program_executed_at": "TIMESTAMP_NS",
+        "file_name": "VARCHAR",
+        "stage": "VARCHAR",
+        "error": "VARCHAR",
+        "failed_at": "TIMESTAMP",
+        "dagster_run_id": "VARCHAR",
+    },
+    # One row per column and change of it; the row with the highest revision holds.
+    "column_types": {
+        "dataset_name": "VARCHAR",
+        "column_name": "VARCHAR",
+        "position": "INTEGER",
+        "revision": "INTEGER",
+        "kind": "VARCHAR",
+        "previous_kind": "VARCHAR",
+        "caused_by_load_id": "BIGINT",
+        "changed_at": "TIMESTAMP",
+    },
+}
+
+_VIEWS = """
+CREATE OR REPLACE VIEW lineage.current_loads AS
+SELECT loads.*
+FROM lineage.loads
+ANTI JOIN lineage.superseded ON superseded.load_id = loads.load_id;
+
+CREATE OR REPLACE VIEW lineage.partition_status AS
+WITH exports AS (
+    SELECT
+        coalesce(listed.subject_id, loaded.subject_id) AS subject_id,
+        coalesce(listed.dataset_name, loaded.dataset_name) AS dataset_name,
+        listed.program_execution AS exported_execution,
+        listed.program_executed_at AS exported_at,
+        loaded.program_execution AS loaded_execution,
+        loaded.program_executed_at AS loaded_execution_at,
+        loaded.row_count,
+        CASE
+            WHEN listed.subject_id IS NULL THEN 'withdrawn'
+            WHEN loaded.program_executed_at >= listed.program_executed_at THEN 'current'
+            WHEN failed.subject_id IS NOT NULL THEN 'failed'
+            WHEN loaded.subject_id IS NULL THEN 'missing'
+            ELSE 'stale'
+        END AS state
+    FROM lineage.export_files AS listed
+    FULL JOIN lineage.current_loads AS loaded
+        ON listed.study_id = loaded.study_id
+        AND listed.subject_id = loaded.subject_id
+        AND listed.dataset_name = loaded.dataset_name
+        AND listed.study_program_id = loaded.study_program_id
+    LEFT JOIN (
+        SELECT DISTINCT
+            study_id, subject_id, dataset_name, study_program_id, program_executed_at
+        FROM lineage.failures
+    ) AS failed
+        ON failed.study_id = listed.study_id
+        AND failed.subject_id = listed.subject_id
+        AND failed.dataset_name = listed.dataset_name
+        AND failed.study_program_id = listed.study_program_id
+        AND failed.program_executed_at = listed.program_executed_at
+)
+SELECT
+    subject_id,
+    dataset_name,
+    CASE
+        WHEN bool_and(state = 'withdrawn') THEN 'withdrawn'
+        WHEN bool_or(state = 'failed') THEN 'failed'
+        WHEN bool_or(state = 'stale') THEN 'stale'
+        WHEN bool_or(state = 'missing') THEN
+            CASE WHEN bool_and(state IN ('missing', 'withdrawn')) THEN 'missing' ELSE 'stale' END
+        ELSE 'current'
+    END AS state,
+    arg_max(exported_execution, exported_at) AS exported_execution,
+    arg_max(loaded_execution, loaded_execution_at) AS loaded_execution,
+    max(exported_at) AS exported_execution_at,
+    max(loaded_execution_at) AS loaded_execution_at,
+    coalesce(sum(row_count), 0)::BIGINT AS row_count,
+    count(exported_at)::INTEGER AS exported_files,
+    count(loaded_execution_at)::INTEGER AS loaded_files
+FROM exports
+GROUP BY subject_id, dataset_name;
+
+CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE
+SELECT
+    rows.* EXCLUDE (_load_id),
+    chosen.study_id AS _study_id,
+    chosen.subject_id AS _subject_id,
+    chosen.study_program_id AS _study_program_id,
+    chosen.program_execution AS _program_execution,
+    chosen.program_executed_at AS _program_executed_at,
+    rows._load_id AS _load_id
+FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
+INNER JOIN (
+    SELECT * FROM lineage.loads
+    WHERE lower(loads.dataset_name) = lower(dataset)
+        AND loads.program_executed_at <= instant::TIMESTAMP_NS
+    QUALIFY row_number() OVER (
+        PARTITION BY study_id, subject_id, study_program_id
+        ORDER BY program_executed_at DESC, load_id DESC
+    ) = 1
+) AS chosen ON chosen.load_id = rows._load_id;
+"""
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what is missing in the default database; cheap when nothing is."""
+    made = connection.execute(
+        "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database()"
+        " AND schema_name = 'lineage' AND view_name = 'partition_status'"
+    ).fetchone()
+    if made and made[0]:
+        return
+    for schema in ("history", "exports", "lineage"):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    for name, columns in _TABLES.items():
+        definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        connection.execute(f"CREATE TABLE IF NOT EXISTS lineage.{name} ({definition})")
+    connection.execute(_VIEWS)
+
+
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Append rows to ``lineage.{table}`` in one statement.
+
+    A row maps column names to values; a TIMESTAMP_NS is given as nanoseconds since 1970 (UTC).
+    Row by row, DuckDB takes 0.6 ms each (measured); as lists, 2,000 rows take 10 ms.
+    """
+    if not rows:
+        return
+    types = _TABLES[table]
+    names = list(rows[0])
+    selected = ", ".join(
+        f"make_timestamp_ns(unnest(?::BIGINT[])) AS {name}"
+        if types[name] == "TIMESTAMP_NS"
+        else f"unnest(?::{types[name]}[]) AS {name}"
+        for name in names
+    )
+    connection.execute(
+        f"INSERT INTO lineage.{table} BY NAME SELECT {selected}",
+        [[row[name] for row in rows] for name in names],
+    )

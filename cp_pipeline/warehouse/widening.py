@@ -1,0 +1,123 @@
+"""Widening a column: the data set's history built anew from the landing, and swapped in.
+
+Belongs here: reading old loads again under wider kinds, so that every value has its original text
+(``1.50``, which the DOUBLE 1.5 no longer tells).
+Does not belong: finding out that a column must widen (``staging``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.landing import ExportRefused, Landing, read_csv_text
+from cp_pipeline.warehouse.column_types import Column, Kind, quoted
+from cp_pipeline.warehouse.errors import WarehouseError
+from cp_pipeline.warehouse.history import ColumnChange, read_columns, record_changes, table_name
+from cp_pipeline.warehouse.staging import stage
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A data set's history under wider kinds, in the workbench's table ``memory.{table}``."""
+
+    dataset_name: str
+    table: str
+    columns: tuple[Column, ...]
+    load_ids: frozenset[int]
+
+
+def rebuild(
+    connection: duckdb.DuckDBPyConnection,
+    dataset_name: str,
+    wanted: Mapping[str, Column],
+    loads: Mapping[int, str],
+    landing: Landing,
+    aside: Path,
+) -> Rebuild:
+    """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
+
+    Args:
+        connection: the workbench; the warehouse need not be attached.
+        dataset_name: the data set.
+        wanted: its columns by lower-case name, in the table's order, with the new kinds.
+        loads: the landing path of each load.
+        landing: where the original bytes are.
+        aside: a folder for what does not fit in memory.
+
+    Raises:
+        WarehouseError: the bytes of a load are gone or damaged.
+    """
+    columns = dict(wanted)
+    while True:
+        wider = _read_all(connection, dataset_name, columns, loads, landing, aside)
+        if wider == columns:
+            return Rebuild(dataset_name, "rebuilt", tuple(columns.values()), frozenset(loads))
+        columns = wider
+
+
+def _read_all(
+    connection: duckdb.DuckDBPyConnection,
+    dataset_name: str,
+    columns: Mapping[str, Column],
+    loads: Mapping[int, str],
+    landing: Landing,
+    aside: Path,
+) -> dict[str, Column]:
+    """Fill ``memory.rebuilt``; the columns as they had to be, wider ones if a value required it."""
+    definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns.values())
+    connection.execute(
+        f"CREATE OR REPLACE TABLE memory.rebuilt ({definition}, _load_id BIGINT)"
+    )
+    wider = dict(columns)
+    for load_id, path in loads.items():
+        try:
+            text = read_csv_text(landing.root / path, aside)
+        except (ExportRefused, OSError) as error:
+            raise WarehouseError(
+                f"A column of data set {dataset_name} must widen, but the landed file of load "
+                f"{load_id} cannot be read again ({error}).",
+                "Restore the landing from a backup, or run sync --refresh for this data set.",
+            ) from error
+        try:
+            staged = stage(connection, "again", {load_id: text}, wider, aside)
+        finally:
+            text.discard()
+        for column in staged.columns:
+            wider[column.name.lower()] = column
+        if wider == dict(columns):
+            names = ", ".join(quoted(column.name) for column in staged.columns)
+            connection.execute(
+                f"INSERT INTO memory.rebuilt ({names}, _load_id)"
+                f" SELECT {names}, _file FROM memory.again"
+            )
+    connection.execute("DROP TABLE IF EXISTS memory.again")
+    return wider
+
+
+def swap_in(connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int) -> list[ColumnChange]:
+    """Put the rebuilt history in the place of the old one, in the load's transaction."""
+    before = read_columns(connection, made.dataset_name)
+    changes = [
+        ColumnChange(column.name, before[column.name.lower()].kind, column.kind)
+        for column in made.columns
+        if before[column.name.lower()].kind is not column.kind
+    ]
+    connection.execute(f"DROP TABLE {table_name(made.dataset_name)}")
+    connection.execute(
+        f"CREATE TABLE {table_name(made.dataset_name)} AS FROM memory.{made.table}"
+    )
+    record_changes(connection, made.dataset_name, changes, load_id)
+    return changes
+
+
+def must_widen(before: Mapping[str, Column], after: Mapping[str, Kind]) -> dict[str, Column] | None:
+    """The data set's columns with wider kinds, or None if they can stay as they are."""
+    wider = {
+        name: Column(column.name, after.get(name, column.kind))
+        for name, column in before.items()
+    }
+    return None if wider == dict(before) else wider
+
+
