@@ -108,9 +108,7 @@ class ExportFile:
     @property
     def key(self) -> ExportKey:
         """The export that this file is an execution of."""
-        return ExportKey(
-            self.study_id, self.subject_id, self.study_program_id, self.dataset_name
-        )
+        return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
 
     @property
     def partition(self) -> Partition:

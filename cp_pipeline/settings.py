@@ -111,7 +111,7 @@ class CentrePointSettings:
             client_id=read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph"),
             client_secret=read.required("CP_CLIENT_SECRET", "the API client's secret"),
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
-            dialect=cast(Dialect, dialect),
+            dialect=cast("Dialect", dialect),
             requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 8),
             allow_insecure_http=insecure,

@@ -41,7 +41,9 @@ class CentrePoint:
         return self._listing.count(study_id)
 
     def list_export_files(
-        self, study_id: int, filters: Filters = Filters()  # noqa: B008  (immutable)
+        self,
+        study_id: int,
+        filters: Filters = Filters(),  # noqa: B008  (immutable)
     ) -> list[ExportFile]:
         """The export files of a study; see ``Listing.export_files``."""
         return self._listing.export_files(study_id, filters)

@@ -1,16 +1,16 @@
 """What can go wrong between us and CentrePoint.
 
-    CentrePointError
-    ├── ServiceError                 nothing can be loaded now: the command ends with exit code 2
-    │   ├── CredentialsRefused       CP_CLIENT_ID or CP_CLIENT_SECRET
-    │   ├── ScopeRefused             the client may not ask for DataAccess
-    │   ├── TokenRefused             a fresh token was refused too
-    │   ├── StudyRefused             CP_STUDY_ID
-    │   ├── ServiceUnavailable       no answer, or only errors, after all retries
-    │   └── AnswerNotUnderstood      not what the contract (API.md) promises
-    └── ExportFileError              one file; only its partition fails
-        ├── ExportWithdrawn          no longer listed
-        └── DownloadFailed           the link or the bytes were no good, several times over
+CentrePointError
+├── ServiceError                 nothing can be loaded now: the command ends with exit code 2
+│   ├── CredentialsRefused       CP_CLIENT_ID or CP_CLIENT_SECRET
+│   ├── ScopeRefused             the client may not ask for DataAccess
+│   ├── TokenRefused             a fresh token was refused too
+│   ├── StudyRefused             CP_STUDY_ID
+│   ├── ServiceUnavailable       no answer, or only errors, after all retries
+│   └── AnswerNotUnderstood      not what the contract (API.md) promises
+└── ExportFileError              one file; only its partition fails
+    ├── ExportWithdrawn          no longer listed
+    └── DownloadFailed           the link or the bytes were no good, several times over
 """
 
 from cp_pipeline.errors import PipelineError

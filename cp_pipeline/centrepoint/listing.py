@@ -93,9 +93,7 @@ class Listing:
             if not page or offset >= total:
                 return _Pass(items, total, steady=len(totals) == 1)
 
-    def _what_was_asked(
-        self, reading: _Pass, study_id: int, filters: Filters
-    ) -> list[ExportFile]:
+    def _what_was_asked(self, reading: _Pass, study_id: int, filters: Filters) -> list[ExportFile]:
         asked = [
             item
             for item in reading.items.values()
@@ -128,14 +126,14 @@ class Listing:
         bearer = self._tokens.current()
         response = self._send(study_id, filters, offset, limit, bearer)
         if response.status_code == requests.codes.unauthorized:
-            response = self._send(
-                study_id, filters, offset, limit, self._tokens.replace(bearer)
-            )
+            response = self._send(study_id, filters, offset, limit, self._tokens.replace(bearer))
         if response.status_code != requests.codes.ok:
             raise _refusal(response, study_id)
         return response
 
-    def _send(self, study_id: int, filters: Filters, offset: int, limit: int, bearer: Any) -> requests.Response:  # noqa: ANN401, E501
+    def _send(
+        self, study_id: int, filters: Filters, offset: int, limit: int, bearer: Any
+    ) -> requests.Response:
         dialect = self._settings.dialect
         parameters: dict[str, int | str] = {"limit": limit, "offset": offset}
         options: dict[str, Any] = {"params": parameters}

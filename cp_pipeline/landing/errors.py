@@ -1,8 +1,8 @@
 """What can be wrong with the bytes of one export file; it fails its own partition only.
 
-    ExportRefused
-    ├── PackingRefused     the gzip or ZIP around the CSV is damaged or not what we can open
-    └── CsvRefused         the CSV itself is malformed; says the line where there is one
+ExportRefused
+├── PackingRefused     the gzip or ZIP around the CSV is damaged or not what we can open
+└── CsvRefused         the CSV itself is malformed; says the line where there is one
 """
 
 from cp_pipeline.errors import PipelineError

@@ -109,7 +109,7 @@ def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             spool.write(chunk)
         try:
-            with zipfile.ZipFile(cast(IO[bytes], spool)) as archive:
+            with zipfile.ZipFile(cast("IO[bytes]", spool)) as archive:
                 members = [item for item in archive.infolist() if not item.is_dir()]
                 if len(members) != 1:
                     raise PackingRefused(

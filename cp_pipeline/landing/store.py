@@ -45,9 +45,7 @@ class LandedFile:
     @property
     def key(self) -> ExportKey:
         """The export that this file is an execution of."""
-        return ExportKey(
-            self.study_id, self.subject_id, self.study_program_id, self.dataset_name
-        )
+        return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
 
     def __str__(self) -> str:
         return (
@@ -204,6 +202,3 @@ def _remove_abandoned(parent: Path) -> None:
         except OSError:
             # Held by a living process, or only just made and not locked yet.
             continue
-
-
-

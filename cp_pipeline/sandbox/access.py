@@ -20,12 +20,13 @@ CLIENT_SECRET = "sandbox-secret"  # noqa: S105 (opens nothing but synthetic data
 
 _SCOPES = {"Analytics", "CentrePoint", "DataAccess", "DataRetrieval"}
 _WINDOW_SECONDS = 60.0
+_LONG_LIFETIME = 60.0
 _SIGNED_VERSION = "2023-11-03"
 
 Clock = Callable[[], float]
 
 
-class TokenRefused(Exception):  # noqa: N818 (says what happened, in the service's own word)
+class TokenError(Exception):
     """A token request was refused; its text is OAuth's error code."""
 
 
@@ -42,18 +43,18 @@ class TokenOffice:
         """A new token for a form of the client credentials grant.
 
         Raises:
-            TokenRefused: `invalid_request`, `unsupported_grant_type`, `invalid_client` or
+            TokenError: `invalid_request`, `unsupported_grant_type`, `invalid_client` or
                 `invalid_scope`.
         """
         if not form.get("grant_type"):
-            raise TokenRefused("invalid_request")
+            raise TokenError("invalid_request")
         if form["grant_type"] != "client_credentials":
-            raise TokenRefused("unsupported_grant_type")
+            raise TokenError("unsupported_grant_type")
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
-            raise TokenRefused("invalid_client")
+            raise TokenError("invalid_client")
         scopes = set(form.get("scope", "").split(" "))
         if "DataAccess" not in scopes or not scopes <= _SCOPES:
-            raise TokenRefused("invalid_scope")
+            raise TokenError("invalid_scope")
         token = secrets.token_urlsafe(32)
         self._expiries[token] = self._clock() + self.lifetime
         return token
@@ -110,9 +111,10 @@ class LinkSigner:
 
         Args:
             path: as it stands in the URL, percent-encoded.
+            expiry: in UTC, as from `expiry`.
         """
         # Whole seconds as in production, except where a test's link lives too short for that.
-        precision = "seconds" if self._lifetime >= 60 else "milliseconds"
+        precision = "seconds" if self._lifetime >= _LONG_LIFETIME else "milliseconds"
         until = expiry.isoformat(timespec=precision).replace("+00:00", "Z")
         signature = quote(self._signature(path, until), safe="")
         moment = quote(until, safe="")

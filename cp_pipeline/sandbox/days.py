@@ -16,6 +16,8 @@ MINUTES = 1440
 FIRST_DATE = date(2024, 2, 5)
 
 SLEEP, SEDENTARY, LIGHT, MODERATE, VIGOROUS, UNWORN = range(6)
+# Below which luck of a day, from 0 to 1, the device is off for how long.
+_ALL_DAY, _FOR_HOURS, _IN_THE_SHOWER = 0.03, 0.12, 0.9
 _RARER = (SLEEP, LIGHT, MODERATE, VIGOROUS, UNWORN)
 _STRETCHES = [bytes([state]) * MINUTES for state in range(6)]
 
@@ -28,7 +30,7 @@ def chance(*names: object) -> random.Random:
     """
     text = "\x1f".join(map(str, names))
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return random.Random(int.from_bytes(digest, "big"))
+    return random.Random(int.from_bytes(digest, "big"))  # noqa: S311 (no secrets, only samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,9 @@ def _take_off(
     luck: float, place: float, wake: float, paint: Callable[[float, float, int], None]
 ) -> None:
     """The device off the wrist: a shower on most days, now and then for hours, or all day."""
-    if luck < 0.03:
+    if luck < _ALL_DAY:
         paint(0, MINUTES, UNWORN)
-    elif luck < 0.12:
+    elif luck < _FOR_HOURS:
         paint(wake + 200 * place, 300 + 500 * place, UNWORN)
-    elif luck < 0.9:
+    elif luck < _IN_THE_SHOWER:
         paint(wake + 5 + 30 * place, 12 + 20 * luck, UNWORN)

@@ -18,6 +18,9 @@ def first_execution(
     """The first execution for a subject, in the morning after the last measured day.
 
     Args:
+        seed: the study's.
+        subject_id: whose.
+        data_set_name: of what.
         days: how many days were measured.
         last_digit: the seventh fractional digit, the one in which two programs that yield the
             same data set differ; None drops the last two digits, as .NET does with zeros.
@@ -39,6 +42,9 @@ def next_execution(old: str, seed: int, subject_id: int, data_set_name: str, num
 
     Args:
         old: verbatim; where it is no timestamp at all, the next execution is now.
+        seed: the study's.
+        subject_id: whose.
+        data_set_name: of what.
         number: of the new execution, from 1.
     """
     ticks = ticks_of(old)

@@ -42,7 +42,7 @@ class ExportFile:
     source: bytes | Recipe
     raw: bool = False
     packing: Packing | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     declared_length: int | None = None
     container: str = ""
     position: int = -1

@@ -30,7 +30,7 @@ class Dialect(StrEnum):
     CURRENT = "datasetfiles"
 
 
-class BadRequest(ValueError):  # noqa: N818 (the name of the HTTP status it becomes)
+class BadRequestError(ValueError):
     """The request is not as documented; the text says how."""
 
 
@@ -59,22 +59,22 @@ def filters_of_body(body: bytes) -> Filters:
     """The seed's filters, members of a JSON object; no body means none.
 
     Raises:
-        BadRequest: the body is no JSON object, or a filter is of the wrong type.
+        BadRequestError: the body is no JSON object, or a filter is of the wrong type.
     """
     if not body.strip():
         return Filters()
     try:
         members = json.loads(body)
     except ValueError as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from error
+        raise BadRequestError(f"The body is not JSON: {error}.") from error
     if not isinstance(members, dict):
-        raise BadRequest("The body must be a JSON object.")
+        raise BadRequestError("The body must be a JSON object.")
     subject_id = members.get("subjectId")
     if subject_id is not None and type(subject_id) is not int:
-        raise BadRequest("subjectId must be an integer.")
+        raise BadRequestError("subjectId must be an integer.")
     data_set_name = members.get("dataSetName")
     if not isinstance(data_set_name, str | None):
-        raise BadRequest("dataSetName must be a string.")
+        raise BadRequestError("dataSetName must be a string.")
     return Filters(subject_id, _program(members.get("studyProgramId")), data_set_name)
 
 
@@ -82,7 +82,7 @@ def filters_of_query(query: Mapping[str, str]) -> Filters:
     """The current dialect's filters, query parameters.
 
     Raises:
-        BadRequest: a filter is of the wrong type.
+        BadRequestError: a filter is of the wrong type.
     """
     subject_id = _integer(query, "subjectId") if "subjectId" in query else None
     return Filters(subject_id, _program(query.get("studyProgramId")), query.get("dataSetName"))
@@ -92,14 +92,14 @@ def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
     """Limit and offset.
 
     Raises:
-        BadRequest: the limit isn't 1 to 100, or the offset isn't 0 or more.
+        BadRequestError: the limit isn't 1 to 100, or the offset isn't 0 or more.
     """
     limit = _integer(query, "limit", _LARGEST_PAGE)
     offset = _integer(query, "offset", 0)
     if not 1 <= limit <= _LARGEST_PAGE:
-        raise BadRequest(f"limit must be 1 to {_LARGEST_PAGE}.")
+        raise BadRequestError(f"limit must be 1 to {_LARGEST_PAGE}.")
     if offset < 0:
-        raise BadRequest("offset must be 0 or more.")
+        raise BadRequestError("offset must be 0 or more.")
     return limit, offset
 
 
@@ -107,6 +107,7 @@ def ordered(files: Sequence[ExportFile], order: PageOrder) -> Sequence[ExportFil
     """The export files in the order of the pages.
 
     Args:
+        files: in the stable order.
         order: `stable` keeps the place of a replaced file; the others move it to the front or
             the end, so that pages shift under whoever is reading them (API.md, A page).
     """
@@ -126,6 +127,9 @@ def page(
 
     Args:
         files: all that was asked for, in order.
+        limit: how many of them are on the page, at most.
+        offset: how many come before the page.
+        dialect: decides the fields of an item.
         link: makes the signed URL of an export file, and the text of its expiry.
     """
     return {
@@ -171,12 +175,12 @@ def _program(value: object) -> str | None:
     try:
         return str(uuid.UUID(value if isinstance(value, str) else ""))
     except ValueError as error:
-        raise BadRequest("studyProgramId must be a GUID.") from error
+        raise BadRequestError("studyProgramId must be a GUID.") from error
 
 
 def _integer(query: Mapping[str, str], name: str, default: int | None = None) -> int:
     if name not in query and default is not None:
         return default
     if _INTEGER.fullmatch(query[name]) is None:
-        raise BadRequest(f"{name} must be an integer.")
+        raise BadRequestError(f"{name} must be an integer.")
     return int(query[name])

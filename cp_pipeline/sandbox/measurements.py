@@ -36,6 +36,10 @@ BAROMETER = "LeapAvgBarometer"
 PARAMETERS = "ParamsAndSubject (31)"
 
 _VARIETY = 96
+# Minutes of wear that make a valid day; of a shorter one no average is reported.
+_VALID_DAY = 600
+_BAROMETER_GAPS = 0.01
+_LEFT_HANDED = 0.12
 _CLOCK = [f"{minute // 60:02d}:{minute % 60:02d}:00" for minute in range(MINUTES)]
 
 
@@ -88,7 +92,7 @@ class Recipe:
 
 
 def csv_of(recipe: Recipe) -> bytes:
-    """The CSV of a recipe: UTF-8, comma, `\\n`, one header row (API.md, Files).
+    """The CSV of a recipe: UTF-8, comma, line feeds, one header row (API.md, Files).
 
     Raises:
         KeyError: the recipe's data set is not one of `DATA_SETS`.
@@ -124,7 +128,7 @@ def _minutes_like(recipe: Recipe, somebody: Person, state: int) -> list[str]:
     """Ends of rows (steps, MET, calories) of minutes spent in one state, to choose from."""
     if state == UNWORN:
         return [",,,{}\n".format(recipe.added(""))]
-    draw = recipe.chance("minutes", state).random
+    draw, gain = recipe.chance("minutes", state).random, recipe.gain
     low, high, met = {
         SLEEP: (-60, 3, 0.94),
         SEDENTARY: (-30, 9, 1.18),
@@ -133,12 +137,15 @@ def _minutes_like(recipe: Recipe, somebody: Person, state: int) -> list[str]:
         VIGOROUS: (somebody.pace + 38, somebody.pace + 66, 7.1),
     }[state]
     tails = []
-    for _ in range(_VARIETY):
-        steps = max(0, int((low + (high - low) * draw()) * recipe.gain))
-        spent = met * (0.9 + 0.2 * draw()) * recipe.gain
+    for place in range(_VARIETY):
+        # Spread evenly, so that each file's average is the one the daily file reckons with.
+        steps = low + (high - low) * (place + draw()) / _VARIETY
+        spent = met * (0.9 + 0.2 * draw()) * gain
         calories = spent * somebody.weight * 3.5 / 200
         pulse = int(46 + 14 * spent + 9 * draw())
-        tails.append(f",{steps},{spent:.2f},{calories:.3f}{recipe.added(pulse)}\n")
+        tails.append(
+            f",{max(0, int(steps * gain))},{spent:.2f},{calories:.3f}{recipe.added(pulse)}\n"
+        )
     return tails
 
 
@@ -163,13 +170,12 @@ def _summary(today: Day, somebody: Person, noise: float, recipe: Recipe) -> str:
     end = f"{recipe.added(unworn)}\n"
     if wear == 0:
         return "0,,,,,,,,," + end
-    paces = 1.1 * sedentary + 18 * light + somebody.pace * moderate
-    steps = int((paces + (somebody.pace + 50) * vigorous) * noise)
+    few, many = 0.9 * sedentary + 19.7 * light, 1.5 * moderate + 51.5 * vigorous
+    steps = int((few + many + somebody.pace * (moderate + vigorous)) * noise)
     effort = 0.94 * sleep + 1.18 * sedentary + 2 * light + 3.7 * moderate + 7.1 * vigorous
     met = effort * noise / wear
     calories = effort * noise * somebody.weight * 3.5 / 200
-    # Ten hours make a valid day; of a shorter one no average is reported.
-    average = f"{met:.3f}" if wear >= 600 else ""
+    average = f"{met:.3f}" if wear >= _VALID_DAY else ""
     return (
         f"{wear},{sleep},{steps},{sedentary},{light},{moderate},{vigorous},{moderate + vigorous},"
         f"{average},{calories:.1f}{end}"
@@ -189,7 +195,7 @@ def _barometer(recipe: Recipe) -> str:
             weather = 6 * math.sin((number * MINUTES + minute) / 700 + level)
             pressure = level + weather + 0.3 * draw()
             warmth = (21 if today.states[minute] == UNWORN else 31.5) + 1.5 * draw()
-            if draw() < 0.01:
+            if draw() < _BAROMETER_GAPS:
                 parts.append(f"{start}{_CLOCK[minute]},,{recipe.added('')}\n")
                 continue
             altitude = recipe.added(round(8.43 * (1013.25 - pressure)))
@@ -220,10 +226,10 @@ def _parameter_values(
     return [
         ("SUBJECTLABEL", f"{site}-{recipe.subject_id % 10_000:04d}", ""),
         ("AGE", str(19 + int(60 * draw())), "years"),
-        ("SEX", "F" if draw() < 0.5 else "M", ""),
+        ("SEX", "FM"[int(2 * draw())], ""),
         ("HEIGHT", f"{152 + 42 * draw():.1f}", "cm"),
         ("WEIGHT", f"{somebody.weight * recipe.gain:.2f}", "kg"),
-        ("HANDEDNESS", "right" if draw() < 0.88 else "left", ""),
+        ("HANDEDNESS", "left" if draw() < _LEFT_HANDED else "right", ""),
         ("WEARLOCATION", "wrist, non-dominant", ""),
         ("CONSENTVERSION", "1.10", ""),
         ("EPOCHLENGTH", "60", "s"),

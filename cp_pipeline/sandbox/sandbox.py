@@ -5,6 +5,7 @@ Belongs here: the public class. Does not: any behaviour of the service it starts
 
 import contextlib
 import threading
+from http import HTTPStatus
 from types import TracebackType
 
 from cp_pipeline.sandbox.access import (
@@ -57,11 +58,11 @@ class Sandbox:
             raise ValueError(f"page_order is one of {', '.join(PAGE_ORDERS)}, not {page_order!r}.")
         self._service = Service(
             study,
-            TokenOffice(token_seconds),
-            RateLimit(requests_per_minute),
-            LinkSigner(link_seconds),
-            Packing(packing),
-            page_order,
+            tokens=TokenOffice(token_seconds),
+            rate=RateLimit(requests_per_minute),
+            links=LinkSigner(link_seconds),
+            packing=Packing(packing),
+            page_order=page_order,
         )
         self._port = port
         self._server: Server | None = None
@@ -177,6 +178,7 @@ class Sandbox:
         """Makes the next requests of a kind fail, whatever they ask.
 
         Args:
+            kind: `token`, `listing` or `file`.
             status: HTTP status of the answers.
             times: how many requests.
             retry_after: the Retry-After header, in seconds or verbatim.
@@ -203,6 +205,6 @@ class Sandbox:
 def _failure(kind: FaultKind, status: int) -> Answer:
     if kind == "file":
         return blob_error(status)
-    if kind == "token" and status == 400:
-        return document(400, {"error": "invalid_request"})
+    if kind == "token" and status == HTTPStatus.BAD_REQUEST:
+        return document(status, {"error": "invalid_request"})
     return text(status, f"The {kind} service fails with {status}, as the sandbox was told to.")

@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl, quote, unquote
 
-from cp_pipeline.sandbox.access import LinkSigner, RateLimit, TokenOffice, TokenRefused
+from cp_pipeline.sandbox.access import LinkSigner, RateLimit, TokenError, TokenOffice
 from cp_pipeline.sandbox.answers import Answer, Request, blob_error, document, text
 from cp_pipeline.sandbox.export_file import ExportFile
 from cp_pipeline.sandbox.faults import Faults, Journal, RequestKind, RequestRecord
 from cp_pipeline.sandbox.listing import (
-    BadRequest,
+    BadRequestError,
     Dialect,
     Filters,
     PageOrder,
@@ -35,7 +35,7 @@ API_PATH = "/dataaccess/v3"
 TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 CONTROL_PATH = "/sandbox/executions"
 
-_LISTING = re.compile(rf"{API_PATH}/studies/(\d{{1,18}})/(datasetexportfiles|datasetfiles)", re.A)
+_LISTING = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/(datasetexportfiles|datasetfiles)")
 _FORM = "application/x-www-form-urlencoded"
 
 Handler = Callable[[Request], Answer]
@@ -47,6 +47,7 @@ class Service:
     def __init__(
         self,
         study: SandboxStudy,
+        *,
         tokens: TokenOffice,
         rate: RateLimit,
         links: LinkSigner,
@@ -57,7 +58,9 @@ class Service:
 
         Args:
             study: what is served.
-            tokens, rate, links: who may ask for what.
+            tokens: who may ask.
+            rate: how often.
+            links: for which files, until when.
             packing: of export files that have none of their own.
             page_order: see `listing.ordered`.
         """
@@ -116,7 +119,7 @@ class Service:
             token = self._tokens.grant(form)
         except UnicodeDecodeError:
             return document(400, {"error": "invalid_request"})
-        except TokenRefused as refusal:
+        except TokenError as refusal:
             return document(400, {"error": str(refusal)})
         answer = document(
             200,
@@ -141,7 +144,7 @@ class Service:
         try:
             limit, offset = paging_of_query(query)
             filters = self._filters(dialect, query, request.body)
-        except BadRequest as error:
+        except BadRequestError as error:
             return text(400, str(error))
         files = ordered(filters.select(self.study.export_files), self._page_order)
         expiry = self._links.expiry()
@@ -203,7 +206,7 @@ class Service:
             return _not_allowed("POST")
         try:
             wanted, additional_columns = _executions_wanted(request.body)
-        except BadRequest as error:
+        except BadRequestError as error:
             return text(400, str(error))
         files = self.study.execute_again(
             wanted.subject_id, wanted.data_set_name, wanted.study_program_id, additional_columns
@@ -227,10 +230,10 @@ def _executions_wanted(body: bytes) -> tuple[Filters, bool]:
     known = {"subjectId", "dataSetName", "studyProgramId", "additionalColumns"}
     # A misspelt member would otherwise execute every program there is.
     if set(members) - known:
-        raise BadRequest(f"Unknown members: {', '.join(sorted(set(members) - known))}.")
+        raise BadRequestError(f"Unknown members: {', '.join(sorted(set(members) - known))}.")
     additional_columns = members.get("additionalColumns", False)
     if not isinstance(additional_columns, bool):
-        raise BadRequest("additionalColumns must be true or false.")
+        raise BadRequestError("additionalColumns must be true or false.")
     return wanted, additional_columns
 
 

@@ -60,7 +60,10 @@ class SandboxStudy:
         their files share one name.
 
         Args:
+            study_id: CentrePoint's id of the study.
+            subjects: how many; their ids start at 10821.
             days: measured days of each subject.
+            seed: decides every generated id, timestamp and value.
             epoch_rows: rows of each epoch file; by default one for each minute of the days.
             datasets: only data sets of these names.
 
@@ -113,6 +116,8 @@ class SandboxStudy:
         """Adds or replaces the export file of a subject, data set and study program.
 
         Args:
+            subject_id: whose; may be new to the study.
+            data_set_name: of what; may be new to the study.
             csv: the plain CSV, which is packed.
             study_program_id: by default the (first) program that yields the data set.
             execution: verbatim timestamp text; by default later than that of the replaced file.
@@ -157,6 +162,8 @@ class SandboxStudy:
         """Takes export files out of the listing; their blobs die.
 
         Args:
+            subject_id: whose.
+            data_set_name: of what.
             study_program_id: None means those of every program.
 
         Raises:
@@ -183,7 +190,9 @@ class SandboxStudy:
         A file that was `put` keeps its content, whatever `additional_columns` says.
 
         Args:
-            subject_id, data_set_name, study_program_id: None means every.
+            subject_id: whose; None means everybody's.
+            data_set_name: of what; None means everything.
+            study_program_id: by which; None means every program.
             additional_columns: the new version of the program adds one column, for good.
 
         Returns:

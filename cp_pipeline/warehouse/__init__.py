@@ -22,6 +22,7 @@ from cp_pipeline.warehouse.lineage import (
 )
 from cp_pipeline.warehouse.loading import Batch, BatchResult, ExportToLoad, Load, Loader
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.querying import query
 
 __all__ = [
     "Batch",
@@ -40,6 +41,7 @@ __all__ = [
     "Workbench",
     "dataset_statuses",
     "loaded_executions",
+    "query",
     "record_failures",
     "record_listing",
 ]

@@ -1,9 +1,9 @@
 """What can go wrong with the warehouse.
 
-    WarehouseError
-    ├── WarehouseBusy        another process holds the file, longer than we wait
-    ├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
-    └── LoadRefused          one export cannot be loaded; only its partition fails
+WarehouseError
+├── WarehouseBusy        another process holds the file, longer than we wait
+├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
+└── LoadRefused          one export cannot be loaded; only its partition fails
 """
 
 from cp_pipeline.errors import PipelineError

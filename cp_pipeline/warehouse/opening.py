@@ -50,7 +50,9 @@ class Workbench:
         self.connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
         self.connection.execute("SET preserve_insertion_order = false")
-        self.connection.execute("SET TimeZone = 'UTC'") if _has_time_zones(self.connection) else None
+        self.connection.execute("SET TimeZone = 'UTC'") if _has_time_zones(
+            self.connection
+        ) else None
         if scratch is not None:
             self.connection.execute("SET temp_directory = ?", [str(scratch)])
 
@@ -122,8 +124,7 @@ class Workbench:
                 return
             if "Could not set lock" not in message and "lock" not in message.lower():
                 raise WarehouseUnreadable(
-                    f"The warehouse {self.location} cannot be opened: "
-                    f"{message.splitlines()[0]}.",
+                    f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
                     "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",
                 )
             if time.monotonic() > deadline:

@@ -183,6 +183,4 @@ def _narrowest(place: int, kind: Kind, held: set[tuple[int, Kind]]) -> Kind:
     if (place, Kind.UNDETERMINED) in held:
         # No value says anything against the kind that the column already has.
         return kind
-    return next(
-        (wider for wider in kind.widenings() if (place, wider) in held), Kind.VARCHAR
-    )
+    return next((wider for wider in kind.widenings() if (place, wider) in held), Kind.VARCHAR)

@@ -67,9 +67,7 @@ def _read_all(
 ) -> dict[str, Column]:
     """Fill ``memory.rebuilt``; the columns as they had to be, wider ones if a value required it."""
     definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns.values())
-    connection.execute(
-        f"CREATE OR REPLACE TABLE memory.rebuilt ({definition}, _load_id BIGINT)"
-    )
+    connection.execute(f"CREATE OR REPLACE TABLE memory.rebuilt ({definition}, _load_id BIGINT)")
     wider = dict(columns)
     for load_id, path in loads.items():
         try:
@@ -96,7 +94,9 @@ def _read_all(
     return wider
 
 
-def swap_in(connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int) -> list[ColumnChange]:
+def swap_in(
+    connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int
+) -> list[ColumnChange]:
     """Put the rebuilt history in the place of the old one, in the load's transaction."""
     before = read_columns(connection, made.dataset_name)
     changes = [
@@ -105,9 +105,7 @@ def swap_in(connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int) 
         if before[column.name.lower()].kind is not column.kind
     ]
     connection.execute(f"DROP TABLE {table_name(made.dataset_name)}")
-    connection.execute(
-        f"CREATE TABLE {table_name(made.dataset_name)} AS FROM memory.{made.table}"
-    )
+    connection.execute(f"CREATE TABLE {table_name(made.dataset_name)} AS FROM memory.{made.table}")
     record_changes(connection, made.dataset_name, changes, load_id)
     return changes
 
@@ -115,9 +113,6 @@ def swap_in(connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int) 
 def must_widen(before: Mapping[str, Column], after: Mapping[str, Kind]) -> dict[str, Column] | None:
     """The data set's columns with wider kinds, or None if they can stay as they are."""
     wider = {
-        name: Column(column.name, after.get(name, column.kind))
-        for name, column in before.items()
+        name: Column(column.name, after.get(name, column.kind)) for name, column in before.items()
     }
     return None if wider == dict(before) else wider
-
-

@@ -1,0 +1,40 @@
+# What a person does with this project. Needs Python 3.11 or newer, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 3000
+
+.PHONY: help demo dev test lint install clean constraints
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed  ## make .venv with everything pinned
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install  ## sync a synthetic study and print a few answers
+	$(BIN)/cp-pipeline demo
+
+dev: install  ## a sandbox CentrePoint, and the Dagster UI in front of it
+	$(BIN)/cp-pipeline sandbox --port 0 -- $(BIN)/dagster dev -w workspace.yaml -p $(PORT)
+
+test: install lint  ## everything that must hold
+	$(BIN)/python -m pytest -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+constraints:  ## pin everything anew (needs pip-tools)
+	pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header --extra development \
+		--upgrade -o constraints.txt pyproject.toml
+
+clean:  ## remove .venv; data/ is yours
+	rm -rf .venv

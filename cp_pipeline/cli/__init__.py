@@ -1,0 +1,45 @@
+"""The commands, ``cp-pipeline …``.
+
+Belongs here: options, words on the screen, exit codes. Does not belong: any work.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+from dotenv import load_dotenv
+
+from cp_pipeline.cli.demo import demo
+from cp_pipeline.cli.doctor import doctor
+from cp_pipeline.cli.sandbox import sandbox
+from cp_pipeline.cli.screen import errors
+from cp_pipeline.cli.status import status
+from cp_pipeline.cli.sync import sync
+from cp_pipeline.errors import PipelineError
+
+EXIT_AT_FAULT = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cp-pipeline")
+def commands() -> None:
+    """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
+    load_dotenv(Path.cwd() / ".env")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cp_pipeline").setLevel(logging.INFO)
+
+
+for command in (demo, sandbox, sync, status, doctor):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run a command; a known error is said in words, with exit code 2."""
+    try:
+        commands()
+    except PipelineError as error:
+        errors.print(f"[bold red]{error.what}[/]" if not error.remedy else error.what, style="red")
+        if error.remedy:
+            errors.print(error.remedy)
+        sys.exit(EXIT_AT_FAULT)

@@ -1,0 +1,48 @@
+"""Dagster's home: where its records are, made once and rightly.
+
+Belongs here: the folder, its ``dagster.yaml``, and opening the instance.
+Does not belong: what is recorded (``defs``).
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from cp_pipeline.settings import StorageSettings
+
+DAGSTER_YAML = """\
+# Written by cp-pipeline. One slot for whoever writes the warehouse, in all processes together.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+telemetry:
+  enabled: false
+"""
+
+
+def prepare_dagster_home(storage: StorageSettings) -> Path:
+    """Make Dagster's home and name it in ``DAGSTER_HOME``, unless that is set already."""
+    home = Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home).expanduser().absolute()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def open_instance(storage: StorageSettings) -> dg.DagsterInstance:
+    """The Dagster instance of the home.
+
+    Two processes that open a fresh home at once break its SQLite, so the first use is guarded.
+    """
+    home = prepare_dagster_home(storage)
+    with (home / ".opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("subjects")
+    return instance

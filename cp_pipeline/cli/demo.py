@@ -1,0 +1,72 @@
+"""``cp-pipeline demo``: everything once, with a synthetic study.
+
+Belongs here: the story that is told. Does not belong: anything that `sync` does itself.
+"""
+
+import os
+import sys
+
+import click
+import polars as pl
+
+from cp_pipeline.cli.screen import answers
+from cp_pipeline.cli.sync import run_sync
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Workbench, query
+
+_QUESTIONS = {
+    "Steps and sleep of each subject, from the latest execution of each program": """
+        SELECT _subject_id AS subject, count(*) AS days, sum(STEPS)::BIGINT AS steps,
+            round(avg(SLEEPMINUTES) / 60, 1) AS hours_asleep
+        FROM exports."ActivityDaily8" GROUP BY ALL ORDER BY subject LIMIT 5""",
+    "The day in the epochs: steps an hour": """
+        SELECT hour(TIMESTAMPUTC) AS hour, sum(STEPS)::BIGINT AS steps
+        FROM exports."ActivityEpochs10" GROUP BY ALL ORDER BY hour LIMIT 24""",
+    "Which program execution every number came from": """
+        SELECT dataset_name, count(*) AS loads, sum(row_count)::BIGINT AS rows,
+            max(program_execution) AS newest_execution
+        FROM lineage.loads GROUP BY ALL ORDER BY dataset_name""",
+    "Before and after a program was executed again (as_of)": """
+        SELECT 'then' AS executed, _program_execution, sum(STEPS)::BIGINT AS steps
+        FROM as_of('ActivityDaily8', (SELECT min(program_executed_at) FROM lineage.loads
+            WHERE subject_id = 10821 AND dataset_name = 'ActivityDaily8'))
+        WHERE _subject_id = 10821 GROUP BY ALL
+        UNION ALL
+        SELECT 'now', _program_execution, sum(STEPS)::BIGINT
+        FROM exports."ActivityDaily8" WHERE _subject_id = 10821 GROUP BY ALL""",
+}
+
+
+@click.command()
+@click.option("--subjects", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--days", type=click.IntRange(1), default=3, show_default=True)
+def demo(subjects: int, days: int) -> None:
+    """Sync a sandbox study, and print a few answers; everything stays in data/."""
+    study = SandboxStudy.synthetic(study_id=4711, subjects=subjects, days=days, seed=1)
+    with Sandbox(study) as service:
+        os.environ.update(service.environment)
+        answers.print("A sandbox CentrePoint is serving a synthetic study. Syncing it:")
+        code = run_sync()
+        answers.print("\nOne program is executed again for one subject. Syncing again:")
+        service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+        code = max(code, run_sync())
+    if code:
+        sys.exit(code)
+    storage = StorageSettings.from_environment()
+    workbench = Workbench(storage.warehouse)
+    with pl.Config(
+        tbl_rows=24,
+        tbl_width_chars=100,
+        tbl_hide_dataframe_shape=True,
+        fmt_str_lengths=40,
+        tbl_hide_column_data_types=True,
+        tbl_formatting="ASCII_MARKDOWN",
+    ):
+        for question, sql in _QUESTIONS.items():
+            answers.print(f"\n{question}")
+            answers.print(str(query(workbench, sql)))
+    answers.print(
+        f"\nThe warehouse is {storage.warehouse}; open it with DuckDB.\n"
+        "To see it in Dagster: make dev, then http://127.0.0.1:3000"
+    )

@@ -1,0 +1,87 @@
+"""``cp-pipeline doctor``: is everything in place, and if not, what to do.
+
+Belongs here: the questions and their order. Does not belong: the answers, which each room gives.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TypeVar
+
+import click
+
+from cp_pipeline.centrepoint import CentrePoint
+from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import Workbench, loaded_executions
+
+EXIT_AT_FAULT = 2
+Answer = TypeVar("Answer")
+_PACKAGES = ("cp-pipeline", "dagster", "dagster-webserver", "duckdb", "polars", "requests")
+
+
+@click.command()
+def doctor() -> None:
+    """Check settings, token, scope, study, warehouse and versions; say what to do about each.
+
+    Exit code 0: all is well (a study without exports is no error); 2: something must be done.
+    """
+    checks = _Checks()
+    answers.print("versions   " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
+    access = checks.ask("settings", CentrePointSettings.from_environment, _settings)
+    if access is not None:
+        centrepoint = CentrePoint(access)
+        token = checks.ask(
+            "token", lambda: centrepoint.check_access() or True, lambda _: "granted, DataAccess"
+        )
+        for study_id in access.study_ids if token else ():
+            checks.ask(f"study {study_id}", _counting(centrepoint, study_id), _exports)
+    storage = StorageSettings.from_environment()
+    workbench = Workbench(storage.warehouse, wait_seconds=5.0)
+    checks.ask(
+        "warehouse",
+        lambda: loaded_executions(workbench),
+        lambda loaded: (
+            f"{storage.warehouse}: "
+            + (count(len(loaded), "export") + " loaded" if workbench.exists() else "not made yet")
+        ),
+    )
+    if checks.failed:
+        sys.exit(EXIT_AT_FAULT)
+
+
+class _Checks:
+    """Asks one thing after another, and prints each answer in a line."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def ask(
+        self, name: str, question: Callable[[], Answer], words: Callable[[Answer], str]
+    ) -> Answer | None:
+        try:
+            answer = question()
+        except PipelineError as error:
+            self.failed = True
+            answers.print(f"✗ {name:<9}{error.what}")
+            if error.remedy:
+                answers.print(f"  {'':<9}→ {error.remedy}")
+            return None
+        answers.print(f"✓ {name:<9}{words(answer)}")
+        return answer
+
+
+def _settings(access: CentrePointSettings) -> str:
+    studies = ", ".join(map(str, access.study_ids))
+    return f"{access.api_url}, study {studies}, dialect {access.dialect}"
+
+
+def _counting(centrepoint: CentrePoint, study_id: int) -> Callable[[], int]:
+    return lambda: centrepoint.count_export_files(study_id)
+
+
+def _exports(number: int) -> str:
+    if number:
+        return f"{count(number, 'export')} listed"
+    return "no exports listed: processing has not been requested in CentrePoint yet (no error)"

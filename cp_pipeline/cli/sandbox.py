@@ -1,0 +1,144 @@
+"""``cp-pipeline sandbox``: a local CentrePoint with a synthetic study.
+
+Belongs here: options and words. Does not belong: the service (``cp_pipeline.sandbox``).
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import click
+
+from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+
+PORT = 8765
+_SECONDS_TO_ANSWER = 30
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.option("--study", "study_id", type=int, default=4711, show_default=True)
+@click.option("--subjects", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--days", type=click.IntRange(1), default=3, show_default=True, help="Days worn.")
+@click.option("--epoch-rows", type=click.IntRange(1), help="Rows of an epoch file; 1440 a day.")
+@click.option("--dataset", "dataset_names", multiple=True, help="Only this data set; repeatable.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same study.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
+@click.option("--packing", type=click.Choice([each.value for each in Packing]), default="gzip")
+@click.option("--token-seconds", type=float, default=3600.0, show_default=True)
+@click.option("--link-seconds", type=float, default=14400.0, show_default=True)
+@click.option("--requests-per-minute", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--execute-again", is_flag=True, help="Execute programs again in a running sandbox.")
+@click.option("--subject", "subject_id", type=int, help="With --execute-again: of this subject.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def sandbox(
+    study_id: int,
+    subjects: int,
+    days: int,
+    epoch_rows: int | None,
+    dataset_names: tuple[str, ...],
+    seed: int,
+    port: int,
+    packing: str,
+    token_seconds: float,
+    link_seconds: float,
+    requests_per_minute: int,
+    execute_again: bool,
+    subject_id: int | None,
+    command: tuple[str, ...],
+) -> None:
+    """Serve a local CentrePoint until Ctrl-C, and print the variables to export.
+
+    With a COMMAND (after --), run it with these variables set, and end with it:
+
+        cp-pipeline sandbox -- cp-pipeline sync
+
+    To see new exports arrive, execute programs again in a sandbox that runs elsewhere:
+
+        cp-pipeline sandbox --execute-again --subject 10821 --dataset ActivityDaily8
+    """
+    if execute_again:
+        _execute_again(port, subject_id, dataset_names)
+        return
+    study = SandboxStudy.synthetic(
+        study_id=study_id,
+        subjects=subjects,
+        days=days,
+        seed=seed,
+        epoch_rows=epoch_rows,
+        datasets=dataset_names or None,
+    )
+    service = Sandbox(
+        study,
+        token_seconds=token_seconds,
+        link_seconds=link_seconds,
+        requests_per_minute=requests_per_minute,
+        packing=Packing(packing),
+        port=port,
+    )
+    try:
+        with service:
+            if command:
+                sys.exit(_run(command, service.environment))
+            _serve(service)
+    except OSError as error:
+        raise PipelineError(
+            f"The sandbox cannot use port {port}: {error.strerror}.",
+            "Is one running already? Choose another with --port.",
+        ) from None
+
+
+def _serve(service: Sandbox) -> None:
+    for name, value in service.environment.items():
+        print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201  (for the shell)
+    print("# Serving until Ctrl-C.", flush=True)  # noqa: T201
+    # Containers and `kill` end a process so; it should end as quietly as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        service.serve_forever()
+    except KeyboardInterrupt:
+        return
+
+
+def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
+    from cp_pipeline.cli.dagster_home import prepare_dagster_home  # noqa: PLC0415  (a slow import)
+    from cp_pipeline.settings import StorageSettings  # noqa: PLC0415
+
+    prepare_dagster_home(StorageSettings.from_environment())
+    child = subprocess.Popen(command, env={**os.environ, **environment})
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        # The terminal has sent it to the command too, which may take a while to end well.
+        return child.wait()
+
+
+def _execute_again(port: int, subject_id: int | None, dataset_names: tuple[str, ...]) -> None:
+    executed = []
+    for dataset_name in dataset_names or (None,):
+        asked = {"subjectId": subject_id, "dataSetName": dataset_name}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/sandbox/executions",
+            data=json.dumps({name: value for name, value in asked.items() if value}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER) as answer:
+                executed += json.load(answer)["executed"]
+        except urllib.error.URLError as error:
+            raise PipelineError(
+                f"No sandbox answers on port {port}: {error.reason}.",
+                "Start one with cp-pipeline sandbox, or name its --port.",
+            ) from None
+    answers.print(f"{count(len(executed), 'export')} executed again.")
+    for item in executed:
+        answers.print(
+            f"  subject {item['subjectId']}, {item['dataSetName']}: "
+            f"{item['lastSuccessfulProgramExecutionTimeStamp']}"
+        )

@@ -1,0 +1,45 @@
+"""``cp-pipeline status``: what is loaded, data set by data set.
+
+Belongs here: the table on the screen. Does not belong: what a state is (``warehouse.tables``).
+"""
+
+import click
+from rich.table import Table
+
+from cp_pipeline.cli.screen import answers
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Workbench, dataset_statuses
+
+
+@click.command()
+def status() -> None:
+    """Show, for each data set, what is exported, loaded, stale, failed and withdrawn.
+
+    Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
+    """
+    storage = StorageSettings.from_environment()
+    statuses = dataset_statuses(Workbench(storage.warehouse))
+    if not statuses:
+        answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
+        answers.print("Run cp-pipeline sync.")
+        return
+    table = Table(box=None)
+    table.add_column("data set")
+    numbers = ("exported", "loaded", "stale", "missing", "failed", "withdrawn", "rows")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    table.add_column("last program execution")
+    for each in statuses:
+        table.add_row(
+            each.dataset_name,
+            f"{each.exported:,}",
+            f"{each.loaded:,}",
+            f"{each.stale:,}",
+            f"{each.missing:,}",
+            f"{each.failed:,}",
+            f"{each.withdrawn:,}",
+            f"{each.row_count:,}",
+            each.last_execution or "",
+        )
+    answers.print(table)
+    answers.print(f"Warehouse: {storage.warehouse}")

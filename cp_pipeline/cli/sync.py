@@ -1,0 +1,205 @@
+"""``cp-pipeline sync``: bring everything up to date, through Dagster.
+
+Belongs here: options, the plan and the progress on the screen, exit codes.
+Does not belong: the work (``ingest``), its records (``defs``).
+"""
+
+import sys
+import time
+from collections.abc import Collection
+
+import click
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from cp_pipeline.cli.screen import answers, count, errors, progress_bar
+from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest import (
+    Listed,
+    PartitionFailed,
+    PartitionLoaded,
+    PartitionResult,
+    Plan,
+    StudyExports,
+)
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+EXIT_SOME_FAILED = 1
+_SHOWN = 40
+EMPTY_LISTING = (
+    "CentrePoint lists no exports. That is no error: it is so until processing of the study has "
+    "been requested in CentrePoint. Nothing to do."
+)
+
+
+@click.command()
+@click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
+@click.option("--dataset", "dataset_names", multiple=True, help="Only this data set.")
+@click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
+def sync(
+    subject_ids: tuple[int, ...], dataset_names: tuple[str, ...], refresh: bool, dry_run: bool
+) -> None:
+    """List the exports and load what is new.
+
+    --subject and --dataset can be repeated. Exit code 0: all loaded; 1: some partitions failed,
+    each is named with its reason; 2: the configuration or the service is at fault.
+    """
+    code = run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run)
+    if code:
+        sys.exit(code)
+
+
+def run_sync(
+    subject_ids: Collection[int] = (),
+    dataset_names: Collection[str] = (),
+    *,
+    refresh: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Do what ``cp-pipeline sync`` does; the exit code."""
+    started = time.monotonic()
+    storage = StorageSettings.from_environment()
+    exports = StudyExports(CentrePointSettings.from_environment(), storage)
+    with errors.status("Listing the exports …"):
+        listed = exports.list_exports(subject_ids, dataset_names)
+    plan = exports.plan(listed, refresh=refresh)
+    _say_plan(listed, plan)
+    if dry_run:
+        _print_plan(plan)
+        return 0
+    if not plan.to_load:
+        # No Dagster run for nothing: importing and recording it would cost more than the listing.
+        exports.record(listed)
+        return 0
+    with progress_bar() as progress:
+        source = _WatchedSource(exports, listed, plan, progress)
+        _run_in_dagster(source, storage, subject_ids, dataset_names, refresh=refresh)
+    return _say_outcome(source, time.monotonic() - started)
+
+
+class _WatchedSource(ExportsSource):
+    """Hands the run what has been listed already, and shows each partition as it is done."""
+
+    def __init__(
+        self, exports: StudyExports, listed: Listed, plan: Plan, progress: Progress
+    ) -> None:
+        self._exports = exports
+        self._listed = listed
+        self._progress = progress
+        self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
+        self._started = time.monotonic()
+        self.loaded = 0
+        self.rows = 0
+        self.failures: list[PartitionFailed] = []
+
+    def open(self) -> StudyExports:
+        return self._exports
+
+    def list_exports(
+        self,
+        exports: StudyExports,
+        subject_ids: Collection[int] | None = None,
+        dataset_names: Collection[str] | None = None,
+    ) -> Listed:
+        return self._listed
+
+    def saw(self, result: PartitionResult) -> None:
+        if isinstance(result, PartitionLoaded):
+            self.loaded += 1
+            self.rows += sum(load.row_count for load in result.loads)
+        else:
+            self.failures.append(result)
+        seconds = max(time.monotonic() - self._started, 0.001)
+        rate = f"{(self.loaded + len(self.failures)) / seconds:,.0f} partitions/s"
+        self._progress.update(self._task, advance=1, rate=rate)
+
+
+def _run_in_dagster(
+    source: _WatchedSource,
+    storage: StorageSettings,
+    subject_ids: Collection[int],
+    dataset_names: Collection[str],
+    *,
+    refresh: bool,
+) -> None:
+    """Run the job ``sync`` in this process, with all of Dagster's records."""
+    # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
+    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
+    from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
+
+    config = {
+        "subject_ids": list(subject_ids),
+        "dataset_names": list(dataset_names),
+        "refresh": refresh,
+    }
+    with open_instance(storage) as instance:
+        result = (
+            build_defs(source)
+            .resolve_job_def("sync")
+            .execute_in_process(
+                instance=instance,
+                run_config={
+                    "ops": {"sync_exports": {"config": config}},
+                    # Every failure is said below, once and in words.
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            )
+        )
+        if not result.success and not source.failures:
+            raise PipelineError(_reason(result.all_events))
+
+
+def _reason(events: list[object]) -> str:
+    """Why the run failed as a whole: the words of the step's failure."""
+    for event in events:
+        if getattr(event, "is_step_failure", False):
+            data = event.step_failure_data  # type: ignore[attr-defined]
+            if data.user_failure_data and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            return str(data.error.message if data.error else "the run failed").strip()
+    return "The Dagster run failed before it began; see its log in the Dagster UI."
+
+
+def _say_plan(listed: Listed, plan: Plan) -> None:
+    if not listed.items:
+        answers.print(EMPTY_LISTING)
+        return
+    answers.print(
+        f"{count(len(listed.items), 'export')} in {count(len(listed.partitions), 'partition')} "
+        f"listed, {count(plan.export_count, 'export')} in "
+        f"{count(len(plan.to_load), 'partition')} to load."
+    )
+
+
+def _print_plan(plan: Plan) -> None:
+    if not plan.to_load:
+        return
+    table = Table("subject", "data set", "program execution", "why", box=None)
+    rows = [
+        (str(partition.subject_id), partition.dataset_name, each.export_file.execution.verbatim)
+        + (each.reason.value,)
+        for partition, planned in plan.to_load.items()
+        for each in planned
+    ]
+    for row in rows[:_SHOWN]:
+        table.add_row(*row)
+    answers.print(table)
+    if len(rows) > _SHOWN:
+        answers.print(f"and {len(rows) - _SHOWN:,} more")
+
+
+def _say_outcome(source: _WatchedSource, seconds: float) -> int:
+    answers.print(
+        f"{count(source.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
+        f"in {seconds:.1f} s."
+    )
+    if not source.failures:
+        return 0
+    errors.print(f"{count(len(source.failures), 'partition')} failed:")
+    for failure in source.failures:
+        errors.print(f"  {failure}")
+    errors.print("Nothing of them was loaded; what was loaded before is untouched.")
+    return EXIT_SOME_FAILED

@@ -1,0 +1,96 @@
+"""The assets: what CentrePoint lists, and what of it is in the warehouse.
+
+Belongs here: declarations, and reading which partitions a run is for.
+Does not belong: the work (``loading``, ``ingest``).
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from cp_pipeline.defs.loading import in_words, load_partitions, record_current
+from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
+from cp_pipeline.defs.records import CODE_VERSION, listing_metadata
+from cp_pipeline.defs.source import ExportsSource
+
+GROUP = "centrepoint"
+POOL = "warehouse"
+
+
+class LoadingConfig(dg.Config):
+    """How to load the chosen partitions."""
+
+    refresh: bool = False
+    """Fetch and load again what is loaded already."""
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"python", "duckdb"},
+    code_version=CODE_VERSION,
+    description=(
+        "One row per export file that CentrePoint lists for the configured studies, in "
+        "`lineage.export_files`.\n\nMaterialize it to ask CentrePoint what there is: new subjects "
+        "and data sets then appear as partitions of `dataset_exports`."
+    ),
+)
+def export_files(
+    context: dg.AssetExecutionContext, source: dg.ResourceParam[ExportsSource]
+) -> dg.MaterializeResult[None]:
+    """List all exports, write the listing down, and register the partitions."""
+    with in_words():
+        exports = source.open()
+        listed = source.list_exports(exports)
+        exports.record(listed)
+        plan = exports.plan(listed)
+    subjects, datasets = register(context.instance, listed.partitions)
+    context.log.info(f"{len(listed.items)} exports; {subjects} new subjects, {datasets} data sets")
+    if not listed.items:
+        context.log.warning(
+            "CentrePoint lists no exports. That is no error: it is so until processing of the "
+            "study has been requested in CentrePoint."
+        )
+    return dg.MaterializeResult(metadata=listing_metadata(listed, plan))
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"python", "duckdb"},
+    code_version=CODE_VERSION,
+    partitions_def=subject_by_dataset,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=POOL,
+    deps=[export_files],
+    output_required=False,
+    description=(
+        "One partition per subject and data set: all exports that CentrePoint lists for the pair "
+        "(one for each study program that yields the data set).\n\nThe rows are in "
+        '`exports."<data set>"` of the warehouse; `lineage.loads` says which program execution '
+        "each came from. A partition that is current is not fetched again, unless `refresh` is set."
+    ),
+)
+def dataset_exports(
+    context: dg.AssetExecutionContext,
+    config: LoadingConfig,
+    source: dg.ResourceParam[ExportsSource],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Load the partitions that the run is for; each gets a materialization of its own.
+
+    Yields nothing: one result would be recorded for every partition of the run alike (dagster
+    issue 18123), and returning would record a partition that has no export.
+    """
+    wanted = [
+        partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
+    ]
+    with in_words():
+        exports = source.open()
+        listed = source.list_exports(
+            exports,
+            {partition.subject_id for partition in wanted},
+            {partition.dataset_name for partition in wanted},
+        )
+        exports.record(listed)
+        plan = exports.plan(listed, wanted, refresh=config.refresh)
+        record_current(context, plan)
+        load_partitions(context, source, exports, plan, refresh=config.refresh)
+    yield from ()

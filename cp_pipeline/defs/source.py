@@ -1,0 +1,39 @@
+"""The resource behind all assets: where exports come from and go to.
+
+Belongs here: opening ``StudyExports`` when a run needs it.
+Does not belong: any work on exports (``ingest``).
+
+Settings are read from the environment inside the run. Nothing of them is a field, so that no
+secret can reach the snapshot of the code location that Dagster stores and shows.
+"""
+
+from collections.abc import Collection
+
+from cp_pipeline.ingest import Listed, PartitionResult, StudyExports
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+
+class ExportsSource:
+    """Opens the configured studies; the command line and tests put their own in its place."""
+
+    def open(self) -> StudyExports:
+        """The studies named in ``CP_STUDY_ID``.
+
+        Raises:
+            SettingsError: naming every variable that is missing or wrong.
+        """
+        return StudyExports(
+            CentrePointSettings.from_environment(), StorageSettings.from_environment()
+        )
+
+    def list_exports(
+        self,
+        exports: StudyExports,
+        subject_ids: Collection[int] | None = None,
+        dataset_names: Collection[str] | None = None,
+    ) -> Listed:
+        """The listing that a run works on, read once."""
+        return exports.list_exports(subject_ids, dataset_names)
+
+    def saw(self, result: PartitionResult) -> None:
+        """Told of each partition as it is done; the command line draws its progress from it."""
