@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 3000
+SANDBOX_PORT ?= 8765
 
 .PHONY: help demo dev test lint install clean constraints
 
@@ -20,7 +21,9 @@ demo: install  ## sync a synthetic study and print a few answers
 	$(BIN)/cp-pipeline demo
 
 dev: install  ## a sandbox CentrePoint, and the Dagster UI in front of it
-	$(BIN)/cp-pipeline sandbox --port 0 -- $(BIN)/dagster dev -w workspace.yaml -p $(PORT)
+	@# Not in this folder, where Dagster would let a .env of yours overrule the sandbox.
+	$(BIN)/cp-pipeline sandbox --port $(SANDBOX_PORT) -- sh -c 'cd "$$DAGSTER_HOME" && \
+		PYTHONWARNINGS=ignore exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml -p $(PORT)'
 
 test: install lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2

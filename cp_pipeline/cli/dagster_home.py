@@ -45,4 +45,5 @@ def open_instance(storage: StorageSettings) -> dg.DagsterInstance:
         instance = dg.DagsterInstance.get()
         instance.get_runs_count()
         instance.get_dynamic_partitions("subjects")
+        instance.all_instigator_state()
     return instance

@@ -17,6 +17,7 @@ import click
 from cp_pipeline.cli.screen import answers, count
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
 
 PORT = 8765
 _SECONDS_TO_ANSWER = 30
@@ -107,11 +108,17 @@ def _serve(service: Sandbox) -> None:
 
 
 def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
-    from cp_pipeline.cli.dagster_home import prepare_dagster_home  # noqa: PLC0415  (a slow import)
-    from cp_pipeline.settings import StorageSettings  # noqa: PLC0415
+    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415  (a slow import)
 
-    prepare_dagster_home(StorageSettings.from_environment())
-    child = subprocess.Popen(command, env={**os.environ, **environment})
+    storage = StorageSettings.from_environment()
+    # Made now, because `dagster dev` opens it with several processes at once.
+    open_instance(storage).dispose()
+    child = subprocess.Popen(  # noqa: S603  (the person's own command)
+        command,
+        # Absolute, so that the command may change its folder.
+        env={**os.environ, **environment, "CP_DATA_DIR": str(storage.data_dir)},
+    )
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         return child.wait()
     except KeyboardInterrupt:
@@ -129,7 +136,7 @@ def _execute_again(port: int, subject_id: int | None, dataset_names: tuple[str, 
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER) as answer:
+            with urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER) as answer:  # noqa: S310
                 executed += json.load(answer)["executed"]
         except urllib.error.URLError as error:
             raise PipelineError(

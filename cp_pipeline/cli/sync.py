@@ -6,7 +6,9 @@ Does not belong: the work (``ingest``), its records (``defs``).
 
 import sys
 import time
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import Progress, TaskID
@@ -24,6 +26,9 @@ from cp_pipeline.ingest import (
     StudyExports,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+if TYPE_CHECKING:
+    from dagster import DagsterEvent
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -97,12 +102,7 @@ class _WatchedSource(ExportsSource):
     def open(self) -> StudyExports:
         return self._exports
 
-    def list_exports(
-        self,
-        exports: StudyExports,
-        subject_ids: Collection[int] | None = None,
-        dataset_names: Collection[str] | None = None,
-    ) -> Listed:
+    def list_exports(self, *_: object) -> Listed:
         return self._listed
 
     def saw(self, result: PartitionResult) -> None:
@@ -126,8 +126,11 @@ def _run_in_dagster(
 ) -> None:
     """Run the job ``sync`` in this process, with all of Dagster's records."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
-    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
-    from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
+    # Its warnings about its own beta features are no business of a nightly log.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
+        from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
 
     config = {
         "subject_ids": list(subject_ids),
@@ -146,20 +149,22 @@ def _run_in_dagster(
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 raise_on_error=False,
+                # Lists the run on the job's page in the UI.
+                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
             )
         )
         if not result.success and not source.failures:
             raise PipelineError(_reason(result.all_events))
 
 
-def _reason(events: list[object]) -> str:
+def _reason(events: Sequence["DagsterEvent"]) -> str:
     """Why the run failed as a whole: the words of the step's failure."""
     for event in events:
-        if getattr(event, "is_step_failure", False):
-            data = event.step_failure_data  # type: ignore[attr-defined]
-            if data.user_failure_data and data.user_failure_data.description:
-                return str(data.user_failure_data.description)
-            return str(data.error.message if data.error else "the run failed").strip()
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            return str(failure.error.message if failure.error else "the run failed").strip()
     return "The Dagster run failed before it began; see its log in the Dagster UI."
 
 
@@ -179,8 +184,12 @@ def _print_plan(plan: Plan) -> None:
         return
     table = Table("subject", "data set", "program execution", "why", box=None)
     rows = [
-        (str(partition.subject_id), partition.dataset_name, each.export_file.execution.verbatim)
-        + (each.reason.value,)
+        (
+            str(partition.subject_id),
+            partition.dataset_name,
+            each.export_file.execution.verbatim,
+            each.reason.value,
+        )
         for partition, planned in plan.to_load.items()
         for each in planned
     ]

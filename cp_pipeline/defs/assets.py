@@ -10,7 +10,7 @@ import dagster as dg
 
 from cp_pipeline.defs.loading import in_words, load_partitions, record_current
 from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
-from cp_pipeline.defs.records import CODE_VERSION, listing_metadata
+from cp_pipeline.defs.records import listing_metadata
 from cp_pipeline.defs.source import ExportsSource
 
 GROUP = "centrepoint"
@@ -27,7 +27,6 @@ class LoadingConfig(dg.Config):
 @dg.asset(
     group_name=GROUP,
     kinds={"python", "duckdb"},
-    code_version=CODE_VERSION,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
         "`lineage.export_files`.\n\nMaterialize it to ask CentrePoint what there is: new subjects "
@@ -56,7 +55,6 @@ def export_files(
 @dg.asset(
     group_name=GROUP,
     kinds={"python", "duckdb"},
-    code_version=CODE_VERSION,
     partitions_def=subject_by_dataset,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POOL,

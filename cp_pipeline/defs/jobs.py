@@ -7,6 +7,7 @@ may carry any set of partitions in one run (DESIGN.md, Dagster facts).
 """
 
 import dagster as dg
+from pydantic import Field
 
 from cp_pipeline.defs.assets import POOL
 from cp_pipeline.defs.loading import in_words, load_partitions, record_listing
@@ -17,9 +18,9 @@ from cp_pipeline.defs.source import ExportsSource
 class SyncConfig(dg.Config):
     """What to bring in; empty lists mean everything."""
 
-    subject_ids: list[int] = []
+    subject_ids: list[int] = Field(default_factory=list)
     """Only these subjects (CentrePoint's numbers)."""
-    dataset_names: list[str] = []
+    dataset_names: list[str] = Field(default_factory=list)
     """Only these data sets."""
     refresh: bool = False
     """Fetch and load again what is loaded already."""

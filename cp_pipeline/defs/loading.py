@@ -69,7 +69,7 @@ def record_current(context: Context, plan: Plan) -> None:
         context.log_event(materialization(PartitionLoaded(partition, (), plan.kept[partition])))
     if plan.current:
         context.log.info(f"{len(plan.current)} partitions were current; nothing was fetched")
-    for partition in plan.without_export[:_NAMED]:
+    for partition in plan.without_export:
         context.log_event(no_export(partition))
     if plan.without_export:
         context.log.info(

@@ -12,8 +12,6 @@ from cp_pipeline.ingest import Listed, PartitionLoaded, Plan
 
 EXPORT_FILES = dg.AssetKey("export_files")
 DATASET_EXPORTS = dg.AssetKey("dataset_exports")
-# Raised when the same bytes would be loaded otherwise than before.
-CODE_VERSION = "1"
 _SHOWN = 50
 
 
@@ -25,7 +23,7 @@ def materialization(loaded: PartitionLoaded) -> dg.AssetMaterialization:
     columns += [kept.column_count for kept in loaded.kept]
     changes = [str(change) for load in loaded.loads for change in load.changes]
     metadata: dict[str, dg.MetadataValue] = {
-        "dagster/row_count": dg.MetadataValue.int(loaded.row_count),
+        "dagster/partition_row_count": dg.MetadataValue.int(loaded.row_count),
         "rows": dg.MetadataValue.int(loaded.row_count),
         "columns": dg.MetadataValue.int(max(columns, default=0)),
         "bytes": dg.MetadataValue.int(loaded.file_bytes),
@@ -45,20 +43,27 @@ def materialization(loaded: PartitionLoaded) -> dg.AssetMaterialization:
         DATASET_EXPORTS,
         partition=key_of(loaded.partition),
         metadata=metadata,
-        tags={
-            "dagster/data_version": ",".join(loaded.executions),
-            "dagster/code_version": CODE_VERSION,
-        },
+        tags={"dagster/data_version": ",".join(loaded.executions)},
     )
 
 
-def no_export(partition: Partition) -> dg.AssetObservation:
-    """Says of a partition that there is nothing to load."""
-    return dg.AssetObservation(
+def no_export(partition: Partition) -> dg.AssetMaterialization:
+    """Says of a partition that was asked for that there is nothing to load, and nothing loaded.
+
+    A materialization, because Dagster calls a backfill failed when one of its partitions has none,
+    and a pair without an export is no failure.
+    """
+    return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(partition),
         description=f"CentrePoint lists no export for {partition}; nothing was written.",
-        metadata={"exports_listed": dg.MetadataValue.int(0)},
+        metadata={
+            "dagster/partition_row_count": dg.MetadataValue.int(0),
+            "rows": dg.MetadataValue.int(0),
+            "files": dg.MetadataValue.int(0),
+            "note": dg.MetadataValue.text("CentrePoint lists no export for this pair."),
+        },
+        tags={"dagster/data_version": "no export"},
     )
 
 

@@ -11,6 +11,7 @@ bounded, so memory does not grow with the number of partitions.
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from cp_pipeline.centrepoint import CentrePoint, ServiceError
 from cp_pipeline.exports import Partition
@@ -118,7 +119,7 @@ class _Work:
             elif loading is None and not fetching_now:
                 break
             elif loading is None or not batch.is_full:
-                pending = [*fetching_now, *([loading] if loading else [])]
+                pending: list[Future[Any]] = [*fetching_now, *([loading] if loading else [])]
                 wait(pending, return_when=FIRST_COMPLETED)
             else:
                 wait([loading])

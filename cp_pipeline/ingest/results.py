@@ -23,7 +23,9 @@ class PartitionLoaded:
     @property
     def row_count(self) -> int:
         """Rows of the partition in ``exports``."""
-        return sum(each.row_count for each in (*self.loads, *self.kept))
+        return sum(load.row_count for load in self.loads) + sum(
+            each.row_count for each in self.kept
+        )
 
     @property
     def file_bytes(self) -> int:

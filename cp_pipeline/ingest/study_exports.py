@@ -57,12 +57,11 @@ class StudyExports:
             None if not subject_ids else frozenset(subject_ids),
             None if not dataset_names else frozenset(dataset_names),
         )
+        subjects: list[int | None] = [*sorted(scope.subject_ids or ())] or [None]
+        datasets: list[str | None] = [*sorted(scope.dataset_names or ())] or [None]
         filters = [
             Filters(subject_id=subject_id, dataset_name=dataset_name)
-            for subject_id, dataset_name in product(
-                sorted(scope.subject_ids or ()) or [None],
-                sorted(scope.dataset_names or ()) or [None],
-            )
+            for subject_id, dataset_name in product(subjects, datasets)
         ]
         if len(filters) > _FILTERED_REQUESTS:
             filters = [Filters()]

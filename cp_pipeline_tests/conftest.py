@@ -1,0 +1,65 @@
+"""What many tests need: a sandbox study as the Must-be-shown of issue 2 has it, and its storage."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cp_pipeline.ingest import PartitionResult, StudyExports
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("CP_") or name == "DAGSTER_HOME":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    """12 subjects and 4 data sets, one of them from two programs: 59 exports, 47 partitions."""
+    return SandboxStudy.synthetic(study_id=4711, subjects=12, days=1, seed=1, epoch_rows=60)
+
+
+@pytest.fixture
+def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(study) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+def open_exports() -> StudyExports:
+    """The exports that the environment names."""
+    return StudyExports(CentrePointSettings.from_environment(), StorageSettings.from_environment())
+
+
+def sync_all(
+    exports: StudyExports | None = None, *, refresh: bool = False
+) -> list[PartitionResult]:
+    """What ``cp-pipeline sync`` does, without Dagster."""
+    exports = exports or open_exports()
+    listed = exports.list_exports()
+    exports.record(listed)
+    plan = exports.plan(listed, refresh=refresh)
+    return list(exports.carry_out(plan, refresh=refresh))
+
+
+def rows(sql: str) -> list[tuple[object, ...]]:
+    """The answer of the warehouse, opened by its file as an analyst does."""
+    with duckdb.connect(StorageSettings.from_environment().warehouse, read_only=True) as opened:
+        return opened.execute(sql).fetchall()
+
+
+def one(sql: str) -> object:
+    """The one value of the warehouse's answer."""
+    return rows(sql)[0][0]
+
+
+def files_fetched(sandbox: Sandbox) -> int:
+    return sum(record.kind == "file" for record in sandbox.requests)

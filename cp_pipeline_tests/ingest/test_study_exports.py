@@ -1,0 +1,238 @@
+"""From the API to the warehouse, as the issue's "Must be shown" has it."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.exports import Instant, Partition
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
+from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+
+DAILY = "ActivityDaily8"
+
+
+def test_every_export_is_loaded_once_with_the_rows_of_its_file(
+    sandbox: Sandbox, study: SandboxStudy
+) -> None:
+    results = sync_all()
+
+    assert len(results) == 47
+    assert all(isinstance(result, PartitionLoaded) for result in results)
+    counted = {
+        (item.subject_id, item.data_set_name, item.study_program_id): len(
+            list(csv.DictReader(io.StringIO(item.csv.decode())))
+        )
+        for item in study.export_files
+    }
+    loaded = rows("SELECT subject_id, dataset_name, study_program_id, row_count FROM lineage.loads")
+    assert {row[:3]: row[3] for row in loaded} == counted
+    assert len(loaded) == 59
+    for dataset in {key[1] for key in counted}:
+        total = sum(count for key, count in counted.items() if key[1] == dataset)
+        assert one(f'SELECT count(*) FROM exports."{dataset}"') == total
+
+
+def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_exports(
+    sandbox: Sandbox,
+) -> None:
+    sync_all()
+    found = rows(
+        "SELECT program_execution, file_name, epoch_ns(program_executed_at) FROM lineage.loads"
+        " WHERE subject_id = 10821 AND dataset_name = 'ParamsAndSubject (31)'"
+    )
+    assert len(found) == 2
+    assert len({row[1] for row in found}) == 1
+    assert abs(int(str(found[0][2])) - int(str(found[1][2]))) < 1000
+    for verbatim, _, nanoseconds in found:
+        assert Instant.parse(str(verbatim)).nanoseconds == nanoseconds
+
+
+def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: Sandbox) -> None:
+    sync_all()
+    before = rows("SELECT * FROM lineage.loads ORDER BY load_id")
+    sandbox.forget_requests()
+
+    assert sync_all() == []
+    assert files_fetched(sandbox) == 0
+    assert rows("SELECT * FROM lineage.loads ORDER BY load_id") == before
+
+
+def test_a_program_executed_again_is_fetched_once_and_the_old_rows_stay_in_history(
+    sandbox: Sandbox,
+) -> None:
+    sync_all()
+    steps = f'SELECT STEPS FROM exports."{DAILY}" WHERE _subject_id = 10821 ORDER BY "DATE"'
+    old, (executed_at,) = (
+        rows(steps),
+        rows(
+            f"SELECT program_execution FROM lineage.loads"
+            f" WHERE subject_id = 10821 AND dataset_name = '{DAILY}'"
+        )[0],
+    )
+    sandbox.execute_again(subject_id=10821, data_set_name=DAILY)
+    sandbox.forget_requests()
+
+    assert len(sync_all()) == 1
+    assert files_fetched(sandbox) == 1
+    new = rows(steps)
+    assert new != old
+    assert one(f'SELECT count(*) FROM history."{DAILY}"') == 13
+    as_of = f"SELECT STEPS FROM as_of('{DAILY}', '{executed_at}'::TIMESTAMPTZ::TIMESTAMP_NS)"
+    assert rows(f"{as_of} WHERE _subject_id = 10821") == old
+    assert rows("SELECT count(*) FROM lineage.superseded") == [(1,)]
+    assert (
+        one(
+            f"SELECT state FROM lineage.partition_status"
+            f" WHERE subject_id = 10821 AND dataset_name = '{DAILY}'"
+        )
+        == "current"
+    )
+
+
+def test_an_older_execution_never_replaces_a_newer_one(
+    sandbox: Sandbox, study: SandboxStudy
+) -> None:
+    newer, older = "2024-05-01T00:00:00.0000002+00:00", "2024-05-01T00:00:00.0000001+00:00"
+    for execution, value in ((newer, 2), (older, 1)):
+        study.put(
+            subject_id=1,
+            data_set_name="X",
+            csv=b"A\n%d\n" % value,
+            study_program_id="p",
+            execution=execution,
+        )
+        sync_all()
+    assert rows('SELECT A FROM exports."X"') == [(2,)]
+
+
+def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
+    sandbox: Sandbox,
+) -> None:
+    sync_all()
+    before = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
+    sandbox.execute_again(subject_id=10822, data_set_name=DAILY, additional_columns=True)
+    sync_all()
+    after = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
+    assert after[: len(before)] == before
+    added = after[len(before)]
+    assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE "{added}" IS NOT NULL') == 1
+    exported = [row[0] for row in rows(f'DESCRIBE exports."{DAILY}"')]
+    assert exported[-6:] == [
+        "_study_id", "_subject_id", "_study_program_id", "_program_execution",
+        "_program_executed_at", "_load_id",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("packing", list(Packing))
+def test_all_packings_give_the_same_rows(packing: Packing, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = SandboxStudy.synthetic(study_id=4711, subjects=2, days=1, seed=3, epoch_rows=30)
+    with Sandbox(small, packing=packing) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        sync_all()
+    assert one("SELECT count(*) FROM lineage.loads") == 9
+    assert one('SELECT count(*) FROM exports."ActivityEpochs10"') == 60
+    assert one('SELECT sum(STEPS) >= 0 FROM exports."ActivityEpochs10"') is True
+
+
+@pytest.mark.parametrize("dialect", ["datasetexportfiles", "datasetfiles"])
+def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
+    dialect: str, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(study, token_seconds=2, link_seconds=3) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CP_EXPORT_DIALECT", dialect)
+        monkeypatch.setenv("CP_DOWNLOAD_THREADS", "2")
+        exports = open_exports()
+        listed = exports.list_exports()
+        # Older than the token and the links: each file has to be listed again.
+        import time
+
+        time.sleep(3.2)
+        results = list(exports.carry_out(exports.plan(listed)))
+    assert [result for result in results if isinstance(result, PartitionFailed)] == []
+    assert one("SELECT count(*) FROM lineage.loads") == 59
+
+
+def test_one_bad_file_fails_its_own_partition_and_no_other(
+    sandbox: Sandbox, study: SandboxStudy
+) -> None:
+    study.put(subject_id=10821, data_set_name=DAILY, csv=b"A,B\n1\n", file_name="bad.csv.gz",
+              study_program_id="other-program")  # fmt: skip
+    results = sync_all()
+    failures = [result for result in results if isinstance(result, PartitionFailed)]
+    assert [failure.partition for failure in failures] == [Partition(10821, DAILY)]
+    for words in ("study 4711", "subject 10821", DAILY, "bad.csv.gz", "Line 2", "shorter"):
+        assert words.lower() in str(failures[0]).lower()
+    assert one("SELECT count(*) FROM lineage.loads") == 58
+    assert rows("SELECT subject_id, dataset_name, stage FROM lineage.failures") == [
+        (10821, DAILY, "decode")
+    ]
+    assert rows("SELECT subject_id FROM lineage.partition_status WHERE state = 'failed'") == [
+        (10821,)
+    ]
+
+
+def test_a_withdrawn_export_keeps_its_rows_and_is_called_so(
+    sandbox: Sandbox, study: SandboxStudy
+) -> None:
+    sync_all()
+    study.withdraw(subject_id=10823, data_set_name=DAILY)
+    sync_all()
+    assert rows("SELECT subject_id, dataset_name FROM lineage.partition_status"
+                " WHERE state = 'withdrawn'") == [(10823, DAILY)]  # fmt: skip
+    assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE _subject_id = 10823') == 1
+
+
+def test_refresh_loads_the_same_execution_again_and_supersedes_it(sandbox: Sandbox) -> None:
+    sync_all()
+    sandbox.forget_requests()
+    assert len(sync_all(refresh=True)) == 47
+    assert files_fetched(sandbox) == 59
+    assert one("SELECT count(*) FROM lineage.loads") == 118
+    assert one("SELECT count(*) FROM lineage.current_loads") == 59
+    assert one(f'SELECT count(*) FROM exports."{DAILY}"') == 12
+
+
+def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
+    sandbox: Sandbox,
+) -> None:
+    sync_all()
+    sandbox.forget_requests()
+    exports = open_exports()
+    listed = exports.list_exports([10821], [DAILY])
+    assert [item.partition for item in listed.items] == [Partition(10821, DAILY)]
+    assert sum(record.kind == "listing" for record in sandbox.requests) == 1
+    exports.record(listed)
+    assert one("SELECT count(*) FROM lineage.export_files") == 59
+
+
+def test_no_url_is_kept_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
+    sync_all()
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"sig=" not in content
+            assert sandbox.environment["CP_CLIENT_SECRET"].encode() not in content
+
+
+def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cp_pipeline.warehouse import Loader, WarehouseError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise WarehouseError("no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Loader, "load", refuse)
+        with pytest.raises(WarehouseError):
+            sync_all()
+    sandbox.forget_requests()
+    assert len(sync_all()) == 47
+    assert files_fetched(sandbox) == 0
+    assert list((Path(open_exports().landing.root) / ".aside").iterdir()) == []
