@@ -14,7 +14,9 @@ from typing import NamedTuple, Self
 TICKS_PER_SECOND = 10_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d{2}):?(\d{2}))"
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?"
+    r"(?:([Zz])|([+-])(\d{2}):?([0-5]\d))",
+    re.ASCII,
 )
 
 
@@ -46,8 +48,11 @@ class Instant:
         if digits[7:] != "00":
             raise ValueError(f"{text!r} is finer than 100 nanoseconds")
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-        zone = timezone(-offset if sign == "-" else offset)
-        whole = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone) - _EPOCH
+        try:
+            zone = timezone(-offset if sign == "-" else offset)
+            whole = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone) - _EPOCH
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a timestamp: {error}") from None
         seconds = whole.days * 86_400 + whole.seconds
         return cls(text, seconds * TICKS_PER_SECOND + int(digits[:7]))
 

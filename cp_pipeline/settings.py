@@ -54,12 +54,15 @@ class _Reader:
 
     def url(self, name: str, default: str, insecure_allowed: bool) -> str:
         value = self.text(name, default).rstrip("/")
-        scheme = urlsplit(value).scheme
+        try:
+            scheme, host = urlsplit(value)[:2]
+        except ValueError:
+            scheme, host = "", ""
         if scheme == "http" and not insecure_allowed:
             self.complaints.append(
                 f"{name} is not HTTPS. Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox."
             )
-        elif scheme not in {"http", "https"} or not urlsplit(value).netloc:
+        elif scheme not in {"http", "https"} or not host:
             self.complaints.append(f"{name} is not an https:// address.")
         return value
 

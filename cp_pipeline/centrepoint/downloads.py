@@ -107,7 +107,7 @@ class Downloads:
                     yield chunk
             except (HTTPError, HTTPException, OSError) as error:
                 failure = type(error).__name__
-            if failure or (announced is not None and arrived != int(announced)):
+            if failure or (announced is not None and str(arrived) != announced.strip()):
                 raise _Interrupted(
                     f"{arrived} bytes arrived of {announced or 'an unknown number'} announced"
                 )
@@ -137,7 +137,10 @@ class Downloads:
         raise _Interrupted(f"the storage answered {answer}")
 
     def _check_scheme(self, export_file: ExportFile) -> None:
-        scheme = urlsplit(export_file.url).scheme.lower()
+        try:
+            scheme = urlsplit(export_file.url).scheme.lower()
+        except ValueError:
+            scheme = ""
         if scheme != "https" and not (scheme == "http" and self._allow_insecure_http):
             raise DownloadFailed(
                 f"The link of a file is not HTTPS ({export_file}).",

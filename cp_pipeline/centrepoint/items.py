@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cp_pipeline.centrepoint.errors import AnswerNotUnderstood
+from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.exports import ExportFile, Instant
 
 
@@ -65,7 +66,7 @@ def read_item(raw: Any) -> ExportFile:  # noqa: ANN401  (JSON is anything)
         reason = str(error)
     shown = {name: raw[name] for name in _SHOWN if name in raw} if isinstance(raw, dict) else {}
     raise AnswerNotUnderstood(
-        f"CentrePoint listed an item that breaks the contract: {reason} ({shown}).",
+        redact(f"CentrePoint listed an item that breaks the contract: {reason} ({shown})."),
         "Report it to ActiGraph support.",
     )
 

@@ -17,7 +17,7 @@ from cp_pipeline.centrepoint.errors import (
     TokenRefused,
 )
 from cp_pipeline.centrepoint.items import Filters, read_item
-from cp_pipeline.centrepoint.tokens import TokenSource
+from cp_pipeline.centrepoint.tokens import Bearer, TokenSource
 from cp_pipeline.centrepoint.transport import Transport, describe
 from cp_pipeline.exports import ExportFile, ExportKey
 from cp_pipeline.settings import CentrePointSettings
@@ -132,7 +132,7 @@ class Listing:
         return response
 
     def _send(
-        self, study_id: int, filters: Filters, offset: int, limit: int, bearer: Any
+        self, study_id: int, filters: Filters, offset: int, limit: int, bearer: Bearer
     ) -> requests.Response:
         dialect = self._settings.dialect
         parameters: dict[str, int | str] = {"limit": limit, "offset": offset}

@@ -29,6 +29,7 @@ class Bearer(AuthBase):
         self.token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Called by ``requests`` for each request."""
         request.headers["Authorization"] = f"Bearer {self.token}"
         return request
 
@@ -79,10 +80,10 @@ class TokenSource:
             raise _refusal(response)
         try:
             answer = response.json()
-            token, lifetime = str(answer["access_token"]), float(answer.get("expires_in", 3600))
+            token, lifetime = answer["access_token"], float(answer.get("expires_in", 3600))
         except (ValueError, KeyError, TypeError, AttributeError):
             token, lifetime = "", 0.0
-        if not token:
+        if not token or not isinstance(token, str):
             raise AnswerNotUnderstood(
                 "The token service's answer holds no access token.", "Check CP_TOKEN_URL."
             )

@@ -44,6 +44,7 @@ class NoAuthorization(AuthBase):
     """Sends no Authorization header, not even one that a ``.netrc`` holds for the host."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Called by ``requests`` for each request."""
         request.headers.pop("Authorization", None)
         return request
 
@@ -148,11 +149,15 @@ class Transport:
 def _reason(error: requests.RequestException) -> str:
     """The innermost reason of a failed request, without the address it was for."""
     inner: BaseException = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
-    reason = getattr(inner, "reason", None) or inner
-    text = str(reason).rpartition(": ")[2] or type(reason).__name__
+    while deeper := _inside(inner):
+        inner = deeper
+    text = str(inner).rpartition(": ")[2] or type(inner).__name__
     return text.strip().rstrip(".")
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    parts = (*error.args, getattr(error, "reason", None))
+    return next((part for part in parts if isinstance(part, BaseException)), None)
 
 
 def describe(response: requests.Response) -> str:
@@ -161,5 +166,8 @@ def describe(response: requests.Response) -> str:
         phrase = HTTPStatus(response.status_code).phrase
     except ValueError:
         phrase = "unknown"
-    body = redact(response.text[:200].strip().replace("\n", " "))
+    try:
+        body = redact(response.text[:200].strip().replace("\n", " "))
+    except requests.RequestException:  # the body of a streamed answer can break off even now
+        body = ""
     return f"HTTP {response.status_code} ({phrase})" + (f": {body}" if body else "")

@@ -99,8 +99,10 @@ def _serve(service: Sandbox) -> None:
     for name, value in service.environment.items():
         print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201  (for the shell)
     print("# Serving until Ctrl-C.", flush=True)  # noqa: T201
-    # Containers and `kill` end a process so; it should end as quietly as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Containers and `kill` end a process with SIGTERM; and a shell script starts its background
+    # processes with SIGINT ignored. Both should end it as quietly as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, signal.default_int_handler)
     try:
         service.serve_forever()
     except KeyboardInterrupt:

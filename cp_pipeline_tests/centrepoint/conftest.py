@@ -1,0 +1,30 @@
+"""Sandboxes that the tests of this folder share the making of, and waits that are cut out."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    """Three subjects, one day, every data set: 14 export files."""
+    return SandboxStudy.synthetic(subjects=3, days=1)
+
+
+@pytest.fixture
+def sandbox(study: SandboxStudy) -> Iterator[Sandbox]:
+    """The study, served."""
+    with Sandbox(study) as served:
+        yield served
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again at once, but where a Retry-After says otherwise."""
+    retry = "cp_pipeline.centrepoint.transport._BudgetedRetry"
+    monkeypatch.setattr(f"{retry}.get_backoff_time", lambda self: 0.0)
+    time_without_sleep = SimpleNamespace(sleep=lambda seconds: None)
+    monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", time_without_sleep)

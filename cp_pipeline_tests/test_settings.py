@@ -1,0 +1,177 @@
+"""What the settings promise: good defaults, and everything that is wrong said in one go."""
+
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.settings import CentrePointSettings, SettingsError, StorageSettings
+
+NEEDED = {"CP_CLIENT_ID": "somebody", "CP_CLIENT_SECRET": "TopSecret", "CP_STUDY_ID": "4711"}
+
+
+def refusal_of(**environment: str) -> str:
+    """What is said of an environment."""
+    with pytest.raises(SettingsError) as refusal:
+        CentrePointSettings.from_environment(environment)
+    return str(refusal.value)
+
+
+def test_three_variables_are_enough_for_production() -> None:
+    settings = CentrePointSettings.from_environment(NEEDED)
+    assert settings == CentrePointSettings(
+        api_url="https://api.actigraphcorp.com/dataaccess/v3",
+        token_url="https://auth.actigraphcorp.com/connect/token",
+        client_id="somebody",
+        client_secret="TopSecret",
+        study_ids=(4711,),
+        dialect="datasetexportfiles",
+        requests_per_minute=450,
+        download_threads=8,
+        allow_insecure_http=False,
+    )
+
+
+def test_every_variable_is_read() -> None:
+    settings = CentrePointSettings.from_environment(
+        NEEDED
+        | {
+            "CP_API_URL": "http://127.0.0.1:8080/dataaccess/v3/",
+            "CP_TOKEN_URL": "http://127.0.0.1:8080/connect/token",
+            "CP_EXPORT_DIALECT": "datasetfiles",
+            "CP_REQUESTS_PER_MINUTE": "100",
+            "CP_DOWNLOAD_THREADS": "2",
+            "CP_ALLOW_INSECURE_HTTP": "1",
+        }
+    )
+    assert settings.api_url == "http://127.0.0.1:8080/dataaccess/v3"
+    assert settings.token_url == "http://127.0.0.1:8080/connect/token"
+    assert settings.dialect == "datasetfiles"
+    assert (settings.requests_per_minute, settings.download_threads) == (100, 2)
+    assert settings.allow_insecure_http
+
+
+def test_the_processs_own_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+    assert CentrePointSettings.from_environment().client_id == "somebody"
+
+
+def test_everything_that_is_missing_is_said_at_once() -> None:
+    said = refusal_of(CP_CLIENT_ID="  ")
+    for name in NEEDED:
+        assert f"{name} is not set" in said
+    assert ".env" in said
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    said = refusal_of(
+        CP_STUDY_ID="4711,x",
+        CP_API_URL="http://api.example.com",
+        CP_TOKEN_URL="nonsense",
+        CP_EXPORT_DIALECT="exports",
+        CP_REQUESTS_PER_MINUTE="0",
+        CP_DOWNLOAD_THREADS="many",
+        CP_ALLOW_INSECURE_HTTP="perhaps",
+        CP_CLIENT_ID="somebody",
+    )
+    for complaint in (
+        "CP_STUDY_ID is '4711,x'",
+        "CP_API_URL is not HTTPS",
+        "CP_TOKEN_URL is not an https:// address",
+        "CP_EXPORT_DIALECT is 'exports'",
+        "CP_REQUESTS_PER_MINUTE is '0'",
+        "CP_DOWNLOAD_THREADS is 'many'",
+        "CP_ALLOW_INSECURE_HTTP is 'perhaps'",
+        "CP_CLIENT_SECRET is not set",
+    ):
+        assert complaint in said
+    assert "CP_CLIENT_ID" not in said
+
+
+@pytest.mark.parametrize("name", ["CP_API_URL", "CP_TOKEN_URL"])
+def test_plain_http_needs_permission(name: str) -> None:
+    environment = NEEDED | {name: "http://127.0.0.1:8080/x"}
+    assert f"{name} is not HTTPS" in refusal_of(**environment)
+    assert f"{name} is not HTTPS" in refusal_of(**environment, CP_ALLOW_INSECURE_HTTP="0")
+    assert f"{name} is not HTTPS" in refusal_of(**{**environment, name: "HTTP://127.0.0.1:8080/x"})
+    CentrePointSettings.from_environment(environment | {"CP_ALLOW_INSECURE_HTTP": "1"})
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://x/y", "api.example.com", "https://", "https:///v3", "https://[x"]
+)
+@pytest.mark.parametrize("allowed", ["0", "1"])
+def test_what_is_no_web_address_is_refused(address: str, allowed: str) -> None:
+    said = refusal_of(**NEEDED, CP_API_URL=address, CP_ALLOW_INSECURE_HTTP=allowed)
+    assert "CP_API_URL is not an https:// address" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "studies"),
+    [
+        ("4711", (4711,)),
+        ("4711,12", (4711, 12)),
+        (" 12 , 4711 ,", (12, 4711)),
+        ("12,4711,12", (12, 4711)),
+    ],
+)
+def test_several_studies_are_kept_in_order_and_once_each(
+    text: str, studies: tuple[int, ...]
+) -> None:
+    settings = CentrePointSettings.from_environment(NEEDED | {"CP_STUDY_ID": text})
+    assert settings.study_ids == studies
+
+
+@pytest.mark.parametrize("text", ["x", "4711;12", "-1", "4711.0", ",", "4711 12"])
+def test_what_is_no_list_of_studies_is_refused(text: str) -> None:
+    assert f"CP_STUDY_ID is {text!r}" in refusal_of(**{**NEEDED, "CP_STUDY_ID": text})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_numbers_are_whole_and_above_zero(value: str) -> None:
+    said = refusal_of(**NEEDED, CP_REQUESTS_PER_MINUTE=value, CP_DOWNLOAD_THREADS=value)
+    assert f"CP_REQUESTS_PER_MINUTE is {value!r}" in said
+    assert f"CP_DOWNLOAD_THREADS is {value!r}" in said
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
+def test_a_switch_is_turned_on_by_several_words(value: str) -> None:
+    environment = NEEDED | {"CP_ALLOW_INSECURE_HTTP": value}
+    assert CentrePointSettings.from_environment(environment).allow_insecure_http
+
+
+def test_the_secret_is_neither_shown_nor_named_in_a_complaint() -> None:
+    assert "TopSecret" not in f"{CentrePointSettings.from_environment(NEEDED)!r}"
+    said = refusal_of(**{**NEEDED, "CP_STUDY_ID": "x"}, CP_API_URL="http://me:TopSecret@x")
+    assert "TopSecret" not in said
+
+
+def test_data_lies_under_the_working_folder_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = StorageSettings.from_environment({})
+    assert storage.data_dir == tmp_path / "data"
+    assert storage.warehouse == str(tmp_path / "data" / "warehouse.duckdb")
+    assert storage.published == tmp_path / "data" / "centrepoint.duckdb"
+    assert storage.landing == tmp_path / "data" / "landing"
+    assert storage.dagster_home == tmp_path / "data" / "dagster_home"
+
+
+def test_places_of_ones_own_are_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    storage = StorageSettings.from_environment(
+        {"CP_DATA_DIR": "~/study", "CP_WAREHOUSE": "w.duckdb", "CP_PUBLISHED": "out/p.duckdb"}
+    )
+    assert storage.data_dir == tmp_path / "home" / "study"
+    assert storage.warehouse == str(tmp_path / "w.duckdb")
+    assert storage.published == tmp_path / "out" / "p.duckdb"
+
+
+@pytest.mark.parametrize("warehouse", ["md:study", "ducklake:sqlite:catalog.sqlite"])
+def test_a_warehouse_that_is_no_file_is_left_as_it_is(warehouse: str) -> None:
+    storage = StorageSettings.from_environment({"CP_WAREHOUSE": warehouse})
+    assert storage.warehouse == warehouse
