@@ -39,7 +39,7 @@ def main() -> None:
     try:
         commands()
     except PipelineError as error:
-        errors.print(f"[bold red]{error.what}[/]" if not error.remedy else error.what, style="red")
+        errors.print(error.what, style="red")
         if error.remedy:
             errors.print(error.remedy)
         sys.exit(EXIT_AT_FAULT)

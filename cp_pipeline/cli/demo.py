@@ -28,13 +28,14 @@ _QUESTIONS = {
             max(program_execution) AS newest_execution
         FROM lineage.loads GROUP BY ALL ORDER BY dataset_name""",
     "Before and after a program was executed again (as_of)": """
-        SELECT 'then' AS executed, _program_execution, sum(STEPS)::BIGINT AS steps
+        SELECT 'before' AS executed, _program_execution, sum(STEPS)::BIGINT AS steps
         FROM as_of('ActivityDaily8', (SELECT min(program_executed_at) FROM lineage.loads
             WHERE subject_id = 10821 AND dataset_name = 'ActivityDaily8'))
         WHERE _subject_id = 10821 GROUP BY ALL
         UNION ALL
         SELECT 'now', _program_execution, sum(STEPS)::BIGINT
-        FROM exports."ActivityDaily8" WHERE _subject_id = 10821 GROUP BY ALL""",
+        FROM exports."ActivityDaily8" WHERE _subject_id = 10821 GROUP BY ALL
+        ORDER BY executed""",
 }
 
 

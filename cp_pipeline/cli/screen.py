@@ -3,6 +3,8 @@
 Belongs here: how things look. Does not belong: what they say.
 """
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,8 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Nothing that CentrePoint names is markup, so none is read from it.
-answers = Console(highlight=False, markup=False, soft_wrap=True)
+# Nothing that CentrePoint names is markup, so none is read from it. A log has no width of its own.
+_LOG_WIDTH = 200
+answers = Console(
+    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else _LOG_WIDTH
+)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -51,7 +51,7 @@ def load_partitions(
     """
     failures: list[PartitionFailed] = []
     loaded = 0
-    for result in exports.carry_out(plan, run_id=context.run_id, refresh=refresh):
+    for result in exports.carry_out(plan, run_id=context.run.run_id, refresh=refresh):
         if isinstance(result, PartitionLoaded):
             context.log_event(materialization(result))
             loaded += 1

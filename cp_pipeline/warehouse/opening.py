@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseUnreadable
-from cp_pipeline.warehouse.tables import create_tables
+from cp_pipeline.warehouse.tables import create_tables, has_tables
 
 WAIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -47,12 +47,10 @@ class Workbench:
         self.location = location
         self.wait_seconds = wait_seconds
         self.held_seconds = 0.0
+        self._made = False
         self.connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
         self.connection.execute("SET preserve_insertion_order = false")
-        self.connection.execute("SET TimeZone = 'UTC'") if _has_time_zones(
-            self.connection
-        ) else None
         if scratch is not None:
             self.connection.execute("SET temp_directory = ?", [str(scratch)])
 
@@ -62,8 +60,11 @@ class Workbench:
         return not self.location.startswith("ducklake:")
 
     def exists(self) -> bool:
-        """Whether there is a warehouse to read from."""
-        return not self.is_file or Path(self.location).exists()
+        """Whether there is a warehouse to read from: tables, not only a file."""
+        if not self._made and (not self.is_file or Path(self.location).exists()):
+            with self.reading() as connection:
+                self._made = has_tables(connection)
+        return self._made
 
     def close(self) -> None:
         """Let go of the workbench."""
@@ -83,9 +84,11 @@ class Workbench:
             WarehouseBusy: another process held the file for ``wait_seconds``.
             WarehouseUnreadable: it cannot be opened at all.
         """
-        if self.is_file:
+        options = ""
+        if self.is_file and not Path(self.location).exists():
             Path(self.location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        options = "STORAGE_VERSION 'v1.5.0'" if self.is_file else ""
+            # So that DuckDB 1.5 opens it too; a file that is there already keeps its own.
+            options = "STORAGE_VERSION 'v1.5.0'"
         with self._attached(options):
             self.connection.execute("BEGIN")
             try:
@@ -161,10 +164,3 @@ def _quietly(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
         connection.execute(statement)
     except duckdb.Error as error:
         _log.debug("%s: %s", statement, error)
-
-
-def _has_time_zones(connection: duckdb.DuckDBPyConnection) -> bool:
-    row = connection.execute(
-        "SELECT count(*) FROM duckdb_settings() WHERE name = 'TimeZone'"
-    ).fetchone()
-    return bool(row and row[0])

@@ -161,13 +161,18 @@ INNER JOIN (
 """
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make what is missing in the default database; cheap when nothing is."""
+def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the default database is a warehouse (and not, say, a file just made)."""
     made = connection.execute(
         "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database()"
         " AND schema_name = 'lineage' AND view_name = 'partition_status'"
     ).fetchone()
-    if made and made[0]:
+    return bool(made and made[0])
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what is missing in the default database; cheap when nothing is."""
+    if has_tables(connection):
         return
     for schema in ("history", "exports", "lineage"):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")

@@ -211,5 +211,5 @@ def test_demo_prints_answers_and_leaves_the_warehouse(tmp_path: Path) -> None:
     done = run("demo", "--subjects", "2", "--days", "1", folder=tmp_path)
     assert done.returncode == 0, all_output(done)
     assert "hours_asleep" in done.stdout
-    assert re.search(r"\| then +\|.*\n\| now +\|", done.stdout)
+    assert re.search(r"\| before +\|.*\n\| now +\|", done.stdout)
     assert one("SELECT count(*) FROM lineage.loads") == 10

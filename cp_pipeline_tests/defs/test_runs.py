@@ -1,0 +1,210 @@
+"""The assets and the job in real Dagster instances."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.conftest import files_fetched, one
+
+EXPORTS = dg.AssetKey("dataset_exports")
+FILES = dg.AssetKey("export_files")
+DAILY = "ActivityDaily8"
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def materialize(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, *, raise_on_error: bool = True, **how: object
+) -> dg.ExecuteInProcessResult:
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[asset],
+        raise_on_error=raise_on_error,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+def pair(subject: int, dataset: str) -> dg.MultiPartitionKey:
+    return dg.MultiPartitionKey({"subject": str(subject), "dataset": dataset})
+
+
+def rectangle(first: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def record(instance: dg.DagsterInstance, key: dg.MultiPartitionKey) -> dg.AssetMaterialization:
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=EXPORTS, asset_partitions=[key]), limit=1
+    )
+    materialization = found.records[0].asset_materialization
+    assert materialization is not None
+    return materialization
+
+
+def test_listing_registers_subjects_and_data_sets_as_partitions(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    assert len(instance.get_dynamic_partitions("subjects")) == 12
+    assert len(instance.get_dynamic_partitions("datasets")) == 4
+    assert one("SELECT count(*) FROM lineage.export_files") == 59
+    assert files_fetched(sandbox) == 0
+
+
+def test_one_partition_has_a_record_of_what_it_came_from(
+    sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    key = pair(10821, DAILY)
+    materialize(instance, EXPORTS, partition_key=key)
+
+    (export,) = (
+        item
+        for item in study.export_files
+        if (item.subject_id, item.data_set_name) == (10821, DAILY)
+    )
+    recorded = record(instance, key)
+    shown = {name: entry.value for name, entry in recorded.metadata.items()}
+    assert shown["rows"] == 1
+    assert shown["columns"] == 12
+    assert shown["bytes"] == one("SELECT file_bytes FROM lineage.loads")
+    assert shown["checksum"] == one("SELECT file_sha256 FROM lineage.loads")
+    assert shown["file_names"] == export.file_name
+    execution = one("SELECT program_execution FROM lineage.loads")
+    assert shown["program_execution"] == execution
+    assert recorded.tags is not None
+    assert recorded.tags["dagster/data_version"] == execution
+    assert one("SELECT count(*) FROM lineage.loads") == 1
+
+
+def test_two_programs_of_one_data_set_are_one_partition_with_both_executions(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    key = pair(10821, "ParamsAndSubject (31)")
+    materialize(instance, EXPORTS, partition_key=key)
+    version = (record(instance, key).tags or {})["dagster/data_version"]
+    assert len(set(version.split(","))) == 2
+
+
+def test_a_range_is_one_run_with_a_record_for_each_partition(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    materialize(instance, EXPORTS, tags=rectangle(f"{DAILY}|10821", "ActivityEpochs10|10823"))
+    assert instance.get_materialized_partitions(EXPORTS) == {
+        pair(subject, dataset)
+        for subject in (10821, 10822, 10823)
+        for dataset in (DAILY, "ActivityEpochs10")
+    }
+    assert one("SELECT count(*) FROM lineage.loads") == 6
+
+
+def test_all_partitions_load_also_where_a_pair_has_no_export(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    everything = rectangle(f"{DAILY}|10821", "ParamsAndSubject (31)|10832")
+    result = materialize(instance, EXPORTS, tags=everything)
+    assert result.success
+    assert one("SELECT count(*) FROM lineage.loads") == 59
+    barometer_less = pair(10832, "LeapAvgBarometer")
+    empty = record(instance, barometer_less)
+    assert "lists no export for subject 10832" in str(empty.description)
+    assert empty.metadata["rows"].value == 0
+    assert one('SELECT count(*) FROM exports."LeapAvgBarometer" WHERE _subject_id = 10832') == 0
+
+
+def test_a_current_partition_is_recorded_but_not_fetched_again_unless_asked(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    key = pair(10821, DAILY)
+    materialize(instance, EXPORTS, partition_key=key)
+    sandbox.forget_requests()
+    materialize(instance, EXPORTS, partition_key=key)
+    assert files_fetched(sandbox) == 0
+    assert record(instance, key).metadata["fetched"].value is False
+    refresh = {"ops": {"dataset_exports": {"config": {"refresh": True}}}}
+    materialize(instance, EXPORTS, partition_key=key, run_config=refresh)
+    assert files_fetched(sandbox) == 1
+
+
+def test_a_failing_partition_takes_no_other_with_it_and_is_named(
+    sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
+) -> None:
+    study.put(subject_id=10822, data_set_name=DAILY, csv=b"", file_name="nothing.csv.gz",
+              study_program_id="another")  # fmt: skip
+    materialize(instance, FILES)
+    daily = rectangle(f"{DAILY}|10821", f"{DAILY}|10832")
+    result = materialize(instance, EXPORTS, raise_on_error=False, tags=daily)
+    assert not result.success
+    materialized = instance.get_materialized_partitions(EXPORTS)
+    assert len(materialized) == 11
+    assert pair(10822, DAILY) not in materialized
+    failure = result.failure_data_for_node("dataset_exports")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    words = str(failure.user_failure_data.description)
+    assert "subject 10822" in words
+    assert "nothing.csv.gz" in words
+    assert "11 were loaded" in words
+
+
+def test_the_sync_job_records_each_partition_in_one_run_without_planned_events(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    result = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
+    assert result.success
+    assert len(instance.get_materialized_partitions(EXPORTS)) == 47
+    events = [event.event_type_value for event in result.all_events]
+    assert events.count("ASSET_MATERIALIZATION") == 48
+    assert events.count("ASSET_MATERIALIZATION_PLANNED") == 0
+    again = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
+    assert len(again.get_asset_materialization_events()) == 1
+
+
+def test_a_run_that_cannot_reach_the_service_says_so_in_words(
+    sandbox: Sandbox, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "a-wrong-secret-that-must-not-be-stored"
+    monkeypatch.setenv("CP_CLIENT_SECRET", secret)
+    result = materialize(instance, FILES, raise_on_error=False)
+    failure = result.failure_data_for_node("export_files")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "CP_CLIENT_SECRET" in str(failure.user_failure_data.description)
+    stored = "".join(
+        record.event_log_entry.to_json()
+        for record in instance.get_records_for_run(result.run_id).records
+    )
+    assert secret not in stored
+
+
+def test_definitions_hold_no_setting(sandbox: Sandbox) -> None:
+    from dagster._core.remote_representation.external_data import RepositorySnap
+
+    snapshot = dg.serialize_value(RepositorySnap.from_def(build_defs().get_repository_def()))
+    for name in ("CP_CLIENT_SECRET", "CP_CLIENT_ID", "CP_API_URL"):
+        assert sandbox.environment[name] not in snapshot
+
+
+def test_every_asset_and_job_says_what_it_is() -> None:
+    definitions = build_defs()
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description
+        assert "one " in spec.description.lower()
+        assert spec.group_name == "centrepoint"
+        assert spec.kinds
+    assert definitions.resolve_job_def("sync").description
