@@ -118,14 +118,16 @@ class Downloads:
             response = self._transport.send(
                 "GET",
                 export_file.url,
-                purpose=f"fetching a file ({export_file})",
+                purpose="fetching the file",
                 headers={"Accept-Encoding": "identity"},
                 stream=True,
             )
         except ServiceUnavailable as error:
             failure = redact(error.what)
         except AnswerNotUnderstood as error:
-            raise DownloadFailed(error.what, "Report it to ActiGraph support.") from None
+            raise DownloadFailed(
+                f"{error.what} ({export_file})", "Report it to ActiGraph support."
+            ) from None
         if failure:
             raise _Interrupted(failure)
         if response.status_code == requests.codes.ok:

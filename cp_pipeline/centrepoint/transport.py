@@ -22,6 +22,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 USER_AGENT = "cp-pipeline"
+_ANSWERS_CUT_SHORT = 3
 
 
 class _BudgetedRetry(Retry):
@@ -55,7 +56,6 @@ class Transport:
     Args:
         budget: where each request, and each retry, is taken from; None for no limit (the limit is
             the API's; blob storage has none).
-        retry_statuses: whether a status such as 503 is waited for and tried again here.
     """
 
     def __init__(self, budget: RequestBudget | None) -> None:
@@ -86,20 +86,28 @@ class Transport:
             AnswerNotUnderstood: the answer sends us elsewhere (redirects are not followed: a token
                 must not leave the API's host).
         """
-        if self._budget is not None:
-            self._budget.spend()
         failure = ""
-        try:
-            response = self._session().request(
-                method,
-                url,
-                auth=auth or NoAuthorization(),
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                allow_redirects=False,
-                **options,
-            )
-        except requests.RequestException as error:
-            failure = redact(_reason(error))
+        for _ in range(_ANSWERS_CUT_SHORT):
+            if self._budget is not None:
+                self._budget.spend()
+            try:
+                response = self._session().request(
+                    method,
+                    url,
+                    auth=auth or NoAuthorization(),
+                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                    allow_redirects=False,
+                    **options,
+                )
+            except requests.exceptions.ChunkedEncodingError as error:
+                # The answer broke off: urllib3's retries end where the body begins.
+                failure = redact(_reason(error))
+            except requests.RequestException as error:
+                failure = redact(_reason(error))
+                break
+            else:
+                failure = ""
+                break
         # Raised outside the handler: the original error, which names the signed URL, must not
         # travel along as its context.
         if failure:

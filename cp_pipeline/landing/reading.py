@@ -17,7 +17,7 @@ IN_MEMORY_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class CsvText:
-    """The records of one export: UTF-8, ``\\n`` after each record, without the header.
+    """The records of one export: UTF-8, a line feed after each record, without the header.
 
     ``header``: column names in the file's order. ``record_count``: counted on the bytes.
     ``csv_bytes``: size of the decoded file. The records are ``body``, or, where they are too many

@@ -1,0 +1,125 @@
+"""What losslessness costs: our load against DuckDB's own load with declared types.
+
+Both start from the same gzip CSVs on disk (100 epoch files by default) and end with committed rows in
+a new DuckDB file. The peer is told every type beforehand, checks nothing and keeps no lineage. Ours
+unpacks with the checksum checked, checks structure, counts records, finds and proves each type, and
+writes lineage.
+
+    python benchmarks/lossless_load.py [--files 100] [--rows 14400] [--runs 3]
+"""
+
+import argparse
+import gzip
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.exports import ExportFile, Instant, Partition
+from cp_pipeline.landing import Landing, read_csv_text
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.warehouse import ExportToLoad, Loader, Workbench
+
+TYPES = {
+    "SUBJECTID": "BIGINT",
+    "TIMESTAMPUTC": "TIMESTAMP",
+    "STEPS": "BIGINT",
+    "MET": "DOUBLE",
+    "CALORIES": "DOUBLE",
+}
+DATASET = "ActivityEpochs10"
+BATCH_FILES = 25
+
+
+def land_files(root: Path, files: int, rows: int) -> list[ExportFile]:
+    """The export files of a synthetic study, kept in a landing."""
+    study = SandboxStudy.synthetic(
+        study_id=1, subjects=files, days=1, seed=1, epoch_rows=rows, datasets=(DATASET,)
+    )
+    executed = Instant.parse("2024-02-29T10:09:20.5899754+00:00")
+    landing = Landing(root)
+    kept = []
+    with landing.workspace() as aside:
+        for item in study.export_files:
+            export_file = ExportFile(
+                1, item.subject_id, "program", DATASET, "e.csv.gz", "csv", executed, executed, ""
+            )
+            landing.keep(export_file, iter([gzip.compress(item.csv, 6)]), aside)
+            kept.append(export_file)
+    return kept
+
+
+def load_declared(paths: list[Path], warehouse: Path) -> None:
+    """DuckDB's typed load of all files in one statement."""
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("SET preserve_insertion_order = false")
+        columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
+        connection.execute(f"CREATE TABLE epochs ({columns})")
+        connection.execute(
+            f"INSERT INTO epochs FROM read_csv(?, columns = {TYPES}, auto_detect = false,"
+            " header = true, delim = ',', compression = 'gzip')",
+            [[str(path) for path in paths]],
+        )
+
+
+def load_lossless(root: Path, export_files: list[ExportFile], warehouse: Path) -> None:
+    """Ours, from the landed files on."""
+    landing = Landing(root)
+    landed = [landing.find(export_file) for export_file in export_files]
+    with landing.workspace() as aside, ThreadPoolExecutor(2) as threads:
+        loader = Loader(Workbench(str(warehouse)), landing, aside)
+        for start in range(0, len(landed), BATCH_FILES):
+            some = [each for each in landed[start : start + BATCH_FILES] if each is not None]
+            texts = threads.map(lambda each: read_csv_text(landing.path_of(each), aside), some)
+            loader.load(
+                {
+                    Partition(each.subject_id, DATASET): [ExportToLoad(each, text)]
+                    for each, text in zip(some, texts, strict=True)
+                }
+            )
+
+
+def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> float:
+    """The median of some runs, each into a warehouse of its own."""
+    seconds = []
+    for run in range(runs):
+        started = time.perf_counter()
+        work(folder / f"{work.__name__}_{run}_{os.getpid()}.duckdb")
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    """Measure side by side and print the ratio."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--files", type=int, default=100)
+    arguments.add_argument("--rows", type=int, default=14_400)
+    arguments.add_argument("--runs", type=int, default=3)
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "landing"
+        export_files = land_files(root, options.files, options.rows)
+        paths = sorted(root.rglob("*.export"))
+
+        def declared(warehouse: Path) -> None:
+            load_declared(paths, warehouse)
+
+        def lossless(warehouse: Path) -> None:
+            load_lossless(root, export_files, warehouse)
+
+        peer = median_seconds(declared, options.runs, Path(name))
+        ours = median_seconds(lossless, options.runs, Path(name))
+    rows = options.files * options.rows
+    print(f"{options.files} files, {rows:,} rows, median of {options.runs}")
+    print(f"declared types, nothing checked  {peer:6.2f} s  {rows / peer / 1e6:5.2f} M rows/s")
+    print(f"cp-pipeline, lossless            {ours:6.2f} s  {rows / ours / 1e6:5.2f} M rows/s")
+    print(f"ratio                            {ours / peer:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
