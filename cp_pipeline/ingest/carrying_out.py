@@ -70,7 +70,9 @@ def carry_out(
         WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
     """
     with landing.workspace() as aside:
-        work = _Work(plan, Loader(workbench, landing, aside, run_id), workbench, run_id, refresh)
+        work = _Work(
+            plan, landing, Loader(workbench, landing, aside, run_id), workbench, run_id, refresh
+        )
         fetching = Fetching(centrepoint, landing, aside)
         threads = centrepoint.settings.download_threads
         with (
@@ -85,9 +87,16 @@ def carry_out(
 
 class _Work:
     def __init__(
-        self, plan: Plan, loader: Loader, workbench: Workbench, run_id: str, refresh: bool
+        self,
+        plan: Plan,
+        landing: Landing,
+        loader: Loader,
+        workbench: Workbench,
+        run_id: str,
+        refresh: bool,
     ) -> None:
         self._plan = plan
+        self._landing = landing
         self._loader = loader
         self._workbench = workbench
         self._run_id = run_id
@@ -156,6 +165,7 @@ class _Work:
                 for each in self._plan.to_load[partition]
                 if each.export_file.key == landed.key
             )
+            self._landing.quarantine(landed, explain(error))
             failures.append(PartitionFailed(partition, export_file, "load", explain(error)))
         record_failures(
             self._workbench,

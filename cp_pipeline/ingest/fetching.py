@@ -7,6 +7,7 @@ Does not belong: many partitions at once (``carrying_out``).
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from cp_pipeline.centrepoint import CentrePoint, ExportFileError
 from cp_pipeline.errors import PipelineError
@@ -16,6 +17,7 @@ from cp_pipeline.ingest.results import PartitionFailed
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,
+    IncompleteFile,
     LandedFile,
     Landing,
     PackingRefused,
@@ -63,29 +65,27 @@ class Fetching:
             # Damage may have happened on the way; a second copy tells.
             _log.info("%s: %s fetching it again", landed, error)
         landed = self._download(export_file)
-        return ExportToLoad(landed, self._read_or_quarantine(landed))
+        return ExportToLoad(landed, self._read(landed))
 
     def _read(self, landed: LandedFile) -> CsvText:
         try:
             return read_csv_text(self._landing.path_of(landed), self._aside)
-        except PackingRefused:
-            raise
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error))
             raise
 
-    def _read_or_quarantine(self, landed: LandedFile) -> CsvText:
-        try:
-            return self._read(landed)
-        except PackingRefused as error:
-            self._landing.quarantine(landed, str(error))
-            raise
-
     def _download(self, export_file: ExportFile) -> LandedFile:
-        return self._centrepoint.fetch(
-            export_file,
-            lambda actual, chunks: self._landing.keep(actual, chunks, self._aside),
-        )
+        incomplete = IncompleteFile(self._aside / f"{uuid4().hex}.incomplete")
+        try:
+            return self._centrepoint.fetch(
+                export_file,
+                lambda actual, chunks: self._landing.keep(actual, chunks, self._aside, incomplete),
+            )
+        except ExportFileError as error:
+            self._landing.quarantine_incomplete(incomplete, str(error))
+            raise
+        finally:
+            incomplete.path.unlink(missing_ok=True)
 
 
 def explain(error: Exception) -> str:

@@ -6,12 +6,13 @@ Does not know: HTTP, DuckDB, Dagster, what a value means.
 
 from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
 from cp_pipeline.landing.reading import CsvText, read_csv_text
-from cp_pipeline.landing.store import LandedFile, Landing, read_description
+from cp_pipeline.landing.store import IncompleteFile, LandedFile, Landing, read_description
 
 __all__ = [
     "CsvRefused",
     "CsvText",
     "ExportRefused",
+    "IncompleteFile",
     "LandedFile",
     "Landing",
     "PackingRefused",

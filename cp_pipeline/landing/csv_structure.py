@@ -17,7 +17,11 @@ from cp_pipeline.landing.errors import CsvRefused
 
 LONGEST_RECORD_BYTES = 16 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|error|head|body)", re.IGNORECASE)
+_BEGINNING_BYTES = 1024
+# A page begins with one of these, or with any other tag that ends before the first comma.
+_PAGE = re.compile(
+    rb"\s*<(!doctype|!--|html|\?xml|error|head|body|[a-z][^<>,\r\n]*>)", re.IGNORECASE
+)
 RESERVED_NAMES = frozenset(
     {
         "_load_id",
@@ -35,7 +39,7 @@ class CsvStructure:
     """What was seen of one CSV so far.
 
     ``header``: the column names, in the file's order. ``record_count``: records after the header.
-    ``byte_count``: bytes of the decoded file. ``has_quotes``: whether any field is quoted.
+    ``byte_count``: bytes of the decoded file. ``has_quotes``: whether a record has quotes.
     """
 
     header: tuple[str, ...] = ()
@@ -47,9 +51,9 @@ class CsvStructure:
     _blank: int = field(default=0, repr=False)
 
     def records(self, chunks: Iterable[bytes], *, thorough: bool = False) -> Iterator[bytes]:
-        """Blocks of whole records without the header, each ending in ``\\n``.
+        r"""Blocks of whole records without the header, each ending in ``\n``.
 
-        Line ends outside quotes become ``\\n``; nothing else changes.
+        Line ends outside quotes become ``\n``; nothing else changes.
 
         Raises:
             CsvRefused: with the line where there is one.
@@ -68,13 +72,13 @@ class CsvStructure:
     def _checked_bytes(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Complete, valid UTF-8 without NUL bytes; a byte order mark is dropped."""
         carried = b""
-        for number, chunk in enumerate(chunks):
+        for number, chunk in enumerate(_with_long_beginning(chunks)):
             data, position = carried + chunk, self.byte_count - len(carried)
             self.byte_count += len(chunk)
             if number == 0:
-                _refuse_other_formats(data)
                 if data.startswith(_BYTE_ORDER_MARK):
                     data, position = data[len(_BYTE_ORDER_MARK) :], len(_BYTE_ORDER_MARK)
+                _refuse_other_formats(data)
             if (nul := data.find(b"\0")) >= 0:
                 raise CsvRefused(f"There is a NUL byte at byte {position + nul}.")
             carried = b"" if data.isascii() else _incomplete_end(data, position)
@@ -112,9 +116,12 @@ class CsvStructure:
         line = block[:end].rstrip(b"\r\n")
         if not line.strip():
             raise CsvRefused("The line is blank where the header should be.", 1)
-        if b"\r" in b"".join(line.split(b'"')[0::2]):
+        if b"\r" in self._without_quoted(line)[0]:
             raise CsvRefused("There is a lone carriage return outside quotes.", 1)
-        names = next(csv.reader(io.StringIO(line.decode(), newline=""), strict=True), [])
+        try:
+            names = next(csv.reader(io.StringIO(line.decode(), newline=""), strict=True), [])
+        except csv.Error as error:
+            raise CsvRefused(f"The header cannot be read: {error}.", 1) from None
         _check_names(names)
         self.header = tuple(names)
         self._line += block.count(b"\n", 0, end)
@@ -195,6 +202,18 @@ class CsvStructure:
     def _line_of(self, pieces: list[bytes], place: int, *, at_end: bool) -> int:
         before = self._line + sum(piece.count(b"\n") for piece in pieces[:place])
         return before + (pieces[place].count(b"\n") if at_end else 0)
+
+
+def _with_long_beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes; the first chunk is long enough to tell what they are."""
+    rest = iter(chunks)
+    beginning = b""
+    for chunk in rest:
+        beginning += chunk
+        if len(beginning) >= _BEGINNING_BYTES:
+            break
+    yield beginning
+    yield from rest
 
 
 def _refuse_other_formats(beginning: bytes) -> None:

@@ -4,6 +4,7 @@ Belongs here: going by the bytes' own magic numbers through at most two layers, 
 Does not belong: what the CSV holds (``csv_structure``).
 """
 
+import os
 import tempfile
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-# isal's inflate is several times faster than zlib's and checks gzip's CRC (DuckDB's reader doesn't).
+# isal's inflate is several times faster than zlib's and checks gzip's CRC; DuckDB's reader doesn't.
 from isal import isal_zlib
 
 from cp_pipeline.landing.errors import PackingRefused
@@ -21,6 +22,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _LAYERS = 2
 _GZIP_WINDOW = 31
+_ZIP_END_BYTES = 22
 
 
 def unpack(path: Path) -> Iterator[bytes]:
@@ -110,6 +112,7 @@ def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
             spool.write(chunk)
         try:
             with zipfile.ZipFile(cast("IO[bytes]", spool)) as archive:
+                _refuse_bytes_after_end(cast("IO[bytes]", spool), archive.comment)
                 members = [item for item in archive.infolist() if not item.is_dir()]
                 if len(members) != 1:
                     raise PackingRefused(
@@ -117,10 +120,17 @@ def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
                     )
                 with archive.open(members[0]) as member:
                     yield from iter(lambda: member.read(CHUNK_BYTES), b"")
-        except RuntimeError:
-            reason = "it is locked with a password"
         except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
             reason = str(error)
+        except RuntimeError:
+            reason = "it is locked with a password"
         else:
             return
     raise PackingRefused(f"The ZIP cannot be opened: {reason}.")
+
+
+def _refuse_bytes_after_end(spool: IO[bytes], comment: bytes) -> None:
+    """The end record must be the last thing in the file; ``zipfile`` searches for it."""
+    spool.seek(-_ZIP_END_BYTES - len(comment), os.SEEK_END)
+    if spool.read(4) != ZIP_MAGICS[1]:
+        raise PackingRefused("There are bytes after the end of the ZIP.")

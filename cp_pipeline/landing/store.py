@@ -54,6 +54,14 @@ class LandedFile:
         )
 
 
+@dataclass(slots=True)
+class IncompleteFile:
+    """What had arrived of a file in the last attempt that broke off; ``path`` lies aside."""
+
+    path: Path
+    landed: LandedFile | None = None
+
+
 class Landing:
     """The landing folder. Safe to use from many threads and processes.
 
@@ -68,13 +76,20 @@ class Landing:
         """Where the bytes of a landed file are."""
         return self.root / landed.path
 
-    def keep(self, export_file: ExportFile, chunks: Iterator[bytes], aside: Path) -> LandedFile:
+    def keep(
+        self,
+        export_file: ExportFile,
+        chunks: Iterator[bytes],
+        aside: Path,
+        incomplete: "IncompleteFile | None" = None,
+    ) -> LandedFile:
         """Write the bytes aside, checksum them, and rename them into place.
 
         Args:
             export_file: what the bytes are.
             chunks: the bytes as they were sent; what they raise passes through, and nothing stays.
             aside: a folder of ``workspace``.
+            incomplete: where the bytes go that had arrived when ``chunks`` raised.
         """
         checksum, byte_count = hashlib.sha256(), 0
         handle, part = tempfile.mkstemp(dir=aside, suffix=".part")
@@ -90,6 +105,9 @@ class Landing:
             self._describe(landed, target, aside)
             Path(part).replace(target)
         except BaseException:
+            if incomplete is not None and byte_count:
+                Path(part).replace(incomplete.path)
+                incomplete.landed = self._named(export_file, checksum.hexdigest(), byte_count)
             Path(part).unlink(missing_ok=True)
             raise
         return landed
@@ -111,11 +129,23 @@ class Landing:
     def quarantine(self, landed: LandedFile, reason: str) -> Path:
         """Move a refused file beside the landing, with the reason; return its new place."""
         source = self.path_of(landed)
+        target = self._into_quarantine(source, landed, reason)
+        source.with_suffix(".json").unlink(missing_ok=True)
+        return target
+
+    def quarantine_incomplete(self, incomplete: "IncompleteFile", reason: str) -> Path | None:
+        """Keep what arrived of a file that never came whole; None if nothing did."""
+        if incomplete.landed is None:
+            return None
+        return self._into_quarantine(incomplete.path, incomplete.landed, reason)
+
+    def _into_quarantine(self, source: Path, landed: LandedFile, reason: str) -> Path:
         target = self.root.with_name("quarantine") / landed.path
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_json(target.with_suffix(".json"), {**asdict(landed), "refused": reason})
-        source.replace(target)
-        source.with_suffix(".json").unlink(missing_ok=True)
+        # Another process may have refused the same file a moment ago.
+        if source.exists() or not target.exists():
+            source.replace(target)
         return target
 
     @contextmanager

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 _DECIMAL = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 # `1E5` may be the name of a well on a plate, so an exponent counts only beside a point or a minus.
-_SCIENTIFIC = r"-?(0|[1-9])\.[0-9]+[eE][+-]?[0-9]{1,2}|-?[1-9][eE]-[0-9]{1,2}"
+# With at most 15 digits before it (see _SAFE_DIGITS).
+_SCIENTIFIC = r"-?(0|[1-9])\.[0-9]{1,14}[eE][+-]?[0-9]{1,2}|-?[1-9][eE]-[0-9]{1,2}"
 _DAY_AND_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-5][0-9]%s)?"
 _OFFSET = r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 _MICROSECONDS = r"(\.[0-9]{1,6})?"
@@ -147,8 +148,7 @@ def _holds_double(text: str) -> str:
         f"(strlen({text}) <= {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}'))"
         f" OR (strlen({text}) > {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
         f" AND {double} IN ({text}, {text} || '.0', rtrim({text}, '0'), rtrim({text}, '0') || '0'))"
-        f" OR (strlen({text}) <= {_SAFE_DIGITS + 4} AND regexp_full_match({text}, '{_SCIENTIFIC}')"
-        f" AND isfinite(TRY_CAST({text} AS DOUBLE)))"
+        f" OR regexp_full_match({text}, '{_SCIENTIFIC}')"
     )
 
 

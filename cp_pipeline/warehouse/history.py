@@ -38,7 +38,7 @@ def read_all_columns(
     rows = connection.execute(
         "SELECT dataset_name, column_name, kind FROM lineage.column_types"
         " WHERE ? IS NULL OR dataset_name = ? QUALIFY row_number() OVER"
-        " (PARTITION BY dataset_name, lower(column_name) ORDER BY revision DESC) = 1"
+        " (PARTITION BY dataset_name, column_name ORDER BY revision DESC) = 1"
         " ORDER BY dataset_name, position",
         [dataset_name, dataset_name],
     ).fetchall()
@@ -100,7 +100,7 @@ def record_changes(
     if not changes:
         return
     rows = connection.execute(
-        "SELECT lower(column_name), position, max(revision) FROM lineage.column_types"
+        "SELECT column_name, position, max(revision) FROM lineage.column_types"
         " WHERE dataset_name = ? GROUP BY ALL",
         [dataset_name],
     ).fetchall()
@@ -109,7 +109,7 @@ def record_changes(
     now = datetime.now(UTC).replace(tzinfo=None)
     records = []
     for change in changes:
-        position, revision = places.get(change.name.lower(), (next_place, 0))
+        position, revision = places.get(change.name, (next_place, 0))
         next_place += change.previous is None
         records.append(
             {

@@ -91,6 +91,8 @@ class Loader:
         self._aside = aside
         self._run_id = run_id
         self._columns: dict[str, dict[str, Column]] = {}
+        # Columns that old loads turned out to need wider than the new files do.
+        self._at_least: dict[str, dict[str, Column]] = {}
         if workbench.exists():
             with workbench.reading() as connection:
                 self._columns = read_all_columns(connection)
@@ -118,6 +120,9 @@ class Loader:
             try:
                 staged = self._stage(exports, result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}
+                if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
+                    # A file of a refused partition is staged; its values must not widen a column.
+                    continue
                 self._commit(exports, staged, numbers, result, again)
             except _StagedOnOldColumns:
                 continue
@@ -157,7 +162,7 @@ class Loader:
         result: BatchResult,
     ) -> list[Staged]:
         """Stage one data set's files, all with the same kinds for the same columns."""
-        known = dict(self._columns.get(dataset_name, {}))
+        known = self._columns.get(dataset_name, {}) | self._at_least.get(dataset_name, {})
         groups = [group for texts in headers.values() for group in _apart_if_large(texts)]
         while True:
             parts = []
@@ -252,7 +257,13 @@ class Loader:
                     loads,
                     self._landing,
                     self._aside,
+                    f"rebuilt_{len(rebuilt)}",
                 )
+                made = {column.name.lower(): column for column in rebuilt[dataset_name].columns}
+                if made != wanted:
+                    # The new files were typed too narrowly, and have lost their original text.
+                    self._at_least[dataset_name] = made
+                    raise _StagedOnOldColumns
 
     def _needed_rebuilds(
         self,
@@ -333,14 +344,14 @@ class _Commit:
         new = sorted(numbers - present.keys())
         changes: dict[int, list[ColumnChange]] = defaultdict(list)
         for dataset_name, parts in staged.items():
+            to_swap = rebuilt.get(dataset_name)
             for part in parts:
                 mine = [number for number in part.numbers if number in numbers - present.keys()]
                 if not mine:
                     continue
-                if dataset_name in rebuilt and part is parts[0]:
-                    changes[mine[0]] += swap_in(
-                        self._connection, rebuilt[dataset_name], first_id + mine[0]
-                    )
+                if to_swap is not None:
+                    changes[mine[0]] += swap_in(self._connection, to_swap, first_id + mine[0])
+                    to_swap = None
                 changes[mine[0]] += grow(
                     self._connection, dataset_name, part.columns, first_id + mine[0]
                 )
@@ -396,11 +407,11 @@ class _Commit:
         names = ", ".join(quoted(column.name) for column in part.columns)
         self._connection.execute(
             f"INSERT INTO {table_name(dataset_name)} ({names}, _load_id)"
-            f" SELECT {names}, _file + {first_id} FROM memory.{part.table}"
+            f" SELECT {names}, _load_id + {first_id} FROM memory.{part.table}"
             + (
                 ""
                 if len(numbers) == len(part.numbers)
-                else f" WHERE _file IN ({', '.join(map(str, numbers))})"
+                else f" WHERE _load_id IN ({', '.join(map(str, numbers))})"
             )
         )
 

@@ -9,6 +9,7 @@ against 3.6 ms one by one (DESIGN.md). DuckDB reads all as text, because its typ
 values silently.
 """
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from cp_pipeline.warehouse.column_types import Column, Kind, holds, kept_or_erro
 
 _SAMPLE_ROWS = 2048
 _COMPLAINT = "cp-pipeline: not of its kind"
-_FILE = "_file"
+# A name that no file's column may have (landing.csv_structure.RESERVED_NAMES).
+_FILE = "_load_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,12 @@ class _Source:
         first_number, first = next(iter(self.texts.items()))
         if len(self.texts) == 1 and first.path is not None:
             # Too large to be copied for a number that is the same in all records.
-            self.expression = self._read(first.path, f"SELECT {first_number} AS {_FILE}, *")
+            select = f"SELECT {first_number} AS {_FILE}, *"
+            if _begins_with_mark(first.path):
+                self._joined = self._after_a_line(first.path)
+                self.expression = self._read(self._joined, select, skip=1)
+            else:
+                self.expression = self._read(first.path, select)
             return self
         with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as file:
             self._joined = Path(file.name)
@@ -99,17 +106,31 @@ class _Source:
         """The name under which a column's text is read; no name of the file's, on purpose."""
         return f"text_{place}"
 
-    def _read(self, path: Path, select: str, *, with_number: bool = False) -> str:
+    def _after_a_line(self, path: Path) -> Path:
+        """A copy of the text after a line that is to be skipped."""
+        with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as copy:
+            copy.write(b"," * (self.width - 1) + b"\n")
+            with path.open("rb") as original:
+                shutil.copyfileobj(original, copy)
+        return Path(copy.name)
+
+    def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> str:
         names = {self.text(place): "VARCHAR" for place in range(self.width)}
         columns = {_FILE: "BIGINT", **names} if with_number else names
         location = str(path).replace("'", "''")
         # `aside` is ours, so its path holds no brackets, which read_csv takes for a pattern.
         return (
             f"({select} FROM read_csv('{location}', columns = {columns}, auto_detect = false,"
-            " header = false, delim = ',', quote = '\"', escape = '\"', strict_mode = true,"
-            " null_padding = false, allow_quoted_nulls = false, new_line = '\\n',"
+            f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
+            " strict_mode = true, null_padding = false, allow_quoted_nulls = false, new_line = '\\n',"
             f" max_line_size = {16 << 20}))"
         )
+
+
+def _begins_with_mark(path: Path) -> bool:
+    """Whether the first value begins with U+FEFF, which DuckDB would drop as a byte order mark."""
+    with path.open("rb") as file:
+        return file.read(4).lstrip(b'"').startswith(b"\xef\xbb\xbf")
 
 
 def numbered(block: bytes, number: int, has_quotes: bool) -> bytes:
@@ -163,7 +184,7 @@ def _determine(
         questions[place, Kind.UNDETERMINED] = f"count({text}) FILTER ({text} <> '') = 0"
         for kind in column.kind.widenings():
             if kind not in (Kind.UNDETERMINED, Kind.VARCHAR):
-                questions[place, kind] = f"bool_and({holds(kind, text)}) FILTER ({text} <> '')"
+                questions[place, kind] = f"bool_and({_sure(kind, text)}) FILTER ({text} <> '')"
     if not questions:
         return list(columns)
     limit = f" LIMIT {_SAMPLE_ROWS}" if first_look else ""
@@ -177,6 +198,11 @@ def _determine(
         else column
         for place, column in enumerate(columns)
     ]
+
+
+def _sure(kind: Kind, text: str) -> str:
+    """``holds``, but false where a failed cast makes it NULL, which ``bool_and`` passes over."""
+    return f"coalesce({holds(kind, text)}, false)"
 
 
 def _narrowest(place: int, kind: Kind, held: set[tuple[int, Kind]]) -> Kind:

@@ -35,6 +35,7 @@ def rebuild(
     loads: Mapping[int, str],
     landing: Landing,
     aside: Path,
+    table: str = "rebuilt",
 ) -> Rebuild:
     """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
 
@@ -45,15 +46,16 @@ def rebuild(
         loads: the landing path of each load.
         landing: where the original bytes are.
         aside: a folder for what does not fit in memory.
+        table: the table to make; another one for each data set of a batch.
 
     Raises:
         WarehouseError: the bytes of a load are gone or damaged.
     """
     columns = dict(wanted)
     while True:
-        wider = _read_all(connection, dataset_name, columns, loads, landing, aside)
+        wider = _read_all(connection, dataset_name, columns, loads, landing, aside, table)
         if wider == columns:
-            return Rebuild(dataset_name, "rebuilt", tuple(columns.values()), frozenset(loads))
+            return Rebuild(dataset_name, table, tuple(columns.values()), frozenset(loads))
         columns = wider
 
 
@@ -64,10 +66,11 @@ def _read_all(
     loads: Mapping[int, str],
     landing: Landing,
     aside: Path,
+    table: str,
 ) -> dict[str, Column]:
-    """Fill ``memory.rebuilt``; the columns as they had to be, wider ones if a value required it."""
+    """Fill ``memory.{table}``; the columns as they had to be, wider ones if a value required it."""
     definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns.values())
-    connection.execute(f"CREATE OR REPLACE TABLE memory.rebuilt ({definition}, _load_id BIGINT)")
+    connection.execute(f"CREATE OR REPLACE TABLE memory.{table} ({definition}, _load_id BIGINT)")
     wider = dict(columns)
     for load_id, path in loads.items():
         try:
@@ -87,8 +90,8 @@ def _read_all(
         if wider == dict(columns):
             names = ", ".join(quoted(column.name) for column in staged.columns)
             connection.execute(
-                f"INSERT INTO memory.rebuilt ({names}, _load_id)"
-                f" SELECT {names}, _file FROM memory.again"
+                f"INSERT INTO memory.{table} ({names}, _load_id)"
+                f" SELECT {names}, _load_id FROM memory.again"
             )
     connection.execute("DROP TABLE IF EXISTS memory.again")
     return wider

@@ -1,0 +1,151 @@
+"""No malformed file gets in; each is refused by its own words, and keeps nobody else out.
+
+All files are served by one sandbox and brought in by one sync; each has its own test.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, PartitionResult, StudyExports
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.malformed_files import HEADER, MALFORMED, Malformed, good_csv
+
+DATASET = "ActivityEpochs10"
+FIRST_MALFORMED = 20_000
+GOOD = {
+    Partition(subject, dataset): good_csv(rows)
+    for subject, rows in [(10_821, 50), (19_999, 1), (50_000, 200_000), (30_000, 0)]
+    for dataset in ["GoodOnly", DATASET if subject != 50_000 else "GoodLarge"]
+}
+SUBJECTS = {each.name: FIRST_MALFORMED + place for place, each in enumerate(MALFORMED)}
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What one sync made of everything."""
+
+    results: dict[Partition, PartitionResult]
+    data_dir: Path
+    warehouse: duckdb.DuckDBPyConnection
+
+    def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        return self.warehouse.execute(sql, list(values)).fetchall()
+
+    def quarantined(self, subject_id: int) -> list[tuple[dict[str, object], bytes]]:
+        """Description and bytes of each quarantined file of a subject."""
+        found = []
+        for path in (self.data_dir / "quarantine").rglob("*.json"):
+            said = json.loads(path.read_text())
+            if said["subject_id"] == subject_id:
+                found.append((said, path.with_suffix(".export").read_bytes()))
+        return found
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
+    study = SandboxStudy.empty()
+    for each in MALFORMED:
+        study.put(
+            subject_id=SUBJECTS[each.name],
+            data_set_name=DATASET,
+            raw=each.blob,
+            declared_length=each.declared_length,
+        )
+    for partition, csv in GOOD.items():
+        study.put(subject_id=partition.subject_id, data_set_name=partition.dataset_name, csv=csv)
+    data_dir = tmp_path_factory.mktemp("malformed")
+    with Sandbox(study) as sandbox:
+        storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
+        access = CentrePointSettings.from_environment(sandbox.environment)
+        exports = StudyExports(access, storage)
+        listed = exports.list_exports()
+        exports.record(listed)
+        results = list(exports.carry_out(exports.plan(listed)))
+    with duckdb.connect(storage.warehouse, read_only=True) as warehouse:
+        yield Synced({result.partition: result for result in results}, data_dir, warehouse)
+
+
+@pytest.mark.parametrize("malformed", MALFORMED, ids=lambda each: each.name)
+def test_a_malformed_file_is_refused_with_its_own_words(
+    synced: Synced, malformed: Malformed
+) -> None:
+    subject_id = SUBJECTS[malformed.name]
+    result = synced.results[Partition(subject_id, DATASET)]
+
+    assert isinstance(result, PartitionFailed)
+    assert re.search(malformed.words, result.error), result.error
+    if malformed.line is not None:
+        assert re.search(rf"\b[Ll]ine {malformed.line}\b", result.error), result.error
+    for named in (str(subject_id), DATASET, result.export_file.file_name):
+        assert named in str(result)
+
+    failures = synced.rows(
+        "SELECT dataset_name, file_name, error FROM lineage.failures WHERE subject_id = ?",
+        subject_id,
+    )
+    assert failures == [(DATASET, result.export_file.file_name, result.error)]
+
+    ((said, kept),) = synced.quarantined(subject_id)
+    assert kept == malformed.blob
+    assert said["file_name"] == result.export_file.file_name
+    assert said["refused"] == result.error
+
+    assert synced.rows("FROM lineage.loads WHERE subject_id = ?", subject_id) == []
+    assert synced.rows(f"FROM exports.{DATASET} WHERE _subject_id = ?", subject_id) == []
+    landed = synced.data_dir / "landing" / "4711" / str(subject_id)
+    assert [path for path in landed.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("partition", GOOD, ids=str)
+def test_every_good_partition_beside_them_is_loaded(synced: Synced, partition: Partition) -> None:
+    result = synced.results[partition]
+    assert isinstance(result, PartitionLoaded)
+    expected = GOOD[partition].count(b"\n") - 1
+    assert result.row_count == expected
+    counted = synced.rows(
+        f"SELECT count(*), coalesce(sum(steps), 0)::BIGINT FROM exports.{partition.dataset_name}"
+        " WHERE _subject_id = ?",
+        partition.subject_id,
+    )
+    assert counted == [(expected, expected * (expected + 1) // 2)]
+
+
+def test_nothing_of_a_malformed_file_is_in_a_table_or_in_the_type_of_a_column(
+    synced: Synced,
+) -> None:
+    own = synced.rows(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'history'"
+        " AND table_name = ? ORDER BY column_index",
+        DATASET,
+    )
+    assert own == [
+        ("SUBJECTID", "BIGINT"),
+        ("TIMESTAMPUTC", "TIMESTAMP"),
+        ("STEPS", "BIGINT"),
+        ("_load_id", "BIGINT"),
+    ]
+    assert synced.rows(
+        f"SELECT count(*) FROM history.{DATASET} WHERE _load_id NOT IN"
+        " (SELECT load_id FROM lineage.loads)"
+    ) == [(0,)]
+    assert synced.rows("SELECT count(*) FROM lineage.loads") == [(len(GOOD),)]
+
+
+def test_a_header_without_rows_is_a_valid_export_of_no_rows(synced: Synced) -> None:
+    assert GOOD[Partition(30_000, "GoodOnly")] == HEADER
+    assert synced.rows("SELECT row_count FROM lineage.loads WHERE subject_id = 30000") == [
+        (0,),
+        (0,),
+    ]
+
+
+def test_there_are_at_least_forty_malformed_files() -> None:
+    assert len({each.name for each in MALFORMED}) == len(MALFORMED) >= 40

@@ -1,0 +1,218 @@
+"""Columns that widen, come and go: issue 3's sentences on later exports.
+
+Whatever the order in which files arrive, the original text of every value is in the end there.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.site import DATASET, Site
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Sandbox(SandboxStudy.empty()) as sandbox:
+        yield Site(sandbox, tmp_path / "data")
+
+
+def _column(values: Sequence[str]) -> str:
+    return "N,V\n" + "".join(f"{place},{value}\n" for place, value in enumerate(values))
+
+
+WIDENINGS = {
+    "bigint-to-double": (["7", "-3"], ["1.5"], "DOUBLE", [7.0, -3.0, 1.5]),
+    "bigint-to-text": (["7", "8"], ["007"], "VARCHAR", ["7", "8", "007"]),
+    "double-to-text": (["1.50", "2"], ["NA"], "VARCHAR", ["1.50", "2", "NA"]),
+    "double-to-long-decimal": (
+        ["1.50"],
+        ["0.1000000000000000055511151231257827"],
+        "VARCHAR",
+        ["1.50", "0.1000000000000000055511151231257827"],
+    ),
+    "too-large-for-a-double": (
+        ["9007199254740993"],
+        ["1.50"],
+        "VARCHAR",
+        ["9007199254740993", "1.50"],
+    ),
+    "date-to-text": (["2024-02-29"], ["29.2."], "VARCHAR", ["2024-02-29", "29.2."]),
+    "date-to-ambiguous": (["2024-02-03"], ["02/03/2024"], "VARCHAR", ["2024-02-03", "02/03/2024"]),
+    "instant-to-no-offset": (
+        ["2024-02-29T10:00:00+02:00"],
+        ["2024-02-29 10:00:00"],
+        "VARCHAR",
+        ["2024-02-29T10:00:00+02:00", "2024-02-29 10:00:00"],
+    ),
+    "moment-to-text": (
+        ["2024-02-29 10:00:00.50"],
+        ["?"],
+        "VARCHAR",
+        ["2024-02-29 10:00:00.50", "?"],
+    ),
+    "empty-to-bigint": (["", ""], ["5"], "BIGINT", [None, None, 5]),
+    "quoted-empty-to-bigint": (['""', ""], ["5"], "BIGINT", [None, None, 5]),
+    "quoted-empty-to-text": (['""', ""], ["x"], "VARCHAR", ["", None, "x"]),
+    "typed-quoted-empty-to-text": (['""', "", "1"], ["x"], "VARCHAR", ["", None, "1", "x"]),
+}
+
+
+@pytest.mark.parametrize("name", WIDENINGS)
+def test_a_later_export_widens_the_column_and_earlier_text_is_restored(
+    site: Site, name: str
+) -> None:
+    before, after, type_name, values = WIDENINGS[name]
+    site.load(_column(before))
+    kind_before = site.types()["V"]
+    load = site.load(_column(after), subject_id=2)
+
+    assert site.types() == {"N": "BIGINT", "V": type_name}
+    assert [
+        row[0] for row in site.rows(f"SELECT V FROM exports.{DATASET} ORDER BY _subject_id, N")
+    ] == values
+    if kind_before != type_name:
+        assert f"V: {kind_before} to {type_name}" in [str(change) for change in load.changes]
+    (_, first, _), (previous, kind, caused_by) = site.changes("V")
+    assert (previous, str(kind).upper(), caused_by) == (first, type_name, load.load_id)
+
+
+def test_a_seventh_digit_in_a_later_export_makes_nanoseconds_of_all(site: Site) -> None:
+    site.load(_column(["2024-02-29 10:09:20.5"]))
+    load = site.load(_column(["2024-02-29 10:09:20.5899754"]), subject_id=2)
+    assert site.types()["V"] == "TIMESTAMP_NS"
+    second = (datetime(2024, 2, 29, 10, 9, 20) - EPOCH) // timedelta(seconds=1)  # noqa: DTZ001
+    assert site.rows(f"SELECT epoch_ns(V) FROM exports.{DATASET} ORDER BY _subject_id") == [
+        (second * 10**9 + 500_000_000,),
+        (second * 10**9 + 589_975_400,),
+    ]
+    assert [str(change) for change in load.changes] == ["V: TIMESTAMP to TIMESTAMP_NS"]
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "type_name"),
+    [
+        ("7", "1.5", "DOUBLE"),
+        ("7", "007", "VARCHAR"),
+        ("1.50", "NA", "VARCHAR"),
+        ("2024-02-29", "02/03/2024", "VARCHAR"),
+        ("", "5", "BIGINT"),
+    ],
+)
+def test_row_120_000_of_the_same_file_widens_the_column_too(
+    site: Site, early: str, late: str, type_name: str
+) -> None:
+    site.load(_column([early] * 119_999 + [late]))
+    assert site.types()["V"] == type_name
+    convert = {"DOUBLE": float, "BIGINT": int}.get(type_name, str)
+    assert site.rows(f"SELECT V, count(*) FROM exports.{DATASET} GROUP BY V ORDER BY count(*)") == [
+        (convert(late), 1),
+        (convert(early) if early else None, 119_999),
+    ]
+
+
+def test_a_superseded_load_is_restored_as_well(site: Site) -> None:
+    site.load(_column(["1.50"]))
+    site.load(_column(["2.50"]))
+    site.load(_column(["x"]))
+    assert site.rows(f"SELECT V FROM history.{DATASET} ORDER BY _load_id") == [
+        ("1.50",),
+        ("2.50",),
+        ("x",),
+    ]
+    assert site.rows(f"SELECT V FROM exports.{DATASET}") == [("x",)]
+
+
+def test_two_data_sets_that_widen_in_one_sync_keep_their_own_rows(site: Site) -> None:
+    for dataset, value in [("First", "1.50"), ("Second", "2.50")]:
+        site.put(_column([value]), dataset=dataset)
+    site.sync()
+    for dataset in ["First", "Second"]:
+        site.put(_column(["x"]), subject_id=2, dataset=dataset)
+    site.sync()
+    for dataset, value in [("First", "1.50"), ("Second", "2.50")]:
+        assert site.rows(f"SELECT V FROM exports.{dataset} ORDER BY _subject_id") == [
+            (value,),
+            ("x",),
+        ]
+
+
+# Columns
+
+
+def test_columns_are_matched_by_name_whatever_their_order_and_case(site: Site) -> None:
+    site.load("A,B,C\n1,x,1.5\n")
+    load = site.load("c,A,B\n2.5,2,y\n", subject_id=2)
+    assert list(site.types()) == ["A", "B", "C"]
+    assert load.changes == ()
+    assert site.rows(f"SELECT A, B, C FROM exports.{DATASET} ORDER BY A") == [
+        (1, "x", 1.5),
+        (2, "y", 2.5),
+    ]
+
+
+def test_new_columns_are_added_missing_ones_are_null_and_the_order_stays(site: Site) -> None:
+    site.load("A,B\n1,x\n")
+    load = site.load("NEW,B\n2024-02-29,y\n", subject_id=2)
+    assert list(site.types().items()) == [("A", "BIGINT"), ("B", "VARCHAR"), ("NEW", "DATE")]
+    assert [str(change) for change in load.changes] == ["NEW: new, DATE"]
+    assert site.rows(f"SELECT A, B, NEW FROM exports.{DATASET} ORDER BY _subject_id") == [
+        (1, "x", None),
+        (None, "y", date(2024, 2, 29)),
+    ]
+    site.load("B,NEW,A\nz,soon,q\n", subject_id=3)
+    assert list(site.types().items()) == [("A", "VARCHAR"), ("B", "VARCHAR"), ("NEW", "VARCHAR")]
+    assert site.rows(f"SELECT A, B, NEW FROM exports.{DATASET} ORDER BY _subject_id") == [
+        ("1", "x", None),
+        (None, "y", "2024-02-29"),
+        ("q", "z", "soon"),
+    ]
+
+
+def test_exports_of_one_batch_with_other_headers_and_kinds_share_one_table(site: Site) -> None:
+    site.put("A,B\n1.50,1\n")
+    site.put("B,A,C\n007,2,2024-02-29\n", subject_id=2)
+    site.put("A,B\n,\n", subject_id=3)
+    site.sync()
+    assert site.types() == {"A": "DOUBLE", "B": "VARCHAR", "C": "DATE"}
+    assert site.rows(f"SELECT A, B, C FROM exports.{DATASET} ORDER BY _subject_id") == [
+        (1.5, "1", None),
+        (2.0, "007", date(2024, 2, 29)),
+        (None, None, None),
+    ]
+
+
+def test_files_of_one_batch_widen_old_rows_and_each_other(site: Site) -> None:
+    site.load("A\n1.50\n")
+    site.put("A,B\n2.50,1\n", subject_id=2)
+    site.put("B,A\n2,x\n", subject_id=3)
+    site.sync()
+    assert site.types() == {"A": "VARCHAR", "B": "BIGINT"}
+    assert site.rows(f"SELECT A, B FROM exports.{DATASET} ORDER BY _subject_id") == [
+        ("1.50", None),
+        ("2.50", 1),
+        ("x", 2),
+    ]
+
+
+def test_a_file_of_a_refused_partition_widens_nothing(site: Site) -> None:
+    site.load(_column(["1.50"]))
+    study = site.sandbox.study
+    # The second program's file is refused at its load, so the whole partition is.
+    study.put(subject_id=2, data_set_name=DATASET, csv=b"N,V\n1,text\n", study_program_id="p-1")
+    study.put(subject_id=2, data_set_name=DATASET, csv=b"N,V\n1\n1,2,3\n", study_program_id="p-2")
+    site.put(_column(["2.50"]), subject_id=3)
+    site.sync()
+    assert site.types()["V"] == "DOUBLE"
+    assert site.rows(f"SELECT V FROM exports.{DATASET} ORDER BY V") == [(1.5,), (2.5,)]
+
+
+def test_a_large_file_may_begin_with_a_mark_that_is_a_value(site: Site) -> None:
+    records = "".join(f"{place},{'x' * 40}\n" for place in range(110_000))
+    load = site.load("N,T\n\ufeff1,a\n" + records)
+    assert load.csv_bytes > 4 << 20
+    assert site.rows(f"SELECT N FROM exports.{DATASET} WHERE T = 'a'") == [("\ufeff1",)]
