@@ -1,9 +1,9 @@
 """What losslessness costs: our load against DuckDB's own load with declared types.
 
-Both start from the same gzip CSVs on disk (100 epoch files by default) and end with committed rows in
-a new DuckDB file. The peer is told every type beforehand, checks nothing and keeps no lineage. Ours
-unpacks with the checksum checked, checks structure, counts records, finds and proves each type, and
-writes lineage.
+Both start from the same gzip CSVs on disk (100 epoch files by default) and end with committed
+rows in a new DuckDB file. The peer is told every type beforehand, checks nothing and keeps no
+lineage. Ours unpacks with the checksum checked, checks structure, counts records, finds and proves
+each type, and writes lineage.
 
     python benchmarks/lossless_load.py [--files 100] [--rows 14400] [--runs 3]
 """

@@ -122,8 +122,8 @@ class _Source:
         return (
             f"({select} FROM read_csv('{location}', columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
-            " strict_mode = true, null_padding = false, allow_quoted_nulls = false, new_line = '\\n',"
-            f" max_line_size = {16 << 20}))"
+            " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
+            f" new_line = '\\n', max_line_size = {16 << 20}))"
         )
 
 

@@ -186,7 +186,7 @@ def test_a_run_that_cannot_reach_the_service_says_so_in_words(
     assert failure.user_failure_data is not None
     assert "CP_CLIENT_SECRET" in str(failure.user_failure_data.description)
     stored = "".join(
-        record.event_log_entry.to_json()
+        str(record.event_log_entry)
         for record in instance.get_records_for_run(result.run_id).records
     )
     assert secret not in stored
