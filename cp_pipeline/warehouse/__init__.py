@@ -4,6 +4,7 @@ Knows: DuckDB, lossless typing, growth of tables, the load transaction.
 Does not know: HTTP, Dagster.
 """
 
+from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
     WarehouseBusy,
@@ -20,7 +21,7 @@ from cp_pipeline.warehouse.lineage import (
     record_failures,
     record_listing,
 )
-from cp_pipeline.warehouse.loading import Batch, BatchResult, ExportToLoad, Load, Loader
+from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.querying import query
 

@@ -1,0 +1,48 @@
+"""What a batch of loads is, and what becomes of it.
+
+Belongs here: the values that go into ``loading`` and come out of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cp_pipeline.exports import Partition
+from cp_pipeline.landing import CsvText, LandedFile
+from cp_pipeline.warehouse.history import ColumnChange
+
+
+@dataclass(frozen=True, slots=True)
+class ExportToLoad:
+    """One landed export and its checked text."""
+
+    landed: LandedFile
+    text: CsvText
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One row of ``lineage.loads``, as far as people ask for it.
+
+    ``is_new`` is False when this very execution was loaded already, by another process.
+    """
+
+    load_id: int
+    landed: LandedFile
+    row_count: int
+    column_count: int
+    csv_bytes: int
+    changes: tuple[ColumnChange, ...] = ()
+    is_new: bool = True
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of each partition: its loads, or why it was refused and by which file."""
+
+    loads: dict[Partition, list[Load]] = field(default_factory=dict)
+    refused: dict[Partition, tuple[LandedFile, Exception]] = field(default_factory=dict)
+
+
+Batch = Mapping[Partition, Sequence[ExportToLoad]]
+# The exports of a batch by their number in it, which staged rows carry.
+NumberedExports = Mapping[int, tuple[Partition, ExportToLoad]]

@@ -1,0 +1,153 @@
+"""Staging a batch: typed tables by data set, and the file at fault when one cannot be read.
+
+Belongs here: which files are read together, one kind for a column in all of them, refusing one
+partition without harm to the others.
+Does not belong: how a value is typed (``staging``), the transaction (``loading``).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.landing import CsvRefused, CsvText, Landing, read_csv_text
+from cp_pipeline.warehouse.batch import BatchResult, ExportToLoad, NumberedExports
+from cp_pipeline.warehouse.column_types import Column
+from cp_pipeline.warehouse.errors import LoadRefused, WarehouseError
+from cp_pipeline.warehouse.staging import Staged, stage
+
+
+class BatchStaging:
+    """The typed tables of one batch, in the workbench's memory.
+
+    Args:
+        connection: the workbench.
+        landing: where a refused file is looked at once more.
+        aside: a folder of ``Landing.workspace``.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, landing: Landing, aside: Path
+    ) -> None:
+        self._connection = connection
+        self._landing = landing
+        self._aside = aside
+
+    def stage(
+        self,
+        exports: NumberedExports,
+        known: Mapping[str, Mapping[str, Column]],
+        result: BatchResult,
+    ) -> dict[str, list[Staged]]:
+        """Typed tables by data set; a file that cannot be staged refuses its partition.
+
+        Args:
+            exports: the batch.
+            known: the columns of each data set so far, by lower-case name.
+            result: takes the refusals.
+        """
+        groups: dict[str, dict[tuple[str, ...], dict[int, CsvText]]] = defaultdict(dict)
+        for number, (_, export) in exports.items():
+            headers = groups[export.landed.dataset_name]
+            headers.setdefault(export.text.header, {})[number] = export.text
+        return {
+            dataset_name: self._stage_dataset(
+                place, headers, known.get(dataset_name, {}), exports, result
+            )
+            for place, (dataset_name, headers) in enumerate(groups.items())
+        }
+
+    def _stage_dataset(
+        self,
+        place: int,
+        headers: Mapping[tuple[str, ...], dict[int, CsvText]],
+        columns: Mapping[str, Column],
+        exports: NumberedExports,
+        result: BatchResult,
+    ) -> list[Staged]:
+        """Stage one data set's files, all with the same kinds for the same columns."""
+        known = dict(columns)
+        groups = [group for texts in headers.values() for group in _apart_if_large(texts)]
+        while True:
+            parts = []
+            for part, texts in enumerate(groups):
+                table = f"staged_{place}_{part}"
+                staged = self._stage_group(table, texts, known, exports, result)
+                if staged is not None:
+                    parts.append(staged)
+                    known |= {column.name.lower(): column for column in staged.columns}
+            if all(known[c.name.lower()] == c for staged in parts for c in staged.columns):
+                return parts
+
+    def _stage_group(
+        self,
+        table: str,
+        texts: dict[int, CsvText],
+        known: Mapping[str, Column],
+        exports: NumberedExports,
+        result: BatchResult,
+    ) -> Staged | None:
+        while texts:
+            try:
+                staged = stage(self._connection, table, texts, known, self._aside)
+            except duckdb.InvalidInputException as error:
+                alone = len(texts) == 1
+                wrong = {n: self._why_refused(exports[n][1], error, alone=alone) for n in texts}
+                if not any(wrong.values()):
+                    raise WarehouseError(
+                        f"DuckDB cannot read the files together: {_first_line(error)}."
+                    ) from error
+            else:
+                wrong = {n: _miscounted(text, staged.row_counts[n]) for n, text in texts.items()}
+                if not any(wrong.values()):
+                    return staged
+            for number, reason in wrong.items():
+                if reason is not None:
+                    partition, export = exports[number]
+                    result.refused[partition] = (export.landed, reason)
+                    texts.pop(number)
+        return None
+
+    def drop(self) -> None:
+        """Free the memory of the batch."""
+        tables = self._connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'memory'"
+        ).fetchall()
+        for (table,) in tables:
+            self._connection.execute(f"DROP TABLE memory.{table}")
+
+    def _why_refused(
+        self, export: ExportToLoad, error: duckdb.Error, *, alone: bool
+    ) -> Exception | None:
+        """Find the file at fault in a group: each is checked record by record, then read alone."""
+        try:
+            read_csv_text(
+                self._landing.path_of(export.landed), self._aside, thorough=True
+            ).discard()
+            if not alone:
+                stage(self._connection, "alone", {0: export.text}, {}, self._aside)
+        except CsvRefused as refusal:
+            return refusal
+        except duckdb.InvalidInputException as reason:
+            return LoadRefused(f"DuckDB cannot read the CSV: {_first_line(reason)}.")
+        return LoadRefused(f"DuckDB cannot read the CSV: {_first_line(error)}.") if alone else None
+
+
+def _apart_if_large(texts: dict[int, CsvText]) -> list[dict[int, CsvText]]:
+    """Small texts together, each large one by itself."""
+    small = {number: text for number, text in texts.items() if text.path is None}
+    large = [{number: text} for number, text in texts.items() if text.path is not None]
+    return ([small] if small else []) + large
+
+
+def _miscounted(text: CsvText, row_count: int) -> LoadRefused | None:
+    if row_count == text.record_count:
+        return None
+    return LoadRefused(
+        f"The file has {text.record_count} records, but DuckDB reads {row_count} rows."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")

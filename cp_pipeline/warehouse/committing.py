@@ -1,0 +1,175 @@
+"""What happens inside the transaction of one batch.
+
+Belongs here: numbering loads, appending rows, lineage, superseding.
+Does not belong: opening the transaction (``loading``), how a table grows (``history``).
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import duckdb
+
+from cp_pipeline.exports import Instant
+from cp_pipeline.warehouse.batch import BatchResult, Load, NumberedExports
+from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.history import ColumnChange, grow, table_name
+from cp_pipeline.warehouse.staging import Staged
+from cp_pipeline.warehouse.tables import insert_rows
+from cp_pipeline.warehouse.widening import Rebuild, swap_in
+
+
+class Commit:
+    """One batch in one transaction.
+
+    Args:
+        connection: in the transaction.
+        exports: the batch.
+        result: takes the loads.
+        run_id: the Dagster run, for lineage.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        exports: NumberedExports,
+        result: BatchResult,
+        run_id: str,
+    ) -> None:
+        self._connection = connection
+        self._exports = exports
+        self._result = result
+        self._run_id = run_id
+        self._now = datetime.now(UTC).replace(tzinfo=None)
+
+    def carry_out(
+        self,
+        staged: Mapping[str, list[Staged]],
+        numbers: set[int],
+        rebuilt: Mapping[str, Rebuild],
+        again: bool,
+    ) -> None:
+        """Append what is staged, with its lineage.
+
+        Args:
+            staged: the typed tables by data set.
+            numbers: the exports of the batch that are to be loaded.
+            rebuilt: data sets whose columns had to widen.
+            again: load executions that are loaded already, too.
+        """
+        first_id = self._first_load_id()
+        present = {} if again else self._already_loaded(numbers)
+        new = sorted(numbers - present.keys())
+        changes: dict[int, list[ColumnChange]] = defaultdict(list)
+        for dataset_name, parts in staged.items():
+            to_swap = rebuilt.get(dataset_name)
+            for part in parts:
+                mine = [number for number in part.numbers if number in numbers - present.keys()]
+                if not mine:
+                    continue
+                if to_swap is not None:
+                    changes[mine[0]] += swap_in(self._connection, to_swap, first_id + mine[0])
+                    to_swap = None
+                changes[mine[0]] += grow(
+                    self._connection, dataset_name, part.columns, first_id + mine[0]
+                )
+                self._append(dataset_name, part, mine, first_id)
+        insert_rows(self._connection, "loads", [self._row(n, first_id) for n in new])
+        self._supersede(first_id)
+        for number in sorted(numbers):
+            partition, export = self._exports[number]
+            self._result.loads.setdefault(partition, []).append(
+                Load(
+                    load_id=present.get(number, first_id + number),
+                    landed=export.landed,
+                    row_count=export.text.record_count,
+                    column_count=len(export.text.header),
+                    csv_bytes=export.text.csv_bytes,
+                    changes=tuple(changes[number]),
+                    is_new=number not in present,
+                )
+            )
+
+    def _first_load_id(self) -> int:
+        """Load ids count up with time, in microseconds since 1970.
+
+        So they need no sequence, which a DuckLake hasn't, two writers hardly ever meet, and they
+        stay below 2^53, which R and JavaScript hold exactly.
+        """
+        row = self._connection.execute("SELECT max(load_id) FROM lineage.loads").fetchone()
+        return max(time.time_ns() // 1000, (row[0] if row and row[0] else 0) + 1)
+
+    def _already_loaded(self, numbers: set[int]) -> dict[int, int]:
+        """The last look: executions that another process has loaded meanwhile, by number."""
+        wanted = sorted(numbers)
+        landed = [self._exports[number][1].landed for number in wanted]
+        rows = self._connection.execute(
+            "SELECT wanted.number, max(loads.load_id) FROM (SELECT unnest(?::BIGINT[]) AS number,"
+            " unnest(?::BIGINT[]) AS study_id, unnest(?::BIGINT[]) AS subject_id,"
+            " unnest(?::VARCHAR[]) AS dataset_name, unnest(?::VARCHAR[]) AS study_program_id,"
+            " make_timestamp_ns(unnest(?::BIGINT[])) AS program_executed_at) AS wanted"
+            " INNER JOIN lineage.loads AS loads USING (study_id, subject_id, dataset_name,"
+            " study_program_id, program_executed_at) GROUP BY wanted.number",
+            [
+                wanted,
+                [each.study_id for each in landed],
+                [each.subject_id for each in landed],
+                [each.dataset_name for each in landed],
+                [each.study_program_id for each in landed],
+                [Instant.parse(each.execution).nanoseconds for each in landed],
+            ],
+        ).fetchall()
+        return dict(rows)
+
+    def _append(self, dataset_name: str, part: Staged, numbers: list[int], first_id: int) -> None:
+        names = ", ".join(quoted(column.name) for column in part.columns)
+        self._connection.execute(
+            f"INSERT INTO {table_name(dataset_name)} ({names}, _load_id)"
+            f" SELECT {names}, _load_id + {first_id} FROM memory.{part.table}"
+            + (
+                ""
+                if len(numbers) == len(part.numbers)
+                else f" WHERE _load_id IN ({', '.join(map(str, numbers))})"
+            )
+        )
+
+    def _row(self, number: int, first_id: int) -> dict[str, object]:
+        _, export = self._exports[number]
+        landed, text = export.landed, export.text
+        return {
+            "load_id": first_id + number,
+            "study_id": landed.study_id,
+            "subject_id": landed.subject_id,
+            "dataset_name": landed.dataset_name,
+            "study_program_id": landed.study_program_id,
+            "program_execution": landed.execution,
+            "program_executed_at": Instant.parse(landed.execution).nanoseconds,
+            "modified_at": Instant.parse(landed.modified).nanoseconds,
+            "file_name": landed.file_name,
+            "file_sha256": landed.sha256,
+            "file_bytes": landed.byte_count,
+            "csv_bytes": text.csv_bytes,
+            "row_count": text.record_count,
+            "column_count": len(text.header),
+            "has_quotes": text.has_quotes,
+            "loaded_at": self._now,
+            "dagster_run_id": self._run_id,
+            "landing_path": landed.path,
+        }
+
+    def _supersede(self, first_id: int) -> None:
+        """The newest program execution is current, whichever of them is loaded first."""
+        self._connection.execute(
+            "INSERT INTO lineage.superseded BY NAME"
+            " SELECT least_current.load_id, least_current.superseded_by, ? AS superseded_at FROM ("
+            " SELECT load_id, max_by(load_id, (program_executed_at, load_id)) OVER export"
+            " AS superseded_by FROM lineage.current_loads"
+            " WHERE (study_id, subject_id, dataset_name, study_program_id) IN ("
+            " SELECT (study_id, subject_id, dataset_name, study_program_id)"
+            " FROM lineage.loads WHERE load_id >= ?)"
+            " WINDOW export AS"
+            " (PARTITION BY study_id, subject_id, dataset_name, study_program_id)"
+            ") AS least_current WHERE load_id <> superseded_by",
+            [self._now, first_id],
+        )
