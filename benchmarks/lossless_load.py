@@ -33,7 +33,7 @@ TYPES = {
     "CALORIES": "DOUBLE",
 }
 DATASET = "ActivityEpochs10"
-BATCH_FILES = 25
+BATCH_FILES = 100
 
 
 def land_files(root: Path, files: int, rows: int) -> list[ExportFile]:

@@ -67,6 +67,7 @@ def _structures() -> list[Malformed]:
     for where, place in PLACES.items():
         start = len(b"\n".join(with_record(place, b"").split(b"\n")[:place])) + 1
         balanced = with_record(place, b"1,2\n1,2,3,4")
+        balanced_blank = with_record(place, b"\n1,2,3,4,5")
         faults = [
             ("shorter", b"10821,2024-02-29 10:00:00", "shorter than the header", place + 1),
             ("longer", b"10821,2024-02-29 10:00:00,1,2", "longer than the header", place + 1),
@@ -87,6 +88,9 @@ def _structures() -> list[Malformed]:
         ]
         found.append(
             Malformed(f"short-then-long-{where}", packed(balanced), "shorter than", place + 1)
+        )
+        found.append(
+            Malformed(f"blank-then-long-{where}", packed(balanced_blank), "blank", place + 1)
         )
     return found
 

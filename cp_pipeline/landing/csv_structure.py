@@ -40,12 +40,14 @@ class CsvStructure:
 
     ``header``: the column names, in the file's order. ``record_count``: records after the header.
     ``byte_count``: bytes of the decoded file. ``has_quotes``: whether a record has quotes.
+    ``longest_record_bytes``: no record is longer, though the longest may be shorter.
     """
 
     header: tuple[str, ...] = ()
     record_count: int = 0
     byte_count: int = 0
     has_quotes: bool = False
+    longest_record_bytes: int = 0
     _line: int = field(default=1, repr=False)
     # The first blank line, or 0; only further blank lines may follow one.
     _blank: int = field(default=0, repr=False)
@@ -137,18 +139,21 @@ class CsvStructure:
             self.has_quotes = True
             skeleton, plain = self._without_quoted(block)
         else:
-            skeleton = plain = block.replace(b"\r\n", b"\n")
+            skeleton = plain = block.replace(b"\r\n", b"\n") if b"\r" in block else block
         if b"\r" in skeleton:
             line = self._line + skeleton.count(b"\n", 0, skeleton.index(b"\r"))
             raise CsvRefused("There is a lone carriage return outside quotes.", line)
+        self.longest_record_bytes = max(self.longest_record_bytes, len(block))
         lines = skeleton.count(b"\n")
-        blank = skeleton.startswith(b"\n") or b"\n\n" in skeleton
+        # In a wider file a blank line lacks commas, and shows by their number.
+        narrow = len(self.header) == 1
+        blank = narrow and (skeleton.startswith(b"\n") or b"\n\n" in skeleton)
         commas = lines * (len(self.header) - 1)
         if thorough or blank or self._blank or skeleton.count(b",") != commas:
             self._check_each_record(skeleton, block)
         else:
             self.record_count += lines
-        self._line += block.count(b"\n")
+        self._line += lines if skeleton is block else block.count(b"\n")
         if self._blank:
             plain = plain.rstrip(b"\n") + b"\n"
         return plain if plain != b"\n" else b""

@@ -102,7 +102,7 @@ def _states(somebody: Person, draw: Callable[[], float]) -> bytes:
         paint(wake + awake * draw(), 6 + 30 * draw(), LIGHT)
     for _ in range(int(1 + 4 * somebody.drive * draw())):
         paint(wake + 20 + awake * 0.9 * draw(), 4 + 14 * draw(), MODERATE)
-    paint(715 + 20 * draw(), 22 + 20 * draw(), MODERATE)  # the way to lunch and back
+    paint(670 + 120 * draw(), 10 + 12 * draw(), MODERATE)  # the way to lunch and back
     if draw() < 0.3 * somebody.drive:
         paint(1030 + 90 * draw(), 15 + 30 * draw(), VIGOROUS)
     paint(0, wake, SLEEP)

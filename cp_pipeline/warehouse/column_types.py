@@ -67,6 +67,7 @@ _WIDENINGS: dict[Kind, tuple[Kind, ...]] = {
     Kind.INSTANT_NS: (Kind.INSTANT_NS, Kind.VARCHAR),
     Kind.VARCHAR: (Kind.VARCHAR,),
 }
+_USUAL = frozenset({Kind.BIGINT, Kind.DOUBLE, Kind.DATE, Kind.TIMESTAMP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +90,13 @@ def holds(kind: Kind, text: str) -> str:
             return "false"
         case Kind.VARCHAR:
             return "true"
-        case Kind.BIGINT:
-            return f"TRY_CAST({text} AS BIGINT)::VARCHAR = {text}"
+        case Kind.BIGINT | Kind.DATE:
+            return _usually_holds(kind, text, value(kind, text))
         case Kind.DOUBLE:
-            return _holds_double(text)
-        case Kind.DATE:
-            return f"strlen({text}) = 10 AND TRY_CAST({text} AS DATE)::VARCHAR = {text}"
+            return f"({_usually_holds(kind, text, '')}) OR {_unusual_double(text)}"
         case Kind.TIMESTAMP:
             return (
-                f"TRY_CAST({text} AS TIMESTAMP)::VARCHAR = {text} AND strlen({text}) = 19"
+                f"({_usually_holds(kind, text, value(kind, text))})"
                 f" OR {_holds_timestamp(kind, text, _DAY_AND_TIME % _MICROSECONDS)}"
             )
         case Kind.TIMESTAMP_NS:
@@ -127,26 +126,45 @@ def value(kind: Kind, text: str) -> str:
             return f"TRY_CAST({text} AS {kind.sql_type})"
 
 
-def kept_or_error(column: Column, text: str, complaint: str) -> str:
+def kept_or_error(column: Column, text: str, cast: str, complaint: str) -> str:
     """A SQL expression: the value of ``text`` as ``column.kind``, or the error ``complaint``.
 
     An empty field is NULL. A quoted empty one is an empty text, and NULL in a typed column.
+
+    Args:
+        column: what the value must be.
+        text: a SQL name of the text.
+        cast: a SQL name of the same text's ``value``; cast by name, it is cast once.
+        complaint: the message of the error.
     """
-    if column.kind is Kind.VARCHAR:
+    kind = column.kind
+    if kind is Kind.VARCHAR:
         return text
-    empty = text if column.kind is Kind.UNDETERMINED else f"NULL::{column.kind.sql_type}"
+    empty = text if kind is Kind.UNDETERMINED else f"NULL::{kind.sql_type}"
+    usual = f"WHEN {_usually_holds(kind, text, cast)} THEN {cast} " if kind in _USUAL else ""
     return (
-        f"CASE WHEN {text} IS NULL OR {text} = '' THEN {empty}"
-        f" WHEN {holds(column.kind, text)} THEN {value(column.kind, text)}"
-        f" ELSE error('{complaint}') END"
+        f"CASE {usual}WHEN {text} IS NULL OR {text} = '' THEN {empty}"
+        f" WHEN {holds(kind, text)} THEN {cast} ELSE error('{complaint}') END"
     )
 
 
-def _holds_double(text: str) -> str:
+def _usually_holds(kind: Kind, text: str, cast: str) -> str:
+    """A quick condition that nearly all texts of the kinds ``_USUAL`` meet."""
+    match kind:
+        case Kind.DATE:
+            return f"strlen({text}) = 10 AND {cast}::VARCHAR = {text}"
+        case Kind.TIMESTAMP:
+            return f"strlen({text}) = 19 AND {cast}::VARCHAR = {text}"
+        case Kind.DOUBLE:
+            return f"strlen({text}) <= {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
+        case _:
+            return f"{cast}::VARCHAR = {text}"
+
+
+def _unusual_double(text: str) -> str:
     double = f"TRY_CAST({text} AS DOUBLE)::VARCHAR"
     return (
-        f"(strlen({text}) <= {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}'))"
-        f" OR (strlen({text}) > {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
+        f"(strlen({text}) > {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
         f" AND {double} IN ({text}, {text} || '.0', rtrim({text}, '0'), rtrim({text}, '0') || '0'))"
         f" OR regexp_full_match({text}, '{_SCIENTIFIC}')"
     )

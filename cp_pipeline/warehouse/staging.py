@@ -18,9 +18,11 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.landing import CsvText
-from cp_pipeline.warehouse.column_types import Column, Kind, holds, kept_or_error, quoted
+from cp_pipeline.warehouse.column_types import Column, Kind, holds, kept_or_error, quoted, value
 
 _SAMPLE_ROWS = 2048
+_USUAL_LINE_BYTES = 2 << 20
+_NUMBER_BYTES = 20
 _COMPLAINT = "cp-pipeline: not of its kind"
 # A name that no file's column may have (landing.csv_structure.RESERVED_NAMES).
 _FILE = "_load_id"
@@ -76,6 +78,10 @@ class _Source:
     def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], aside: Path) -> None:
         self.texts = texts
         self.width = len(header)
+        # DuckDB's own 2 MiB if possible: by this it cuts a file for its threads to read, and in
+        # shares of 16 MiB they find nothing to share.
+        longest = max(text.longest_record_bytes for text in texts.values()) + _NUMBER_BYTES
+        self._longest_line = max(_USUAL_LINE_BYTES, longest)
         self._aside = aside
         self._joined: Path | None = None
 
@@ -123,7 +129,7 @@ class _Source:
             f"({select} FROM read_csv('{location}', columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
-            f" new_line = '\\n', max_line_size = {16 << 20}))"
+            f" new_line = '\\n', max_line_size = {self._longest_line}))"
         )
 
 
@@ -149,14 +155,19 @@ def _typed(
     connection: duckdb.DuckDBPyConnection, table: str, source: _Source, columns: Sequence[Column]
 ) -> bool:
     """Make the typed table; False if a value is not of its column's kind."""
+    casts = "".join(
+        f", {value(column.kind, source.text(place))} AS cast_{place}"
+        for place, column in enumerate(columns)
+    )
     selected = ", ".join(
-        f"{kept_or_error(column, source.text(place), _COMPLAINT)} AS {quoted(column.name)}"
+        kept_or_error(column, source.text(place), f"cast_{place}", _COMPLAINT)
+        + f" AS {quoted(column.name)}"
         for place, column in enumerate(columns)
     )
     try:
         connection.execute(
             f"CREATE OR REPLACE TABLE memory.{table} AS"
-            f" SELECT {selected}, {_FILE} FROM {source.expression}"
+            f" SELECT {selected}, {_FILE} FROM (SELECT *{casts} FROM {source.expression})"
         )
     except duckdb.InvalidInputException as error:
         if _COMPLAINT in str(error):
