@@ -1,57 +1,36 @@
 """Carrying out a plan for many partitions at once.
 
 Belongs here: downloads on threads, loads in batches, a result for each partition as it is done.
-Does not belong: one partition's files (``fetching``), the load itself (``warehouse``).
+Does not belong: one partition's files (``fetching``), a batch (``batches``), the load itself
+(``warehouse``).
 
 Three things go on at the same time: threads download and decode, one thread loads, and whoever
 takes the results (Dagster writing its records) works meanwhile. What waits between them is
-bounded, so memory does not grow with the number of partitions.
+bounded, in number and in bytes, so memory does not grow with the number of partitions.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import Any
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 from cp_pipeline.centrepoint import CentrePoint, ServiceError
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest.fetching import Fetching, explain
-from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
+from cp_pipeline.ingest.fetching import Fetched, Fetching
+from cp_pipeline.ingest.plan import Plan, PlannedExport
+from cp_pipeline.ingest.results import PartitionResult
 from cp_pipeline.landing import Landing
-from cp_pipeline.warehouse import ExportToLoad, FailedExport, Loader, Workbench, record_failures
+from cp_pipeline.warehouse import Loader, Workbench
 
-BATCH_EXPORTS = 256
-BATCH_CSV_BYTES = 64 << 20
 PARTITIONS_AHEAD = 512
-
-Fetched = list[ExportToLoad] | PartitionFailed
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Fetched partitions that wait for their load."""
-
-    exports: dict[Partition, list[ExportToLoad]] = field(default_factory=dict)
-    failures: list[PartitionFailed] = field(default_factory=list)
-    export_count: int = 0
-    csv_bytes: int = 0
-
-    def add(self, partition: Partition, fetched: Fetched) -> None:
-        if isinstance(fetched, PartitionFailed):
-            self.failures.append(fetched)
-            return
-        self.exports[partition] = fetched
-        self.export_count += len(fetched)
-        self.csv_bytes += sum(export.text.csv_bytes for export in fetched)
-
-    @property
-    def is_full(self) -> bool:
-        return self.export_count >= BATCH_EXPORTS or self.csv_bytes >= BATCH_CSV_BYTES
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.exports and not self.failures
+# A load is worth its transaction after so long, however little there is of it.
+BATCH_SECONDS = 5.0
+_BATCHES_AHEAD = 2
+_CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 
 
 def carry_out(
@@ -70,110 +49,146 @@ def carry_out(
         WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
     """
     with landing.workspace() as aside:
-        work = _Work(
-            plan, landing, Loader(workbench, landing, aside, run_id), workbench, run_id, refresh
+        loader = BatchLoader(
+            plan,
+            landing,
+            Loader(workbench, landing, aside, run_id),
+            workbench,
+            run_id,
+            refresh=refresh,
         )
         fetching = Fetching(centrepoint, landing, aside)
-        threads = centrepoint.settings.download_threads
-        with (
-            ThreadPoolExecutor(threads, "download") as downloads,
-            ThreadPoolExecutor(1, "load") as loads,
-        ):
-            try:
-                yield from work.carry_out(fetching, downloads, loads)
-            finally:
-                downloads.shutdown(wait=True, cancel_futures=True)
+        yield from _Work(plan, fetching, loader, centrepoint.settings.download_threads).results()
 
 
 class _Work:
-    def __init__(
-        self,
-        plan: Plan,
-        landing: Landing,
-        loader: Loader,
-        workbench: Workbench,
-        run_id: str,
-        refresh: bool,
-    ) -> None:
-        self._plan = plan
-        self._landing = landing
+    """One plan on its way; ``results`` is all there is to it."""
+
+    def __init__(self, plan: Plan, fetching: Fetching, loader: BatchLoader, threads: int) -> None:
+        self._waiting = iter(plan.to_load.items())
+        self._fetching = fetching
         self._loader = loader
-        self._workbench = workbench
-        self._run_id = run_id
-        self._refresh = refresh
+        self._downloads = ThreadPoolExecutor(threads, "download")
+        self._room = _Room(_CSV_BYTES_AHEAD)
+        self._under_way = 0
+        # None wakes the loading thread up to see that it should stop.
+        self._arrived: queue.SimpleQueue[tuple[Partition, Future[Fetched]] | None]
+        self._arrived = queue.SimpleQueue()
+        # None says that no more will come, whatever the reason.
+        self._done: queue.Queue[list[PartitionResult] | None] = queue.Queue(_BATCHES_AHEAD)
+        self._stop = threading.Event()
         self._fault: ServiceError | None = None
 
-    def carry_out(
-        self, fetching: Fetching, downloads: ThreadPoolExecutor, loads: ThreadPoolExecutor
-    ) -> Iterator[PartitionResult]:
-        waiting = iter(self._plan.to_load.items())
-        fetching_now: dict[Future[Fetched], Partition] = {}
-        loading: Future[list[PartitionResult]] | None = None
-        batch = _Batch()
-        while True:
-            while self._fault is None and len(fetching_now) < PARTITIONS_AHEAD:
-                following = next(waiting, None)
-                if following is None:
-                    break
-                fetching_now[downloads.submit(fetching.partition, *following)] = following[0]
-            self._collect(fetching_now, batch)
-            if loading is not None and loading.done():
-                finished, loading = loading, None
-                if not batch.is_empty:
-                    # The next load starts before the results of the last are handed on.
-                    loading, batch = loads.submit(self._load, batch), _Batch()
-                yield from finished.result()
-            elif loading is None and (batch.is_full or not fetching_now) and not batch.is_empty:
-                loading, batch = loads.submit(self._load, batch), _Batch()
-            elif loading is None and not fetching_now:
-                break
-            elif loading is None or not batch.is_full:
-                pending: list[Future[Any]] = [*fetching_now, *([loading] if loading else [])]
-                wait(pending, return_when=FIRST_COMPLETED)
-            else:
-                wait([loading])
+    def results(self) -> Iterator[PartitionResult]:
+        """Start the threads, and yield what they have done."""
+        with ThreadPoolExecutor(1, "load") as loads, self._downloads:
+            loading = loads.submit(self._load_all)
+            loading.add_done_callback(lambda _: self._hand_on(None))
+            try:
+                while (some := self._done.get()) is not None:
+                    yield from some
+                loading.result()
+            finally:
+                self._stop.set()
+                self._arrived.put(None)
+                self._room.open_for_good()
+                self._downloads.shutdown(wait=True, cancel_futures=True)
+
+    def _load_all(self) -> None:
+        """The loading thread: a batch of what has arrived, as long as anything comes."""
+        self._ask_for_more()
+        while self._under_way and not self._stop.is_set():
+            batch = self._next_batch()
+            if not batch.is_empty and not self._stop.is_set():
+                results = self._loader.load(batch)
+                self._room.leave(batch.csv_bytes)
+                self._hand_on(results)
         if self._fault is not None:
             raise self._fault
 
-    def _collect(self, fetching_now: dict[Future[Fetched], Partition], batch: _Batch) -> None:
-        """Move what has been fetched into the batch, until that is full."""
-        for done in [future for future in fetching_now if future.done()]:
-            if batch.is_full:
+    def _ask_for_more(self) -> None:
+        while self._fault is None and self._under_way < PARTITIONS_AHEAD:
+            following = next(self._waiting, None)
+            if following is None:
                 return
-            partition = fetching_now.pop(done)
-            if done.cancelled():
-                continue
-            try:
-                batch.add(partition, done.result())
-            except ServiceError as error:
-                self._fault = error
-                for future in fetching_now:
-                    future.cancel()
+            partition, planned = following
+            self._under_way += 1
+            future = self._downloads.submit(self._fetch, partition, planned)
+            future.add_done_callback(partial(self._has_arrived, partition))
 
-    def _load(self, batch: _Batch) -> list[PartitionResult]:
-        """Load a batch and record its failures; runs on the one loading thread."""
+    def _has_arrived(self, partition: Partition, future: "Future[Fetched]") -> None:
+        self._arrived.put((partition, future))
+
+    def _fetch(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
+        """On a download thread: one partition, once there is room for it."""
+        self._room.wait()
+        fetched = self._fetching.partition(partition, planned)
+        self._room.enter(csv_bytes(fetched))
+        return fetched
+
+    def _next_batch(self) -> Batch:
+        """Gather what arrives until it is enough, or has waited long enough."""
+        batch = Batch()
+        deadline: float | None = None
+        while self._under_way and not batch.is_full:
+            pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            try:
+                arrival = self._arrived.get(timeout=pause)
+            except queue.Empty:
+                break
+            if arrival is None:
+                break
+            self._under_way -= 1
+            self._take(batch, *arrival)
+            self._ask_for_more()
+            if deadline is None and not batch.is_empty:
+                deadline = time.monotonic() + BATCH_SECONDS
+        return batch
+
+    def _take(self, batch: Batch, partition: Partition, future: "Future[Fetched]") -> None:
+        if future.cancelled():
+            return
         try:
-            outcome = self._loader.load(batch.exports, again=self._refresh)
-        finally:
-            for exports in batch.exports.values():
-                for export in exports:
-                    export.text.discard()
-        failures = list(batch.failures)
-        for partition, (landed, error) in outcome.refused.items():
-            export_file = next(
-                each.export_file
-                for each in self._plan.to_load[partition]
-                if each.export_file.key == landed.key
-            )
-            self._landing.quarantine(landed, explain(error))
-            failures.append(PartitionFailed(partition, export_file, "load", explain(error)))
-        record_failures(
-            self._workbench,
-            [FailedExport(each.export_file, each.stage, each.error) for each in failures],
-            self._run_id,
-        )
-        loaded = [
-            PartitionLoaded(partition, tuple(loads), self._plan.kept.get(partition, ()))
-            for partition, loads in outcome.loads.items()
-        ]
-        return [*loaded, *failures]
+            batch.add(partition, future.result())
+        except ServiceError as error:
+            # No use in asking for more; what has arrived is loaded all the same.
+            self._fault = error
+            self._downloads.shutdown(wait=False, cancel_futures=True)
+
+    def _hand_on(self, results: list[PartitionResult] | None) -> None:
+        """Give results to whoever iterates, but do not wait for one who has gone."""
+        while not self._stop.is_set():
+            with suppress(queue.Full):
+                self._done.put(results, timeout=0.2)
+                return
+
+
+class _Room:
+    """Room for so many bytes of text that wait for their load; downloads wait while it is full."""
+
+    def __init__(self, byte_count: int) -> None:
+        self._free = byte_count
+        self._changed = threading.Condition()
+        self._open = False
+
+    def wait(self) -> None:
+        """Wait until there is room at all: how large a text is, is known afterwards."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free > 0 or self._open)
+
+    def enter(self, byte_count: int) -> None:
+        """A text of so many bytes has come."""
+        with self._changed:
+            self._free -= byte_count
+
+    def leave(self, byte_count: int) -> None:
+        """So many bytes have been loaded."""
+        with self._changed:
+            self._free += byte_count
+            self._changed.notify_all()
+
+    def open_for_good(self) -> None:
+        """Let everybody through, at the end."""
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()

@@ -25,6 +25,7 @@ from cp_pipeline.landing import (
 )
 from cp_pipeline.warehouse import ExportToLoad
 
+Fetched = list[ExportToLoad] | PartitionFailed
 _log = logging.getLogger(__name__)
 
 
@@ -36,9 +37,7 @@ class Fetching:
         self._landing = landing
         self._aside = aside
 
-    def partition(
-        self, partition: Partition, planned: Sequence[PlannedExport]
-    ) -> list[ExportToLoad] | PartitionFailed:
+    def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """The partition's exports, or why one of them cannot be had.
 
         Raises:

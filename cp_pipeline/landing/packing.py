@@ -34,7 +34,7 @@ def unpack(path: Path) -> Iterator[bytes]:
         PackingRefused: truncated, wrong checksum, bytes after the end, not what its first bytes
             say, a ZIP with several members or a password, or packed more than twice.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
         for _ in range(_LAYERS):
             beginning, chunks = _peek(chunks)

@@ -3,13 +3,17 @@
 Belongs here: where a file lies, its checksum, writing aside and renaming, the quarantine.
 Does not belong: opening a file (``reading``), HTTP, DuckDB.
 
-A file lies at ``{study}/{subject}/{data set}/{program}/{execution}_{checksum}.export`` with a
+A file lies at ``{study}/{subject}/{data set}/{program}_{execution}_{checksum}.export`` with a
 ``.json`` beside it that says what it is, so that the warehouse can be rebuilt from the landing
 alone. All names are ours: what a server calls a file never becomes a path (DESIGN.md, 2).
+
+Of a small file, landing is mostly making and renaming files, so this does as little of both as it
+can (benchmarks/README.md).
 """
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -18,9 +22,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from io import RawIOBase
 from pathlib import Path
 
-from cp_pipeline.exports import ExportFile, ExportKey, Instant
+from cp_pipeline.exports import ExportFile, ExportKey
+
+# Numbers files in folders that only this process writes to.
+_serial = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +101,40 @@ class Landing:
             incomplete: where the bytes go that had arrived when ``chunks`` raised.
         """
         checksum, byte_count = hashlib.sha256(), 0
-        handle, part = tempfile.mkstemp(dir=aside, suffix=".part")
+        part = aside / f"{next(_serial)}.part"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with _written(part, new=True) as file:
                 for chunk in chunks:
                     checksum.update(chunk)
                     byte_count += len(chunk)
-                    file.write(chunk)
+                    _write_all(file, chunk)
             landed = self._named(export_file, checksum.hexdigest(), byte_count)
             target = self.path_of(landed)
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._describe(landed, target, aside)
-            Path(part).replace(target)
+            # The description goes first: bytes in place are always described.
+            _describe(landed, target, aside)
+            part.replace(target)
         except BaseException:
             if incomplete is not None and byte_count:
-                Path(part).replace(incomplete.path)
+                part.replace(incomplete.path)
                 incomplete.landed = self._named(export_file, checksum.hexdigest(), byte_count)
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
         return landed
 
     def find(self, export_file: ExportFile) -> LandedFile | None:
         """The newest landed file of this very execution whose bytes are still what they were."""
-        folder = self._folder(export_file.key)
-        candidates = sorted(
-            folder.glob(f"{_execution_name(export_file.execution)}_*.export"),
-            key=lambda path: path.stat().st_mtime_ns,
-            reverse=True,
-        )
-        for path in candidates:
+        wanted = f"{_execution_name(export_file)}_"
+        try:
+            with os.scandir(self._folder(export_file.key)) as entries:
+                found = [
+                    entry
+                    for entry in entries
+                    if entry.name.startswith(wanted) and entry.name.endswith(".export")
+                ]
+        except FileNotFoundError:
+            return None
+        found.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        for path in (Path(entry) for entry in found):
             landed = read_description(path)
             if landed is not None and _sha256(path) == landed.sha256:
                 return landed
@@ -166,16 +180,10 @@ class Landing:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, key: ExportKey) -> Path:
-        return (
-            self.root
-            / str(key.study_id)
-            / str(key.subject_id)
-            / _safe_name(key.dataset_name)
-            / _safe_name(key.study_program_id)
-        )
+        return self.root / str(key.study_id) / str(key.subject_id) / _safe_name(key.dataset_name)
 
     def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
-        name = f"{_execution_name(export_file.execution)}_{sha256[:16]}.export"
+        name = f"{_execution_name(export_file)}_{sha256[:16]}.export"
         path = self._folder(export_file.key) / name
         return LandedFile(
             *export_file.key,
@@ -186,13 +194,6 @@ class Landing:
             byte_count=byte_count,
             path=str(path.relative_to(self.root)),
         )
-
-    def _describe(self, landed: LandedFile, target: Path, aside: Path) -> None:
-        """The description goes first: bytes in place are always described."""
-        handle, part = tempfile.mkstemp(dir=aside, suffix=".json")
-        os.close(handle)
-        _write_json(Path(part), asdict(landed))
-        Path(part).replace(target.with_suffix(".json"))
 
 
 def read_description(path: Path) -> LandedFile | None:
@@ -208,19 +209,52 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _describe(landed: LandedFile, target: Path, aside: Path) -> None:
+    """Write the description of ``target``, which is not there yet, or there already."""
+    description = target.with_suffix(".json")
+    content = asdict(landed)
+    try:
+        _write_json(description, content, new=True)
+    except FileNotFoundError:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _describe(landed, target, aside)
+    except FileExistsError:
+        # These very bytes came before, or a killed process left half a description of them.
+        if read_description(target) != landed:
+            part = aside / f"{next(_serial)}.json"
+            _write_json(part, content)
+            part.replace(description)
 
 
+def _write_json(path: Path, content: dict[str, object], *, new: bool = False) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with _written(path, new=new) as file:
+        _write_all(file, text.encode())
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    """A raw write may take only a part, for instance as the disk fills."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
+def _written(path: Path, *, new: bool) -> RawIOBase:
+    """A file to write, for the owner alone."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC)
+    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+
+
+@lru_cache(maxsize=4096)
 def _safe_name(name: str) -> str:
     """A folder name for a name of CentrePoint's: readable, and different for different names."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _execution_name(execution: Instant) -> str:
-    """Sorts by time: 100-ns ticks since 1970, which differ where executions differ."""
-    return f"{execution.ticks:020d}"
+def _execution_name(export_file: ExportFile) -> str:
+    """The program, then 100-ns ticks since 1970, which differ where executions differ."""
+    return f"{_safe_name(export_file.study_program_id)}_{export_file.execution.ticks:020d}"
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -1,0 +1,27 @@
+"""cp-pipeline without Dagster: the package ``cp_pipeline.ingest`` called directly.
+
+python ingest_alone.py      (settings as for `cp-pipeline sync`)
+"""
+
+from cp_pipeline.ingest import PartitionFailed, StudyExports
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+
+def main() -> None:
+    """List, plan, and load."""
+    exports = StudyExports(
+        CentrePointSettings.from_environment(), StorageSettings.from_environment()
+    )
+    listed = exports.list_exports()
+    exports.record(listed)
+    failed = [
+        result
+        for result in exports.carry_out(exports.plan(listed))
+        if isinstance(result, PartitionFailed)
+    ]
+    if failed:
+        raise SystemExit(f"{len(failed)} partitions failed, the first: {failed[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Batches of fetched partitions, and loading one.
+
+Belongs here: when a batch is full, and what becomes of its partitions.
+Does not belong: threads (``carrying_out``), the transaction (``warehouse``).
+"""
+
+from dataclasses import dataclass, field
+
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest.fetching import Fetched, explain
+from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.landing import Landing
+from cp_pipeline.warehouse import ExportToLoad, FailedExport, Loader, Workbench, record_failures
+
+BATCH_EXPORTS = 256
+BATCH_CSV_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class Batch:
+    """Fetched partitions that wait for their load, and those that could not be fetched."""
+
+    exports: dict[Partition, list[ExportToLoad]] = field(default_factory=dict)
+    failures: list[PartitionFailed] = field(default_factory=list)
+    export_count: int = 0
+    csv_bytes: int = 0
+
+    def add(self, partition: Partition, fetched: Fetched) -> None:
+        """Take one partition, whatever became of it."""
+        if isinstance(fetched, PartitionFailed):
+            self.failures.append(fetched)
+            return
+        self.exports[partition] = fetched
+        self.export_count += len(fetched)
+        self.csv_bytes += csv_bytes(fetched)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is worth its transaction."""
+        return self.export_count >= BATCH_EXPORTS or self.csv_bytes >= BATCH_CSV_BYTES
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it, not even a failure."""
+        return not self.exports and not self.failures
+
+
+class BatchLoader:
+    """Loads batches of one plan, and records what failed.
+
+    Args:
+        plan: tells which export a refused file was of, and what of a partition was kept.
+        landing: where refused files are put aside.
+        loader: the warehouse's.
+        workbench: where failures are recorded.
+        run_id: the Dagster run, for lineage.
+        refresh: load executions again that are loaded already.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        landing: Landing,
+        loader: Loader,
+        workbench: Workbench,
+        run_id: str,
+        *,
+        refresh: bool,
+    ) -> None:
+        self._plan = plan
+        self._landing = landing
+        self._loader = loader
+        self._workbench = workbench
+        self._run_id = run_id
+        self._refresh = refresh
+
+    def load(self, batch: Batch) -> list[PartitionResult]:
+        """Load a batch in one transaction.
+
+        Raises:
+            WarehouseError: the warehouse cannot be used; nothing of the batch is loaded.
+        """
+        try:
+            outcome = self._loader.load(batch.exports, again=self._refresh)
+        finally:
+            for exports in batch.exports.values():
+                for export in exports:
+                    export.text.discard()
+        failures = list(batch.failures)
+        for partition, (landed, error) in outcome.refused.items():
+            export_file = next(
+                each.export_file
+                for each in self._plan.to_load[partition]
+                if each.export_file.key == landed.key
+            )
+            self._landing.quarantine(landed, explain(error))
+            failures.append(PartitionFailed(partition, export_file, "load", explain(error)))
+        record_failures(
+            self._workbench,
+            [FailedExport(each.export_file, each.stage, each.error) for each in failures],
+            self._run_id,
+        )
+        loaded = [
+            PartitionLoaded(partition, tuple(loads), self._plan.kept.get(partition, ()))
+            for partition, loads in outcome.loads.items()
+        ]
+        return [*loaded, *failures]
+
+
+def csv_bytes(fetched: Fetched) -> int:
+    """How much text waits for its load."""
+    if isinstance(fetched, PartitionFailed):
+        return 0
+    return sum(export.text.csv_bytes for export in fetched)
