@@ -47,7 +47,8 @@ def sync_all(
     listed = exports.list_exports()
     exports.record(listed)
     plan = exports.plan(listed, refresh=refresh)
-    return list(exports.carry_out(plan, refresh=refresh))
+    with exports.carry_out(plan, refresh=refresh) as results:
+        return list(results)
 
 
 def rows(sql: str) -> list[tuple[object, ...]]:

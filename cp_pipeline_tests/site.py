@@ -29,7 +29,8 @@ class Site:
         exports = StudyExports(access, self.storage)
         listed = exports.list_exports()
         exports.record(listed)
-        return list(exports.carry_out(exports.plan(listed)))
+        with exports.carry_out(exports.plan(listed)) as results:
+            return list(results)
 
     def load(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> Load:
         """Put one file, sync, and return its load."""

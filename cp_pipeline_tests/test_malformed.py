@@ -68,7 +68,8 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         exports = StudyExports(access, storage)
         listed = exports.list_exports()
         exports.record(listed)
-        results = list(exports.carry_out(exports.plan(listed)))
+        with exports.carry_out(exports.plan(listed)) as under_way:
+            results = list(under_way)
     with duckdb.connect(storage.warehouse, read_only=True) as warehouse:
         yield Synced({result.partition: result for result in results}, data_dir, warehouse)
 

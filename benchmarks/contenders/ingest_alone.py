@@ -14,11 +14,8 @@ def main() -> None:
     )
     listed = exports.list_exports()
     exports.record(listed)
-    failed = [
-        result
-        for result in exports.carry_out(exports.plan(listed))
-        if isinstance(result, PartitionFailed)
-    ]
+    with exports.carry_out(exports.plan(listed)) as results:
+        failed = [result for result in results if isinstance(result, PartitionFailed)]
     if failed:
         raise SystemExit(f"{len(failed)} partitions failed, the first: {failed[0]}")
 

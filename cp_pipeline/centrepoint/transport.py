@@ -5,6 +5,7 @@ Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``)
 """
 
 import threading
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ READ_TIMEOUT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 USER_AGENT = "cp-pipeline"
 _ANSWERS_CUT_SHORT = 3
+_HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 
 class _BudgetedRetry(Retry):
@@ -91,14 +93,7 @@ class Transport:
             if self._budget is not None:
                 self._budget.spend()
             try:
-                response = self._session().request(
-                    method,
-                    url,
-                    auth=auth or NoAuthorization(),
-                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                    allow_redirects=False,
-                    **options,
-                )
+                response = self._send(method, url, auth=auth or NoAuthorization(), **options)
             except requests.exceptions.ChunkedEncodingError as error:
                 # The answer broke off: urllib3's retries end where the body begins.
                 failure = redact(_reason(error))
@@ -124,11 +119,41 @@ class Transport:
             )
         return response
 
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        stream: bool = False,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401  (requests' own options)
+    ) -> requests.Response:
+        # Prepared without the session, which keeps nothing for us (no cookies, no defaults), and
+        # merging that takes as long as sending the request.
+        request = requests.Request(method, url, headers={**_HEADERS, **(headers or {})}, **options)
+        environment = self._environment(url) | {"stream": stream}
+        return self._session().send(
+            request.prepare(),
+            timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+            allow_redirects=False,
+            **environment,
+        )
+
+    def _environment(self, url: str) -> dict[str, Any]:
+        """Proxies and certificates that the environment names for a service; asked once."""
+        known: dict[str, dict[str, Any]] = self._threads.__dict__.setdefault("environments", {})
+        service = "/".join(url.split("/", 3)[:3])
+        found = known.get(service)
+        if found is None:
+            # An empty dictionary and None stand for what the request itself asks for.
+            found = {**self._session().merge_environment_settings(url, {}, None, None, None)}
+            known[service] = found
+        return found
+
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
             session = requests.Session()
-            session.headers["User-Agent"] = USER_AGENT
             adapter = HTTPAdapter(pool_connections=4, pool_maxsize=4, max_retries=self._retry())
             session.mount("https://", adapter)
             session.mount("http://", adapter)

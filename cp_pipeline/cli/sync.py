@@ -7,8 +7,10 @@ Does not belong: the work (``ingest``), its records (``defs``).
 import sys
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import click
 from rich.progress import Progress, TaskID
@@ -78,20 +80,31 @@ def run_sync(
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         exports.record(listed)
         return 0
-    with progress_bar() as progress:
-        source = _WatchedSource(exports, listed, plan, progress)
-        _run_in_dagster(source, storage, subject_ids, dataset_names, refresh=refresh)
+    run_id = str(uuid4())
+    # Files arrive while Dagster starts, which takes as long as a hundred of them.
+    with (
+        progress_bar() as progress,
+        exports.carry_out(plan, run_id=run_id, refresh=refresh) as results,
+    ):
+        source = _WatchedSource(exports, listed, plan, results, progress)
+        _run_in_dagster(source, storage, run_id, subject_ids, dataset_names, refresh=refresh)
     return _say_outcome(source, time.monotonic() - started)
 
 
 class _WatchedSource(ExportsSource):
-    """Hands the run what has been listed already, and shows each partition as it is done."""
+    """Hands the run what is listed and on its way already, and shows what is done."""
 
     def __init__(
-        self, exports: StudyExports, listed: Listed, plan: Plan, progress: Progress
+        self,
+        exports: StudyExports,
+        listed: Listed,
+        plan: Plan,
+        results: Iterable[PartitionResult],
+        progress: Progress,
     ) -> None:
-        self._exports = exports
+        self.exports = exports
         self._listed = listed
+        self._results = results
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
         self._started = time.monotonic()
@@ -100,10 +113,15 @@ class _WatchedSource(ExportsSource):
         self.failures: list[PartitionFailed] = []
 
     def open(self) -> StudyExports:
-        return self._exports
+        return self.exports
 
     def list_exports(self, *_: object) -> Listed:
         return self._listed
+
+    def carry_out(
+        self, *_: object, **__: object
+    ) -> AbstractContextManager[Iterable[PartitionResult]]:
+        return nullcontext(self._results)
 
     def saw(self, result: PartitionResult) -> None:
         if isinstance(result, PartitionLoaded):
@@ -119,6 +137,7 @@ class _WatchedSource(ExportsSource):
 def _run_in_dagster(
     source: _WatchedSource,
     storage: StorageSettings,
+    run_id: str,
     subject_ids: Collection[int],
     dataset_names: Collection[str],
     *,
@@ -143,6 +162,7 @@ def _run_in_dagster(
             .resolve_job_def("sync")
             .execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 run_config={
                     "ops": {"sync_exports": {"config": config}},
                     # Every failure is said below, once and in words.
@@ -205,6 +225,7 @@ def _say_outcome(source: _WatchedSource, seconds: float) -> int:
         f"{count(source.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
         f"in {seconds:.1f} s."
     )
+    answers.print(f"Where the time went: {source.exports.where_the_time_went()}.")
     if not source.failures:
         return 0
     errors.print(f"{count(len(source.failures), 'partition')} failed:")

@@ -18,6 +18,7 @@ from cp_pipeline.defs.records import (
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
+    Activity,
     Listed,
     PartitionFailed,
     PartitionLoaded,
@@ -27,6 +28,7 @@ from cp_pipeline.ingest import (
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 _NAMED = 20
+TIME_SPENT_TAG = "cp_pipeline/time_spent"
 
 
 @contextmanager
@@ -46,19 +48,27 @@ def load_partitions(
 ) -> None:
     """Load what is planned; each partition gets its own materialization as soon as it is loaded.
 
+    Where the time went is said in the run's log and on its tag ``cp_pipeline/time_spent``.
+
     Raises:
         dagster.Failure: at the end, naming the partitions that failed; all others are loaded.
     """
     failures: list[PartitionFailed] = []
     loaded = 0
-    for result in exports.carry_out(plan, run_id=context.run.run_id, refresh=refresh):
-        if isinstance(result, PartitionLoaded):
-            context.log_event(materialization(result))
-            loaded += 1
-        else:
-            failures.append(result)
-        source.saw(result)
+    with source.carry_out(exports, plan, context.run.run_id, refresh=refresh) as results:
+        for result in results:
+            if isinstance(result, PartitionLoaded):
+                with exports.time_spent.on(Activity.RECORDS):
+                    context.log_event(materialization(result))
+                loaded += 1
+            else:
+                failures.append(result)
+            source.saw(result)
     context.log.info(f"{loaded} partitions loaded, {len(failures)} failed")
+    if plan.to_load:
+        time_spent = exports.where_the_time_went()
+        context.log.info(f"Where the time went: {time_spent}")
+        context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: time_spent})
     if failures:
         raise _failure(failures, loaded)
 

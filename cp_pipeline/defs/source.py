@@ -7,9 +7,10 @@ Settings are read from the environment inside the run. Nothing of them is a fiel
 secret can reach the snapshot of the code location that Dagster stores and shows.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 
-from cp_pipeline.ingest import Listed, PartitionResult, StudyExports
+from cp_pipeline.ingest import Listed, PartitionResult, Plan, StudyExports
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 
@@ -34,6 +35,12 @@ class ExportsSource:
     ) -> Listed:
         """The listing that a run works on, read once."""
         return exports.list_exports(subject_ids, dataset_names)
+
+    def carry_out(
+        self, exports: StudyExports, plan: Plan, run_id: str, *, refresh: bool
+    ) -> AbstractContextManager[Iterable[PartitionResult]]:
+        """The plan on its way: what becomes of each partition."""
+        return exports.carry_out(plan, run_id=run_id, refresh=refresh)
 
     def saw(self, result: PartitionResult) -> None:
         """Told of each partition as it is done; the command line draws its progress from it."""

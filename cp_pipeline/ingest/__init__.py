@@ -4,11 +4,15 @@ Knows: the rooms ``centrepoint``, ``landing`` and ``warehouse``.
 Does not know: Dagster.
 """
 
+from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
+from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 
 __all__ = [
+    "Activity",
+    "CarryingOut",
     "Listed",
     "PartitionFailed",
     "PartitionLoaded",
@@ -17,5 +21,6 @@ __all__ = [
     "PlannedExport",
     "Reason",
     "StudyExports",
+    "TimeSpent",
     "make_plan",
 ]

@@ -19,8 +19,12 @@ BATCH_CSV_BYTES = 64 << 20
 
 @dataclass(slots=True)
 class Batch:
-    """Fetched partitions that wait for their load, and those that could not be fetched."""
+    """Fetched partitions that wait for their load, and those that could not be fetched.
 
+    ``full_at``: how many exports are enough.
+    """
+
+    full_at: int = BATCH_EXPORTS
     exports: dict[Partition, list[ExportToLoad]] = field(default_factory=dict)
     failures: list[PartitionFailed] = field(default_factory=list)
     export_count: int = 0
@@ -38,7 +42,7 @@ class Batch:
     @property
     def is_full(self) -> bool:
         """Whether it is worth its transaction."""
-        return self.export_count >= BATCH_EXPORTS or self.csv_bytes >= BATCH_CSV_BYTES
+        return self.export_count >= self.full_at or self.csv_bytes >= BATCH_CSV_BYTES
 
     @property
     def is_empty(self) -> bool:

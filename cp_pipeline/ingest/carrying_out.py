@@ -16,58 +16,52 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Self
 
-from cp_pipeline.centrepoint import CentrePoint, ServiceError
+from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
+from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, BATCH_EXPORTS, Batch, BatchLoader, csv_bytes
 from cp_pipeline.ingest.fetching import Fetched, Fetching
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.results import PartitionResult
-from cp_pipeline.landing import Landing
-from cp_pipeline.warehouse import Loader, Workbench
+from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 
 PARTITIONS_AHEAD = 512
+# The first batches are small, so that there is something to record while the next ones load.
+FIRST_BATCH_EXPORTS = 32
 # A load is worth its transaction after so long, however little there is of it.
 BATCH_SECONDS = 5.0
 _BATCHES_AHEAD = 2
 _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 
 
-def carry_out(
-    plan: Plan,
-    *,
-    centrepoint: CentrePoint,
-    landing: Landing,
-    workbench: Workbench,
-    run_id: str = "",
-    refresh: bool = False,
-) -> Iterator[PartitionResult]:
-    """Download, check and load all partitions of a plan; yields each as soon as it is done.
+class CarryingOut:
+    """A plan on its way: a context manager, and an iterator of what became of each partition.
 
-    Raises:
-        ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded first.
-        WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
+    On entering, downloads begin. Loads begin with the first look at the results, so that whoever
+    keeps records of them has the time to get ready.
+
+    Args:
+        plan: what to load.
+        fetching: brings one partition.
+        loader: loads a batch of them.
+        threads: how many download at once.
+        time_spent: where the seconds are added up.
     """
-    with landing.workspace() as aside:
-        loader = BatchLoader(
-            plan,
-            landing,
-            Loader(workbench, landing, aside, run_id),
-            workbench,
-            run_id,
-            refresh=refresh,
-        )
-        fetching = Fetching(centrepoint, landing, aside)
-        yield from _Work(plan, fetching, loader, centrepoint.settings.download_threads).results()
 
-
-class _Work:
-    """One plan on its way; ``results`` is all there is to it."""
-
-    def __init__(self, plan: Plan, fetching: Fetching, loader: BatchLoader, threads: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        fetching: Fetching,
+        loader: BatchLoader,
+        *,
+        threads: int,
+        time_spent: TimeSpent,
+    ) -> None:
         self._waiting = iter(plan.to_load.items())
         self._fetching = fetching
         self._loader = loader
+        self._time_spent = time_spent
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
@@ -79,9 +73,26 @@ class _Work:
         self._stop = threading.Event()
         self._fault: ServiceError | None = None
 
-    def results(self) -> Iterator[PartitionResult]:
-        """Start the threads, and yield what they have done."""
-        with ThreadPoolExecutor(1, "load") as loads, self._downloads:
+    def __enter__(self) -> Self:
+        """Begin to download."""
+        self._ask_for_more()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all threads; what is being loaded is loaded to its end."""
+        self._stop.set()
+        self._arrived.put(None)
+        self._room.open_for_good()
+        self._downloads.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[PartitionResult]:
+        """Load, and yield each partition as soon as it is done; once.
+
+        Raises:
+            ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded.
+            WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
+        """
+        with ThreadPoolExecutor(1, "load") as loads:
             loading = loads.submit(self._load_all)
             loading.add_done_callback(lambda _: self._hand_on(None))
             try:
@@ -91,18 +102,18 @@ class _Work:
             finally:
                 self._stop.set()
                 self._arrived.put(None)
-                self._room.open_for_good()
-                self._downloads.shutdown(wait=True, cancel_futures=True)
 
     def _load_all(self) -> None:
         """The loading thread: a batch of what has arrived, as long as anything comes."""
-        self._ask_for_more()
+        export_count = FIRST_BATCH_EXPORTS
         while self._under_way and not self._stop.is_set():
-            batch = self._next_batch()
+            batch = self._next_batch(export_count)
             if not batch.is_empty and not self._stop.is_set():
-                results = self._loader.load(batch)
+                with self._time_spent.on(Activity.LOAD):
+                    results = self._loader.load(batch)
                 self._room.leave(batch.csv_bytes)
                 self._hand_on(results)
+                export_count = min(2 * export_count, BATCH_EXPORTS)
         if self._fault is not None:
             raise self._fault
 
@@ -126,9 +137,9 @@ class _Work:
         self._room.enter(csv_bytes(fetched))
         return fetched
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self, export_count: int) -> Batch:
         """Gather what arrives until it is enough, or has waited long enough."""
-        batch = Batch()
+        batch = Batch(export_count)
         deadline: float | None = None
         while self._under_way and not batch.is_full:
             pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -14,6 +14,7 @@ from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.plan import PlannedExport, Reason
 from cp_pipeline.ingest.results import PartitionFailed
+from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,
@@ -32,10 +33,13 @@ _log = logging.getLogger(__name__)
 class Fetching:
     """Brings the exports of a partition to where they can be loaded. Used from many threads."""
 
-    def __init__(self, centrepoint: CentrePoint, landing: Landing, aside: Path) -> None:
+    def __init__(
+        self, centrepoint: CentrePoint, landing: Landing, aside: Path, time_spent: TimeSpent
+    ) -> None:
         self._centrepoint = centrepoint
         self._landing = landing
         self._aside = aside
+        self._time_spent = time_spent
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """The partition's exports, or why one of them cannot be had.
@@ -68,7 +72,8 @@ class Fetching:
 
     def _read(self, landed: LandedFile) -> CsvText:
         try:
-            return read_csv_text(self._landing.path_of(landed), self._aside)
+            with self._time_spent.on(Activity.DECODE):
+                return read_csv_text(self._landing.path_of(landed), self._aside)
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error))
             raise
@@ -76,15 +81,19 @@ class Fetching:
     def _download(self, export_file: ExportFile) -> LandedFile:
         incomplete = IncompleteFile(self._aside / f"{uuid4().hex}.incomplete")
         try:
-            return self._centrepoint.fetch(
-                export_file,
-                lambda actual, chunks: self._landing.keep(actual, chunks, self._aside, incomplete),
-            )
+            with self._time_spent.on(Activity.DOWNLOAD):
+                return self._centrepoint.fetch(
+                    export_file,
+                    lambda actual, chunks: self._landing.keep(
+                        actual, chunks, self._aside, incomplete
+                    ),
+                )
         except ExportFileError as error:
             self._landing.quarantine_incomplete(incomplete, str(error))
             raise
         finally:
-            incomplete.path.unlink(missing_ok=True)
+            if incomplete.landed is not None:
+                incomplete.path.unlink(missing_ok=True)
 
 
 def explain(error: Exception) -> str:

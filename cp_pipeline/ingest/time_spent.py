@@ -42,6 +42,7 @@ class TimeSpent:
             with self._lock:
                 self._seconds[activity] += time.perf_counter() - started
 
-    def __getitem__(self, activity: Activity) -> float:
-        """The seconds spent on an activity so far."""
-        return self._seconds[activity]
+    def seconds(self) -> dict[str, float]:
+        """All activities with their seconds so far."""
+        with self._lock:
+            return {activity.value: round(self._seconds[activity], 2) for activity in Activity}

@@ -227,7 +227,7 @@ def _describe(landed: LandedFile, target: Path, aside: Path) -> None:
 
 
 def _write_json(path: Path, content: dict[str, object], *, new: bool = False) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, ensure_ascii=False) + "\n"
     with _written(path, new=new) as file:
         _write_all(file, text.encode())
 

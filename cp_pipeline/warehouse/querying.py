@@ -3,17 +3,23 @@
 Belongs here: SQL in, a Polars data frame out.
 """
 
-import polars as pl
+from typing import TYPE_CHECKING
 
 from cp_pipeline.warehouse.opening import Workbench
 
+if TYPE_CHECKING:
+    import polars as pl
 
-def query(workbench: Workbench, sql: str) -> pl.DataFrame:
+
+def query(workbench: Workbench, sql: str) -> "pl.DataFrame":
     """The rows of one SELECT, as a Polars data frame (through Arrow, without a copy in Python).
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
         duckdb.Error: the query is wrong.
     """
+    # Polars is only for those who ask, and takes as long to import as DuckDB.
+    import polars as pl  # noqa: PLC0415
+
     with workbench.reading() as connection:
         return pl.DataFrame(connection.sql(sql))

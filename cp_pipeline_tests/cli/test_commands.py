@@ -34,7 +34,7 @@ def all_output(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_sync_loads_all_then_nothing_then_what_was_executed_again(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run("sync", folder=tmp_path)
     assert first.returncode == 0, all_output(first)
@@ -57,7 +57,8 @@ def test_sync_loads_all_then_nothing_then_what_was_executed_again(
     assert files_fetched(sandbox) == 1
 
     home = tmp_path / "data" / "dagster_home"
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
         assert len(instance.get_materialized_partitions(dg.AssetKey("dataset_exports"))) == 47
         assert [run.job_name for run in instance.get_runs()] == ["sync", "sync"]
     recorded = {str(row[0]) for row in rows("SELECT DISTINCT dagster_run_id FROM lineage.loads")}

@@ -1,0 +1,117 @@
+"""Dagster's own SQLite event log, with its connections kept open.
+
+Belongs here: how the files are opened. Does not belong: what is in them, which is Dagster's.
+
+Dagster 1.13 makes an engine and a connection for each of the four accesses that one materialization
+takes, so every statement is compiled anew, and closing the last connection makes SQLite write its
+log back each time. Kept open, an event costs less than half (benchmarks/README.md). The files are
+the same: Dagster's class and this one read what the other wrote, also at the same time. The
+``dagster.yaml`` that cp-pipeline writes names this class; without it all works as well, slower.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from dagster import EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
+
+from cp_pipeline.settings import SettingsError
+
+# The web server reads the logs of many runs; those of the last ones are worth a file handle.
+_ENGINES = 8
+
+
+class KeptOpenEventLog(SqliteEventLogStorage):
+    """A ``SqliteEventLogStorage`` for ``dagster.yaml``, with the same configuration."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._tables: set[str] = set()
+        self._asset_columns: set[str] = set()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Called by Dagster with what ``dagster.yaml`` says.
+
+        Raises:
+            SettingsError: ``base_dir`` is relative, as in our own file, which can be moved so, and
+                ``DAGSTER_HOME`` does not say to what.
+        """
+        folder, home = Path(config_value["base_dir"]), os.environ.get("DAGSTER_HOME", "")
+        if not folder.is_absolute() and not home:
+            raise SettingsError(
+                "DAGSTER_HOME is not set, and its dagster.yaml names its event log by it.",
+                "Set DAGSTER_HOME to the folder of that dagster.yaml.",
+            )
+        return cls(str(Path(home, folder)), inst_data)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event, and let those who watch the run's file know."""
+        super().store_event(event)
+        # The web server watches that file alone, and what is new is in SQLite's log beside it.
+        with suppress(FileNotFoundError):
+            os.utime(self.path_for_shard(event.run_id))
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether there is a table; what is there once stays."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def wipe(self) -> None:
+        """Remove all events; files that are open would stay."""
+        self._close_files()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close all files and stop watching."""
+        self._close_files()
+        super().dispose()
+
+    def _close_files(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = self._engine(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        engine = self._engines.get(shard)
+        if engine is None:
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                # One connection, because Dagster's own lock lets one thread in at a time.
+                poolclass=QueuePool,
+                pool_size=1,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            )
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            self._engines[shard] = engine
+        self._engines.move_to_end(shard)
+        if len(self._engines) > _ENGINES:
+            self._engines.popitem(last=False)[1].dispose()
+        return engine
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        if column_name not in self._asset_columns:
+            if not super()._has_asset_key_col_on_connection(conn, column_name):
+                return False
+            self._asset_columns.add(column_name)
+        return True

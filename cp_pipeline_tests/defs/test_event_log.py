@@ -1,0 +1,198 @@
+"""The event log kept open: the same records as Dagster's own, for the same readers."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from cp_pipeline.cli.dagster_home import DAGSTER_YAML
+from cp_pipeline.defs.event_log import KeptOpenEventLog
+from cp_pipeline.settings import SettingsError
+
+PARTS = [f"part-{number}" for number in range(5)]
+DATASET_EXPORTS = dg.AssetKey("dataset_exports")
+
+
+@dg.op
+def record(context: dg.OpExecutionContext) -> None:
+    for part in PARTS:
+        context.log_event(
+            dg.AssetMaterialization(
+                DATASET_EXPORTS,
+                partition=part,
+                metadata={"rows": 7},
+                tags={"dagster/data_version": f"version of {part}"},
+            )
+        )
+        context.log_event(dg.AssetObservation(DATASET_EXPORTS, partition=part))
+
+
+@dg.job
+def recording() -> None:
+    record()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Dagster home whose event log is kept open."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(DAGSTER_YAML)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def kept(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as instance:
+        assert type(instance.event_log_storage) is KeptOpenEventLog
+        yield instance
+
+
+def logs(home: Path) -> Path:
+    return home / "history" / "runs"
+
+
+def recorded(folder: Path, run_id: str) -> dict[str, list[tuple[object, ...]]]:
+    """All that the tables say, but for times and ids of their own."""
+    found: dict[str, list[tuple[object, ...]]] = {}
+    for shard in ("index", run_id):
+        with closing(sqlite3.connect(folder / f"{shard}.db")) as opened:
+            tables = [
+                name
+                for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            ]
+            found[f"{shard} has"] = [(name,) for name in sorted(tables)]
+            asked = {
+                "events": "SELECT dagster_event_type, asset_key, partition, step_key"
+                " FROM event_logs ORDER BY id",
+                "assets": "SELECT asset_key, last_run_id = ?1, last_materialization IS NOT NULL"
+                " FROM asset_keys",
+                "tags": "SELECT asset_key, key, value FROM asset_event_tags ORDER BY event_id",
+            }
+            for name, sql in asked.items():
+                parameters = (run_id,) if "?1" in sql else ()
+                found[f"{shard if shard == 'index' else 'run'} {name}"] = opened.execute(
+                    sql, parameters
+                ).fetchall()
+    found["run has"] = found.pop(f"{run_id} has")
+    return found
+
+
+def test_the_records_are_those_of_dagsters_own_event_log(
+    kept: dg.DagsterInstance, home: Path, tmp_path: Path
+) -> None:
+    mine = recording.execute_in_process(instance=kept).run_id
+    (tmp_path / "own").mkdir()
+    with dg.DagsterInstance.from_config(str(_plain_home(tmp_path / "own"))) as own:
+        theirs = recording.execute_in_process(instance=own).run_id
+        assert type(own.event_log_storage) is SqliteEventLogStorage
+    kept.dispose()
+    expected = recorded(logs(tmp_path / "own"), theirs)
+    assert recorded(logs(home), mine) == expected
+    assert len(expected["index events"]) >= 2 * len(PARTS)
+    assert len(expected["index tags"]) == len(PARTS)
+
+
+def _plain_home(folder: Path) -> Path:
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return folder
+
+
+def test_dagsters_own_class_reads_and_writes_the_same_files_at_the_same_time(
+    kept: dg.DagsterInstance, home: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        run_id = recording.execute_in_process(instance=kept).run_id
+        beside = SqliteEventLogStorage(str(logs(home)))
+        beside.register_instance(kept)
+        assert beside.get_materialized_partitions(DATASET_EXPORTS) == set(PARTS) | {
+            f"beside-{earlier}" for earlier in range(number)
+        }
+        assert len(beside.get_logs_for_run(run_id)) == len(kept.all_logs(run_id))
+        entry = next(
+            log
+            for log in kept.all_logs(run_id)
+            if log.dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        beside.store_event(_of_partition(entry, f"beside-{number}"))
+        assert f"beside-{number}" in kept.get_materialized_partitions(DATASET_EXPORTS)
+
+
+def _of_partition(entry: dg.EventLogEntry, partition: str) -> dg.EventLogEntry:
+    from dagster._core.events import StepMaterializationData
+
+    event = entry.get_dagster_event()
+    return entry._replace(
+        dagster_event=event._replace(
+            event_specific_data=StepMaterializationData(
+                dg.AssetMaterialization(DATASET_EXPORTS, partition=partition)
+            )
+        )
+    )
+
+
+def test_whoever_watches_a_run_is_told_while_it_runs(kept: dg.DagsterInstance, home: Path) -> None:
+    seen: list[str] = []
+    go_on = threading.Event()
+    waited = []
+
+    @dg.op
+    def slow(context: dg.OpExecutionContext) -> None:
+        watcher = SqliteEventLogStorage(str(logs(home)))
+        watcher.register_instance(kept)
+
+        def tell(event: dg.EventLogEntry, _: str) -> None:
+            if "you should see" in (event.user_message or ""):
+                seen.append(event.user_message)
+                go_on.set()
+
+        watcher.watch(context.run_id, None, tell)
+        deadline = time.monotonic() + 20
+        while not go_on.wait(0.2) and time.monotonic() < deadline:
+            context.log.info("this is what you should see")
+        waited.append(go_on.is_set())
+        watcher.dispose()
+
+    @dg.job
+    def watched() -> None:
+        slow()
+
+    watched.execute_in_process(instance=kept)
+    assert waited == [True]
+    assert seen
+
+
+def test_a_wiped_log_is_empty_and_takes_new_events(kept: dg.DagsterInstance) -> None:
+    recording.execute_in_process(instance=kept)
+    kept.event_log_storage.wipe()
+    assert kept.get_materialized_partitions(DATASET_EXPORTS) == set()
+    recording.execute_in_process(instance=kept)
+    assert kept.get_materialized_partitions(DATASET_EXPORTS) == set(PARTS)
+
+
+def test_the_logs_of_many_runs_are_not_all_kept_open(kept: dg.DagsterInstance, home: Path) -> None:
+    for _ in range(12):
+        recording.execute_in_process(instance=kept)
+    opened = {
+        link.resolve().name
+        for link in Path("/proc/self/fd").iterdir()
+        if link.resolve().parent == logs(home) and link.resolve().suffix == ".db"
+    }
+    assert "index.db" in opened
+    assert len(opened) <= 8
+    assert len(list(logs(home).glob("*.db"))) == 13
+
+
+def test_without_dagster_home_its_file_is_not_followed_to_nowhere(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(SettingsError, match="Set DAGSTER_HOME"):
+        assert dg.DagsterInstance.from_config(str(home)).event_log_storage
