@@ -18,6 +18,7 @@ def main() -> None:
         failed = [result for result in results if isinstance(result, PartitionFailed)]
     if failed:
         raise SystemExit(f"{len(failed)} partitions failed, the first: {failed[0]}")
+    print(exports.where_the_time_went())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ Belongs here: options, words on the screen, exit codes. Does not belong: any wor
 """
 
 import logging
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -42,4 +44,21 @@ def main() -> None:
         errors.print(error.what, style="red")
         if error.remedy:
             errors.print(error.remedy)
-        sys.exit(EXIT_AT_FAULT)
+        _leave(EXIT_AT_FAULT)
+    except SystemExit as leaving:
+        if isinstance(leaving.code, int):
+            _leave(leaving.code)
+        raise
+
+
+def _leave(exit_code: int) -> None:
+    """End the process without taking the interpreter apart.
+
+    With Dagster in it that takes half a second, to free what the system frees anyway; commands
+    have closed all files and ended all threads of theirs when they return.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(exit_code)

@@ -86,7 +86,8 @@ class StudyExports:
         return (
             f"listing {spent['listing']:.1f} s; download {spent['download']:.1f} s and decode "
             f"{spent['decode']:.1f} s, on {threads} threads together; load {spent['load']:.1f} s "
-            f"(warehouse held {self.workbench.held_seconds:.1f} s); Dagster's records "
+            f"(warehouse held {self.workbench.held_seconds:.1f} s, at most "
+            f"{self.workbench.longest_hold_seconds:.1f} s at once); Dagster's records "
             f"{spent['records']:.1f} s"
         )
 

@@ -46,7 +46,9 @@ class Workbench:
     ) -> None:
         self.location = location
         self.wait_seconds = wait_seconds
+        # How long the file was held read-write: in all, and the longest time at once.
         self.held_seconds = 0.0
+        self.longest_hold_seconds = 0.0
         self._made = False
         self.connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
@@ -111,7 +113,9 @@ class Workbench:
                 _quietly(self.connection, "USE memory")
                 _quietly(self.connection, "DETACH warehouse")
                 if options != "READ_ONLY":
-                    self.held_seconds += time.monotonic() - opened
+                    seconds = time.monotonic() - opened
+                    self.held_seconds += seconds
+                    self.longest_hold_seconds = max(self.longest_hold_seconds, seconds)
 
     def _attach(self, options: str) -> None:
         location = self.location.replace("'", "''")

@@ -1,0 +1,74 @@
+"""A sandbox CentrePoint in a process of its own, so that its work is not measured.
+
+Its files are made beforehand, and it lets through as many requests as are asked.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+
+DATASETS = ("ActivityDaily8", "ActivityEpochs10")
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running sandbox: the variables for whoever asks it, and how often it was asked."""
+
+    environment: dict[str, str]
+    questions: IO[str]
+    answers: IO[str]
+
+    def listing_requests(self) -> int:
+        """How many pages of the listing were asked for since the last time this was called."""
+        self.questions.write("listing\n")
+        self.questions.flush()
+        return int(self.answers.readline())
+
+
+@contextmanager
+def served(subjects: int, days: int, epoch_rows: int, *datasets: str) -> Iterator[Served]:
+    """Serve a study with a daily file and an epoch file for each subject."""
+    command = [sys.executable, __file__, str(subjects), str(days), str(epoch_rows), *datasets]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        own = json.loads(process.stdout.readline())
+        try:
+            yield Served(
+                {**os.environ, **own, "CP_REQUESTS_PER_MINUTE": str(_MANY)},
+                process.stdin,
+                process.stdout,
+            )
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    """Serve until the end; answer on the standard output."""
+    subjects, days, epoch_rows = map(int, sys.argv[1:4])
+    study = SandboxStudy.synthetic(
+        subjects=subjects,
+        days=days,
+        epoch_rows=epoch_rows,
+        datasets=tuple(sys.argv[4:]) or DATASETS,
+    )
+    with Sandbox(study, requests_per_minute=_MANY) as sandbox:
+        sandbox.prepare()
+        print(json.dumps(sandbox.environment), flush=True)
+        for _ in sys.stdin:
+            print(sum(request.kind == "listing" for request in sandbox.requests), flush=True)
+            sandbox.forget_requests()
+
+
+if __name__ == "__main__":
+    main()
