@@ -36,18 +36,20 @@ DATASET = "ActivityEpochs10"
 BATCH_FILES = 100
 
 
-def land_files(root: Path, files: int, rows: int) -> list[ExportFile]:
+def land_files(
+    root: Path, files: int, rows: int, executed: str = "2024-02-29T10:09:20.5899754+00:00"
+) -> list[ExportFile]:
     """The export files of a synthetic study, kept in a landing."""
     study = SandboxStudy.synthetic(
         study_id=1, subjects=files, days=1, seed=1, epoch_rows=rows, datasets=(DATASET,)
     )
-    executed = Instant.parse("2024-02-29T10:09:20.5899754+00:00")
+    instant = Instant.parse(executed)
     landing = Landing(root)
     kept = []
     with landing.workspace() as aside:
         for item in study.export_files:
             export_file = ExportFile(
-                1, item.subject_id, "program", DATASET, "e.csv.gz", "csv", executed, executed, ""
+                1, item.subject_id, "program", DATASET, "e.csv.gz", "csv", instant, instant, ""
             )
             landing.keep(export_file, iter([gzip.compress(item.csv, 6)]), aside)
             kept.append(export_file)

@@ -28,6 +28,7 @@ class Commit:
         exports: the batch.
         result: takes the loads.
         run_id: the Dagster run, for lineage.
+        is_file: whether the warehouse is a DuckDB file, which has one writer at a time.
     """
 
     def __init__(
@@ -36,8 +37,11 @@ class Commit:
         exports: NumberedExports,
         result: BatchResult,
         run_id: str,
+        *,
+        is_file: bool,
     ) -> None:
         self._connection = connection
+        self._is_file = is_file
         self._exports = exports
         self._result = result
         self._run_id = run_id
@@ -92,13 +96,19 @@ class Commit:
             )
 
     def _first_load_id(self) -> int:
-        """Load ids count up with time, in microseconds since 1970.
+        """Load ids count up from 1, which lets DuckDB join them by position (``create_view``).
 
-        So they need no sequence, which a DuckLake hasn't, two writers hardly ever meet, and they
-        stay below 2^53, which R and JavaScript hold exactly.
+        In a DuckLake, which has no sequences and lets two writers in at once, they count up with
+        time instead: microseconds since 1970, where two writers hardly ever meet, and which R and
+        JavaScript still hold exactly.
         """
-        row = self._connection.execute("SELECT max(load_id) FROM lineage.loads").fetchone()
-        return max(time.time_ns() // 1000, (row[0] if row and row[0] else 0) + 1)
+        row = self._connection.execute(
+            "SELECT max(id) FROM (SELECT max(load_id) AS id FROM lineage.loads"
+            " UNION ALL SELECT max(superseded_by) FROM lineage.superseded"
+            " UNION ALL SELECT max(caused_by_load_id) FROM lineage.column_types)"
+        ).fetchone()
+        following = (row[0] if row and row[0] else 0) + 1
+        return following if self._is_file else max(time.time_ns() // 1000, following)
 
     def _already_loaded(self, numbers: set[int]) -> dict[int, int]:
         """The last look: executions that another process has loaded meanwhile, by number."""

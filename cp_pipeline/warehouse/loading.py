@@ -118,7 +118,13 @@ class Loader:
             with self._workbench.transaction() as connection:
                 to_rebuild = self._needed_rebuilds(connection, staged, rebuilt)
                 if not to_rebuild:
-                    commit = Commit(connection, exports, result, self._run_id)
+                    commit = Commit(
+                        connection,
+                        exports,
+                        result,
+                        self._run_id,
+                        is_file=self._workbench.is_file,
+                    )
                     commit.carry_out(staged, numbers, rebuilt, again)
                     for dataset_name in staged:
                         self._columns[dataset_name] = read_columns(connection, dataset_name)
