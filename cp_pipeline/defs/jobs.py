@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from cp_pipeline.defs.assets import POOL
-from cp_pipeline.defs.loading import in_words, load_partitions, record_listing
+from cp_pipeline.defs.loading import in_words, load_partitions, record_listing, seconds_spent
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.source import ExportsSource
 
@@ -44,6 +44,7 @@ def sync_exports(
         register(context.instance, listed.partitions)
         record_listing(context, listed, plan)
         load_partitions(context, source, exports, plan, refresh=config.refresh)
+        context.add_output_metadata(seconds_spent(exports))
 
 
 @dg.job(

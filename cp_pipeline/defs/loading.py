@@ -70,7 +70,13 @@ def load_partitions(
         context.log.info(f"Where the time went: {time_spent}")
         context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: time_spent})
     if failures:
-        raise _failure(failures, loaded)
+        raise _failure(failures, loaded, seconds_spent(exports))
+
+
+def seconds_spent(exports: StudyExports) -> dict[str, float]:
+    """Metadata: where the time went, in numbers."""
+    seconds = {f"{name}_seconds": value for name, value in exports.time_spent.seconds().items()}
+    return seconds | {"warehouse_held_seconds": round(exports.workbench.held_seconds, 2)}
 
 
 def record_current(context: Context, plan: Plan) -> None:
@@ -95,14 +101,16 @@ def record_listing(context: Context, listed: Listed, plan: Plan) -> None:
     )
 
 
-def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
+def _failure(
+    failures: Sequence[PartitionFailed], loaded: int, seconds: dict[str, float]
+) -> dg.Failure:
     lines = [f"- {failure}" for failure in failures[:_NAMED]]
     if len(failures) > _NAMED:
         lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures has them all)")
     return dg.Failure(
         description=f"{len(failures)} partitions failed, {loaded} were loaded:\n"
         + "\n".join(lines),
-        metadata={"failed": len(failures), "loaded": loaded},
+        metadata={"failed": len(failures), "loaded": loaded, **seconds},
         allow_retries=False,
     )
 

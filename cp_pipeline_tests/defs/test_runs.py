@@ -1,5 +1,6 @@
 """The assets and the job in real Dagster instances."""
 
+import re
 from collections.abc import Iterator
 
 import dagster as dg
@@ -208,3 +209,14 @@ def test_every_asset_and_job_says_what_it_is() -> None:
         assert spec.group_name == "centrepoint"
         assert spec.kinds
     assert definitions.resolve_job_def("sync").description
+
+
+def test_a_run_says_where_its_time_went(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
+    run = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
+    tag = instance.get_run_by_id(run.run_id).tags["cp_pipeline/time_spent"]  # type: ignore[union-attr]
+    for activity in ("listing", "download", "decode", "load", "warehouse held", "records"):
+        assert re.search(rf"{activity} \d+\.\d s", tag), tag
+    (output,) = [event for event in run.all_events if event.is_successful_output]
+    metadata = output.step_output_data.metadata
+    for name in ("download", "decode", "load", "records", "warehouse_held"):
+        assert float(str(metadata[f"{name}_seconds"].value)) > 0

@@ -1,0 +1,120 @@
+"""Many partitions at once: what is under way is bounded, and ends when nobody wants it any more."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.ingest import PartitionLoaded, Plan, StudyExports, carrying_out
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+
+PARTITIONS = 47
+EXPORTS = 59
+
+
+def threads_of_ours() -> list[str]:
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith(("download", "load"))
+    ]
+
+
+def listed_and_planned() -> tuple[StudyExports, Plan]:
+    exports = open_exports()
+    return exports, exports.plan(exports.list_exports())
+
+
+def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox) -> None:
+    exports, plan = listed_and_planned()
+    with exports.carry_out(plan) as results:
+        deadline = time.monotonic() + 20
+        while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert files_fetched(sandbox) == EXPORTS
+        assert not exports.workbench.exists()
+        assert len(list(results)) == PARTITIONS
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+    assert threads_of_ours() == []
+
+
+def test_whoever_leaves_early_leaves_nothing_half_done(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying_out, "FIRST_BATCH_EXPORTS", 1)
+    exports, plan = listed_and_planned()
+    with exports.carry_out(plan) as results:
+        first = next(iter(results))
+    assert isinstance(first, PartitionLoaded)
+    assert threads_of_ours() == []
+    assert list((Path(exports.landing.root) / ".aside").iterdir()) == []
+    loaded = {
+        (subject_id, name)
+        for subject_id, name in rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
+    }
+    assert tuple(first.partition) in {tuple(each) for each in loaded}
+    # What is left is loaded by the next one, and each file was fetched once in all.
+    assert len(sync_all()) == PARTITIONS - len(loaded)
+    assert files_fetched(sandbox) == EXPORTS
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+
+
+def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox) -> None:
+    exports, plan = listed_and_planned()
+
+    def stumble() -> None:
+        with exports.carry_out(plan) as results:
+            for _ in results:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stumble()
+    assert threads_of_ours() == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("PARTITIONS_AHEAD", 1),
+        ("_CSV_BYTES_AHEAD", 1),
+        ("_BATCHES_AHEAD", 1),
+        ("FIRST_BATCH_EXPORTS", 1),
+        ("BATCH_SECONDS", 0.0),
+    ],
+)
+def test_however_narrow_the_bounds_are_all_is_loaded_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: float
+) -> None:
+    monkeypatch.setattr(carrying_out, setting, value)
+    assert len(sync_all()) == PARTITIONS
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+    assert files_fetched(sandbox) == EXPORTS
+
+
+def test_downloads_wait_while_nobody_takes_what_is_loaded(
+    study: SandboxStudy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying_out, "PARTITIONS_AHEAD", 4)
+    monkeypatch.setattr(carrying_out, "FIRST_BATCH_EXPORTS", 1)
+    monkeypatch.setattr(carrying_out, "BATCH_EXPORTS", 2)
+    exports, plan = listed_and_planned()
+    with exports.carry_out(plan) as results:
+        taken = iter(results)
+        next(taken)
+        time.sleep(1.5)
+        assert files_fetched(sandbox) < EXPORTS / 2
+        assert len(list(taken)) == PARTITIONS - 1
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+
+
+def test_the_seconds_of_each_activity_are_added_up(sandbox: Sandbox) -> None:
+    exports = open_exports()
+    sync_all(exports)
+    seconds = exports.time_spent.seconds()
+    assert seconds["download"] > 0
+    assert seconds["decode"] >= 0
+    assert 0 < seconds["load"] < 60
+    assert 0 < exports.workbench.longest_hold_seconds <= exports.workbench.held_seconds
+    assert exports.workbench.held_seconds < 60
