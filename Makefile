@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 3000
 SANDBOX_PORT ?= 8765
 
-.PHONY: help demo dev test lint install clean constraints
+.PHONY: help demo dev test lint install clean constraints benchmarks
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,5 +39,18 @@ constraints:  ## pin everything anew (needs pip-tools)
 		--no-emit-trusted-host --no-emit-find-links --no-header --extra development \
 		--upgrade -o constraints.txt pyproject.toml
 
+benchmarks: install .venv-dlt/installed  ## speed and memory against the floor and dlt: ten minutes
+	$(BIN)/python benchmarks/many_exports.py 2000 200 --dlt .venv-dlt/bin/python
+	$(BIN)/python benchmarks/many_exports.py 20000 --runs 1
+	$(BIN)/python benchmarks/large_export.py
+	$(BIN)/python benchmarks/lossless_load.py
+	$(BIN)/python benchmarks/current_rows.py
+	$(BIN)/python benchmarks/dagster_events.py
+
+.venv-dlt/installed: benchmarks/dlt.txt
+	$(PYTHON) -m venv .venv-dlt
+	.venv-dlt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/dlt.txt
+	@touch $@
+
 clean:  ## remove .venv; data/ is yours
-	rm -rf .venv
+	rm -rf .venv .venv-dlt

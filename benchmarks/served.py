@@ -34,9 +34,12 @@ class Served:
 
 
 @contextmanager
-def served(subjects: int, days: int, epoch_rows: int, *datasets: str) -> Iterator[Served]:
+def served(
+    subjects: int, days: int, epoch_rows: int, *datasets: str, latency_seconds: float = 0.0
+) -> Iterator[Served]:
     """Serve a study with a daily file and an epoch file for each subject."""
-    command = [sys.executable, __file__, str(subjects), str(days), str(epoch_rows), *datasets]
+    shape = [subjects, days, epoch_rows, latency_seconds]
+    command = [sys.executable, __file__, *map(str, shape), *datasets]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -60,9 +63,10 @@ def main() -> None:
         subjects=subjects,
         days=days,
         epoch_rows=epoch_rows,
-        datasets=tuple(sys.argv[4:]) or DATASETS,
+        datasets=tuple(sys.argv[5:]) or DATASETS,
     )
-    with Sandbox(study, requests_per_minute=_MANY) as sandbox:
+    latency_seconds = float(sys.argv[4])
+    with Sandbox(study, requests_per_minute=_MANY, latency_seconds=latency_seconds) as sandbox:
         sandbox.prepare()
         print(json.dumps(sandbox.environment), flush=True)
         for _ in sys.stdin:

@@ -85,7 +85,7 @@ class CentrePointSettings:
     study_ids: tuple[int, ...]
     dialect: Dialect = "datasetexportfiles"
     requests_per_minute: int = 450
-    download_threads: int = 8
+    download_threads: int = 16
     allow_insecure_http: bool = False
 
     @classmethod
@@ -116,7 +116,7 @@ class CentrePointSettings:
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
             dialect=cast("Dialect", dialect),
             requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
-            download_threads=read.positive("CP_DOWNLOAD_THREADS", 8),
+            download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
             allow_insecure_http=insecure,
         )
         read.finish()

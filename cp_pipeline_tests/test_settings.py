@@ -26,7 +26,7 @@ def test_three_variables_are_enough_for_production() -> None:
         study_ids=(4711,),
         dialect="datasetexportfiles",
         requests_per_minute=450,
-        download_threads=8,
+        download_threads=16,
         allow_insecure_http=False,
     )
 

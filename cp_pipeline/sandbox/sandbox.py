@@ -38,6 +38,7 @@ class Sandbox:
         packing: Packing = Packing.GZIP,
         port: int = 0,
         page_order: PageOrder = "stable",
+        latency_seconds: float = 0.0,
     ) -> None:
         """Takes the study and how strict to be; starts nothing yet.
 
@@ -50,6 +51,7 @@ class Sandbox:
             port: 0 takes any free one.
             page_order: `stable`, or `newest_first` or `newest_last`, where a re-executed item moves
                 to the front or the end of the listing and pages shift under whoever reads them.
+            latency_seconds: how long each answer takes on its way, as from a service far off.
 
         Raises:
             ValueError: an unknown packing or page order.
@@ -63,6 +65,7 @@ class Sandbox:
             links=LinkSigner(link_seconds),
             packing=Packing(packing),
             page_order=page_order,
+            latency_seconds=latency_seconds,
         )
         self._port = port
         self._server: Server | None = None

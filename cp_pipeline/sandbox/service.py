@@ -53,6 +53,7 @@ class Service:
         links: LinkSigner,
         packing: Packing,
         page_order: PageOrder,
+        latency_seconds: float,
     ) -> None:
         """Takes what is served, and the rules for it.
 
@@ -63,6 +64,7 @@ class Service:
             links: for which files, until when.
             packing: of export files that have none of their own.
             page_order: see `listing.ordered`.
+            latency_seconds: how long each answer takes on its way.
         """
         self.study = study
         self.faults = Faults()
@@ -74,6 +76,7 @@ class Service:
         self._links = links
         self._packing = packing
         self._page_order = page_order
+        self._latency_seconds = latency_seconds
         self._shelf = Shelf()
 
     def answer(self, request: Request) -> Answer:
@@ -82,6 +85,8 @@ class Service:
         answer = self._limited(kind) or self.faults.take(kind) or handler(request)
         record = RequestRecord(kind, request.method, request.path, answer.status, time.time())
         self.journal.add(record)
+        if self._latency_seconds:
+            time.sleep(self._latency_seconds)
         return answer
 
     def prepare(self) -> None:
