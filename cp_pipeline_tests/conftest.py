@@ -10,6 +10,7 @@ import pytest
 from cp_pipeline.ingest import PartitionResult, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,13 @@ def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
         yield service
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A study without exports, to put some in."""
+    with Sandbox(SandboxStudy.empty()) as service:
+        yield Site(service, tmp_path / "data")
 
 
 def open_exports() -> StudyExports:

@@ -3,22 +3,14 @@
 Whatever the order in which files arrive, the original text of every value is in the end there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.site import DATASET, Site
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
-        yield Site(sandbox, tmp_path / "data")
 
 
 def _column(values: Sequence[str]) -> str:

@@ -4,15 +4,19 @@ Belongs here: unpacking and checking in one pass, small files in memory, large o
 Does not belong: the packing (``packing``) and the checks (``csv_structure``) themselves.
 """
 
+import csv
+import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cp_pipeline.landing.csv_structure import CsvStructure
 from cp_pipeline.landing.packing import unpack
 
 IN_MEMORY_BYTES = 4 << 20
+_FIRST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,13 @@ class CsvText:
         elif self.path is not None:
             with self.path.open("rb") as file:
                 yield from iter(lambda: file.read(1 << 20), b"")
+
+    def first_records(self, count: int) -> tuple[tuple[str, ...], ...]:
+        """The first records as they stand in the file; fewer where they are very long."""
+        beginning = next(self.blocks(), b"")[:_FIRST_BYTES].decode(errors="ignore")
+        whole = len(beginning.encode()) < _FIRST_BYTES
+        records = list(islice(csv.reader(io.StringIO(beginning, newline="")), count + 1))
+        return tuple(map(tuple, records[: count if whole or len(records) > count else -1]))
 
 
 def read_csv_text(path: Path, aside: Path, *, thorough: bool = False) -> CsvText:

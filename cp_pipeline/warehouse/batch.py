@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from cp_pipeline.exports import Partition
 from cp_pipeline.landing import CsvText, LandedFile
+from cp_pipeline.warehouse.column_types import Column
+from cp_pipeline.warehouse.first_look import FirstLook
 from cp_pipeline.warehouse.history import ColumnChange
 
 
@@ -23,16 +25,25 @@ class ExportToLoad:
 class Load:
     """One row of ``lineage.loads``, as far as people ask for it.
 
-    ``is_new`` is False when this very execution was loaded already, by another process.
+    ``columns``: the file's, in its order. ``preview``: its first records, as they stand in the
+    file. ``look``: None where the data set has no times, or the file no records. ``is_new`` is
+    False when this very execution was loaded already, by another process.
     """
 
     load_id: int
     landed: LandedFile
     row_count: int
-    column_count: int
     csv_bytes: int
+    columns: tuple[Column, ...]
+    preview: tuple[tuple[str, ...], ...] = ()
+    look: FirstLook | None = None
     changes: tuple[ColumnChange, ...] = ()
     is_new: bool = True
+
+    @property
+    def column_count(self) -> int:
+        """How many columns the file has."""
+        return len(self.columns)
 
 
 @dataclass(slots=True)

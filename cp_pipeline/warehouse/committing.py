@@ -13,11 +13,14 @@ import duckdb
 
 from cp_pipeline.exports import Instant
 from cp_pipeline.warehouse.batch import BatchResult, Load, NumberedExports
-from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.column_types import Column, quoted
+from cp_pipeline.warehouse.first_look import FirstLook
 from cp_pipeline.warehouse.history import ColumnChange, grow, table_name
 from cp_pipeline.warehouse.staging import Staged
 from cp_pipeline.warehouse.tables import insert_rows
 from cp_pipeline.warehouse.widening import Rebuild, swap_in
+
+_PREVIEW_RECORDS = 5
 
 
 class Commit:
@@ -52,6 +55,7 @@ class Commit:
         staged: Mapping[str, list[Staged]],
         numbers: set[int],
         rebuilt: Mapping[str, Rebuild],
+        looks: Mapping[int, FirstLook],
         again: bool,
     ) -> None:
         """Append what is staged, with its lineage.
@@ -60,15 +64,18 @@ class Commit:
             staged: the typed tables by data set.
             numbers: the exports of the batch that are to be loaded.
             rebuilt: data sets whose columns had to widen.
+            looks: a first look at each export that has rows with times.
             again: load executions that are loaded already, too.
         """
         first_id = self._first_load_id()
         present = {} if again else self._already_loaded(numbers)
         new = sorted(numbers - present.keys())
         changes: dict[int, list[ColumnChange]] = defaultdict(list)
+        columns: dict[int, tuple[Column, ...]] = {}
         for dataset_name, parts in staged.items():
             to_swap = rebuilt.get(dataset_name)
             for part in parts:
+                columns |= dict.fromkeys(part.numbers, part.columns)
                 mine = [number for number in part.numbers if number in numbers - present.keys()]
                 if not mine:
                     continue
@@ -79,7 +86,7 @@ class Commit:
                     self._connection, dataset_name, part.columns, first_id + mine[0]
                 )
                 self._append(dataset_name, part, mine, first_id)
-        insert_rows(self._connection, "loads", [self._row(n, first_id) for n in new])
+        insert_rows(self._connection, "loads", [self._row(n, first_id, looks.get(n)) for n in new])
         self._supersede(first_id)
         for number in sorted(numbers):
             partition, export = self._exports[number]
@@ -88,8 +95,10 @@ class Commit:
                     load_id=present.get(number, first_id + number),
                     landed=export.landed,
                     row_count=export.text.record_count,
-                    column_count=len(export.text.header),
                     csv_bytes=export.text.csv_bytes,
+                    columns=columns[number],
+                    preview=export.text.first_records(_PREVIEW_RECORDS),
+                    look=looks.get(number),
                     changes=tuple(changes[number]),
                     is_new=number not in present,
                 )
@@ -144,7 +153,7 @@ class Commit:
             )
         )
 
-    def _row(self, number: int, first_id: int) -> dict[str, object]:
+    def _row(self, number: int, first_id: int, look: FirstLook | None) -> dict[str, object]:
         _, export = self._exports[number]
         landed, text = export.landed, export.text
         return {
@@ -166,6 +175,10 @@ class Commit:
             "loaded_at": self._now,
             "dagster_run_id": self._run_id,
             "landing_path": landed.path,
+            "time_column": look and look.time_column,
+            "first_timestamp": look and look.first,
+            "last_timestamp": look and look.last,
+            "duplicate_timestamps": look and look.duplicate_count,
         }
 
     def _supersede(self, first_id: int) -> None:

@@ -18,6 +18,7 @@ from cp_pipeline.warehouse.batch_staging import BatchStaging
 from cp_pipeline.warehouse.column_types import Column
 from cp_pipeline.warehouse.committing import Commit
 from cp_pipeline.warehouse.errors import LoadRefused
+from cp_pipeline.warehouse.first_look import FirstLook, first_looks
 from cp_pipeline.warehouse.history import read_all_columns, read_columns
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.staging import Staged
@@ -113,6 +114,10 @@ class Loader:
     ) -> None:
         if not numbers:
             return
+        looks: dict[int, FirstLook] = {}
+        for parts in staged.values():
+            for part in parts:
+                looks |= first_looks(self._workbench.connection, part.table, part.columns)
         rebuilt: dict[str, Rebuild] = {}
         while True:
             with self._workbench.transaction() as connection:
@@ -125,7 +130,7 @@ class Loader:
                         self._run_id,
                         is_file=self._workbench.is_file,
                     )
-                    commit.carry_out(staged, numbers, rebuilt, again)
+                    commit.carry_out(staged, numbers, rebuilt, looks, again)
                     for dataset_name in staged:
                         self._columns[dataset_name] = read_columns(connection, dataset_name)
                     return

@@ -31,6 +31,12 @@ _TABLES = {
         "loaded_at": "TIMESTAMP",
         "dagster_run_id": "VARCHAR",
         "landing_path": "VARCHAR",
+        # NULL where the data set has no times, or the file no records (see first_look).
+        "time_column": "VARCHAR",
+        "first_timestamp": "TIMESTAMP",
+        "last_timestamp": "TIMESTAMP",
+        # Rows beyond the first for one and the same time.
+        "duplicate_timestamps": "BIGINT",
     },
     # One row per load that is no longer current, naming the load that is newer.
     "superseded": {

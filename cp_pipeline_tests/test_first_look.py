@@ -1,0 +1,63 @@
+"""What a load's own rows say of their times, in lineage and for the pictures."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.landing import read_csv_text
+from cp_pipeline.warehouse.first_look import POINTS
+from cp_pipeline_tests.site import Site
+
+TIMES = "time_column, first_timestamp, last_timestamp, duplicate_timestamps"
+
+
+def test_lineage_tells_the_first_and_last_time_and_how_many_come_twice(site: Site) -> None:
+    minutes = ["08:02", "08:00", "08:01", "08:01", "08:01"]
+    lines = [f"7,2024-03-01 {minute}:00,{place}" for place, minute in enumerate(minutes)]
+    site.load("SUBJECTID,TIMESTAMPUTC,STEPS\n" + "\n".join(lines) + "\n")
+    assert site.rows(f"SELECT {TIMES} FROM lineage.loads") == [
+        ("TIMESTAMPUTC", datetime(2024, 3, 1, 8, 0), datetime(2024, 3, 1, 8, 2), 2)
+    ]
+
+
+def test_a_timestamp_goes_before_a_date_and_a_date_before_nothing(site: Site) -> None:
+    site.load("DATE,AT\n2024-03-01,2024-03-01 10:00:00\n", dataset="Both")
+    site.load("DATE,STEPS\n2024-03-01,4\n2024-03-01,5\n", dataset="Daily")
+    site.load("NAME,STEPS\nx,4\n", dataset="Neither")
+    site.load("TIMESTAMPUTC,STEPS\n", dataset="No rows")
+    assert site.rows(
+        "SELECT dataset_name, time_column, duplicate_timestamps FROM lineage.loads ORDER BY ALL"
+    ) == [("Both", "AT", 0), ("Daily", "DATE", 1), ("Neither", None, None), ("No rows", None, None)]
+
+
+def test_the_curve_is_the_mean_of_the_first_number_after_the_time(site: Site) -> None:
+    minutes = [
+        f"7,2024-03-01 {minute // 60:02}:{minute % 60:02}:00,{minute // 12},9\n"
+        for minute in range(POINTS * 12)
+    ]
+    load = site.load("SUBJECTID,AT,STEPS,MET\n" + "".join(minutes))
+    assert load.look is not None
+    assert load.look.value_column == "STEPS"
+    drawn = [mean for mean in load.look.curve if mean is not None]
+    assert len(drawn) == POINTS
+    assert drawn == sorted(drawn)
+    assert (drawn[0], drawn[-1]) == (0.0, pytest.approx(POINTS - 1, abs=0.2))
+
+
+def test_a_stretch_without_values_has_none_in_the_curve(site: Site) -> None:
+    load = site.load("AT,STEPS\n2024-03-01 00:00:00,1\n2024-03-01 12:00:00,3\n")
+    assert load.look is not None
+    assert [mean for mean in load.look.curve if mean is not None] == [1.0, 3.0]
+    assert (load.look.curve[0], load.look.curve[-1]) == (1.0, 3.0)
+
+
+def test_the_preview_is_the_first_records_to_the_letter(site: Site) -> None:
+    load = site.load('NAME,STEPS\n"a ""b""\nc",007\n,1\nx,2\nx,3\nx,4\nx,5\n')
+    assert load.preview == (('a "b"\nc', "007"), ("", "1"), ("x", "2"), ("x", "3"), ("x", "4"))
+
+
+def test_a_preview_of_very_long_records_ends_with_a_whole_one(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("NAME\n" + "".join(f"{letter * 30_000}\n" for letter in "abc"))
+    assert [record[0][0] for record in read_csv_text(file, tmp_path).first_records(5)] == ["a", "b"]
