@@ -5,12 +5,14 @@ Does not know: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
+from cp_pipeline.warehouse.checking import Finding, Question, ask
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
     WarehouseBusy,
     WarehouseError,
     WarehouseUnreadable,
 )
+from cp_pipeline.warehouse.first_look import FirstLook
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -24,24 +26,42 @@ from cp_pipeline.warehouse.lineage import (
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.querying import query
+from cp_pipeline.warehouse.states import (
+    FailedAttempts,
+    LoadedVersions,
+    PartitionState,
+    failed_attempts,
+    loaded_versions,
+    partition_states,
+)
 
 __all__ = [
     "Batch",
     "BatchResult",
     "DatasetStatus",
     "ExportToLoad",
+    "FailedAttempts",
     "FailedExport",
+    "Finding",
+    "FirstLook",
     "Load",
     "LoadRefused",
     "LoadedExecution",
+    "LoadedVersions",
     "Loader",
+    "PartitionState",
+    "Question",
     "Scope",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "Workbench",
+    "ask",
     "dataset_statuses",
+    "failed_attempts",
     "loaded_executions",
+    "loaded_versions",
+    "partition_states",
     "query",
     "record_failures",
     "record_listing",
