@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from cp_pipeline.defs.first_look import column_schema, first_look, plain
+from cp_pipeline.defs.first_look import column_schema, curves, first_records, plain
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest import PartitionLoaded, PartitionState
@@ -64,7 +64,9 @@ def materialization(loaded: PartitionLoaded, listed_after: int) -> dg.AssetMater
         metadata["load_ids"] = dg.MetadataValue.text(
             ", ".join(str(load.load_id) for load in loaded.loads)
         )
-        metadata["first_look"] = dg.MetadataValue.md(first_look(loaded.loads))
+        if drawn := curves(loaded.loads):
+            metadata["curve"] = dg.MetadataValue.md(drawn)
+        metadata["first_records"] = dg.MetadataValue.md(first_records(loaded.loads))
         metadata["dagster/column_schema"] = column_schema(loaded.loads)
     if changes:
         metadata["schema_changes"] = dg.MetadataValue.md("\n".join(f"- {c}" for c in changes))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from cp_pipeline.pictures.svg import FAINT, Sheet
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 480, 70
-_COLOUR = "#2563a8"
+_COLOUR = "#26a"
 
 
 def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> str:
@@ -26,17 +26,18 @@ def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> s
     low, high = min(known, default=0.0), max(known, default=0.0)
     sheet.text(_LEFT, 14, title)
     sheet.text(_LEFT + _WIDTH, 14, f"{low:,.4g} to {high:,.4g}", anchor="end", colour=FAINT)
-    sheet.box(_LEFT, _TOP + _HEIGHT, _WIDTH, 0.7, FAINT)
     step = _WIDTH / max(len(means), 1)
-    for start, stretch in _stretches(means):
-        points = [
+    lines = [
+        [
             (
-                round(_LEFT + (start + place + 0.5) * step, 1),
-                round(_TOP + _HEIGHT - _share(mean, low, high) * _HEIGHT, 1),
+                round(_LEFT + (start + place + 0.5) * step),
+                round(_TOP + (1 - _share(mean, low, high)) * _HEIGHT),
             )
             for place, mean in enumerate(stretch)
         ]
-        sheet.line(points, _COLOUR)
+        for start, stretch in _stretches(means)
+    ]
+    sheet.lines(lines, _COLOUR)
     sheet.text(_LEFT, _TOP + _HEIGHT + 15, first, colour=FAINT)
     sheet.text(_LEFT + _WIDTH, _TOP + _HEIGHT + 15, last, anchor="end", colour=FAINT)
     return sheet.drawn()
