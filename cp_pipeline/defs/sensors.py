@@ -113,7 +113,7 @@ def tick(
         listed = source.list_exports(exports)
         changed = exports.record(listed)
         plan = exports.plan(listed)
-        healing = exports.healing(plan)
+        healing = exports.healing(plan, moment)
     except PipelineError as error:
         return _in_trouble(memory, error, seconds, moment)
     memory.troubles = 0

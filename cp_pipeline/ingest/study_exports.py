@@ -6,6 +6,7 @@ Belongs here: listing, planning, carrying out, as Dagster and the command line a
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 
 from cp_pipeline.centrepoint import CentrePoint, Filters
@@ -128,9 +129,9 @@ class StudyExports:
             listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
         )
 
-    def healing(self, plan: Plan) -> Healing:
-        """Which of a plan's partitions may be tried now, having failed before or not."""
-        return healing(plan, failed_attempts(self.workbench))
+    def healing(self, plan: Plan, now: datetime | None = None) -> Healing:
+        """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
+        return healing(plan, failed_attempts(self.workbench), now)
 
     def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
         """Partitions that failed too often to be tried again unasked, with the last failure."""
