@@ -14,6 +14,8 @@ from dotenv import load_dotenv
 
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
+from cp_pipeline.cli.publish import publish
+from cp_pipeline.cli.query import query_command
 from cp_pipeline.cli.sandbox import sandbox
 from cp_pipeline.cli.screen import errors
 from cp_pipeline.cli.status import status
@@ -32,7 +34,7 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, status, doctor):
+for command in (demo, sandbox, sync, publish, status, query_command, doctor):
     commands.add_command(command)
 
 

@@ -7,15 +7,15 @@ Does not belong: the work (``ingest``), its records (``defs``).
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, count, errors, progress_bar
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
@@ -28,9 +28,6 @@ from cp_pipeline.ingest import (
     StudyExports,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-
-if TYPE_CHECKING:
-    from dagster import DagsterEvent
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -177,18 +174,7 @@ def _run_in_dagster(
             )
         )
         if not result.success and not source.failures:
-            raise PipelineError(_reason(result.all_events))
-
-
-def _reason(events: Sequence["DagsterEvent"]) -> str:
-    """Why the run failed as a whole: the words of the step's failure."""
-    for event in events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            if failure.user_failure_data and failure.user_failure_data.description:
-                return failure.user_failure_data.description
-            return str(failure.error.message if failure.error else "the run failed").strip()
-    return "The Dagster run failed before it began; see its log in the Dagster UI."
+            raise PipelineError(reason(result.all_events))
 
 
 def _say_plan(listed: Listed, plan: Plan) -> None:

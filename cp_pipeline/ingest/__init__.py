@@ -7,10 +7,11 @@ Does not know: Dagster.
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
+from cp_pipeline.ingest.publication import publish, states_to_publish
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Question
+from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Published, Question
 
 __all__ = [
     "ATTEMPTS",
@@ -27,10 +28,13 @@ __all__ = [
     "PartitionState",
     "Plan",
     "PlannedExport",
+    "Published",
     "Question",
     "Reason",
     "StudyExports",
     "TimeSpent",
     "make_plan",
     "pause_after",
+    "publish",
+    "states_to_publish",
 ]

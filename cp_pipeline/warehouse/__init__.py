@@ -25,6 +25,12 @@ from cp_pipeline.warehouse.lineage import (
 )
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.publishing import (
+    Published,
+    publish_current,
+    published_state,
+    state_of_warehouse,
+)
 from cp_pipeline.warehouse.querying import query
 from cp_pipeline.warehouse.states import (
     FailedAttempts,
@@ -50,6 +56,7 @@ __all__ = [
     "LoadedVersions",
     "Loader",
     "PartitionState",
+    "Published",
     "Question",
     "Scope",
     "WarehouseBusy",
@@ -62,7 +69,10 @@ __all__ = [
     "loaded_executions",
     "loaded_versions",
     "partition_states",
+    "publish_current",
+    "published_state",
     "query",
     "record_failures",
     "record_listing",
+    "state_of_warehouse",
 ]

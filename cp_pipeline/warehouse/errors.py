@@ -3,7 +3,8 @@
 WarehouseError
 ├── WarehouseBusy        another process holds the file, longer than we wait
 ├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
-└── LoadRefused          one export cannot be loaded; only its partition fails
+├── LoadRefused          one export cannot be loaded; only its partition fails
+└── QueryRefused         somebody's question is wrong
 """
 
 from cp_pipeline.errors import PipelineError
@@ -25,3 +26,7 @@ class WarehouseUnreadable(WarehouseError):
 
 class LoadRefused(WarehouseError):
     """An export that cannot be loaded as it is."""
+
+
+class QueryRefused(WarehouseError):
+    """A question in SQL that DuckDB cannot answer."""
