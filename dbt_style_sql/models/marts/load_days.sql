@@ -9,13 +9,12 @@ loads as (
 
 new_loads as (
 
-    select loads.*
+    select *
     from loads
-    where
-        loads.first_timestamp is not null
-        {% if is_incremental() %}
-            and loads.load_id not in (select load_id from {{ this }})
-        {% endif %}
+    where first_timestamp is not null
+    {% if is_incremental() %}
+        and load_id not in (select known.load_id from {{ this }} as known)
+    {% endif %}
 
 ),
 

@@ -33,9 +33,15 @@ load_days as (
 
 studies as (
 
-    select subject_id, study_id from export_files
-    union
-    select subject_id, study_id from loads
+    select
+        subject_id,
+        study_id
+    from export_files
+    union distinct
+    select
+        subject_id,
+        study_id
+    from loads
 
 ),
 
@@ -45,7 +51,7 @@ executions as (
         subject_id,
         dataset_name,
         count(*) as loads,
-        count(distinct (study_program_id, program_execution)) as executions
+        count(distinct row(study_program_id, program_execution)) as executions
     from loads
     group by subject_id, dataset_name
 

@@ -56,8 +56,8 @@ epochs_to_sum as (
             and summaries.wear_minutes is not null
     where epochs.timestamp_utc is not null and summaries.load_id is null
     order by
-        epochs.load_id,
-        epochs.timestamp_utc,
+        epochs.load_id asc,
+        epochs.timestamp_utc asc,
         epochs.met desc nulls last,
         epochs.steps desc nulls last,
         epochs.kilocalories desc nulls last

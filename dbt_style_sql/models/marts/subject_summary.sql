@@ -21,11 +21,20 @@ days as (
 
 subjects as (
 
-    select study_id, subject_id from export_files
-    union
-    select study_id, subject_id from current_loads
-    union
-    select study_id, subject_id from days
+    select
+        study_id,
+        subject_id
+    from export_files
+    union distinct
+    select
+        study_id,
+        subject_id
+    from current_loads
+    union distinct
+    select
+        study_id,
+        subject_id
+    from days
 
 ),
 
