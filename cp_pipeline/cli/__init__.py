@@ -14,6 +14,7 @@ from dotenv import load_dotenv
 
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
+from cp_pipeline.cli.models import models
 from cp_pipeline.cli.sandbox import sandbox
 from cp_pipeline.cli.screen import errors
 from cp_pipeline.cli.status import status
@@ -32,7 +33,7 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, status, doctor):
+for command in (demo, sandbox, sync, status, doctor, models):
     commands.add_command(command)
 
 

@@ -5,6 +5,11 @@ Does not know: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
+from cp_pipeline.warehouse.describing import (
+    DatasetDescription,
+    dataset_names,
+    describe_dataset,
+)
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
     WarehouseBusy,
@@ -28,6 +33,7 @@ from cp_pipeline.warehouse.querying import query
 __all__ = [
     "Batch",
     "BatchResult",
+    "DatasetDescription",
     "DatasetStatus",
     "ExportToLoad",
     "FailedExport",
@@ -40,7 +46,9 @@ __all__ = [
     "WarehouseError",
     "WarehouseUnreadable",
     "Workbench",
+    "dataset_names",
     "dataset_statuses",
+    "describe_dataset",
     "loaded_executions",
     "query",
     "record_failures",

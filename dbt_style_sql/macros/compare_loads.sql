@@ -48,14 +48,14 @@
     columns_of_one_side as (
         select sides.load_id,
             {%- for direction, here, there in [
-                ('columns_added', 'is_after', 'not is_after'),
-                ('columns_removed', 'not is_after', 'is_after'),
+                ('columns_added', 'sides.is_after', 'not sides.is_after'),
+                ('columns_removed', 'not sides.is_after', 'sides.is_after'),
             ] %}
             list_filter([
                 {%- for column in table.columns %}
                 case
-                    when count({{ quoted(column.name) }}) filter ({{ here }}) > 0
-                        and count({{ quoted(column.name) }}) filter ({{ there }}) = 0
+                    when count(history.{{ quoted(column.name) }}) filter (where {{ here }}) > 0
+                        and count(history.{{ quoted(column.name) }}) filter (where {{ there }}) = 0
                         then {{ text(column.name) }}
                 end{{ ',' if not loop.last }}
                 {%- endfor %}
@@ -97,7 +97,7 @@
             load_id,
             moment,
             content,
-            count(*) filter (is_after) - count(*) filter (not is_after) as surplus
+            count(*) filter (where is_after) - count(*) filter (where not is_after) as surplus
         from rows_of_both
         group by load_id, moment, content
     ),

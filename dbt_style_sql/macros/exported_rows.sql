@@ -27,33 +27,37 @@
     from {{ lineage_rows('current_loads') }}
     where false
     {%- for dataset, present in versions_of(family).items() %}
-    union all by name
+    union all
     select
-        _study_id as study_id,
-        _subject_id as subject_id,
-        _study_program_id as study_program_id,
-        '{{ dataset | replace("'", "''") }}' as dataset_name,
-        _program_execution as program_execution,
-        _program_executed_at as program_executed_at,
-        _load_id as load_id,
-        {%- set casts = [] %}
-        {%- for export_column, type, name in columns if export_column | lower in present %}
+        exported._study_id as study_id,
+        exported._subject_id as subject_id,
+        exported._study_program_id as study_program_id,
+        {{ text(dataset) }} as dataset_name,
+        exported._program_execution as program_execution,
+        exported._program_executed_at as program_executed_at,
+        exported._load_id as load_id,
+        {%- set losses = [] %}
+        {%- for export_column, type, name in columns %}
         {%- set found = present[export_column | lower] %}
-        {%- set value = read_as(quoted(found.name), found.data_type, type) %}
-        {{ value }} as {{ name }},
-        {%- if found.data_type == 'VARCHAR' and type != 'varchar' %}
-        {%- do casts.append(
-            "case when trim(" ~ quoted(found.name) ~ ") != '' and (" ~ value ~ ") is null then '"
-            ~ name ~ "' end"
+        {%- if found %}
+        {%- set value = read_as('exported.' ~ quoted(found.name), found.data_type, type) %}
+        {%- if may_be_unreadable(found.data_type, type) %}
+        {%- do losses.append(
+            "case when trim(exported." ~ quoted(found.name) ~ "::varchar) != '' and (" ~ value
+            ~ ") is null then " ~ text(name) ~ " end"
         ) %}
         {%- endif %}
+        {{ value }} as {{ name }},
+        {%- else %}
+        null::{{ type }} as {{ name }},
+        {%- endif %}
         {%- endfor %}
-        {% if casts -%}
-        list_filter([{{ casts | join(', ') }}], lambda each: each is not null)
+        {% if losses -%}
+        list_filter([{{ losses | join(', ') }}], lambda each: each is not null)
         {%- else -%}
         []::varchar[]
         {%- endif %} as unreadable_columns
-    from exports.{{ quoted(dataset) }}
+    from exports.{{ quoted(dataset) }} as exported
     {%- endfor %}
 {%- endmacro %}
 
@@ -65,8 +69,8 @@
         {%- set found = run_query(
             "select table_name, column_name, data_type from duckdb_columns()"
             " where database_name = current_database() and schema_name = 'exports'"
-            " and regexp_full_match(table_name, regexp_escape('" ~ family | replace("'", "''")
-            ~ "') || '([0-9]*| \([0-9]+\))', 'i')"
+            " and regexp_full_match(table_name, regexp_escape(" ~ text(family)
+            ~ ") || '([0-9]*| \([0-9]+\))', 'i')"
             " order by try_cast(regexp_extract(table_name, '[0-9]+\)?$')[:9] as bigint) nulls first,"
             " table_name, column_index"
         ) -%}
@@ -83,26 +87,47 @@
 {#- An expression: the value of a column as a type, or NULL where it cannot be read as one.
 
     A column that holds something odd is text in the warehouse (docs/values.md). Of its texts, an
-    offset is heeded, which DuckDB's cast to TIMESTAMP would ignore, and `NaN` and `inf` are no
-    numbers, because one of them would spoil every sum. -#}
+    offset is heeded, which DuckDB's cast to TIMESTAMP would ignore; `NaN` and `inf` are no numbers,
+    because one of them would spoil every sum; and 1.5 is no whole number, which DuckDB would make 2
+    of. -#}
 {% macro read_as(value, present_type, type) -%}
-    {%- if present_type != 'VARCHAR' or type == 'varchar' -%}
+    {%- if not may_be_unreadable(present_type, type) -%}
         try_cast({{ value }} as {{ type }})
-    {%- elif type == 'timestamp' -%}
+    {%- elif type.startswith('timestamp') -%}
         case
             when regexp_matches(trim({{ value }}), ':[0-9]{2}([.][0-9]+)? ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$')
                 then make_timestamp(epoch_us(try_cast({{ value }} as timestamptz)))
-            else try_cast({{ value }} as timestamp)
+            else try_cast({{ value }} as {{ type }})
         end
     {%- elif type == 'double' -%}
         case when isfinite(try_cast({{ value }} as double)) then try_cast({{ value }} as double) end
+    {%- elif type == 'bigint' -%}
+        case
+            when try_cast({{ value }} as double) = trunc(try_cast({{ value }} as double))
+                then try_cast({{ value }} as bigint)
+        end
     {%- else -%}
         try_cast({{ value }} as {{ type }})
     {%- endif -%}
 {%- endmacro %}
 
 
+{#- Whether a column of one type may hold values that cannot be read as another. -#}
+{% macro may_be_unreadable(present_type, type) -%}
+    {{ return(
+        (present_type == 'VARCHAR' and type != 'varchar')
+        or (present_type not in ('BIGINT', 'VARCHAR') and type == 'bigint')
+    ) }}
+{%- endmacro %}
+
+
 {#- A name as SQL takes it, whatever it holds. -#}
 {% macro quoted(name) -%}
     "{{ name | replace('"', '""') }}"
+{%- endmacro %}
+
+
+{#- A text as SQL takes it. -#}
+{% macro text(value) -%}
+    '{{ value | replace("'", "''") }}'
 {%- endmacro %}

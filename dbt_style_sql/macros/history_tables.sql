@@ -31,9 +31,3 @@
     {%- endfor -%}
     {{ return(listed) }}
 {%- endmacro %}
-
-
-{#- A SQL text. -#}
-{% macro text(value) -%}
-    '{{ value | replace("'", "''") }}'
-{%- endmacro %}

@@ -1,14 +1,14 @@
 {#- One of the warehouse's own tables, to stand after FROM.
 
     Where it does not exist, because nothing was ever synced, an empty one of its columns and types
-    (those of `lineage.yml`). Without the database's name, so that a view stays valid whatever the
-    file is called or attached as.
+    (those of `lineage.yml`). In a view without the database's name, so that it stays valid whatever
+    the file is called or attached as.
 
     Arguments: name, a table of the source `lineage`. -#}
 {% macro lineage_rows(name) -%}
     {%- set relation = source('lineage', name) -%}
     {%- if not execute or relation.is_cte or load_relation(relation) is not none -%}
-        {{ relation.include(database=false) if not relation.is_cte else relation }}
+        {{ relation.include(database=false) if config.get('materialized') == 'view' else relation }}
     {%- else -%}
         (
             select

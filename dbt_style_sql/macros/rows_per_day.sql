@@ -10,12 +10,12 @@
     {%- for table in history_tables('time_column is not null') if table.time %}
     union all
     select
-        _load_id as load_id,
-        ({{ read_as(quoted(table.time.name), table.time.data_type, 'timestamp') }})::date as date,
+        history._load_id as load_id,
+        ({{ read_as('history.' ~ quoted(table.time.name), table.time.data_type, 'timestamp') }})::date as date,
         count(*) as row_count
-    from history.{{ quoted(table.name) }}
+    from history.{{ quoted(table.name) }} as history
     where
-        _load_id in (
+        history._load_id in (
             select load_id
             from {{ loads }}
             where lower(dataset_name) = lower({{ text(table.name) }})
