@@ -1,6 +1,5 @@
 """What a load's own rows say of their times, in lineage and for the pictures."""
 
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from cp_pipeline.landing import read_csv_text
 from cp_pipeline.warehouse.first_look import POINTS
 from cp_pipeline_tests.site import Site
 
-TIMES = "time_column, first_timestamp, last_timestamp, duplicate_timestamps"
+TIMES = "time_column, first_timestamp::VARCHAR, last_timestamp::VARCHAR, duplicate_timestamps"
 
 
 def test_lineage_tells_the_first_and_last_time_and_how_many_come_twice(site: Site) -> None:
@@ -17,7 +16,7 @@ def test_lineage_tells_the_first_and_last_time_and_how_many_come_twice(site: Sit
     lines = [f"7,2024-03-01 {minute}:00,{place}" for place, minute in enumerate(minutes)]
     site.load("SUBJECTID,TIMESTAMPUTC,STEPS\n" + "\n".join(lines) + "\n")
     assert site.rows(f"SELECT {TIMES} FROM lineage.loads") == [
-        ("TIMESTAMPUTC", datetime(2024, 3, 1, 8, 0), datetime(2024, 3, 1, 8, 2), 2)
+        ("TIMESTAMPUTC", "2024-03-01 08:00:00", "2024-03-01 08:02:00", 2)
     ]
 
 
@@ -42,7 +41,8 @@ def test_the_curve_is_the_mean_of_the_first_number_after_the_time(site: Site) ->
     drawn = [mean for mean in load.look.curve if mean is not None]
     assert len(drawn) == POINTS
     assert drawn == sorted(drawn)
-    assert (drawn[0], drawn[-1]) == (0.0, pytest.approx(POINTS - 1, abs=0.2))
+    assert drawn[0] == 0.0
+    assert drawn[-1] == pytest.approx(POINTS - 1, abs=0.2)
 
 
 def test_a_stretch_without_values_has_none_in_the_curve(site: Site) -> None:

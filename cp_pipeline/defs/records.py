@@ -1,21 +1,47 @@
-"""What Dagster writes down of a partition.
+"""What Dagster writes down of a partition, and of a listing.
 
 Belongs here: metadata, tags and words of materializations and observations.
-Does not belong: when they are logged (``loading``).
+Does not belong: when they are logged (``loading``), how a load looks (``first_look``).
 """
+
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from cp_pipeline.defs.first_look import column_schema, first_look
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import Listed, PartitionLoaded, Plan
+from cp_pipeline.exports import ExportFile, Partition
+from cp_pipeline.ingest import Listed, PartitionLoaded, PartitionState, Plan
+from cp_pipeline.pictures import coverage_map, in_markdown
 
 EXPORT_FILES = dg.AssetKey("export_files")
+LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
 DATASET_EXPORTS = dg.AssetKey("dataset_exports")
+# How rows come from a file. A new number makes Dagster call every partition stale.
+CODE_VERSION = "1"
 _SHOWN = 50
+_NO_EXPORT = "no export"
 
 
-def materialization(loaded: PartitionLoaded) -> dg.AssetMaterialization:
+def provenance(version: str, listed_after: int) -> dict[str, str]:
+    """Tags by which Dagster tells whether a partition is stale, and why.
+
+    Args:
+        version: the program executions that are loaded.
+        listed_after: a storage id of Dagster's event log from before the listing. A newer
+            execution that is observed later has a higher id, and makes the partition stale
+            (``CachingStaleStatusResolver._is_dep_updated`` compares the ids).
+    """
+    upstream = LISTED_EXECUTIONS.to_user_string()
+    return {
+        "dagster/data_version": version,
+        "dagster/code_version": CODE_VERSION,
+        f"dagster/input_data_version/{upstream}": version,
+        f"dagster/input_event_pointer/{upstream}": str(max(listed_after, 1)),
+    }
+
+
+def materialization(loaded: PartitionLoaded, listed_after: int) -> dg.AssetMaterialization:
     """One partition's own record; its data version is the program executions it came from."""
     files = [(load.landed.file_name, load.landed.sha256) for load in loaded.loads]
     files += [(kept.file_name, kept.file_sha256) for kept in loaded.kept]
@@ -24,30 +50,32 @@ def materialization(loaded: PartitionLoaded) -> dg.AssetMaterialization:
     changes = [str(change) for load in loaded.loads for change in load.changes]
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/partition_row_count": dg.MetadataValue.int(loaded.row_count),
+        "program_execution": dg.MetadataValue.text(", ".join(loaded.executions)),
         "rows": dg.MetadataValue.int(loaded.row_count),
         "columns": dg.MetadataValue.int(max(columns, default=0)),
         "bytes": dg.MetadataValue.int(loaded.file_bytes),
         "files": dg.MetadataValue.int(len(files)),
         "file_names": dg.MetadataValue.text(", ".join(sorted({name for name, _ in files}))),
         "checksum": dg.MetadataValue.text(", ".join(sorted(checksum for _, checksum in files))),
-        "program_execution": dg.MetadataValue.text(", ".join(loaded.executions)),
         "fetched": dg.MetadataValue.bool(bool(loaded.loads)),
     }
     if loaded.loads:
         metadata["load_ids"] = dg.MetadataValue.text(
             ", ".join(str(load.load_id) for load in loaded.loads)
         )
+        metadata["first_look"] = dg.MetadataValue.md(first_look(loaded.loads))
+        metadata["dagster/column_schema"] = column_schema(loaded.loads)
     if changes:
         metadata["schema_changes"] = dg.MetadataValue.md("\n".join(f"- {c}" for c in changes))
     return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(loaded.partition),
         metadata=metadata,
-        tags={"dagster/data_version": ",".join(loaded.executions)},
+        tags=provenance(",".join(loaded.executions), listed_after),
     )
 
 
-def no_export(partition: Partition) -> dg.AssetMaterialization:
+def no_export(partition: Partition, listed_after: int) -> dg.AssetMaterialization:
     """Says of a partition that was asked for that there is nothing to load, and nothing loaded.
 
     A materialization, because Dagster calls a backfill failed when one of its partitions has none,
@@ -63,18 +91,44 @@ def no_export(partition: Partition) -> dg.AssetMaterialization:
             "files": dg.MetadataValue.int(0),
             "note": dg.MetadataValue.text("CentrePoint lists no export for this pair."),
         },
-        tags={"dagster/data_version": "no export"},
+        tags=provenance(_NO_EXPORT, listed_after),
     )
 
 
-def listing_metadata(listed: Listed, plan: Plan) -> dict[str, dg.MetadataValue]:
-    """What a listing holds, and what of it is still to be loaded."""
+def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
+    """Says of each item's partition which program executions CentrePoint lists now."""
+    executions: dict[Partition, list[str]] = {}
+    for item in items:
+        executions.setdefault(item.partition, []).append(item.execution.verbatim)
+    return [
+        dg.AssetObservation(
+            LISTED_EXECUTIONS,
+            partition=key_of(partition),
+            metadata={"program_execution": ", ".join(sorted(listed))},
+            tags={"dagster/data_version": ",".join(sorted(listed))},
+        )
+        for partition, listed in executions.items()
+    ]
+
+
+def listing(
+    listed: Listed, plan: Plan, states: Iterable[PartitionState]
+) -> dg.AssetMaterialization:
+    """A record of ``export_files`` that is logged by a run which is not its own."""
+    return dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(listed, plan, states))
+
+
+def listing_metadata(
+    listed: Listed, plan: Plan, states: Iterable[PartitionState]
+) -> Mapping[str, dg.MetadataValue]:
+    """What a listing holds, what of it was still to be loaded, and how things stand now."""
     by_dataset: dict[str, int] = {}
     for item in listed.items:
         by_dataset[item.dataset_name] = by_dataset.get(item.dataset_name, 0) + 1
     rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(by_dataset.items())[:_SHOWN])
     newest = max(listed.items, key=lambda item: item.execution, default=None)
     return {
+        "coverage": dg.MetadataValue.md(_coverage(states)),
         "exports": dg.MetadataValue.int(len(listed.items)),
         "partitions": dg.MetadataValue.int(len(listed.partitions)),
         "partitions_to_load": dg.MetadataValue.int(len(plan.to_load)),
@@ -85,3 +139,10 @@ def listing_metadata(listed: Listed, plan: Plan) -> dict[str, dg.MetadataValue]:
         ),
         "exports_by_dataset": dg.MetadataValue.md(f"| data set | exports |\n|---|---|\n{rows}"),
     }
+
+
+def _coverage(states: Iterable[PartitionState]) -> str:
+    by_partition = {(*each.partition,): each.state for each in states}
+    if not by_partition:
+        return "Nothing is listed or loaded yet."
+    return in_markdown(coverage_map(by_partition), "Coverage: subjects and data sets by state")

@@ -5,22 +5,30 @@ Does not know: Dagster.
 """
 
 from cp_pipeline.ingest.carrying_out import CarryingOut
+from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
+from cp_pipeline.warehouse import Finding, PartitionState, Question
 
 __all__ = [
+    "ATTEMPTS",
     "Activity",
     "CarryingOut",
+    "Finding",
+    "Healing",
     "Listed",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",
+    "PartitionState",
     "Plan",
     "PlannedExport",
+    "Question",
     "Reason",
     "StudyExports",
     "TimeSpent",
     "make_plan",
+    "pause_after",
 ]

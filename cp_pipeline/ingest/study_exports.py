@@ -13,11 +13,26 @@ from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.batches import BatchLoader
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.fetching import Fetching
+from cp_pipeline.ingest.healing import Healing, healing
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.landing import Landing
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Loader, Scope, Workbench, loaded_executions, record_listing
+from cp_pipeline.warehouse import (
+    Finding,
+    LoadedVersions,
+    Loader,
+    PartitionState,
+    Question,
+    Scope,
+    Workbench,
+    ask,
+    failed_attempts,
+    loaded_executions,
+    loaded_versions,
+    partition_states,
+    record_listing,
+)
 
 # Beyond so many filtered requests, one pass over the whole study is the cheaper listing.
 _FILTERED_REQUESTS = 8
@@ -106,6 +121,22 @@ class StudyExports:
         return make_plan(
             listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
         )
+
+    def healing(self, plan: Plan) -> Healing:
+        """Which of a plan's partitions may be tried now, having failed before or not."""
+        return healing(plan, failed_attempts(self.workbench))
+
+    def states(self) -> list[PartitionState]:
+        """How things stand, partition by partition."""
+        return partition_states(self.workbench)
+
+    def versions(self) -> dict[Partition, LoadedVersions]:
+        """The program executions that each partition's current rows come from."""
+        return loaded_versions(self.workbench)
+
+    def ask(self, question: Question) -> Finding:
+        """What is at fault with all that is loaded."""
+        return ask(self.workbench, question)
 
     @contextmanager
     def carry_out(

@@ -5,6 +5,7 @@ Does not know: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
+from cp_pipeline.warehouse.checking import Finding, Question, ask
 from cp_pipeline.warehouse.describing import (
     DatasetDescription,
     dataset_names,
@@ -16,6 +17,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseError,
     WarehouseUnreadable,
 )
+from cp_pipeline.warehouse.first_look import FirstLook
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -29,6 +31,14 @@ from cp_pipeline.warehouse.lineage import (
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.querying import query
+from cp_pipeline.warehouse.states import (
+    FailedAttempts,
+    LoadedVersions,
+    PartitionState,
+    failed_attempts,
+    loaded_versions,
+    partition_states,
+)
 
 __all__ = [
     "Batch",
@@ -36,20 +46,30 @@ __all__ = [
     "DatasetDescription",
     "DatasetStatus",
     "ExportToLoad",
+    "FailedAttempts",
     "FailedExport",
+    "Finding",
+    "FirstLook",
     "Load",
     "LoadRefused",
     "LoadedExecution",
+    "LoadedVersions",
     "Loader",
+    "PartitionState",
+    "Question",
     "Scope",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "Workbench",
+    "ask",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "failed_attempts",
     "loaded_executions",
+    "loaded_versions",
+    "partition_states",
     "query",
     "record_failures",
     "record_listing",

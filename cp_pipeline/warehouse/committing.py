@@ -171,6 +171,7 @@ class Commit:
             "csv_bytes": text.csv_bytes,
             "row_count": text.record_count,
             "column_count": len(text.header),
+            "column_names": list(text.header),
             "has_quotes": text.has_quotes,
             "loaded_at": self._now,
             "dagster_run_id": self._run_id,

@@ -82,8 +82,9 @@ def _with_curves(
     looks: Mapping[int, FirstLook],
 ) -> Mapping[int, FirstLook]:
     rows = connection.execute(
-        f"SELECT _load_id, least({POINTS - 1}, (epoch_us({moment}) - begun) * {POINTS}"
-        f" // greatest(ended - begun, 1)) AS stretch, avg({quoted(drawn.name)}::DOUBLE)"
+        # In doubles: ten thousand years of microseconds, times 96, are more than a BIGINT holds.
+        f"SELECT _load_id, least({POINTS - 1}, floor({POINTS} * ((epoch_us({moment}) - begun)"
+        f" / greatest(ended - begun, 1))))::INTEGER AS stretch, avg({quoted(drawn.name)}::DOUBLE)"
         f" FROM memory.{table} INNER JOIN (SELECT _load_id, epoch_us(min({moment})) AS begun,"
         f" epoch_us(max({moment})) AS ended FROM memory.{table} GROUP BY _load_id)"
         f" USING (_load_id) WHERE {moment} IS NOT NULL GROUP BY ALL"

@@ -27,6 +27,8 @@ _TABLES = {
         "csv_bytes": "BIGINT",
         "row_count": "BIGINT",
         "column_count": "INTEGER",
+        # In the file's order, to see what came and went from one execution to the next.
+        "column_names": "VARCHAR[]",
         "has_quotes": "BOOLEAN",
         "loaded_at": "TIMESTAMP",
         "dagster_run_id": "VARCHAR",

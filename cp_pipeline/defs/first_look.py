@@ -1,0 +1,80 @@
+"""How a load looks in the Dagster UI: a curve over its time, its first records, its columns.
+
+Belongs here: Markdown and Dagster's table schema. Does not belong: drawing (``pictures``), reading
+rows (``warehouse.first_look``).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from cp_pipeline.ingest import Load
+from cp_pipeline.pictures import curve, in_markdown
+
+# A partition has a load for each study program; of more than so many, the first are shown.
+_LOADS_SHOWN = 3
+_COLUMNS_SHOWN = 30
+_LONGEST_VALUE = 40
+
+
+def first_look(loads: Sequence[Load]) -> str:
+    """Markdown: for each load a curve, where there is something to draw, and its first records."""
+    return "\n\n".join(
+        part
+        for load in loads[:_LOADS_SHOWN]
+        for part in (_heading(load, alone=len(loads) == 1), _curve(load), _records(load))
+        if part
+    )
+
+
+def column_schema(loads: Iterable[Load]) -> dg.MetadataValue:
+    """The partition's columns with their types in the warehouse."""
+    types: dict[str, str] = {}
+    for load in loads:
+        for column in load.columns:
+            types.setdefault(column.name, column.kind.sql_type)
+    return dg.MetadataValue.column_schema(
+        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in types.items()])
+    )
+
+
+def _heading(load: Load, *, alone: bool) -> str:
+    return "" if alone else f"**Study program {_plain(load.landed.study_program_id)}**"
+
+
+def _curve(load: Load) -> str:
+    look = load.look
+    if look is None or not look.value_column or look.first is None or look.last is None:
+        return ""
+    title = f"{look.value_column}, mean over {look.time_column}"
+    words = f"{look.value_column} over time".translate(_NO_BRACKETS)
+    picture = curve(
+        title, f"{look.first:%Y-%m-%d %H:%M}", f"{look.last:%Y-%m-%d %H:%M}", look.curve
+    )
+    return in_markdown(picture, words)
+
+
+def _records(load: Load) -> str:
+    header = [column.name for column in load.columns]
+    if not load.preview:
+        return "The file has a header and no records."
+    shown = header[:_COLUMNS_SHOWN]
+    lines = [_row(shown), "|---" * len(shown) + "|"]
+    lines += [_row(record[:_COLUMNS_SHOWN]) for record in load.preview]
+    left_out = len(header) - len(shown)
+    note = f"\n\n{left_out} more columns" if left_out else ""
+    return "\n".join(lines) + f"\n\nThe first of {load.row_count:,} records.{note}"
+
+
+def _row(values: Iterable[str]) -> str:
+    return "| " + " | ".join(_plain(value) for value in values) + " |"
+
+
+_NO_BRACKETS = str.maketrans("[]()", "    ")
+# Whatever a file holds is shown as text: nothing in it becomes Markdown or HTML.
+_ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|~$&:"} | {"\n": " ⏎ "})
+
+
+def _plain(value: str) -> str:
+    cut = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
+    return cut.replace("\r", "").translate(_ESCAPED)
