@@ -48,9 +48,7 @@ def _curve(load: Load) -> str:
         return ""
     title = f"{look.value_column}, mean over {look.time_column}"
     words = f"{look.value_column} over time".translate(_NO_BRACKETS)
-    picture = curve(
-        title, f"{look.first:%Y-%m-%d %H:%M}", f"{look.last:%Y-%m-%d %H:%M}", look.curve
-    )
+    picture = curve(title, f"{look.first:%Y-%m-%d %H:%M}", f"{look.last:%Y-%m-%d %H:%M}", look.curve)
     return in_markdown(picture, words)
 
 

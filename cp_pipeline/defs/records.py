@@ -111,9 +111,7 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
     ]
 
 
-def listing(
-    listed: Listed, plan: Plan, states: Iterable[PartitionState]
-) -> dg.AssetMaterialization:
+def listing(listed: Listed, plan: Plan, states: Iterable[PartitionState]) -> dg.AssetMaterialization:
     """A record of ``export_files`` that is logged by a run which is not its own."""
     return dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(listed, plan, states))
 

@@ -6,19 +6,16 @@
     rows = rows before + added - removed, always. Without a time column whole rows are compared and
     nothing is called changed.
 
-    Where the two loads have different numbers of columns, a column without any value in one of them
-    is taken for one that it lacks: it is named, and left out of the comparison of rows.
+    Columns that only one of the two has are left out of the comparison.
 
     Arguments: loads, the name of a CTE with `load_id`, `previous_load_id`, `dataset_name`,
-    `time_column`, `column_count` and `previous_column_count`. -#}
+    `time_column`, `columns_added` and `columns_removed`. -#}
 {% macro compare_loads(loads) -%}
     select
         null::bigint as load_id,
         null::bigint as rows_added,
         null::bigint as rows_removed,
-        null::bigint as rows_changed,
-        null::varchar[] as columns_added,
-        null::varchar[] as columns_removed
+        null::bigint as rows_changed
     where false
     {%- for table in history_tables('load_id in (select load_id from lineage.superseded)'
         ' or load_id in (select superseded_by from lineage.superseded)') %}
@@ -34,37 +31,19 @@
         select
             load_id,
             previous_load_id,
-            column_count != previous_column_count as may_lack_columns
+            -- In lower case, as the table's columns may be in another than this export's.
+            list_transform(
+                columns_added || columns_removed, lambda each: lower(each)
+            ) as columns_of_one
         from {{ loads }}
         where previous_load_id is not null
             and lower(dataset_name) = lower({{ text(table.name) }})
             and time_column is not distinct from {{ text(table.time.name) if table.time else 'null' }}
     ),
     sides as (
-        select load_id as side_id, load_id, true as is_after, may_lack_columns from pairs
+        select load_id as side_id, load_id, true as is_after, columns_of_one from pairs
         union all
-        select previous_load_id, load_id, false, may_lack_columns from pairs
-    ),
-    columns_of_one_side as (
-        select sides.load_id,
-            {%- for direction, here, there in [
-                ('columns_added', 'sides.is_after', 'not sides.is_after'),
-                ('columns_removed', 'not sides.is_after', 'sides.is_after'),
-            ] %}
-            list_filter([
-                {%- for column in table.columns %}
-                case
-                    when count(history.{{ quoted(column.name) }}) filter (where {{ here }}) > 0
-                        and count(history.{{ quoted(column.name) }}) filter (where {{ there }}) = 0
-                        then {{ text(column.name) }}
-                end{{ ',' if not loop.last }}
-                {%- endfor %}
-            ], lambda each: each is not null) as {{ direction }}{{ ',' if not loop.last }}
-            {%- endfor %}
-        from sides
-        inner join history.{{ quoted(table.name) }} as history on sides.side_id = history._load_id
-        where sides.may_lack_columns
-        group by sides.load_id
+        select previous_load_id, load_id, false, columns_of_one from pairs
     ),
     rows_of_both as (
         select
@@ -72,7 +51,7 @@
             sides.is_after,
             {{ 'history.' ~ quoted(table.time.name) if table.time else 'null' }} as moment,
             case
-                when not sides.may_lack_columns or lacking.load_id is null then hash(row(
+                when len(sides.columns_of_one) = 0 then hash(row(
                     {%- for column in table.columns %}
                     history.{{ quoted(column.name) }}{{ ',' if not loop.last }}
                     {%- endfor %}
@@ -80,17 +59,14 @@
                 else hash(row(
                     {%- for column in table.columns %}
                     case
-                        when not list_contains(
-                            lacking.columns_added || lacking.columns_removed,
-                            {{ text(column.name) }}
-                        ) then history.{{ quoted(column.name) }}
+                        when not list_contains(sides.columns_of_one, {{ text(column.name | lower) }})
+                            then history.{{ quoted(column.name) }}
                     end{{ ',' if not loop.last }}
                     {%- endfor %}
                 ))
             end as content
         from sides
         inner join history.{{ quoted(table.name) }} as history on sides.side_id = history._load_id
-        left join columns_of_one_side as lacking on sides.load_id = lacking.load_id
     ),
     alike as (
         select
@@ -111,19 +87,30 @@
         group by load_id, moment
     )
     select
-        by_moment.load_id,
+        load_id,
         {%- if table.time %}
         sum(came - least(came, went))::bigint as rows_added,
         sum(went - least(came, went))::bigint as rows_removed,
-        sum(least(came, went))::bigint as rows_changed,
+        sum(least(came, went))::bigint as rows_changed
         {%- else %}
         sum(came)::bigint as rows_added,
         sum(went)::bigint as rows_removed,
-        null::bigint as rows_changed,
+        null::bigint as rows_changed
         {%- endif %}
-        coalesce(any_value(lacking.columns_added), []) as columns_added,
-        coalesce(any_value(lacking.columns_removed), []) as columns_removed
     from by_moment
-    left join columns_of_one_side as lacking on by_moment.load_id = lacking.load_id
-    group by by_moment.load_id
+    group by load_id
+{%- endmacro %}
+
+
+{#- The names of one list that another lacks, upper and lower case alike; none, if one is NULL. -#}
+{% macro names_not_in(names, others) -%}
+    coalesce(
+        list_filter(
+            {{ names }},
+            lambda each: not list_contains(
+                list_transform({{ others }}, lambda other: lower(other)), lower(each)
+            )
+        ),
+        []
+    )
 {%- endmacro %}

@@ -70,8 +70,8 @@
             "select table_name, column_name, data_type from duckdb_columns()"
             " where database_name = current_database() and schema_name = 'exports'"
             " and regexp_full_match(table_name, regexp_escape(" ~ text(family)
-            ~ ") || '([0-9]*| \([0-9]+\))', 'i')"
-            " order by try_cast(regexp_extract(table_name, '[0-9]+\)?$')[:9] as bigint) nulls first,"
+            ~ ") || '([0-9]*| [(][0-9]+[)])', 'i')"
+            " order by try_cast(regexp_extract(table_name, '([0-9]+)[)]?$', 1)[:9] as bigint) nulls first,"
             " table_name, column_index"
         ) -%}
         {%- for row in found.rows -%}

@@ -16,7 +16,7 @@ in_order as (
         lag(program_execution) over executions as previous_program_execution,
         lag(program_executed_at) over executions as previous_program_executed_at,
         lag(row_count) over executions as previous_row_count,
-        lag(column_count) over executions as previous_column_count
+        lag(column_names) over executions as previous_column_names
     from loads
     window executions as (
         partition by study_id, subject_id, dataset_name, study_program_id
@@ -29,7 +29,12 @@ in_order as (
 -- those whose predecessor was compacted away: what they changed was written down in time.
 to_compare as (
 
-    select in_order.*
+    select
+        in_order.*,
+        {{ names_not_in('in_order.column_names', 'in_order.previous_column_names') }}
+            as columns_added,
+        {{ names_not_in('in_order.previous_column_names', 'in_order.column_names') }}
+            as columns_removed
     from in_order
     {% if is_incremental() %}
         left join {{ this }} as compared on in_order.load_id = compared.load_id
@@ -81,7 +86,7 @@ select
         when to_compare.time_column is null then null
         else coalesce(changes.rows_changed, 0)
     end as rows_changed,
-    coalesce(changes.columns_added, []) as columns_added,
-    coalesce(changes.columns_removed, []) as columns_removed
+    to_compare.columns_added,
+    to_compare.columns_removed
 from to_compare
 left join changes on to_compare.load_id = changes.load_id
