@@ -10,15 +10,17 @@ from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.warehouse import Finding, PartitionState, Question
+from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Question
 
 __all__ = [
     "ATTEMPTS",
     "Activity",
     "CarryingOut",
+    "FailedAttempts",
     "Finding",
     "Healing",
     "Listed",
+    "Load",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",
