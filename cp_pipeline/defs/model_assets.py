@@ -17,16 +17,22 @@ import sqlglot
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
+    DbtCliInvocation,
     DbtCliResource,
     DbtProject,
     dbt_assets,
 )
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-from cp_pipeline.defs.assets import POOL, dataset_exports
+from cp_pipeline.defs.assets import dataset_exports
+from cp_pipeline.defs.faces import OWNERS, POOL
 from cp_pipeline.settings import StorageSettings
 
-OWNERS = ["team:data-management"]
 _GROUPS = {"staging": "models", "marts": "marts"}
+# Unit tests are of the SQL, not of the data, and run with `make test`.
+_BUILD = ["build", "--exclude-resource-type", "unit_test"]
 Event = TypeVar("Event")
 
 
@@ -86,12 +92,43 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             _warehouse_named(storage),
             tempfile.TemporaryDirectory(prefix="build-", dir=project.target_path) as target,
         ):
-            building = dbt.cli(["build"], context=context, target_path=Path(target))
+            building = dbt.cli(_BUILD, context=context, target_path=Path(target))
+            events, failure = _until_the_end(building)
             compiled = Path(target, "compiled", project.name, "models", "staging")
-            for event in building.stream().fetch_row_counts().fetch_column_metadata():
-                yield _with_exported_columns(event, compiled)
+            described = DbtEventIterator(iter(events), building)
+            try:
+                for event in described.fetch_row_counts().fetch_column_metadata():
+                    yield _with_exported_columns(event, compiled)
+            finally:
+                # dagster-dbt leaves the file open in this process, and nobody else could write.
+                _let_go(building)
+            if failure is not None:
+                raise failure
 
     return models
+
+
+def _until_the_end(
+    building: DbtCliInvocation,
+) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
+    """What dbt built, and what went wrong.
+
+    dagster-dbt waits for dbt's end too before it asks the warehouse about what was built, as the
+    file has one holder at a time; but it does so in a loop that takes a whole processor.
+    """
+    events: list[Any] = []
+    try:
+        for event in building.stream():
+            events.append(event)  # noqa: PERF402  (those before an error are kept)
+    except DagsterDbtCliRuntimeError as error:
+        return events, error
+    return events, None
+
+
+def _let_go(building: DbtCliInvocation) -> None:
+    if building.adapter is not None:
+        building.adapter.cleanup_connections()
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _with_exported_columns(event: Event, compiled: Path) -> Event | dg.Output[Any]:

@@ -10,6 +10,7 @@ dbt takes a second to import, so nothing here imports it before definitions are 
 import fcntl
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,11 @@ from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 
 if TYPE_CHECKING:
-    from dagster_dbt import DbtCliResource, DbtProject
+    from dagster_dbt import DbtProject
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 # The command beside this very Python, because a virtual environment need not be on the PATH.
 _DBT = Path(sys.executable).with_name("dbt")
-_MADE_FROM = "made_from"
 
 
 def model_definitions() -> dg.Definitions:
@@ -40,20 +40,26 @@ def model_definitions() -> dg.Definitions:
     Raises:
         PipelineError: the models are not there, or dbt cannot read them.
     """
-    # A slow import, for those who want the models.
+    # Slow imports, for those who want the models.
+    from dagster_dbt import DbtCliResource  # noqa: PLC0415
+
     from cp_pipeline.defs.model_assets import model_assets  # noqa: PLC0415
 
-    project, dbt = prepared_project(StorageSettings.from_environment())
+    project = prepared_project(StorageSettings.from_environment())
+    dbt = DbtCliResource(project_dir=project, dbt_executable=str(_DBT))
     return dg.Definitions(assets=[model_assets(project)], resources={"dbt": dbt})
 
 
-def prepared_project(storage: StorageSettings) -> "tuple[DbtProject, DbtCliResource]":
-    """The project with a manifest of the models as they are now, and dbt to build it with.
+def prepared_project(storage: StorageSettings) -> "DbtProject":
+    """The project with a manifest of the models as they are now.
 
     The manifest is kept with the data, not with the code, which may be read-only. Processes that
     come at once wait for the first to make it.
+
+    Raises:
+        PipelineError: the models are not there, or dbt cannot read them.
     """
-    from dagster_dbt import DbtCliResource, DbtProject  # noqa: PLC0415
+    from dagster_dbt import DbtProject  # noqa: PLC0415
 
     if not (PROJECT / "dbt_project.yml").exists():
         raise PipelineError(
@@ -63,27 +69,31 @@ def prepared_project(storage: StorageSettings) -> "tuple[DbtProject, DbtCliResou
     target = storage.data_dir / "dbt"
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     project = DbtProject(PROJECT, target_path=target, profiles_dir=PROJECT)
-    dbt = DbtCliResource(project_dir=project, dbt_executable=str(_DBT))
+    made_from, now = target / "made_from", _fingerprint()
     with _one_at_a_time(target / "manifest.lock"):
-        present = _fingerprint()
-        made_from = target / _MADE_FROM
-        if project.manifest_path.exists() and made_from.exists():
-            current = made_from.read_text() == present
-        else:
-            current = False
-        if not current:
+        made = project.manifest_path.exists() and made_from.exists()
+        if not made or made_from.read_text() != now:
             made_from.unlink(missing_ok=True)
-            _parse(dbt, target)
-            made_from.write_text(present)
-    return project, dbt
+            _parse(target)
+            made_from.write_text(now)
+    return project
 
 
-def _parse(dbt: "DbtCliResource", target: Path) -> None:
-    parsing = dbt.cli(["parse", "--quiet"], target_path=target, raise_on_error=False)
-    if not parsing.wait().is_successful():
+def _parse(target: Path) -> None:
+    # Not through dagster-dbt, which first has dbt ask the package index for newer versions.
+    folders = ("--project-dir", PROJECT, "--profiles-dir", PROJECT)
+    written = ("--target-path", target, "--log-path", target)
+    parsing = subprocess.run(  # noqa: S603  (our own command)
+        [_DBT, "--no-use-colors", "parse", "--quiet", *folders, *written],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if parsing.returncode:
         raise PipelineError(
-            f"dbt cannot read the SQL models in {PROJECT}: {parsing.get_error()}",
-            f"Mend the model, or see {target / 'dbt.log'}.",
+            f"dbt cannot read the SQL models in {PROJECT}: {parsing.stdout.strip()}",
+            f"Mend the model; {target / 'dbt.log'} may say more.",
         )
 
 

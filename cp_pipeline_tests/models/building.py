@@ -36,7 +36,7 @@ class BuiltSite(Site):
         with contextlib.chdir(target), _environment(warehouse):
             done = dbtRunner().invoke([*arguments, *map(str, [*where, *folders]), "--quiet"])
             # dbt ends with its process, and leaves the file open until then.
-            DuckDBConnectionManager.close_all_connections()
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         if done.exception is not None:
             raise done.exception
         outcomes = {}

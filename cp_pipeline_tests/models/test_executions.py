@@ -10,7 +10,7 @@ import pytest
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.models.building import BuiltSite, built_site
 
-TIMES = "SUBJECTID,AT,STEPS\n"
+TIMES = "SUBJECTID,TIME,STEPS\n"
 CHANGES = "rows_added, rows_removed, rows_changed, columns_added, columns_removed"
 EXECUTIONS = ("--select", "program_executions", "load_days")
 
@@ -50,12 +50,15 @@ CASES: dict[str, tuple[tuple[str, str], tuple[object, ...]]] = {
     "Column came": (
         (
             at("01:00,5", "02:00,6"),
-            "AT,STEPS,SUBJECTID,MET\n2024-03-01 00:01:00,5,1,2.5\n2024-03-01 00:02:00,7,1,2.5\n",
+            "TIME,STEPS,SUBJECTID,MET\n2024-03-01 00:01:00,5,1,2.5\n2024-03-01 00:02:00,7,1,2.5\n",
         ),
         (0, 0, 1, ["MET"], []),
     ),
     "Column went": (
-        (at("01:00,5", "02:00,6"), "AT,SUBJECTID\n2024-03-01 00:01:00,1\n2024-03-01 00:02:00,1\n"),
+        (
+            at("01:00,5", "02:00,6"),
+            "TIME,SUBJECTID\n2024-03-01 00:01:00,1\n2024-03-01 00:02:00,1\n",
+        ),
         (0, 0, 0, [], ["STEPS"]),
     ),
     # The column is there, so its value was lost.

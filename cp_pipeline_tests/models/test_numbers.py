@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from polars.testing import assert_frame_equal
 
 from cp_pipeline.sandbox import SandboxStudy

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from cp_pipeline.cli.models import models
@@ -13,7 +13,7 @@ from cp_pipeline.scaffolding import family_of, snake_case
 from cp_pipeline_tests.models.building import BuiltSite, copied_project
 
 SLEEP = (
-    'SUBJECTID,InBedAt,TotalSleepTime,Efficiency %,group,subject_id,Größe,O\'Brien,"{{ x }}"\n'
+    'SUBJECTID,StartOfSleep,TotalSleepTime,Efficiency %,group,subject_id,Größe,O\'Brien,"{{ x }}"\n'
     "1,2024-03-01 22:10:00,421,0.93,a,1,7,x,007\n"
     "1,2024-03-02 22:30:00,388,0.9,b,1,8,y,1\n"
 )
@@ -26,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
         built = BuiltSite(sandbox, folder / "data", copied_project(folder))
         built.put(SLEEP, dataset="SleepPeriods3")
         built.put("QUESTION,ANSWER\nq1,yes\nq1,yes\n", dataset="Oddly Named-Set.2")
-        built.put("AT,B\n2024-03-01 00:00:00,1\n2024-03-01 00:00:00,2\n", dataset="Twice")
+        built.put("TIME,B\n2024-03-01 00:00:00,1\n2024-03-01 00:00:00,2\n", dataset="Twice")
         built.sync()
         yield built
 
@@ -46,33 +46,35 @@ def test_a_model_is_written_that_builds_with_its_tests(site: BuiltSite) -> None:
     for name in ("sleep_periods.sql", "sleep_periods.yml"):
         assert f"Wrote {staging / name}" in done.output
     outcomes = site.build("--select", "sleep_periods")
-    assert outcomes["unique_combination_sleep_periods_load_id__in_bed_at"] == "pass"
-    assert outcomes["not_null_sleep_periods_in_bed_at"] == "pass"
+    assert outcomes["unique_combination_sleep_periods_load_id__start_of_sleep"] == "pass"
+    assert outcomes["not_null_sleep_periods_start_of_sleep"] == "pass"
     assert site.rows(
-        "SELECT load_id, in_bed_at::VARCHAR, total_sleep_time, efficiency, group_in_export,"
-        " subject_id_in_export, größe, o_brien, x FROM staging.sleep_periods ORDER BY in_bed_at"
+        "SELECT load_id, start_of_sleep::VARCHAR, total_sleep_time, efficiency, group_in_export,"
+        " subject_id_in_export, größe, o_brien, x FROM staging.sleep_periods ORDER BY start_of_sleep"
     ) == [
         (1, "2024-03-01 22:10:00", 421, 0.93, "a", 1, 7, "x", "007"),
         (1, "2024-03-02 22:30:00", 388, 0.9, "b", 1, 8, "y", "1"),
     ]
     types = {row[0]: row[1] for row in site.rows("DESCRIBE staging.sleep_periods")}
-    assert (types["in_bed_at"], types["total_sleep_time"]) == ("TIMESTAMP", "BIGINT")
+    assert (types["start_of_sleep"], types["total_sleep_time"]) == ("TIMESTAMP", "BIGINT")
     described = yaml.safe_load((staging / "sleep_periods.yml").read_text())["models"][0]
     assert [column["name"] for column in described["columns"]] == list(types)
-    assert described["description"].startswith("One row per subject, study program and in_bed_at")
+    assert described["description"].startswith(
+        "One row per subject, study program and start_of_sleep"
+    )
 
 
 def test_a_later_version_with_another_type_loses_nothing_in_silence(site: BuiltSite) -> None:
     scaffold(site, "SleepPeriods3")
     site.put(
-        "InBedAt,TotalSleepTime\n2024-03-03 22:00:00,400.5\n2024-03-04 22:00:00,401.0\n",
+        "StartOfSleep,TotalSleepTime\n2024-03-03 22:00:00,400.5\n2024-03-04 22:00:00,401.0\n",
         dataset="SleepPeriods4",
     )
     site.sync()
     outcomes = site.dbt("build", "--select", "sleep_periods")
     assert site.rows(
         "SELECT total_sleep_time, unreadable_columns FROM staging.sleep_periods"
-        " WHERE dataset_name = 'SleepPeriods4' ORDER BY in_bed_at"
+        " WHERE dataset_name = 'SleepPeriods4' ORDER BY start_of_sleep"
     ) == [(None, ["total_sleep_time"]), (401, [])]
     assert outcomes["nothing_unreadable_sleep_periods_"] == "warn"
 
