@@ -14,6 +14,7 @@ from dotenv import load_dotenv
 
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
+from cp_pipeline.cli.models import models
 from cp_pipeline.cli.publish import publish
 from cp_pipeline.cli.query import query_command
 from cp_pipeline.cli.sandbox import sandbox
@@ -34,7 +35,7 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, publish, status, query_command, doctor):
+for command in (demo, sandbox, sync, publish, status, query_command, doctor, models):
     commands.add_command(command)
 
 

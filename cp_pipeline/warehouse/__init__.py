@@ -6,6 +6,11 @@ Does not know: HTTP, Dagster.
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
+from cp_pipeline.warehouse.describing import (
+    DatasetDescription,
+    dataset_names,
+    describe_dataset,
+)
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
     WarehouseBusy,
@@ -44,6 +49,7 @@ from cp_pipeline.warehouse.states import (
 __all__ = [
     "Batch",
     "BatchResult",
+    "DatasetDescription",
     "DatasetStatus",
     "ExportToLoad",
     "FailedAttempts",
@@ -64,7 +70,9 @@ __all__ = [
     "WarehouseUnreadable",
     "Workbench",
     "ask",
+    "dataset_names",
     "dataset_statuses",
+    "describe_dataset",
     "failed_attempts",
     "loaded_executions",
     "loaded_versions",
