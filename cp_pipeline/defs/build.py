@@ -36,7 +36,12 @@ def build_defs(
     )
     if models is None:
         return loading
-    keys = [spec.key for spec in models.resolve_all_asset_specs()]
+    keys = [
+        key
+        for each in models.assets or ()
+        if isinstance(each, dg.AssetsDefinition)
+        for key in sorted(each.keys)
+    ]
     publish = publish_job(keys)
     publishing = dg.Definitions(
         assets=dg.with_source_code_references([published_asset([dataset_exports.key, *keys])]),

@@ -8,6 +8,7 @@ the one that was published, whoever loaded, and waits until no run is loading.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,6 +17,11 @@ from cp_pipeline.defs.going import runs_going
 from cp_pipeline.defs.loading import RETRIES, in_words
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
 
 PUBLISHED = dg.AssetKey("published")
 _WAREHOUSE_SECONDS = 10.0
@@ -59,9 +65,7 @@ def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     return published
 
 
-def publish_job(
-    models: Iterable[dg.AssetKey],
-) -> dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition:
+def publish_job(models: Iterable[dg.AssetKey]) -> "UnresolvedAssetJobDefinition":
     """Build the models, test them, and publish."""
     return dg.define_asset_job(
         "publish",
@@ -74,12 +78,12 @@ def publish_job(
     )
 
 
-def publish_after_loads(job: object, seconds: int) -> dg.SensorDefinition:
+def publish_after_loads(job: "UnresolvedAssetJobDefinition", seconds: int) -> dg.SensorDefinition:
     """The sensor, looking every so many seconds."""
 
     @dg.sensor(
         name="publish_after_loads",
-        job=job,  # type: ignore[arg-type]
+        job=job,
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,
