@@ -77,12 +77,13 @@ def run_sync(
     if dry_run:
         _print_plan(plan)
         return 0
+    exports.record(listed)
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
-        exports.record(listed)
         return 0
     run_id = str(uuid4())
-    # Files arrive while Dagster starts, which takes as long as a hundred of them.
+    # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
+    # Nothing else may use the workbench meanwhile.
     with (
         progress_bar() as progress,
         exports.carry_out(plan, run_id=run_id, refresh=refresh) as results,
@@ -105,6 +106,7 @@ class _WatchedSource(ExportsSource):
     ) -> None:
         self.exports = exports
         self._listed = listed
+        self._plan = plan
         self._results = results
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
@@ -118,6 +120,9 @@ class _WatchedSource(ExportsSource):
 
     def list_exports(self, *_: object) -> Listed:
         return self._listed
+
+    def plan(self, *_: object, **__: object) -> Plan:
+        return self._plan
 
     def carry_out(
         self, *_: object, **__: object

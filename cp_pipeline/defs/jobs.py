@@ -39,8 +39,7 @@ def sync_exports(
     with in_words():
         exports = source.open()
         listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
-        exports.record(listed)
-        plan = exports.plan(listed, refresh=config.refresh)
+        plan = source.plan(exports, listed, refresh=config.refresh)
         register(context.instance, listed.partitions)
         record_listing(context, listed, plan)
         load_partitions(context, source, exports, plan, refresh=config.refresh)

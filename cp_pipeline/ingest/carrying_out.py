@@ -38,8 +38,9 @@ _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 class CarryingOut:
     """A plan on its way: a context manager, and an iterator of what became of each partition.
 
-    On entering, downloads begin. Loads begin with the first look at the results, so that whoever
-    keeps records of them has the time to get ready.
+    On entering, downloads begin, and a first batch is read and typed. It is committed, and others
+    follow, with the first look at the results: so whoever keeps records of them has the time to get
+    ready, and nothing is loaded without a record where that fails.
 
     Args:
         plan: what to load.
@@ -63,6 +64,10 @@ class CarryingOut:
         self._loader = loader
         self._time_spent = time_spent
         self._downloads = ThreadPoolExecutor(threads, "download")
+        self._loads = ThreadPoolExecutor(1, "load")
+        self._loading: Future[None] | None = None
+        # Set with the first look at the results, or when there will be none.
+        self._wanted = threading.Event()
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
         # None wakes the loading thread up to see that it should stop.
@@ -74,16 +79,23 @@ class CarryingOut:
         self._fault: ServiceError | None = None
 
     def __enter__(self) -> Self:
-        """Begin to download."""
+        """Begin to download, and to get a first batch ready."""
         self._ask_for_more()
+        self._loading = self._loads.submit(self._load_all)
+        self._loading.add_done_callback(lambda _: self._hand_on(None))
         return self
 
     def __exit__(self, *_: object) -> None:
         """End all threads; what is being loaded is loaded to its end."""
-        self._stop.set()
-        self._arrived.put(None)
+        self._end()
         self._room.open_for_good()
         self._downloads.shutdown(wait=True, cancel_futures=True)
+        self._loads.shutdown(wait=True)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._wanted.set()
+        self._arrived.put(None)
 
     def __iter__(self) -> Iterator[PartitionResult]:
         """Load, and yield each partition as soon as it is done; once.
@@ -92,16 +104,15 @@ class CarryingOut:
             ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded.
             WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
         """
-        with ThreadPoolExecutor(1, "load") as loads:
-            loading = loads.submit(self._load_all)
-            loading.add_done_callback(lambda _: self._hand_on(None))
-            try:
-                while (some := self._done.get()) is not None:
-                    yield from some
-                loading.result()
-            finally:
-                self._stop.set()
-                self._arrived.put(None)
+        if self._loading is None:
+            raise RuntimeError("results are to be had inside the with block")
+        self._wanted.set()
+        try:
+            while (some := self._done.get()) is not None:
+                yield from some
+            self._loading.result()
+        finally:
+            self._end()
 
     def _load_all(self) -> None:
         """The loading thread: a batch of what has arrived, as long as anything comes."""
@@ -110,12 +121,24 @@ class CarryingOut:
             batch = self._next_batch(export_count)
             if not batch.is_empty and not self._stop.is_set():
                 with self._time_spent.on(Activity.LOAD):
-                    results = self._loader.load(batch)
+                    results = self._loader.load(batch, self._until_wanted)
                 self._room.leave(batch.csv_bytes)
                 self._hand_on(results)
                 export_count = min(2 * export_count, BATCH_EXPORTS)
         if self._fault is not None:
             raise self._fault
+
+    def _until_wanted(self) -> None:
+        """Wait for the first look at the results.
+
+        Raises:
+            _Unwanted: there will be none.
+        """
+        if not self._wanted.is_set():
+            with self._time_spent.not_on(Activity.LOAD):
+                self._wanted.wait()
+            if self._stop.is_set():
+                raise _Unwanted
 
     def _ask_for_more(self) -> None:
         while self._fault is None and self._under_way < PARTITIONS_AHEAD:
@@ -139,9 +162,12 @@ class CarryingOut:
 
     def _next_batch(self, export_count: int) -> Batch:
         """Gather what arrives until it is enough, or has waited long enough."""
-        batch = Batch(export_count)
+        batch = Batch()
         deadline: float | None = None
-        while self._under_way and not batch.is_full:
+        # As long as nobody waits for a small first batch, a large one is the better.
+        while self._under_way and not batch.is_full(
+            export_count if self._wanted.is_set() else BATCH_EXPORTS
+        ):
             pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
                 arrival = self._arrived.get(timeout=pause)
@@ -172,6 +198,10 @@ class CarryingOut:
             with suppress(queue.Full):
                 self._done.put(results, timeout=0.2)
                 return
+
+
+class _Unwanted(Exception):
+    """Whoever wanted the results has gone before the first look at them."""
 
 
 class _Room:

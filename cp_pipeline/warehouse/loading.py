@@ -7,7 +7,7 @@ Does not belong: what to load (``ingest``), what the transaction does (``committ
 A partition is loaded whole or not at all; a batch of partitions is one transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -53,11 +53,14 @@ class Loader:
             with workbench.reading() as connection:
                 self._columns = read_all_columns(connection)
 
-    def load(self, batch: Batch, *, again: bool = False) -> BatchResult:
+    def load(
+        self, batch: Batch, ready: Callable[[], None] = lambda: None, *, again: bool = False
+    ) -> BatchResult:
         """Load a batch; afterwards each partition is in it whole, or refused whole.
 
         Args:
             batch: the exports of each partition.
+            ready: called when all is read and typed, before the warehouse is touched.
             again: load executions again that are loaded already (``sync --refresh``).
 
         Raises:
@@ -79,6 +82,7 @@ class Loader:
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
                     # A file of a refused partition is staged; its values must not widen a column.
                     continue
+                ready()
                 self._commit(exports, staged, numbers, result, again)
             except _StagedOnOldColumns:
                 continue
