@@ -21,6 +21,7 @@ from cp_pipeline.cli.screen import answers, count, errors, progress_bar
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
+    CarryingOut,
     Listed,
     PartitionFailed,
     PartitionLoaded,
@@ -83,7 +84,6 @@ def run_sync(
         return 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
-    # Nothing else may use the workbench meanwhile.
     with (
         progress_bar() as progress,
         exports.carry_out(plan, run_id=run_id, refresh=refresh) as results,
@@ -101,7 +101,7 @@ class _WatchedSource(ExportsSource):
         exports: StudyExports,
         listed: Listed,
         plan: Plan,
-        results: Iterable[PartitionResult],
+        results: CarryingOut,
         progress: Progress,
     ) -> None:
         self.exports = exports
@@ -128,6 +128,10 @@ class _WatchedSource(ExportsSource):
         self, *_: object, **__: object
     ) -> AbstractContextManager[Iterable[PartitionResult]]:
         return nullcontext(self._results)
+
+    def begin(self) -> None:
+        """What is loaded from now on will be recorded."""
+        self._results.begin()
 
     def saw(self, result: PartitionResult) -> None:
         if isinstance(result, PartitionLoaded):
@@ -165,6 +169,7 @@ def _run_in_dagster(
         "refresh": refresh,
     }
     with opened as instance:
+        source.begin()
         result = job.execute_in_process(
             instance=instance,
             run_id=run_id,

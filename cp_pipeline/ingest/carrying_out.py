@@ -39,8 +39,8 @@ class CarryingOut:
     """A plan on its way: a context manager, and an iterator of what became of each partition.
 
     On entering, downloads begin, and a first batch is read and typed. It is committed, and others
-    follow, with the first look at the results: so whoever keeps records of them has the time to get
-    ready, and nothing is loaded without a record where that fails.
+    follow, with ``begin`` or the first look at the results: so whoever keeps records of them has
+    the time to get ready, and nothing is loaded without a record where that fails.
 
     Args:
         plan: what to load.
@@ -66,7 +66,7 @@ class CarryingOut:
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._loads = ThreadPoolExecutor(1, "load")
         self._loading: Future[None] | None = None
-        # Set with the first look at the results, or when there will be none.
+        # Set when somebody is ready for the results, or when nobody will be.
         self._wanted = threading.Event()
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
@@ -80,7 +80,6 @@ class CarryingOut:
 
     def __enter__(self) -> Self:
         """Begin to download, and to get a first batch ready."""
-        self._ask_for_more()
         self._loading = self._loads.submit(self._load_all)
         self._loading.add_done_callback(lambda _: self._hand_on(None))
         return self
@@ -97,6 +96,10 @@ class CarryingOut:
         self._wanted.set()
         self._arrived.put(None)
 
+    def begin(self) -> None:
+        """Let loads be committed: somebody is ready for their results."""
+        self._wanted.set()
+
     def __iter__(self) -> Iterator[PartitionResult]:
         """Load, and yield each partition as soon as it is done; once.
 
@@ -106,7 +109,7 @@ class CarryingOut:
         """
         if self._loading is None:
             raise RuntimeError("results are to be had inside the with block")
-        self._wanted.set()
+        self.begin()
         try:
             while (some := self._done.get()) is not None:
                 yield from some
@@ -117,6 +120,7 @@ class CarryingOut:
     def _load_all(self) -> None:
         """The loading thread: a batch of what has arrived, as long as anything comes."""
         export_count = FIRST_BATCH_EXPORTS
+        self._ask_for_more()
         while self._under_way and not self._stop.is_set():
             batch = self._next_batch(export_count)
             if not batch.is_empty and not self._stop.is_set():
@@ -129,10 +133,10 @@ class CarryingOut:
             raise self._fault
 
     def _until_wanted(self) -> None:
-        """Wait for the first look at the results.
+        """Wait until somebody is ready for the results.
 
         Raises:
-            _Unwanted: there will be none.
+            _Unwanted: nobody will be.
         """
         if not self._wanted.is_set():
             with self._time_spent.not_on(Activity.LOAD):
@@ -201,7 +205,7 @@ class CarryingOut:
 
 
 class _Unwanted(Exception):
-    """Whoever wanted the results has gone before the first look at them."""
+    """Whoever wanted the results has gone before being ready for them."""
 
 
 class _Room:

@@ -77,7 +77,8 @@ class Loader:
             )
             exports = dict(numbered)
             try:
-                staged = self._staging.stage(exports, self._known(), result)
+                with self._workbench.in_use:
+                    staged = self._staging.stage(exports, self._known(), result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
                     # A file of a refused partition is staged; its values must not widen a column.
