@@ -168,7 +168,7 @@ def _run_in_dagster(
         "dataset_names": list(dataset_names),
         "refresh": refresh,
     }
-    with opened as instance:
+    with opened as instance, _frozen():
         source.begin()
         result = job.execute_in_process(
             instance=instance,
@@ -188,16 +188,22 @@ def _run_in_dagster(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """What is made meanwhile is taken to stay, and is not searched for garbage, then or later.
-
-    Of Dagster's start, that search takes a fifth.
-    """
+    """No search for garbage meanwhile. Of Dagster's start it takes a fifth, and finds nothing."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """No search meanwhile among the objects that there are: a million, once Dagster has started."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _reason(events: Sequence["DagsterEvent"]) -> str:

@@ -66,8 +66,9 @@ class CarryingOut:
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._loads = ThreadPoolExecutor(1, "load")
         self._loading: Future[None] | None = None
-        # Set when somebody is ready for the results, or when nobody will be.
-        self._wanted = threading.Event()
+        # Whether somebody is ready for the results; decided when that is so, or never will be.
+        self._wanted = False
+        self._decided = threading.Event()
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
         # None wakes the loading thread up to see that it should stop.
@@ -93,12 +94,13 @@ class CarryingOut:
 
     def _end(self) -> None:
         self._stop.set()
-        self._wanted.set()
+        self._decided.set()
         self._arrived.put(None)
 
     def begin(self) -> None:
         """Let loads be committed: somebody is ready for their results."""
-        self._wanted.set()
+        self._wanted = True
+        self._decided.set()
 
     def __iter__(self) -> Iterator[PartitionResult]:
         """Load, and yield each partition as soon as it is done; once.
@@ -138,11 +140,11 @@ class CarryingOut:
         Raises:
             _Unwanted: nobody will be.
         """
-        if not self._wanted.is_set():
+        if not self._wanted:
             with self._time_spent.not_on(Activity.LOAD):
-                self._wanted.wait()
-            if self._stop.is_set():
-                raise _Unwanted
+                self._decided.wait()
+        if not self._wanted:
+            raise _Unwanted
 
     def _ask_for_more(self) -> None:
         while self._fault is None and self._under_way < PARTITIONS_AHEAD:
@@ -170,7 +172,7 @@ class CarryingOut:
         deadline: float | None = None
         # As long as nobody waits for a small first batch, a large one is the better.
         while self._under_way and not batch.is_full(
-            export_count if self._wanted.is_set() else BATCH_EXPORTS
+            export_count if self._wanted else BATCH_EXPORTS
         ):
             pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:

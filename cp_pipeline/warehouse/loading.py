@@ -84,11 +84,13 @@ class Loader:
                     # A file of a refused partition is staged; its values must not widen a column.
                     continue
                 ready()
-                self._commit(exports, staged, numbers, result, again)
+                with self._workbench.in_use:
+                    self._commit(exports, staged, numbers, result, again)
             except _StagedOnOldColumns:
                 continue
             finally:
-                self._staging.drop()
+                with self._workbench.in_use:
+                    self._staging.drop()
             return result
 
     def _known(self) -> dict[str, dict[str, Column]]:
