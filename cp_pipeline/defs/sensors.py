@@ -109,7 +109,7 @@ def tick(
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
     try:
         exports = source.open()
-        exports.workbench.wait_seconds = _WAREHOUSE_SECONDS
+        exports.wait_at_most(_WAREHOUSE_SECONDS)
         listed = source.list_exports(exports)
         changed = exports.record(listed)
         plan = exports.plan(listed)

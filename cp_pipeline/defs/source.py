@@ -49,6 +49,11 @@ class ExportsSource:
         """The listing that a run works on, read once."""
         return exports.list_exports(subject_ids, dataset_names)
 
+    def plan(self, exports: StudyExports, listed: Listed, *, refresh: bool) -> Plan:
+        """Write the listing down, and say what of it is to be loaded."""
+        exports.record(listed)
+        return exports.plan(listed, refresh=refresh)
+
     def carry_out(
         self, exports: StudyExports, plan: Plan, run_id: str, *, refresh: bool
     ) -> AbstractContextManager[Iterable[PartitionResult]]:
