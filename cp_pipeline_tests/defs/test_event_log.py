@@ -177,7 +177,7 @@ def test_a_run_waits_for_the_disk_when_it_begins_and_ends(
 
     def noting(self: KeptOpenEventLog, event: dg.EventLogEntry) -> None:
         store(self, event)
-        found = []
+        found: list[int] = []
         for shard in (event.run_id, "index"):
             with self._connect(shard) as connection:
                 found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
