@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.site import Site
@@ -34,7 +35,9 @@ class BuiltSite(Site):
         where = ["--project-dir", self.project, "--profiles-dir", self.project]
         folders = ["--target-path", target, "--log-path", target]
         with contextlib.chdir(target), _environment(warehouse):
-            done = dbtRunner().invoke([*arguments, *map(str, [*where, *folders]), "--quiet"])
+            options = [*map(str, [*where, *folders]), "--quiet"]
+            manifest = _manifest(tuple(options)) if self.project == PROJECT else None
+            done = dbtRunner(manifest).invoke([*arguments, *options])
             # dbt ends with its process, and leaves the file open until then.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         if done.exception is not None:
@@ -58,13 +61,25 @@ class BuiltSite(Site):
 
 
 @contextlib.contextmanager
-def built_site(study: SandboxStudy, data_dir: Path) -> Iterator[BuiltSite]:
+def built_site(study: SandboxStudy, data_dir: Path, *arguments: str) -> Iterator[BuiltSite]:
     """The study, served and synced, with its models built."""
     with Sandbox(study) as sandbox:
         site = BuiltSite(sandbox, data_dir)
         site.sync()
-        site.build()
+        site.build(*arguments)
         yield site
+
+
+_parsed: list[Manifest] = []
+
+
+def _manifest(options: tuple[str, ...]) -> Manifest:
+    """The project's manifest, read once for all tests; dbt writes into it, so each has a copy."""
+    if not _parsed:
+        done = dbtRunner().invoke(["parse", *options])
+        assert isinstance(done.result, Manifest), done.exception
+        _parsed.append(done.result)
+    return _parsed[0].deepcopy()  # type: ignore[no-untyped-call,no-any-return]
 
 
 def copied_project(folder: Path) -> Path:

@@ -148,7 +148,7 @@ def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
 
 def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
     study = SandboxStudy.synthetic(subjects=2, days=2, seed=3)
-    with built_site(study, tmp_path) as site:
+    with built_site(study, tmp_path, "--resource-type", "model") as site:
         site.sandbox.execute_again(subject_id=10821)
         site.sandbox.execute_again(
             subject_id=10822, data_set_name="ActivityEpochs10", additional_columns=True

@@ -153,7 +153,8 @@ def test_days_summed_from_epochs_are_those_of_the_summaries(
     site: BuiltSite, tmp_path: Path
 ) -> None:
     # The sandbox's persons do the same things in both data sets; effort is the sandbox's own.
-    with built_site(study("ActivityEpochs10"), tmp_path / "epochs") as epochs_only:
+    only = ("--select", "+subject_days", "--resource-type", "model")
+    with built_site(study("ActivityEpochs10"), tmp_path / "epochs", *only) as epochs_only:
         summed = epochs_only.frame("FROM marts.subject_days ORDER BY subject_id, date")
     summaries = site.frame(
         "FROM marts.subject_days WHERE wear_minutes > 0 ORDER BY subject_id, date"

@@ -102,11 +102,13 @@ counted as (
         load_id,
         count(coalesce(met, steps)) as worn,
         count(met) as of_known_effort,
-        count_if(met > {{ var('light_above_met') }} and met < {{ var('moderate_from_met') }})
-            as light,
-        count_if(met >= {{ var('moderate_from_met') }} and met < {{ var('vigorous_from_met') }})
-            as moderate,
-        count_if(met >= {{ var('vigorous_from_met') }}) as vigorous,
+        count(*) filter (
+            where met > {{ var('light_above_met') }} and met < {{ var('moderate_from_met') }}
+        ) as light,
+        count(*) filter (
+            where met >= {{ var('moderate_from_met') }} and met < {{ var('vigorous_from_met') }}
+        ) as moderate,
+        count(*) filter (where met >= {{ var('vigorous_from_met') }}) as vigorous,
         sum(steps) as steps,
         avg(met) as mean_met,
         sum(kilocalories) as kilocalories
