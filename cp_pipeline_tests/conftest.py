@@ -15,7 +15,7 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.site import Site
 
 
-class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]  (xdist has no types)
+class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]
     """The tests in ``browser`` share a server, so one process runs them all, while others go on.
 
     Not xdist's own groups: its version 3.8 marks them where pytest 9.2 no longer looks.

@@ -169,8 +169,8 @@ def test_the_sensor_says_why_it_asks_for_nothing(
     rests = "1 partitions failed and rest"
     until("the sensor to skip", lambda: ui.skip_reasons()[0].startswith(rests))
     page.goto("/locations/cp_pipeline.definitions/sensors/new_program_executions")
-    ticks = page.get_by_role("row").get_by_text("0 runs requested", exact=True)
-    ticks.first.hover()
+    page.get_by_role("button", name="View logs").last.wait_for()
+    page.get_by_text("0 runs requested", exact=True).first.hover()
     page.get_by_text(re.compile("failed and rest, the first until .* UTC")).wait_for()
 
 
