@@ -230,17 +230,17 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     for how, seconds in ((signal.SIGINT, 5), (signal.SIGKILL, 30)):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, how)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(seconds)
         with suppress(AssertionError):
-            until("the end of dagster dev", lambda: not _alive(server.pid), seconds)
+            until("the end of dagster dev", lambda: _ended(server), seconds)
             return
     raise AssertionError("a process of dagster dev is left")
 
 
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
+def _ended(server: subprocess.Popen[bytes]) -> bool:
+    if server.poll() is None:
         return False
-    return True
+    try:
+        os.killpg(server.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

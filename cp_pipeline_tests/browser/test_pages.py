@@ -196,3 +196,4 @@ def test_one_partition_is_materialized_by_clicks_and_shows_its_new_record(
     page.reload()
     page.get_by_text(f"View all historical events ({len(before) + 1})").wait_for()
     page.get_by_role("link", name=run_id).wait_for()
+    picture(metadata(page, "curve"))
