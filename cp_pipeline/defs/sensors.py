@@ -76,7 +76,7 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
             "Asks CentrePoint what there is, and loads exactly the partitions whose program was "
             "executed since they were loaded, all in one run. A partition that failed is tried "
             "again with growing pauses, six times in all; then it waits for a person. "
-            "`CP_SENSOR_SECONDS` sets how often."
+            "CP_SENSOR_SECONDS sets how often."
         ),
     )
     def sensor(

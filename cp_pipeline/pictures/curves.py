@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 
 from cp_pipeline.pictures.svg import FAINT, Sheet
 
-_LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 480, 70
+# As wide as the value column of a partition's page on a window of 1,440 pixels.
+_LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 360, 70
 _COLOUR = "#26a"
+_DOT = 5
 
 
 def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> str:
     """Means of equal stretches of time, as an SVG picture; a stretch without any is a gap.
+
+    A mean between two gaps is a dot, as where a file has one row a day.
 
     Args:
         title: what is drawn.
@@ -37,7 +41,8 @@ def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> s
         ]
         for start, stretch in _stretches(means)
     ]
-    sheet.lines(lines, _COLOUR)
+    sheet.lines([line for line in lines if len(line) > 1], _COLOUR)
+    sheet.lines([line for line in lines if len(line) == 1], _COLOUR, _DOT)
     sheet.text(_LEFT, _TOP + _HEIGHT + 15, first, colour=FAINT)
     sheet.text(_LEFT + _WIDTH, _TOP + _HEIGHT + 15, last, anchor="end", colour=FAINT)
     return sheet.drawn()

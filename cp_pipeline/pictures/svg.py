@@ -47,11 +47,16 @@ class Sheet:
         looks += f" transform='rotate({turned} {left:g} {base:g})'" if turned else ""
         self._elements.append(f"<text x='{left:g}' y='{base:g}'{looks}>{escape(words)}</text>")
 
-    def lines(self, lines: Sequence[Sequence[tuple[int, int]]], colour: str) -> None:
+    def lines(
+        self, lines: Sequence[Sequence[tuple[int, int]]], colour: str, width: int = 1
+    ) -> None:
         """Lines through points; one of a single point is a dot."""
+        if not lines:
+            return
         path = "".join(map(_path, lines))
+        looks = "" if width == 1 else f" stroke-width='{width}'"
         self._elements.append(
-            f"<path d='{path}' fill='none' stroke='{colour}' stroke-linecap='round'/>"
+            f"<path d='{path}' fill='none' stroke='{colour}'{looks} stroke-linecap='round'/>"
         )
 
     def drawn(self) -> str:
