@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from dotenv import load_dotenv
 
+from cp_pipeline.cli.compact import compact
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
 from cp_pipeline.cli.sandbox import sandbox
@@ -32,7 +33,7 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, status, doctor):
+for command in (demo, sandbox, sync, status, doctor, compact):
     commands.add_command(command)
 
 

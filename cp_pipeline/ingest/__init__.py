@@ -5,6 +5,7 @@ Does not know: Dagster.
 """
 
 from cp_pipeline.ingest.carrying_out import CarryingOut
+from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
@@ -14,6 +15,7 @@ from cp_pipeline.warehouse import Finding, PartitionState, Question
 
 __all__ = [
     "ATTEMPTS",
+    "OLDER_THAN",
     "Activity",
     "CarryingOut",
     "Finding",
@@ -29,6 +31,8 @@ __all__ = [
     "Reason",
     "StudyExports",
     "TimeSpent",
+    "compact",
+    "compactable",
     "make_plan",
     "pause_after",
 ]

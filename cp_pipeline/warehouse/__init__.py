@@ -6,6 +6,7 @@ Does not know: HTTP, Dagster.
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
+from cp_pipeline.warehouse.compacting import Compactable, Compacted, compact, compactable
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
     WarehouseBusy,
@@ -38,6 +39,8 @@ from cp_pipeline.warehouse.states import (
 __all__ = [
     "Batch",
     "BatchResult",
+    "Compactable",
+    "Compacted",
     "DatasetStatus",
     "ExportToLoad",
     "FailedAttempts",
@@ -57,6 +60,8 @@ __all__ = [
     "WarehouseUnreadable",
     "Workbench",
     "ask",
+    "compact",
+    "compactable",
     "dataset_statuses",
     "failed_attempts",
     "loaded_executions",
