@@ -71,6 +71,17 @@ from cp_pipeline.cli import commands
 commands({arguments!r}, standalone_mode=False)
 """
 
+_OTHER_PROCESS = """
+import duckdb, os, signal, sys
+try:
+    held = duckdb.connect(sys.argv[1])
+    held.execute("INSERT INTO lineage.failures (stage) VALUES ('of another process')")
+    print("written", flush=True)
+except duckdb.Error as error:
+    print(error, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)  # so that its log stays beside the file
+"""
+
 
 def run_killed(*arguments: str, when: str, what: str, nth: int = 1) -> None:
     """Run a command, and kill it before or after the nth statement or file operation like that."""
@@ -118,3 +129,13 @@ def contents(warehouse: Path | None = None, *, but: frozenset[str] = frozenset()
 def files_beside(warehouse: Path) -> set[str]:
     """Names in the warehouse's folder."""
     return {path.name for path in warehouse.parent.iterdir()}
+
+
+def another_process_writes(warehouse: str) -> str:
+    """Try to write a row from another process, which then dies; DuckDB's words, or ``written``."""
+    return subprocess.run(
+        [sys.executable, "-c", _OTHER_PROCESS, warehouse],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout

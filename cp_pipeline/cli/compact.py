@@ -47,5 +47,6 @@ def compact(days: int, yes: bool) -> None:
     answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")
     if done.bytes_before:
         answers.print(
-            f"{storage.warehouse}: {decimal(done.bytes_before)} before, {decimal(done.bytes_after)} now."
+            f"{storage.warehouse}: {decimal(done.bytes_before)} before, "
+            f"{decimal(done.bytes_after)} now."
         )

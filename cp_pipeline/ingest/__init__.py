@@ -8,6 +8,7 @@ from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
+from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
@@ -20,6 +21,7 @@ __all__ = [
     "CarryingOut",
     "Finding",
     "Healing",
+    "LeftOut",
     "Listed",
     "PartitionFailed",
     "PartitionLoaded",
@@ -29,10 +31,12 @@ __all__ = [
     "PlannedExport",
     "Question",
     "Reason",
+    "Rebuilt",
     "StudyExports",
     "TimeSpent",
     "compact",
     "compactable",
     "make_plan",
     "pause_after",
+    "rebuild",
 ]

@@ -5,6 +5,7 @@ Does not know: HTTP, DuckDB, Dagster, what a value means.
 """
 
 from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
+from cp_pipeline.landing.inventory import is_intact, landed_files
 from cp_pipeline.landing.reading import CsvText, read_csv_text
 from cp_pipeline.landing.store import IncompleteFile, LandedFile, Landing, read_description
 
@@ -16,6 +17,8 @@ __all__ = [
     "LandedFile",
     "Landing",
     "PackingRefused",
+    "is_intact",
+    "landed_files",
     "read_csv_text",
     "read_description",
 ]

@@ -27,6 +27,7 @@ from cp_pipeline.warehouse.lineage import (
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.querying import query
+from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew
 from cp_pipeline.warehouse.states import (
     FailedAttempts,
     LoadedVersions,
@@ -52,6 +53,7 @@ __all__ = [
     "LoadedExecution",
     "LoadedVersions",
     "Loader",
+    "NewWarehouse",
     "PartitionState",
     "Question",
     "Scope",
@@ -60,6 +62,7 @@ __all__ = [
     "WarehouseUnreadable",
     "Workbench",
     "ask",
+    "building_anew",
     "compact",
     "compactable",
     "dataset_statuses",

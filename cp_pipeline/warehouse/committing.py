@@ -110,7 +110,11 @@ class Commit:
         In a DuckLake, which has no sequences and lets two writers in at once, they count up with
         time instead: microseconds since 1970, where two writers hardly ever meet, and which R and
         JavaScript still hold exactly.
+
+        In a rebuild, exports are numbered by the loads that they were, and keep those numbers.
         """
+        if any(export.load_id is not None for _, export in self._exports.values()):
+            return 0
         row = self._connection.execute(
             "SELECT max(id) FROM (SELECT max(load_id) AS id FROM lineage.loads"
             " UNION ALL SELECT max(superseded_by) FROM lineage.superseded"

@@ -7,6 +7,7 @@ Does not belong: what to load (``ingest``), what the transaction does (``committ
 A partition is loaded whole or not at all; a batch of partitions is one transaction.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,13 +68,13 @@ class Loader:
         result = BatchResult()
         self._refuse_other_spellings(batch, result)
         while True:
-            numbered = enumerate(
-                (partition, export)
+            places = itertools.count()
+            exports = {
+                next(places) if export.load_id is None else export.load_id: (partition, export)
                 for partition, exports in batch.items()
                 if partition not in result.refused
                 for export in exports
-            )
-            exports = dict(numbered)
+            }
             try:
                 staged = self._staging.stage(exports, self._known(), result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}

@@ -24,6 +24,8 @@ from cp_pipeline.warehouse.tables import create_tables, has_tables
 WAIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
+# Not by "lock" alone: a damaged file is said to have a corrupt *block*.
+_IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 # DuckDB's file lock keeps out other processes; within one process this keeps the order.
 _locks: dict[str, threading.RLock] = {}
@@ -150,7 +152,7 @@ class Workbench:
                 continue
             if not message:
                 return
-            if "Could not set lock" not in message and "lock" not in message.lower():
+            if not _IS_LOCKED.search(message):
                 raise WarehouseUnreadable(
                     f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
                     "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",

@@ -1,8 +1,6 @@
 """Compacting: what goes, what stays, who is kept out, and a process killed at every point of it."""
 
 import shutil
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,16 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseError, Workbench, replacing
 from cp_pipeline.warehouse.committing import Commit
 from cp_pipeline_tests.conftest import one, rows
-from cp_pipeline_tests.keeping import contents, files_beside, run, run_killed
+from cp_pipeline_tests.keeping import (
+    another_process_writes,
+    contents,
+    files_beside,
+    run,
+    run_killed,
+)
 
 DAILY = "ActivityDaily8"
 ALL = timedelta(0)
-_OTHER_PROCESS = """
-import duckdb, os, signal, sys
-try:
-    held = duckdb.connect(sys.argv[1])
-    held.execute("INSERT INTO lineage.failures (stage) VALUES ('of another process')")
-    print("written", flush=True)
-except duckdb.Error as error:
-    print(error, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)  # so that its log stays beside the file
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +32,6 @@ def undisturbed(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copytree(finished_study, data_dir)
     compact(StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)}), ALL)
     return contents(data_dir / "warehouse.duckdb")
-
-
-def another_process_writes(warehouse: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", _OTHER_PROCESS, warehouse],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
 
 
 def test_superseded_loads_go_and_what_they_were_stays_on_record(storage: StorageSettings) -> None:
