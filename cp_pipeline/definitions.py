@@ -1,5 +1,6 @@
 """What ``dagster dev`` and ``workspace.yaml`` load."""
 
 from cp_pipeline.defs.build import build_defs
+from cp_pipeline.settings import sensor_seconds
 
-defs = build_defs()
+defs = build_defs(sensor_seconds=sensor_seconds())

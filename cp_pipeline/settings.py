@@ -18,6 +18,8 @@ Dialect = Literal["datasetexportfiles", "datasetfiles"]
 PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
 
+SENSOR_SECONDS = 60
+
 
 class SettingsError(PipelineError):
     """Environment variables are missing or cannot be understood; all of them are named."""
@@ -152,3 +154,15 @@ class StorageSettings:
             warehouse = str(Path(warehouse).expanduser().absolute())
         published = Path(read.text("CP_PUBLISHED", str(data_dir / "centrepoint.duckdb")))
         return cls(data_dir, warehouse, published.expanduser().absolute())
+
+
+def sensor_seconds(environment: Mapping[str, str] | None = None) -> int:
+    """``CP_SENSOR_SECONDS``: how often the sensor asks CentrePoint what is new.
+
+    Raises:
+        SettingsError: it is no whole number above 0.
+    """
+    read = _Reader(environment)
+    seconds = read.positive("CP_SENSOR_SECONDS", SENSOR_SECONDS)
+    read.finish()
+    return seconds

@@ -21,13 +21,18 @@ def test_lineage_tells_the_first_and_last_time_and_how_many_come_twice(site: Sit
 
 
 def test_a_timestamp_goes_before_a_date_and_a_date_before_nothing(site: Site) -> None:
-    site.load("DATE,AT\n2024-03-01,2024-03-01 10:00:00\n", dataset="Both")
+    site.load("DATE,STARTEDAT\n2024-03-01,2024-03-01 10:00:00\n", dataset="Both")
     site.load("DATE,STEPS\n2024-03-01,4\n2024-03-01,5\n", dataset="Daily")
-    site.load("NAME,STEPS\nx,4\n", dataset="Neither")
+    site.load("NAME,STEPS,ENTEREDON\nx,4,2024-03-01\n", dataset="Neither")
     site.load("TIMESTAMPUTC,STEPS\n", dataset="No rows")
     assert site.rows(
         "SELECT dataset_name, time_column, duplicate_timestamps FROM lineage.loads ORDER BY ALL"
-    ) == [("Both", "AT", 0), ("Daily", "DATE", 1), ("Neither", None, None), ("No rows", None, None)]
+    ) == [
+        ("Both", "STARTEDAT", 0),
+        ("Daily", "DATE", 1),
+        ("Neither", None, None),
+        ("No rows", None, None),
+    ]
 
 
 def test_the_curve_is_the_mean_of_the_first_number_after_the_time(site: Site) -> None:
@@ -35,7 +40,7 @@ def test_the_curve_is_the_mean_of_the_first_number_after_the_time(site: Site) ->
         f"7,2024-03-01 {minute // 60:02}:{minute % 60:02}:00,{minute // 12},9\n"
         for minute in range(POINTS * 12)
     ]
-    load = site.load("SUBJECTID,AT,STEPS,MET\n" + "".join(minutes))
+    load = site.load("SUBJECTID,TIMESTAMPUTC,STEPS,MET\n" + "".join(minutes))
     assert load.look is not None
     assert load.look.value_column == "STEPS"
     drawn = [mean for mean in load.look.curve if mean is not None]
@@ -46,7 +51,7 @@ def test_the_curve_is_the_mean_of_the_first_number_after_the_time(site: Site) ->
 
 
 def test_a_stretch_without_values_has_none_in_the_curve(site: Site) -> None:
-    load = site.load("AT,STEPS\n2024-03-01 00:00:00,1\n2024-03-01 12:00:00,3\n")
+    load = site.load("TIMESTAMPUTC,STEPS\n2024-03-01 00:00:00,1\n2024-03-01 12:00:00,3\n")
     assert load.look is not None
     assert [mean for mean in load.look.curve if mean is not None] == [1.0, 3.0]
     assert (load.look.curve[0], load.look.curve[-1]) == (1.0, 3.0)

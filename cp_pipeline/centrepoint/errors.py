@@ -43,6 +43,8 @@ class StudyRefused(ServiceError):
 class ServiceUnavailable(ServiceError):
     """No usable answer, after all retries."""
 
+    passing = True
+
 
 class AnswerNotUnderstood(ServiceError):
     """The answer is not what the contract promises."""

@@ -94,6 +94,9 @@ def run_sync(
 class _WatchedSource(ExportsSource):
     """Hands the run what is listed and on its way already, and shows what is done."""
 
+    # The results can be taken once.
+    retries = False
+
     def __init__(
         self,
         exports: StudyExports,

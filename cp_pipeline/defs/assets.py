@@ -8,13 +8,22 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from cp_pipeline.defs.loading import in_words, load_partitions, record_current
+from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
+from cp_pipeline.defs.loading import (
+    RETRIES,
+    in_words,
+    load_partitions,
+    newest_event,
+    record_current,
+)
 from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
-from cp_pipeline.defs.records import listing_metadata
+from cp_pipeline.defs.records import (
+    CODE_VERSION,
+    LISTED_EXECUTIONS,
+    listing_metadata,
+    observations,
+)
 from cp_pipeline.defs.source import ExportsSource
-
-GROUP = "centrepoint"
-POOL = "warehouse"
 
 
 class LoadingConfig(dg.Config):
@@ -25,40 +34,69 @@ class LoadingConfig(dg.Config):
 
 
 @dg.asset(
-    group_name=GROUP,
+    group_name=CENTREPOINT,
     kinds={"python", "duckdb"},
+    owners=OWNERS,
+    tags=TAGS,
+    metadata=VENDOR_PAGE,
+    retry_policy=RETRIES,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
         "`lineage.export_files`.\n\nMaterialize it to ask CentrePoint what there is: new subjects "
-        "and data sets then appear as partitions of `dataset_exports`."
+        "and data sets then appear as partitions of `dataset_exports`. Its metadata has the "
+        "coverage map: every subject and data set by state."
     ),
 )
 def export_files(
     context: dg.AssetExecutionContext, source: dg.ResourceParam[ExportsSource]
 ) -> dg.MaterializeResult[None]:
     """List all exports, write the listing down, and register the partitions."""
-    with in_words():
+    with in_words(source):
         exports = source.open()
         listed = source.list_exports(exports)
         exports.record(listed)
         plan = exports.plan(listed)
     subjects, datasets = register(context.instance, listed.partitions)
+    for observation in observations(plan.executed_again):
+        context.log_event(observation)
     context.log.info(f"{len(listed.items)} exports; {subjects} new subjects, {datasets} data sets")
     if not listed.items:
         context.log.warning(
             "CentrePoint lists no exports. That is no error: it is so until processing of the "
             "study has been requested in CentrePoint."
         )
-    return dg.MaterializeResult(metadata=listing_metadata(listed, plan))
+    return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
+
+
+listed_executions = dg.AssetSpec(
+    LISTED_EXECUTIONS,
+    deps=[export_files],
+    group_name=CENTREPOINT,
+    kinds={"api"},
+    owners=OWNERS,
+    tags=TAGS,
+    metadata=VENDOR_PAGE,
+    partitions_def=subject_by_dataset,
+    description=(
+        "One partition per subject and data set: the program execution that CentrePoint lists for "
+        "it.\n\nAn observation here that is newer than what `dataset_exports` was loaded from is "
+        "what makes that partition stale. Only executions that are not loaded yet are observed."
+    ),
+)
 
 
 @dg.asset(
-    group_name=GROUP,
+    group_name=CENTREPOINT,
     kinds={"python", "duckdb"},
+    owners=OWNERS,
+    tags=TAGS,
+    metadata=VENDOR_PAGE,
     partitions_def=subject_by_dataset,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POOL,
-    deps=[export_files],
+    retry_policy=RETRIES,
+    code_version=CODE_VERSION,
+    deps=[listed_executions],
     output_required=False,
     description=(
         "One partition per subject and data set: all exports that CentrePoint lists for the pair "
@@ -80,7 +118,8 @@ def dataset_exports(
     wanted = [
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
-    with in_words():
+    listed_after = newest_event(context.instance)
+    with in_words(source):
         exports = source.open()
         listed = source.list_exports(
             exports,
@@ -89,6 +128,8 @@ def dataset_exports(
         )
         exports.record(listed)
         plan = exports.plan(listed, wanted, refresh=config.refresh)
-        record_current(context, plan)
-        load_partitions(context, source, exports, plan, refresh=config.refresh)
+        record_current(context, plan, listed_after)
+        load_partitions(
+            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
+        )
     yield from ()

@@ -5,19 +5,27 @@ Belongs here: the list of what there is. Does not belong: anything else.
 
 import dagster as dg
 
-from cp_pipeline.defs.assets import dataset_exports, export_files
-from cp_pipeline.defs.jobs import sync
+from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions
+from cp_pipeline.defs.checks import dataset_exports_checks
+from cp_pipeline.defs.jobs import load_partitions_job, sync
+from cp_pipeline.defs.sensors import new_program_executions
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.settings import SENSOR_SECONDS
 
 
-def build_defs(source: ExportsSource | None = None) -> dg.Definitions:
+def build_defs(
+    source: ExportsSource | None = None, sensor_seconds: int = SENSOR_SECONDS
+) -> dg.Definitions:
     """All definitions.
 
     Args:
         source: where exports come from and go to; by default what the environment names.
+        sensor_seconds: how often CentrePoint is asked what is new.
     """
     return dg.Definitions(
-        assets=[export_files, dataset_exports],
-        jobs=[sync],
+        assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
+        asset_checks=[dataset_exports_checks],
+        jobs=[sync, load_partitions_job],
+        sensors=[new_program_executions(sensor_seconds)],
         resources={"source": source or ExportsSource()},
     )

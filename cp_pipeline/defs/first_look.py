@@ -15,6 +15,7 @@ from cp_pipeline.pictures import curve, in_markdown
 _LOADS_SHOWN = 3
 _COLUMNS_SHOWN = 30
 _LONGEST_VALUE = 40
+_MINUTE = "%Y-%m-%d %H:%M"
 
 
 def first_look(loads: Sequence[Load]) -> str:
@@ -33,13 +34,13 @@ def column_schema(loads: Iterable[Load]) -> dg.MetadataValue:
     for load in loads:
         for column in load.columns:
             types.setdefault(column.name, column.kind.sql_type)
-    return dg.MetadataValue.column_schema(
+    return dg.MetadataValue.table_schema(
         dg.TableSchema([dg.TableColumn(name, kind) for name, kind in types.items()])
     )
 
 
 def _heading(load: Load, *, alone: bool) -> str:
-    return "" if alone else f"**Study program {_plain(load.landed.study_program_id)}**"
+    return "" if alone else f"**Study program {plain(load.landed.study_program_id)}**"
 
 
 def _curve(load: Load) -> str:
@@ -48,7 +49,7 @@ def _curve(load: Load) -> str:
         return ""
     title = f"{look.value_column}, mean over {look.time_column}"
     words = f"{look.value_column} over time".translate(_NO_BRACKETS)
-    picture = curve(title, f"{look.first:%Y-%m-%d %H:%M}", f"{look.last:%Y-%m-%d %H:%M}", look.curve)
+    picture = curve(title, f"{look.first:{_MINUTE}}", f"{look.last:{_MINUTE}}", look.curve)
     return in_markdown(picture, words)
 
 
@@ -65,14 +66,14 @@ def _records(load: Load) -> str:
 
 
 def _row(values: Iterable[str]) -> str:
-    return "| " + " | ".join(_plain(value) for value in values) + " |"
+    return "| " + " | ".join(plain(value) for value in values) + " |"
 
 
 _NO_BRACKETS = str.maketrans("[]()", "    ")
-# Whatever a file holds is shown as text: nothing in it becomes Markdown or HTML.
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|~$&:"} | {"\n": " ⏎ "})
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
+    """A value as Markdown shows it: cut where it is long, and nothing in it is Markdown or HTML."""
     cut = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
     return cut.replace("\r", "").translate(_ESCAPED)

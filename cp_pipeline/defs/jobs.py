@@ -1,54 +1,108 @@
 """The jobs: what a person or a timer starts for many partitions at once.
 
-Belongs here: declarations. Does not belong: the work (``loading``).
+Belongs here: declarations, and their configuration. Does not belong: the work (``loading``).
 
-An op job, not an asset job, because it logs no *planned* event for each partition beforehand and
+Op jobs, not asset jobs, because those log no *planned* event for each partition beforehand and
 may carry any set of partitions in one run (DESIGN.md, Dagster facts).
 """
 
 import dagster as dg
 from pydantic import Field
 
-from cp_pipeline.defs.assets import POOL
-from cp_pipeline.defs.loading import in_words, load_partitions, record_listing, seconds_spent
+from cp_pipeline.defs.faces import POOL, TAGS
+from cp_pipeline.defs.loading import (
+    RETRIES,
+    in_words,
+    load_partitions,
+    newest_event,
+    record_current,
+)
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.exports import Partition
 
 
 class SyncConfig(dg.Config):
-    """What to bring in; empty lists mean everything."""
+    """What to bring in; as it stands, everything that is new."""
 
-    subject_ids: list[int] = Field(default_factory=list)
-    """Only these subjects (CentrePoint's numbers)."""
-    dataset_names: list[str] = Field(default_factory=list)
-    """Only these data sets."""
-    refresh: bool = False
-    """Fetch and load again what is loaded already."""
+    subject_ids: list[int] = Field(
+        default_factory=list, description="Only these subjects (CentrePoint's numbers); [] is all."
+    )
+    dataset_names: list[str] = Field(
+        default_factory=list, description="Only these data sets; [] is all."
+    )
+    refresh: bool = Field(default=False, description="Fetch and load again what is loaded already.")
+
+
+class ChosenPartitions(dg.Config):
+    """Which partitions to load."""
+
+    partitions: dict[str, list[int]] = Field(
+        description="Subjects by data set, for instance {ActivityDaily8: [10821, 10822]}."
+    )
+    refresh: bool = Field(
+        default=True,
+        description="Fetch and load again also what is current. The sensor sets it to false.",
+    )
 
 
 @dg.op(
     pool=POOL,
+    retry_policy=RETRIES,
     description="List the exports, and load every partition whose program execution is new.",
 )
 def sync_exports(
-    context: dg.OpExecutionContext,
-    config: SyncConfig,
-    source: dg.ResourceParam[ExportsSource],
+    context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[ExportsSource]
 ) -> None:
     """List, register, plan and load."""
-    with in_words():
+    listed_after = newest_event(context.instance)
+    with in_words(source):
         exports = source.open()
         listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
         exports.record(listed)
         plan = exports.plan(listed, refresh=config.refresh)
         register(context.instance, listed.partitions)
-        record_listing(context, listed, plan)
-        load_partitions(context, source, exports, plan, refresh=config.refresh)
-        context.add_output_metadata(seconds_spent(exports))
+        load_partitions(
+            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
+        )
+
+
+@dg.op(
+    pool=POOL,
+    retry_policy=RETRIES,
+    description="List the exports of the chosen partitions, and load them.",
+)
+def load_chosen_partitions(
+    context: dg.OpExecutionContext,
+    config: ChosenPartitions,
+    source: dg.ResourceParam[ExportsSource],
+) -> None:
+    """List, plan and load; a partition without an export says so."""
+    wanted = [
+        Partition(subject, dataset)
+        for dataset, subjects in config.partitions.items()
+        for subject in subjects
+    ]
+    listed_after = newest_event(context.instance)
+    with in_words(source):
+        exports = source.open()
+        listed = source.list_exports(
+            exports,
+            {partition.subject_id for partition in wanted},
+            {partition.dataset_name for partition in wanted},
+        )
+        exports.record(listed)
+        plan = exports.plan(listed, wanted, refresh=config.refresh)
+        register(context.instance, listed.partitions)
+        record_current(context, plan, listed_after)
+        load_partitions(
+            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
+        )
 
 
 @dg.job(
     name="sync",
+    tags=TAGS,
     description=(
         "Bring everything up to date: one listing, one run, and a materialization of "
         "`dataset_exports` for each partition that had something new. `cp-pipeline sync` runs it."
@@ -57,3 +111,16 @@ def sync_exports(
 def sync() -> None:
     """One op; see ``sync_exports``."""
     sync_exports()
+
+
+@dg.job(
+    name="load_partitions",
+    tags=TAGS,
+    description=(
+        "Load chosen partitions, any set of them, in one run; by hand also those that are current. "
+        "The sensor `new_program_executions` runs it for what is new."
+    ),
+)
+def load_partitions_job() -> None:
+    """One op; see ``load_chosen_partitions``."""
+    load_chosen_partitions()

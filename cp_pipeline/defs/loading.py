@@ -1,6 +1,6 @@
 """Carrying out a plan inside a Dagster run, with a record for each partition as it is done.
 
-Belongs here: what the asset and the job have in common.
+Belongs here: what the asset and the jobs have in common.
 Does not belong: the words of a record (``records``), the loading itself (``ingest``).
 """
 
@@ -9,17 +9,19 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from cp_pipeline.defs.checks import log_checks
 from cp_pipeline.defs.records import (
     EXPORT_FILES,
     listing_metadata,
     materialization,
     no_export,
+    observations,
+    time_spent_metadata,
 )
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
     Activity,
-    Listed,
     PartitionFailed,
     PartitionLoaded,
     Plan,
@@ -27,66 +29,83 @@ from cp_pipeline.ingest import (
 )
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
-_NAMED = 20
+# For what may be over by itself, such as a service that is restarted: 30 s, 1 and 2 minutes.
+RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
 TIME_SPENT_TAG = "cp_pipeline/time_spent"
+STUDY_TAG = "cp_pipeline/study"
+_NAMED = 20
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Let a run that fails for a known reason say the reason, without a traceback of ours."""
-    reason = ""
+def in_words(source: ExportsSource) -> Iterator[None]:
+    """Let a run that fails for a known reason say the reason, without a traceback of ours.
+
+    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself.
+    """
+    reason, again = "", False
     try:
         yield
     except PipelineError as error:
-        reason = str(error)
+        reason, again = str(error), error.passing and source.retries
     if reason:
-        raise dg.Failure(description=reason, allow_retries=False)
+        raise dg.Failure(description=reason, allow_retries=again)
+
+
+def newest_event(instance: dg.DagsterInstance) -> int:
+    """The storage id of Dagster's newest event; see ``records.provenance``."""
+    return instance.event_log_storage.get_maximum_record_id() or 1
 
 
 def load_partitions(
-    context: Context, source: ExportsSource, exports: StudyExports, plan: Plan, *, refresh: bool
+    context: Context,
+    source: ExportsSource,
+    exports: StudyExports,
+    plan: Plan,
+    *,
+    refresh: bool,
+    listed_after: int,
 ) -> None:
     """Load what is planned; each partition gets its own materialization as soon as it is loaded.
 
-    Where the time went is said in the run's log and on its tag ``cp_pipeline/time_spent``.
+    At the end, whatever happened: how things stand, on ``export_files`` and in the checks, and
+    where the time went, there, in the run's log and on its tag ``cp_pipeline/time_spent``.
 
     Raises:
-        dagster.Failure: at the end, naming the partitions that failed; all others are loaded.
+        dagster.Failure: naming the partitions that failed; all others are loaded.
     """
     failures: list[PartitionFailed] = []
     loaded = 0
-    with source.carry_out(exports, plan, context.run.run_id, refresh=refresh) as results:
-        for result in results:
-            if isinstance(result, PartitionLoaded):
-                with exports.time_spent.on(Activity.RECORDS):
-                    context.log_event(materialization(result))
-                loaded += 1
-            else:
-                failures.append(result)
-            source.saw(result)
+    studies = ",".join(map(str, exports.centrepoint.settings.study_ids))
+    context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
+    try:
+        with source.carry_out(exports, plan, context.run.run_id, refresh=refresh) as results:
+            for result in results:
+                if isinstance(result, PartitionLoaded):
+                    with exports.time_spent.on(Activity.RECORDS):
+                        context.log_event(materialization(result, listed_after))
+                    loaded += 1
+                else:
+                    failures.append(result)
+                source.saw(result)
+    finally:
+        _record_outcome(context, exports, plan, failures)
     context.log.info(f"{loaded} partitions loaded, {len(failures)} failed")
-    if plan.to_load:
-        time_spent = exports.where_the_time_went()
-        context.log.info(f"Where the time went: {time_spent}")
-        context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: time_spent})
     if failures:
-        raise _failure(failures, loaded, seconds_spent(exports))
+        raise _failure(failures, loaded)
 
 
-def seconds_spent(exports: StudyExports) -> dict[str, float]:
-    """Metadata: where the time went, in numbers."""
-    seconds = {f"{name}_seconds": value for name, value in exports.time_spent.seconds().items()}
-    return seconds | {"warehouse_held_seconds": round(exports.workbench.held_seconds, 2)}
-
-
-def record_current(context: Context, plan: Plan) -> None:
+def record_current(context: Context, plan: Plan, listed_after: int) -> None:
     """Give partitions that need no loading their record, and say which have no export at all."""
     for partition in plan.current:
-        context.log_event(materialization(PartitionLoaded(partition, (), plan.kept[partition])))
+        context.log_event(
+            materialization(PartitionLoaded(partition, (), plan.kept[partition]), listed_after)
+        )
     if plan.current:
         context.log.info(f"{len(plan.current)} partitions were current; nothing was fetched")
     for partition in plan.without_export:
-        context.log_event(no_export(partition))
+        context.log_event(no_export(partition, listed_after))
     if plan.without_export:
         context.log.info(
             f"CentrePoint lists no export for {len(plan.without_export)} of the partitions asked "
@@ -94,23 +113,34 @@ def record_current(context: Context, plan: Plan) -> None:
         )
 
 
-def record_listing(context: Context, listed: Listed, plan: Plan) -> None:
-    """Log ``export_files`` as materialized by a run that is not its own."""
+def _record_outcome(
+    context: Context, exports: StudyExports, plan: Plan, failures: Sequence[PartitionFailed]
+) -> None:
+    # What failed stays as it was before the listing, and Dagster can tell only by an observation.
+    for observation in observations(failure.export_file for failure in failures):
+        context.log_event(observation)
+    if plan.to_load:
+        time_spent = exports.where_the_time_went()
+        context.log.info(f"Where the time went: {time_spent}")
+        context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: time_spent})
     context.log_event(
-        dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(listed, plan))
+        dg.AssetMaterialization(
+            EXPORT_FILES,
+            metadata=listing_metadata(exports.states())
+            | time_spent_metadata(exports.seconds_spent()),
+        )
     )
+    log_checks(context, exports)
 
 
-def _failure(
-    failures: Sequence[PartitionFailed], loaded: int, seconds: dict[str, float]
-) -> dg.Failure:
+def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
     lines = [f"- {failure}" for failure in failures[:_NAMED]]
     if len(failures) > _NAMED:
         lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures has them all)")
     return dg.Failure(
         description=f"{len(failures)} partitions failed, {loaded} were loaded:\n"
         + "\n".join(lines),
-        metadata={"failed": len(failures), "loaded": loaded, **seconds},
+        metadata={"failed": len(failures), "loaded": loaded},
         allow_retries=False,
     )
 

@@ -4,15 +4,16 @@ Belongs here: metadata, tags and words of materializations and observations.
 Does not belong: when they are logged (``loading``), how a load looks (``first_look``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from cp_pipeline.defs.first_look import column_schema, first_look
+from cp_pipeline.defs.first_look import column_schema, first_look, plain
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.exports import ExportFile, Partition
-from cp_pipeline.ingest import Listed, PartitionLoaded, PartitionState, Plan
-from cp_pipeline.pictures import coverage_map, in_markdown
+from cp_pipeline.ingest import PartitionLoaded, PartitionState
+from cp_pipeline.pictures import bars, coverage_map, in_markdown
 
 EXPORT_FILES = dg.AssetKey("export_files")
 LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
@@ -111,36 +112,42 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
     ]
 
 
-def listing(listed: Listed, plan: Plan, states: Iterable[PartitionState]) -> dg.AssetMaterialization:
-    """A record of ``export_files`` that is logged by a run which is not its own."""
-    return dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(listed, plan, states))
-
-
-def listing_metadata(
-    listed: Listed, plan: Plan, states: Iterable[PartitionState]
-) -> Mapping[str, dg.MetadataValue]:
-    """What a listing holds, what of it was still to be loaded, and how things stand now."""
-    by_dataset: dict[str, int] = {}
-    for item in listed.items:
-        by_dataset[item.dataset_name] = by_dataset.get(item.dataset_name, 0) + 1
-    rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(by_dataset.items())[:_SHOWN])
-    newest = max(listed.items, key=lambda item: item.execution, default=None)
+def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataValue]:
+    """What CentrePoint lists, and how much of it is loaded, by the warehouse's lineage."""
+    listed = [each for each in states if each.exported_at is not None]
+    counted = Counter(each.state for each in states)
+    newest = max(listed, key=lambda each: str(each.exported_at), default=None)
+    by_dataset = Counter(each.partition.dataset_name for each in listed)
+    rows = "\n".join(
+        f"| {plain(name)} | {count:,} |" for name, count in sorted(by_dataset.items())[:_SHOWN]
+    )
     return {
         "coverage": dg.MetadataValue.md(_coverage(states)),
-        "exports": dg.MetadataValue.int(len(listed.items)),
-        "partitions": dg.MetadataValue.int(len(listed.partitions)),
-        "partitions_to_load": dg.MetadataValue.int(len(plan.to_load)),
-        "subjects": dg.MetadataValue.int(len({item.subject_id for item in listed.items})),
+        "exports": dg.MetadataValue.int(sum(each.exported_files for each in listed)),
+        "partitions": dg.MetadataValue.int(len(listed)),
+        "partitions_to_load": dg.MetadataValue.int(
+            sum(counted[state] for state in ("stale", "missing", "failed"))
+        ),
+        "subjects": dg.MetadataValue.int(len({each.partition.subject_id for each in listed})),
         "datasets": dg.MetadataValue.int(len(by_dataset)),
         "newest_program_execution": dg.MetadataValue.text(
-            newest.execution.verbatim if newest else "none: nothing is listed"
+            (newest and newest.exported_execution) or "none: nothing is listed"
         ),
-        "exports_by_dataset": dg.MetadataValue.md(f"| data set | exports |\n|---|---|\n{rows}"),
+        "subjects_by_dataset": dg.MetadataValue.md(f"| data set | subjects |\n|---|---|\n{rows}"),
     }
 
 
-def _coverage(states: Iterable[PartitionState]) -> str:
-    by_partition = {(*each.partition,): each.state for each in states}
-    if not by_partition:
+def _coverage(states: Sequence[PartitionState]) -> str:
+    if not states:
         return "Nothing is listed or loaded yet."
-    return in_markdown(coverage_map(by_partition), "Coverage: subjects and data sets by state")
+    by_pair = {(each.partition.subject_id, each.partition.dataset_name): each for each in states}
+    picture = coverage_map({pair: each.state for pair, each in by_pair.items()})
+    return in_markdown(picture, "Coverage: subjects and data sets by state")
+
+
+def time_spent_metadata(seconds: Mapping[str, float]) -> dict[str, dg.MetadataValue]:
+    """Where the time of a run went, as a picture and in numbers."""
+    picture = bars("Where the time went", seconds, "s")
+    return {
+        "where_the_time_went": dg.MetadataValue.md(in_markdown(picture, "Where the time went"))
+    } | {f"{name}_seconds": dg.MetadataValue.float(value) for name, value in seconds.items()}

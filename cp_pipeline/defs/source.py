@@ -15,7 +15,12 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 
 class ExportsSource:
-    """Opens the configured studies; the command line and tests put their own in its place."""
+    """Opens the configured studies; the command line and tests put their own in its place.
+
+    ``retries``: whether a run may be tried again from its beginning.
+    """
+
+    retries = True
 
     def open(self) -> StudyExports:
         """The studies named in ``CP_STUDY_ID``.

@@ -12,17 +12,19 @@ from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.warehouse import Finding, PartitionState, Question
+from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Question
 
 __all__ = [
     "ATTEMPTS",
     "OLDER_THAN",
     "Activity",
     "CarryingOut",
+    "FailedAttempts",
     "Finding",
     "Healing",
     "LeftOut",
     "Listed",
+    "Load",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",

@@ -48,6 +48,16 @@ class Plan:
         return sum(len(exports) for exports in self.to_load.values())
 
     @property
+    def executed_again(self) -> tuple[ExportFile, ...]:
+        """Exports that are loaded, from an older execution than the listed one."""
+        return tuple(
+            each.export_file
+            for exports in self.to_load.values()
+            for each in exports
+            if each.reason is Reason.EXECUTED_AGAIN
+        )
+
+    @property
     def current(self) -> tuple[Partition, ...]:
         """Asked-for partitions that have nothing to load."""
         return tuple(partition for partition in self.kept if partition not in self.to_load)

@@ -13,12 +13,13 @@ from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.batches import BatchLoader
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.fetching import Fetching
-from cp_pipeline.ingest.healing import Healing, healing
+from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.landing import Landing
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
+    FailedAttempts,
     Finding,
     LoadedVersions,
     Loader,
@@ -106,6 +107,11 @@ class StudyExports:
             f"{spent['records']:.1f} s"
         )
 
+    def seconds_spent(self) -> dict[str, float]:
+        """Seconds by activity so far, and how long the warehouse was held read-write."""
+        held = round(self.workbench.held_seconds, 2)
+        return self.time_spent.seconds() | {"warehouse_held": held}
+
     def record(self, listed: Listed) -> bool:
         """Write the listing to ``lineage.export_files``; True if anything changed."""
         return record_listing(self.workbench, listed.items, listed.scope)
@@ -125,6 +131,14 @@ class StudyExports:
     def healing(self, plan: Plan) -> Healing:
         """Which of a plan's partitions may be tried now, having failed before or not."""
         return healing(plan, failed_attempts(self.workbench))
+
+    def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
+        """Partitions that failed too often to be tried again unasked, with the last failure."""
+        return {
+            Partition(key.subject_id, key.dataset_name): failed
+            for (key, _), failed in failed_attempts(self.workbench).items()
+            if failed.number >= ATTEMPTS
+        }
 
     def states(self) -> list[PartitionState]:
         """How things stand, partition by partition."""

@@ -16,6 +16,8 @@ class WarehouseError(PipelineError):
 class WarehouseBusy(WarehouseError):
     """Another process has held the warehouse for longer than we wait."""
 
+    passing = True
+
 
 class WarehouseUnreadable(WarehouseError):
     """The warehouse cannot be opened, however long one waits."""

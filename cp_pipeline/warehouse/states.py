@@ -20,6 +20,8 @@ class PartitionState:
     state: str
     exported_execution: str | None
     loaded_execution: str | None
+    exported_at: datetime | None
+    exported_files: int
 
 
 class FailedAttempts(NamedTuple):
@@ -43,7 +45,8 @@ def partition_states(workbench: Workbench) -> list[PartitionState]:
         return []
     with workbench.reading() as connection:
         rows = connection.execute(
-            "SELECT subject_id, dataset_name, state, exported_execution, loaded_execution"
+            "SELECT subject_id, dataset_name, state, exported_execution, loaded_execution,"
+            " exported_execution_at::TIMESTAMP, exported_files"
             " FROM lineage.partition_status ORDER BY dataset_name, subject_id"
         ).fetchall()
     return [PartitionState(Partition(row[0], row[1]), *row[2:]) for row in rows]
@@ -67,14 +70,22 @@ def loaded_versions(workbench: Workbench) -> dict[Partition, LoadedVersions]:
 
 
 def failed_attempts(workbench: Workbench) -> dict[tuple[ExportKey, int], FailedAttempts]:
-    """Failures by export and program execution (nanoseconds since 1970)."""
+    """Failures of executions that are listed and not loaded, by export and execution.
+
+    The execution is in nanoseconds since 1970. What has been loaded since, or is listed no more,
+    is of the past.
+    """
     if not workbench.exists():
         return {}
     with workbench.reading() as connection:
         rows = connection.execute(
             "SELECT study_id, subject_id, study_program_id, dataset_name,"
             " epoch_ns(program_executed_at), count(*), max(failed_at), max_by(error, failed_at)"
-            " FROM lineage.failures GROUP BY ALL"
+            " FROM lineage.failures SEMI JOIN lineage.export_files"
+            " USING (study_id, subject_id, study_program_id, dataset_name, program_executed_at)"
+            " ANTI JOIN lineage.current_loads"
+            " USING (study_id, subject_id, study_program_id, dataset_name, program_executed_at)"
+            " GROUP BY ALL"
         ).fetchall()
     return {
         (ExportKey(*row[:4]), row[4]): FailedAttempts(row[5], row[6].replace(tzinfo=UTC), row[7])

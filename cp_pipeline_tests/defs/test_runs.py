@@ -1,7 +1,6 @@
-"""The assets and the job in real Dagster instances."""
+"""The assets and the jobs in real Dagster instances."""
 
 import re
-from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -9,48 +8,16 @@ import pytest
 from cp_pipeline.defs.build import build_defs
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
-
-EXPORTS = dg.AssetKey("dataset_exports")
-FILES = dg.AssetKey("export_files")
-DAILY = "ActivityDaily8"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
-
-
-def materialize(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, *, raise_on_error: bool = True, **how: object
-) -> dg.ExecuteInProcessResult:
-    job = build_defs().resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=[asset],
-        raise_on_error=raise_on_error,
-        **how,  # type: ignore[arg-type]
-    )
-
-
-def pair(subject: int, dataset: str) -> dg.MultiPartitionKey:
-    return dg.MultiPartitionKey({"subject": str(subject), "dataset": dataset})
-
-
-def rectangle(first: str, last: str) -> dict[str, str]:
-    return {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": last,
-    }
-
-
-def record(instance: dg.DagsterInstance, key: dg.MultiPartitionKey) -> dg.AssetMaterialization:
-    found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=EXPORTS, asset_partitions=[key]), limit=1
-    )
-    materialization = found.records[0].asset_materialization
-    assert materialization is not None
-    return materialization
+from cp_pipeline_tests.defs.conftest import (
+    DAILY,
+    EXPORTS,
+    FILES,
+    latest,
+    materialize,
+    pair,
+    picture_in,
+    rectangle,
+)
 
 
 def test_listing_registers_subjects_and_data_sets_as_partitions(
@@ -75,7 +42,7 @@ def test_one_partition_has_a_record_of_what_it_came_from(
         for item in study.export_files
         if (item.subject_id, item.data_set_name) == (10821, DAILY)
     )
-    recorded = record(instance, key)
+    recorded = latest(instance, EXPORTS, key)
     shown = {name: entry.value for name, entry in recorded.metadata.items()}
     assert shown["rows"] == 1
     assert shown["columns"] == 12
@@ -95,7 +62,7 @@ def test_two_programs_of_one_data_set_are_one_partition_with_both_executions(
     materialize(instance, FILES)
     key = pair(10821, "ParamsAndSubject (31)")
     materialize(instance, EXPORTS, partition_key=key)
-    version = (record(instance, key).tags or {})["dagster/data_version"]
+    version = (latest(instance, EXPORTS, key).tags or {})["dagster/data_version"]
     assert len(set(version.split(","))) == 2
 
 
@@ -121,7 +88,7 @@ def test_all_partitions_load_also_where_a_pair_has_no_export(
     assert result.success
     assert one("SELECT count(*) FROM lineage.loads") == 59
     barometer_less = pair(10832, "LeapAvgBarometer")
-    empty = record(instance, barometer_less)
+    empty = latest(instance, EXPORTS, barometer_less)
     assert "lists no export for subject 10832" in str(empty.description)
     assert empty.metadata["rows"].value == 0
     assert one('SELECT count(*) FROM exports."LeapAvgBarometer" WHERE _subject_id = 10832') == 0
@@ -136,7 +103,7 @@ def test_a_current_partition_is_recorded_but_not_fetched_again_unless_asked(
     sandbox.forget_requests()
     materialize(instance, EXPORTS, partition_key=key)
     assert files_fetched(sandbox) == 0
-    assert record(instance, key).metadata["fetched"].value is False
+    assert latest(instance, EXPORTS, key).metadata["fetched"].value is False
     refresh = {"ops": {"dataset_exports": {"config": {"refresh": True}}}}
     materialize(instance, EXPORTS, partition_key=key, run_config=refresh)
     assert files_fetched(sandbox) == 1
@@ -216,7 +183,7 @@ def test_a_run_says_where_its_time_went(sandbox: Sandbox, instance: dg.DagsterIn
     tag = instance.get_run_by_id(run.run_id).tags["cp_pipeline/time_spent"]  # type: ignore[union-attr]
     for activity in ("listing", "download", "decode", "load", "warehouse held", "records"):
         assert re.search(rf"{activity} \d+\.\d s", tag), tag
-    (output,) = [event for event in run.all_events if event.is_successful_output]
-    metadata = output.step_output_data.metadata
+    metadata = latest(instance, FILES).metadata
     for name in ("download", "decode", "load", "records", "warehouse_held"):
         assert float(str(metadata[f"{name}_seconds"].value)) > 0
+    assert "Where the time went" in picture_in(metadata["where_the_time_went"])

@@ -1,0 +1,217 @@
+"""The asset checks of ``dataset_exports``: what a data manager wants to see green.
+
+Belongs here: how serious an answer is, and its words.
+Does not belong: finding it (``warehouse.checking``).
+
+Each is asked at the end of every run that loads, and by "Execute" in the UI; for all partitions
+together, because a check for each of 20,000 partitions would be 160,000 events.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+
+from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.records import DATASET_EXPORTS
+from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.ingest import ATTEMPTS, Finding, Question, StudyExports
+
+_ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+RECORDS_MATCH_LINEAGE = "records_match_lineage"
+NOTHING_WAITS_FOR_A_PERSON = "nothing_waits_for_a_person"
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a check promises, how serious its failing is, and what each row at fault is."""
+
+    name: str
+    severity: dg.AssetCheckSeverity
+    promise: str
+    at_fault: str
+
+
+CHECKS = (
+    Check(
+        Question.LISTED_EXECUTION_IS_LOADED.value,
+        _ERROR,
+        "The program execution that CentrePoint lists is the one that is loaded, everywhere.",
+        "partitions are stale, missing or failed",
+    ),
+    Check(
+        Question.ROWS_MATCH_FILES.value,
+        _ERROR,
+        "Each load has as many rows in the warehouse as its file has records by its bytes.",
+        "loads have other rows than their files",
+    ),
+    Check(
+        NOTHING_WAITS_FOR_A_PERSON,
+        _ERROR,
+        f"No partition has failed {ATTEMPTS} times: those are not tried again by themselves. Look "
+        "at the reason, then materialize the partition.",
+        "partitions wait for a person",
+    ),
+    Check(
+        Question.SCHEMA_IS_UNCHANGED.value,
+        _WARN,
+        "The newest execution of each export has the columns, and the types, of the one before.",
+        "current loads changed a column",
+    ),
+    Check(
+        Question.EXECUTIONS_GO_FORWARD.value,
+        _WARN,
+        "CentrePoint lists no older program execution than the loaded one.",
+        "exports went back to an older execution; the newer one is kept",
+    ),
+    Check(
+        Question.EXPORTS_ARE_STILL_LISTED.value,
+        _WARN,
+        "Every loaded export is still listed by CentrePoint.",
+        "loaded exports have vanished from the listing (withdrawn); their rows are kept",
+    ),
+    Check(
+        Question.TIMESTAMPS_ARE_UNIQUE.value,
+        _WARN,
+        "No file has two rows for one subject and timestamp.",
+        "current loads have more than one row for a timestamp",
+    ),
+    Check(
+        RECORDS_MATCH_LINEAGE,
+        _WARN,
+        "What Dagster has on record for each partition is what the warehouse has loaded. Where "
+        "not, materialize the partition: nothing is fetched, and the record is made anew.",
+        "partitions have another execution in Dagster's records than in the warehouse",
+    ),
+)
+
+
+@dg.multi_asset_check(
+    name="dataset_exports_checks",
+    specs=[
+        dg.AssetCheckSpec(check.name, asset=DATASET_EXPORTS, description=check.promise)
+        for check in CHECKS
+    ],
+    can_subset=True,
+)
+def dataset_exports_checks(
+    context: dg.AssetCheckExecutionContext, source: dg.ResourceParam[ExportsSource]
+) -> Iterator[dg.AssetCheckResult]:
+    """Ask what is selected."""
+    exports = source.open()
+    selected = {key.name for key in context.selected_asset_check_keys}
+    for check in CHECKS:
+        if check.name in selected:
+            evaluation = _evaluate(check, exports, context.instance)
+            yield dg.AssetCheckResult(
+                asset_key=DATASET_EXPORTS,
+                check_name=check.name,
+                passed=evaluation.passed,
+                severity=evaluation.severity,
+                description=evaluation.description,
+                metadata=evaluation.metadata,
+            )
+
+
+def log_checks(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, exports: StudyExports
+) -> None:
+    """Ask all, at the end of a run that loads."""
+    for check in CHECKS:
+        # Dagster records it all the same; its annotation has not heard of checks yet.
+        context.log_event(_evaluate(check, exports, context.instance))  # type: ignore[arg-type]
+
+
+def _evaluate(
+    check: Check, exports: StudyExports, instance: dg.DagsterInstance
+) -> dg.AssetCheckEvaluation:
+    if check.name == RECORDS_MATCH_LINEAGE:
+        finding = _records_against_lineage(exports, instance)
+    elif check.name == NOTHING_WAITS_FOR_A_PERSON:
+        finding = _waiting(exports)
+    else:
+        finding = exports.ask(Question(check.name))
+    if finding.at_fault:
+        words = f"{finding.at_fault:,} {check.at_fault}."
+    else:
+        words = f"None of {finding.examined:,} is at fault."
+    return dg.AssetCheckEvaluation(
+        asset_key=DATASET_EXPORTS,
+        check_name=check.name,
+        passed=not finding.at_fault,
+        severity=check.severity,
+        description=words,
+        metadata={
+            "examined": dg.MetadataValue.int(finding.examined),
+            "at_fault": dg.MetadataValue.int(finding.at_fault),
+            **_table(finding),
+        },
+    )
+
+
+def _table(finding: Finding) -> dict[str, dg.MetadataValue]:
+    if not finding.rows:
+        return {}
+    return {
+        "first_at_fault": dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        name: value if isinstance(value, int) else _words(value)
+                        for name, value in zip(finding.columns, row, strict=True)
+                    }
+                )
+                for row in finding.rows
+            ],
+            schema=dg.TableSchema([dg.TableColumn(name, "string") for name in finding.columns]),
+        )
+    }
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _waiting(exports: StudyExports) -> Finding:
+    """Partitions whose listed execution has failed too often."""
+    waiting = exports.waiting_for_a_person()
+    rows = tuple(
+        (
+            partition.subject_id,
+            partition.dataset_name,
+            failed.number,
+            f"{failed.last:%F %R} UTC",
+            failed.error,
+        )
+        for partition, failed in sorted(waiting.items())
+    )
+    return Finding(
+        len(exports.states()),
+        len(rows),
+        ("subject", "dataset", "attempts", "last_attempt", "reason"),
+        rows[:_SHOWN],
+    )
+
+
+def _records_against_lineage(exports: StudyExports, instance: dg.DagsterInstance) -> Finding:
+    """Dagster's data version of each partition against the executions in the warehouse."""
+    tag = "dagster/data_version"
+    recorded = instance.event_log_storage.get_latest_tags_by_partition(
+        DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag]
+    )
+    versions = exports.versions()
+    rows = []
+    for partition, version in sorted(versions.items()):
+        known = set(recorded.get(key_of(partition), {}).get(tag, "").split(","))
+        if not version.still_listed <= known <= version.loaded:
+            in_dagster = ", ".join(sorted(known)) or "nothing"
+            rows.append((*partition, in_dagster, ", ".join(sorted(version.loaded))))
+    return Finding(
+        len(versions),
+        len(rows),
+        ("subject", "dataset", "in_dagster", "in_warehouse"),
+        tuple(rows[:_SHOWN]),
+    )

@@ -1,0 +1,18 @@
+"""What assets, jobs and sensors have in common for whoever looks at them.
+
+Belongs here: groups, owners, tags, links, and the pool. Does not belong: a single asset's words.
+"""
+
+import dagster as dg
+
+CENTREPOINT = "centrepoint"
+OWNERS = ["team:data-management"]
+TAGS = {"domain": "actigraphy"}
+# One slot for whoever writes the warehouse; see ``cli.dagster_home``.
+POOL = "warehouse"
+VENDOR_PAGE = {
+    "api_page": dg.MetadataValue.url(
+        "https://github.com/actigraph/CentrePoint3APIDocumentation/blob/HEAD/sections/"
+        "data_set_files.md"
+    )
+}

@@ -1,0 +1,225 @@
+"""The sensor ``new_program_executions``: the study keeps itself current.
+
+Belongs here: when to ask CentrePoint, what to ask for, and saying why not.
+Does not belong: which failed partitions may be tried again (``ingest.healing``).
+
+One listing a tick and at most one run, for exactly the partitions whose listed execution is not
+the loaded one. A tick that has nothing to ask for says in words why.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from cp_pipeline.defs.faces import TAGS
+from cp_pipeline.defs.going import runs_going
+from cp_pipeline.defs.jobs import load_partitions_job
+from cp_pipeline.defs.loading import STUDY_TAG
+from cp_pipeline.defs.partitions import register
+from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
+from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest import Healing, Listed, Plan, StudyExports
+
+# A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
+_WAREHOUSE_SECONDS = 10.0
+_LONGEST_PAUSE = timedelta(hours=1)
+# Listing takes at most this share of the minute's requests, however often the sensor ticks.
+_SHARE_OF_REQUESTS = 0.25
+_ITEMS_A_REQUEST = 100
+# More are not shown as stale while they wait for their run; an observation takes 2 ms.
+_OBSERVED = 500
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one tick tells the next, as JSON in Dagster's cursor.
+
+    ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
+    not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
+    ``times`` how often, which grows only where a run for them changed nothing.
+    """
+
+    not_before: float = 0.0
+    troubles: int = 0
+    asked: str = ""
+    times: int = 0
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "Memory":
+        """What the last tick said; nothing, if it was another version's."""
+        try:
+            return cls(**json.loads(cursor or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """For the next tick."""
+        return json.dumps(asdict(self))
+
+
+def new_program_executions(seconds: int) -> dg.SensorDefinition:
+    """The sensor, ticking every so many seconds."""
+
+    @dg.sensor(
+        name="new_program_executions",
+        job=load_partitions_job,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        tags=TAGS,
+        description=(
+            "Asks CentrePoint what there is, and loads exactly the partitions whose program was "
+            "executed since they were loaded, all in one run. A partition that failed is tried "
+            "again with growing pauses, six times in all; then it waits for a person. "
+            "`CP_SENSOR_SECONDS` sets how often."
+        ),
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, source: dg.ResourceParam[ExportsSource]
+    ) -> dg.SensorResult:
+        return tick(context.instance, source, Memory.read(context.cursor), seconds)
+
+    return sensor
+
+
+def tick(
+    instance: dg.DagsterInstance,
+    source: ExportsSource,
+    memory: Memory,
+    seconds: int,
+    now: datetime | None = None,
+) -> dg.SensorResult:
+    """One look at CentrePoint.
+
+    Args:
+        instance: where partitions are registered and runs are looked up.
+        source: opens the configured studies.
+        memory: of the tick before; changed and handed on.
+        seconds: between ticks.
+        now: the moment.
+    """
+    moment = now or datetime.now(UTC)
+    if moment.timestamp() < memory.not_before:
+        words = f"the next listing is at {_clock(memory.not_before)}"
+        return dg.SensorResult(skip_reason=words, cursor=memory.write())
+    try:
+        exports = source.open()
+        exports.workbench.wait_seconds = _WAREHOUSE_SECONDS
+        listed = source.list_exports(exports)
+        changed = exports.record(listed)
+        plan = exports.plan(listed)
+        healing = exports.healing(plan)
+    except PipelineError as error:
+        return _in_trouble(memory, error, seconds, moment)
+    memory.troubles = 0
+    memory.not_before = _next_listing(moment, listed, exports).timestamp()
+    register(instance, listed.partitions)
+    going = runs_going(instance)
+    wanted = [
+        partition
+        for partition in healing.due
+        if not any(covers(partition) for covers in going.values())
+    ]
+    if not wanted:
+        if changed:
+            record = dg.AssetMaterialization(
+                EXPORT_FILES, metadata=listing_metadata(exports.states())
+            )
+            instance.report_runless_asset_event(record)
+        reason = _nothing_to_ask(listed, healing, going)
+        return dg.SensorResult(skip_reason=reason, cursor=memory.write())
+    return _ask_for(instance, exports, plan, wanted, memory, seconds, moment)
+
+
+def _ask_for(
+    instance: dg.DagsterInstance,
+    exports: StudyExports,
+    plan: Plan,
+    wanted: Collection[Partition],
+    memory: Memory,
+    seconds: int,
+    moment: datetime,
+) -> dg.SensorResult:
+    digest = _digest(plan, wanted)
+    memory.times = memory.times + 1 if digest == memory.asked else 1
+    memory.asked = digest
+    # A run that neither loaded nor recorded a failure, asked for anew: not at once for ever.
+    pause = _growing(seconds, memory.times - 1) if memory.times > 1 else timedelta(0)
+    memory.not_before = max(memory.not_before, (moment + pause).timestamp())
+    stale = [item for item in plan.executed_again if item.partition in set(wanted)]
+    for observation in observations(stale[:_OBSERVED]):
+        instance.report_runless_asset_event(observation)
+    by_dataset: dict[str, list[int]] = {}
+    for partition in sorted(wanted):
+        by_dataset.setdefault(partition.dataset_name, []).append(partition.subject_id)
+    config = {"partitions": by_dataset, "refresh": False}
+    studies = ",".join(map(str, exports.centrepoint.settings.study_ids))
+    request = dg.RunRequest(
+        run_key=f"{digest}-{memory.times}",
+        run_config={"ops": {"load_chosen_partitions": {"config": config}}},
+        tags={STUDY_TAG: studies},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=memory.write())
+
+
+def _in_trouble(
+    memory: Memory, error: PipelineError, seconds: int, moment: datetime
+) -> dg.SensorResult:
+    memory.troubles += 1
+    memory.not_before = (moment + _growing(seconds, memory.troubles - 1)).timestamp()
+    words = f"{error} Trying again at {_clock(memory.not_before)}."
+    return dg.SensorResult(skip_reason=words, cursor=memory.write())
+
+
+def _growing(seconds: int, times: int) -> timedelta:
+    return min(timedelta(seconds=seconds * float(2 ** min(times, 12))), _LONGEST_PAUSE)
+
+
+def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> datetime:
+    """When the listing may be read again without taking too many of the minute's requests."""
+    requests = len(listed.items) // _ITEMS_A_REQUEST
+    allowed = exports.centrepoint.settings.requests_per_minute * _SHARE_OF_REQUESTS
+    return moment + timedelta(minutes=requests / allowed)
+
+
+def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> str:
+    if not listed.items:
+        return (
+            "CentrePoint lists no exports. That is no error: it is so until processing of the "
+            "study has been requested in CentrePoint."
+        )
+    reasons = []
+    if healing.due:
+        runs = ", ".join(run_id[:8] for run_id in going)
+        reasons.append(f"{len(healing.due)} partitions are being loaded (run {runs})")
+    if healing.resting:
+        soonest = min(healing.resting.values()).timestamp()
+        reasons.append(
+            f"{len(healing.resting)} partitions failed and rest, the first until {_clock(soonest)}"
+        )
+    if healing.given_up:
+        named = "; ".join(str(partition) for partition in sorted(healing.given_up)[:3])
+        reasons.append(
+            f"{len(healing.given_up)} partitions failed too often and wait for a person ({named})"
+        )
+    if not reasons:
+        return f"all {len(listed.items):,} listed exports are loaded"
+    return "; ".join(reasons)
+
+
+def _digest(plan: Plan, wanted: Iterable[Partition]) -> str:
+    names = sorted(
+        f"{each.export_file.key} {each.export_file.execution.ticks}"
+        for partition in wanted
+        for each in plan.to_load[partition]
+    )
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _clock(timestamp: float) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%H:%M:%S} UTC"

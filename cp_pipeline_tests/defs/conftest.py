@@ -1,0 +1,75 @@
+"""Real Dagster instances, and what tests read in them."""
+
+import base64
+import re
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from cp_pipeline.defs.build import build_defs
+
+EXPORTS = dg.AssetKey("dataset_exports")
+FILES = dg.AssetKey("export_files")
+LISTED = dg.AssetKey("listed_executions")
+DAILY = "ActivityDaily8"
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def materialize(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, *, raise_on_error: bool = True, **how: object
+) -> dg.ExecuteInProcessResult:
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[asset],
+        raise_on_error=raise_on_error,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+def run_job(
+    instance: dg.DagsterInstance, name: str, config: object = None, *, raise_on_error: bool = True
+) -> dg.ExecuteInProcessResult:
+    """Run a job whose one op takes ``config``."""
+    job = build_defs().resolve_job_def(name)
+    (node,) = job.graph.nodes
+    return job.execute_in_process(
+        instance=instance,
+        run_config={"ops": {node.name: {"config": config}}} if config else None,
+        raise_on_error=raise_on_error,
+    )
+
+
+def pair(subject: int, dataset: str) -> dg.MultiPartitionKey:
+    return dg.MultiPartitionKey({"subject": str(subject), "dataset": dataset})
+
+
+def rectangle(first: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def latest(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, key: dg.MultiPartitionKey | None = None
+) -> dg.AssetMaterialization:
+    """The asset's, or the partition's, newest record."""
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key] if key else None)
+    found = instance.fetch_materializations(wanted, limit=1)
+    materialization = found.records[0].asset_materialization
+    assert materialization is not None
+    return materialization
+
+
+def picture_in(entry: object) -> str:
+    """The SVG of the first picture in a Markdown entry."""
+    assert isinstance(entry, dg.MetadataValue)
+    pictures = re.findall(r"!\[[^]]+\]\(data:image/svg\+xml;base64,([^)]+)\)", str(entry.value))
+    return base64.b64decode(pictures[0]).decode()
