@@ -62,7 +62,7 @@ Workbench.__init__ = init
 
 def audit(event, args):
     # Names by which the system calls that change a folder are told to an audit hook.
-    names = {{"os.rename", "os.remove", "os.link", "shutil.rmtree", "open"}}
+    names = {{"os.rename", "os.remove", "os.link", "shutil.rmtree", "open", "sqlite3.connect"}}
     if event in names and hit(f"{{event}} {{' '.join(str(a) for a in args)}}"):
         die()
 sys.addaudithook(audit)

@@ -15,6 +15,7 @@ from dotenv import load_dotenv
 from cp_pipeline.cli.compact import compact
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
+from cp_pipeline.cli.erase import erase
 from cp_pipeline.cli.rebuild import rebuild
 from cp_pipeline.cli.sandbox import sandbox
 from cp_pipeline.cli.screen import errors
@@ -34,7 +35,7 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, status, doctor, compact, rebuild):
+for command in (demo, sandbox, sync, status, doctor, compact, rebuild, erase):
     commands.add_command(command)
 
 

@@ -6,6 +6,7 @@ Does not know: Dagster.
 
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
+from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
@@ -19,6 +20,8 @@ __all__ = [
     "OLDER_THAN",
     "Activity",
     "CarryingOut",
+    "Erasable",
+    "Erased",
     "FailedAttempts",
     "Finding",
     "Healing",
@@ -35,9 +38,12 @@ __all__ = [
     "Reason",
     "Rebuilt",
     "StudyExports",
+    "SyncGoing",
     "TimeSpent",
     "compact",
     "compactable",
+    "erasable",
+    "erase",
     "make_plan",
     "pause_after",
     "rebuild",

@@ -4,6 +4,7 @@ Belongs here: going through the folder, and telling whether bytes are still what
 Does not belong: how a file gets there (``store``).
 """
 
+import fcntl
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,19 @@ def landed_files(landing: Landing) -> Iterator[LandedFile]:
         if landed is not None:
             # Where it lies is where it is found, whatever a folder that was moved says.
             yield replace(landed, path=str(path.relative_to(landing.root)))
+
+
+def is_in_use(landing: Landing) -> bool:
+    """Whether a process is fetching or loading: one that holds a ``workspace``."""
+    for lock_file in landing.root.glob(".aside/*/.lock"):
+        try:
+            with lock_file.open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            continue
+    return False
 
 
 def is_intact(landing: Landing, landed: LandedFile) -> bool:

@@ -7,8 +7,15 @@ Does not know: HTTP, Dagster.
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
 from cp_pipeline.warehouse.compacting import Compactable, Compacted, compact, compactable
+from cp_pipeline.warehouse.erasing import (
+    erase_from_published,
+    erase_from_warehouse,
+    erased_subjects,
+    known_of,
+)
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
+    SubjectErased,
     WarehouseBusy,
     WarehouseError,
     WarehouseUnreadable,
@@ -27,7 +34,7 @@ from cp_pipeline.warehouse.lineage import (
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.querying import query
-from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew
+from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.states import (
     FailedAttempts,
     LoadedVersions,
@@ -57,6 +64,7 @@ __all__ = [
     "PartitionState",
     "Question",
     "Scope",
+    "SubjectErased",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
@@ -66,9 +74,14 @@ __all__ = [
     "compact",
     "compactable",
     "dataset_statuses",
+    "erase_from_published",
+    "erase_from_warehouse",
+    "erased_subjects",
     "failed_attempts",
+    "known_of",
     "loaded_executions",
     "loaded_versions",
+    "old_files",
     "partition_states",
     "query",
     "record_failures",

@@ -234,6 +234,12 @@ def _keep(path: Path, identity: tuple[int, int]) -> Path:
     return kept
 
 
+def old_files(workbench: Workbench) -> list[Path]:
+    """The warehouses that were kept beside this one, and their logs."""
+    path = file_of(workbench)
+    return sorted(path.parent.glob(f"{path.name}.before-rebuild-*")) if workbench.is_file else []
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
