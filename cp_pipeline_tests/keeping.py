@@ -4,16 +4,20 @@ The process runs the operation itself, with one function of Python or one statem
 to kill it (SIGKILL) before or after; nothing in the package knows of it.
 """
 
+import gzip
 import hashlib
 import os
 import signal
 import subprocess
 import sys
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.conftest import rows
 
 # A value that stands in the files of one subject only.
 MARKER = "Zebra-7319-Quince"
@@ -139,3 +143,40 @@ def another_process_writes(warehouse: str) -> str:
         text=True,
         check=False,
     ).stdout
+
+
+def known_of_subject() -> set[str]:
+    """Everything that is of this subject alone, but its number."""
+    texts = {
+        str(value)
+        for row in rows(
+            "SELECT file_name, file_sha256, program_execution FROM lineage.loads"
+            f" WHERE subject_id = {MARKED_SUBJECT} UNION ALL SELECT file_name, error,"
+            f" program_execution FROM lineage.failures WHERE subject_id = {MARKED_SUBJECT}"
+        )
+        for value in row
+    }
+    return {MARKER, *texts}
+
+
+def found_in(data_dir: Path, texts: set[str]) -> dict[str, set[str]]:
+    """Which files hold any of the texts, also inside gzip and in whatever is compressed so."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(data_dir.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            if content.startswith(b"\x1f\x8b"):
+                with suppress(OSError, EOFError, zlib.error):
+                    content += gzip.decompress(content)
+            held = {text for text in texts if text.encode() in content}
+            if held:
+                found[str(path.relative_to(data_dir))] = held
+    return found
+
+
+def holding(found: dict[str, set[str]], beginning: str) -> list[str]:
+    return [name for name in found if name.startswith(beginning)]
+
+
+def folders_named(data_dir: Path, name: str) -> list[Path]:
+    return [path for path in data_dir.rglob(name) if "dagster_home" not in path.parts]

@@ -34,8 +34,7 @@ def rebuild() -> None:
         answers.print(
             "There was no old warehouse that could be read. So nobody knows any more when and by "
             "which run each load was made, what failed, what was listed (the next sync lists "
-            "again), what was compacted (it is there again), and which subjects were erased: "
-            "erase them again before the next sync, or it brings them back."
+            "again), and what was compacted (it is there again)."
         )
     if done.never_loaded:
         answers.print(

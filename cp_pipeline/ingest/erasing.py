@@ -5,7 +5,8 @@ Dagster's records, which whoever knows Dagster removes first (``defs.erasing``):
 they are found are gone afterwards.
 
 The warehouse goes before the landing, because a warehouse whose landed files are gone cannot widen
-a column. Each step can be done again, so a process killed anywhere is made good by a second one.
+a column. That the subject is erased is remembered before all, so nothing brings it back meanwhile.
+Each step can be done again, so a process killed anywhere is made good by a second one.
 """
 
 from contextlib import closing
@@ -13,7 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.landing import Landing, count_files, erase_files, is_in_use, texts_of
+from cp_pipeline.landing import (
+    Landing,
+    count_files,
+    erase_files,
+    is_in_use,
+    remember_erasure,
+    texts_of,
+)
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Workbench,
@@ -97,6 +105,7 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
         WarehouseError: a file cannot be opened or written; run it again.
     """
     landing = Landing(storage.landing)
+    remember_erasure(landing, subject_id)
     with closing(Workbench(storage.warehouse)) as workbench:
         unclear = erase_from_warehouse(workbench, subject_id, count_files(landing, subject_id))
         for path in old_files(workbench):

@@ -24,9 +24,17 @@ from cp_pipeline.landing import (
     landed_files,
     read_csv_text,
     read_description,
+    remembered_erasures,
 )
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import ExportToLoad, Loader, NewWarehouse, Workbench, building_anew
+from cp_pipeline.warehouse import (
+    ExportToLoad,
+    Loader,
+    NewWarehouse,
+    Workbench,
+    building_anew,
+    record_erasures,
+)
 
 _GONE = "it is gone from the landing, or the description beside it is"
 
@@ -132,9 +140,11 @@ class _Building:
         return found
 
     def _by_execution(self) -> list[tuple[int, LandedFile]]:
-        """All landed files by program execution and path, numbered from 1."""
+        """All landed files by program execution and path, numbered from 1; of nobody erased."""
+        erased = remembered_erasures(self._landing)
+        record_erasures(self._new.workbench, erased)
         everything = sorted(
-            landed_files(self._landing),
+            (each for each in landed_files(self._landing) if each.subject_id not in erased),
             key=lambda landed: (Instant.parse(landed.execution), landed.path),
         )
         return list(enumerate(everything, start=1))

@@ -16,7 +16,7 @@ from cp_pipeline.ingest.fetching import Fetching
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.landing import Landing
+from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
@@ -95,7 +95,7 @@ class StudyExports:
                 for item in self.centrepoint.list_export_files(study_id, each)
                 if scope.covers(item.key)
             ]
-        erased = erased_subjects(self.workbench)
+        erased = erased_subjects(self.workbench) | remembered_erasures(self.landing).keys()
         kept = tuple(item for item in items if item.subject_id not in erased)
         return Listed(kept, scope, len(items) - len(kept))
 

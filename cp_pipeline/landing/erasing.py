@@ -1,16 +1,21 @@
 """Removing the files of a subject who withdrew consent.
 
-Belongs here: where a subject's files are, landed and refused, and removing them.
-Does not belong: what else is removed, and in which order (``ingest.erasing``).
+Belongs here: where a subject's files are, landed and refused, removing them, and remembering that
+it was done. Does not belong: what else is removed, and in which order (``ingest.erasing``).
+
+``.erased/{subject}.json`` says the same as ``lineage.erasures``: so a subject stays erased also
+where the warehouse is lost and built anew.
 """
 
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cp_pipeline.landing.store import Landing
 
+_ERASED = ".erased"
 _NAMING = ("file_name", "sha256", "execution", "path", "refused")
 
 
@@ -34,6 +39,29 @@ def texts_of(landing: Landing, subject_id: int) -> Iterator[str]:
             except ValueError:
                 continue
             yield from (str(content[name]) for name in _NAMING if content.get(name))
+
+
+def remember_erasure(landing: Landing, subject_id: int) -> None:
+    """Write down that the subject is erased, once; by then nothing need be erased yet."""
+    folder = landing.root / _ERASED
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{subject_id}.json"
+    if path.exists() and path.stat().st_size:
+        return
+    content = {"subject_id": subject_id, "erased_at": datetime.now(UTC).isoformat()}
+    with landing.workspace() as aside:
+        part = aside / path.name
+        part.write_text(json.dumps(content) + "\n")
+        part.replace(path)
+
+
+def remembered_erasures(landing: Landing) -> dict[int, datetime]:
+    """The subjects that were erased, and when."""
+    erased = {}
+    for path in sorted((landing.root / _ERASED).glob("*.json")):
+        content = json.loads(path.read_text())
+        erased[int(content["subject_id"])] = datetime.fromisoformat(content["erased_at"])
+    return erased
 
 
 def erase_files(landing: Landing, subject_id: int) -> None:

@@ -12,6 +12,7 @@ from cp_pipeline.warehouse.erasing import (
     erase_from_warehouse,
     erased_subjects,
     known_of,
+    record_erasures,
 )
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
@@ -84,6 +85,7 @@ __all__ = [
     "old_files",
     "partition_states",
     "query",
+    "record_erasures",
     "record_failures",
     "record_listing",
 ]

@@ -92,6 +92,16 @@ def known_of(workbench: Workbench, subject_id: int) -> Known:
     return Known(loads, rows, texts, erased[0] if erased else None)
 
 
+def record_erasures(workbench: Workbench, erased: Mapping[int, datetime]) -> None:
+    """Write down subjects of whom it is known, from elsewhere, that they were erased, and when."""
+    rows = [
+        {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
+        for subject_id, at in erased.items()
+    ]
+    with workbench.transaction() as connection:
+        insert_rows(connection, "erasures", rows)
+
+
 def erase_from_warehouse(workbench: Workbench, subject_id: int, file_count: int) -> tuple[str, ...]:
     """Delete the subject's rows, write down that it was done, and write the file anew.
 

@@ -10,7 +10,13 @@ import pytest
 
 from cp_pipeline.ingest import compact, compactable
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import WarehouseBusy, WarehouseError, Workbench, replacing
+from cp_pipeline.warehouse import (
+    WarehouseBusy,
+    WarehouseError,
+    Workbench,
+    erased_subjects,
+    replacing,
+)
 from cp_pipeline.warehouse.committing import Commit
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.keeping import (
@@ -177,6 +183,16 @@ def test_whoever_had_opened_the_file_before_it_was_replaced_writes_to_the_new_on
         connection.execute("INSERT INTO lineage.failures (stage) VALUES ('mine')")
     assert not copy.exists()
     assert one("SELECT count(*) FROM lineage.failures WHERE stage = 'mine'") == 1
+
+
+def test_a_warehouse_of_an_earlier_version_gets_what_it_lacks(storage: StorageSettings) -> None:
+    with duckdb.connect(storage.warehouse) as opened:
+        opened.execute("DROP TABLE lineage.compacted")
+        opened.execute("DROP TABLE lineage.erasures")
+        opened.execute("CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE SELECT 'old'")
+    assert erased_subjects(Workbench(storage.warehouse)) == frozenset()
+    assert compact(storage, ALL).loads > 20
+    assert one(f"SELECT count(*) FROM as_of('{DAILY}', '2200-01-01')") == 5
 
 
 def test_two_at_once_do_not_replace_each_others_file(storage: StorageSettings) -> None:
