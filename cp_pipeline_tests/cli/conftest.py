@@ -31,19 +31,19 @@ def a_study() -> SandboxStudy:
 
 
 @pytest.fixture(scope="session")
-def study() -> SandboxStudy:
+def marked_study() -> SandboxStudy:
     return a_study()
 
 
 @pytest.fixture(scope="session")
-def service(study: SandboxStudy) -> Iterator[Sandbox]:
-    with Sandbox(study) as serving:
+def service(marked_study: SandboxStudy) -> Iterator[Sandbox]:
+    with Sandbox(marked_study) as serving:
         yield serving
 
 
 @pytest.fixture(scope="session")
 def recorded_study(
-    service: Sandbox, study: SandboxStudy, tmp_path_factory: pytest.TempPathFactory
+    service: Sandbox, marked_study: SandboxStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A data folder with all that can be known of a subject."""
     data_dir = tmp_path_factory.mktemp("recorded") / "data"
@@ -52,7 +52,7 @@ def recorded_study(
             here.setenv(name, value)
         here.setenv("CP_DATA_DIR", str(data_dir))
         assert run("sync").returncode == 1
-        study.put(subject_id=MARKED_SUBJECT, data_set_name=NOTES, csv=noted(MARKER))
+        marked_study.put(subject_id=MARKED_SUBJECT, data_set_name=NOTES, csv=noted(MARKER))
         # The last record of all is the marked subject's, which Dagster keeps once more.
         assert run("sync", "--subject", str(MARKED_SUBJECT), "--dataset", NOTES).returncode == 0
         storage = StorageSettings.from_environment()

@@ -1,5 +1,6 @@
 """Compacting: what goes, what stays, who is kept out, and a process killed at every point of it."""
 
+import resource
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -201,6 +202,28 @@ def test_two_at_once_do_not_replace_each_others_file(storage: StorageSettings) -
         pytest.raises(WarehouseBusy, match="Another process"),
     ):
         compact(storage, ALL)
+
+
+def test_without_room_for_the_copy_the_file_stays_as_it_is_and_nothing_is_left_beside_it(
+    storage: StorageSettings, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    copy = replacing.copy_database
+
+    def on_a_full_disk(*arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+        try:
+            copy(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with monkeypatch.context() as full:
+        full.setattr(replacing, "copy_database", on_a_full_disk)
+        with pytest.raises(WarehouseError, match="room for a second file"):
+            compact(storage, ALL)
+    assert files_beside(Path(storage.warehouse)) == {"landing", "quarantine", "warehouse.duckdb"}
+    assert contents() == undisturbed
+    assert compact(storage, ALL).loads == 0
 
 
 def test_a_log_that_is_in_the_way_stops_it_before_anything_is_replaced(tmp_path: Path) -> None:
