@@ -19,8 +19,8 @@ import duckdb
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import rows
 
-# A value that stands in the files of one subject only.
-MARKER = "Zebra-7319-Quince"
+# A value that stands in the files of one subject only, and in no other spelling anywhere.
+MARKER = "Zebra7319Quince"
 MARKED_SUBJECT = 99
 # When something happened may differ between two runs of the same, and which run it was.
 _MOMENTS = {

@@ -9,6 +9,7 @@ a check's table, a cursor, a log) what is only this subject's is overwritten. SQ
 deleted in free pages and in its log, so each file is written anew, and its log emptied.
 """
 
+import json
 import re
 import sqlite3
 from collections.abc import Collection, Iterator
@@ -109,6 +110,7 @@ def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str] | N
             _delete_events(opened, tables, subject_id)
             if pattern is not None:
                 _overwrite(opened, tables, pattern)
+            _drop_rows_of_checks(opened, tables, subject_id)
             opened.execute("COMMIT")
             opened.execute("VACUUM")
             (busy, *_) = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -193,6 +195,41 @@ def _overwrite(
                 if isinstance(text, str) and pattern.search(text)
             ]
             opened.executemany(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', changed)
+
+
+def _drop_rows_of_checks(
+    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
+) -> None:
+    """Take the subject's rows out of the tables that checks have shown."""
+    for table, column in (("event_logs", "event"), ("asset_check_executions", "evaluation_event")):
+        if column not in tables.get(table, ()):
+            continue
+        found = opened.execute(
+            f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?",
+            [f'%"subject": {subject_id}%'],
+        )
+        changed = [
+            (json.dumps(_without_rows(json.loads(text), subject_id)), rowid)
+            for rowid, text in found
+        ]
+        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
+
+
+def _without_rows(stored: object, subject_id: int) -> object:
+    """What is stored, without the records of a table whose column ``subject`` is this one."""
+    if isinstance(stored, dict):
+        return {name: _without_rows(value, subject_id) for name, value in stored.items()}
+    if isinstance(stored, list):
+        return [
+            _without_rows(each, subject_id)
+            for each in stored
+            if not (
+                isinstance(each, dict)
+                and isinstance(each.get("data"), dict)
+                and each["data"].get("subject") == subject_id
+            )
+        ]
+    return stored
 
 
 def _erase_from_log(path: Path, pattern: re.Pattern[str]) -> None:

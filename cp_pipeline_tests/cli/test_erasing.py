@@ -6,6 +6,7 @@ file, an old warehouse that ``rebuild`` kept. Then all files are searched.
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -77,6 +78,14 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
         assert counted == [(2,)]
 
 
+def recorded(table: str, column: str, condition: str, text: str) -> int:
+    """How many of Dagster's rows hold a text."""
+    index = StorageSettings.from_environment().dagster_home / "history" / "runs" / "index.db"
+    with closing(sqlite3.connect(index)) as opened:
+        found = opened.execute(f"SELECT {column} FROM {table} WHERE {condition}").fetchall()
+    return sum(text in str(value) for (value,) in found)
+
+
 def test_dagster_forgets_the_subject_and_still_works(storage: StorageSettings) -> None:
     with dg.DagsterInstance.get() as instance:
         before = {str(key) for key in instance.get_materialized_partitions(EXPORTS)}
@@ -84,7 +93,12 @@ def test_dagster_forgets_the_subject_and_still_works(storage: StorageSettings) -
     assert {key for key in before if key.endswith("|99")} == {f"{NOTES}|99", f"{DAILY}|99"}
     assert last is not None
     assert str(last.asset_materialization and last.asset_materialization.partition).endswith("|99")
+    assert recorded("event_logs", "event", f"partition = '{NOTES}|99'", MARKER) > 0
+    shown = '"subject": 99}'
+    assert recorded("asset_check_executions", "evaluation_event", "true", shown) > 0
     erase()
+    assert recorded("asset_check_executions", "evaluation_event", "true", shown) == 0
+    assert recorded("asset_check_executions", "evaluation_event", "true", "examined") > 0
     with dg.DagsterInstance.get() as instance:
         after = {str(key) for key in instance.get_materialized_partitions(EXPORTS)}
         assert after == {key for key in before if not key.endswith("|99")}
@@ -97,6 +111,10 @@ def test_dagster_forgets_the_subject_and_still_works(storage: StorageSettings) -
         assert str(materialization.partition) in after
         for each in instance.get_runs():
             assert instance.all_logs(each.run_id)
+        checked = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(EXPORTS, "listed_execution_is_loaded"), limit=1
+        )
+        assert checked[0].event is not None
 
 
 def test_a_later_sync_leaves_the_subject_alone_and_says_so(
