@@ -207,8 +207,13 @@ def _frozen() -> Iterator[None]:
 
 
 def _say_plan(listed: Listed, plan: Plan) -> None:
+    if listed.erased:
+        verb = "is" if listed.erased == 1 else "are"
+        exports = count(listed.erased, "export")
+        answers.print(f"{exports} of an erased subject {verb} left alone.")
     if not listed.items:
-        answers.print(EMPTY_LISTING)
+        if not listed.erased:
+            answers.print(EMPTY_LISTING)
         return
     answers.print(
         f"{count(len(listed.items), 'export')} in {count(len(listed.partitions), 'partition')} "

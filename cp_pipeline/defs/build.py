@@ -7,7 +7,7 @@ import dagster as dg
 
 from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions
 from cp_pipeline.defs.checks import dataset_exports_checks
-from cp_pipeline.defs.jobs import load_partitions_job, sync
+from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
 from cp_pipeline.defs.publishing import publish_after_loads, publish_job, published_asset
 from cp_pipeline.defs.sensors import new_program_executions
 from cp_pipeline.defs.source import ExportsSource
@@ -30,7 +30,7 @@ def build_defs(
     loading = dg.Definitions(
         assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
         asset_checks=[dataset_exports_checks],
-        jobs=[sync, load_partitions_job],
+        jobs=[sync, load_partitions_job, compact],
         sensors=[new_program_executions(sensor_seconds)],
         resources={"source": source or ExportsSource()},
     )

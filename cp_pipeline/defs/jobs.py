@@ -6,6 +6,8 @@ Op jobs, not asset jobs, because those log no *planned* event for each partition
 may carry any set of partitions in one run (DESIGN.md, Dagster facts).
 """
 
+from datetime import timedelta
+
 import dagster as dg
 from pydantic import Field
 
@@ -20,6 +22,7 @@ from cp_pipeline.defs.loading import (
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.exports import Partition
+from cp_pipeline.ingest import OLDER_THAN
 
 
 class SyncConfig(dg.Config):
@@ -99,6 +102,34 @@ def load_chosen_partitions(
         )
 
 
+class Compacting(dg.Config):
+    """What to drop."""
+
+    older_than_days: int = Field(
+        default=OLDER_THAN.days,
+        ge=0,
+        description="Only loads that were superseded so many days ago or more.",
+    )
+
+
+@dg.op(pool=POOL, retry_policy=RETRIES, description="Drop old superseded loads.")
+def compact_warehouse(
+    context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[ExportsSource]
+) -> None:
+    """Drop them, and write the file anew without the room that they took."""
+    with in_words(source):
+        done = source.compact(timedelta(days=config.older_than_days))
+    context.log.info(f"{done.loads} loads dropped, {done.rows} rows")
+    context.add_output_metadata(
+        {
+            "loads": done.loads,
+            "rows": done.rows,
+            "bytes_before": done.bytes_before,
+            "bytes_after": done.bytes_after,
+        }
+    )
+
+
 @dg.job(
     name="sync",
     tags=TAGS,
@@ -123,3 +154,17 @@ def sync() -> None:
 def load_partitions_job() -> None:
     """One op; see ``load_chosen_partitions``."""
     load_chosen_partitions()
+
+
+@dg.job(
+    name="compact",
+    tags=TAGS,
+    description=(
+        "Drop loads that were superseded long ago and write the warehouse's file anew, smaller. "
+        "What each of them was stays in `lineage.compacted`; the landing keeps the files. "
+        "`cp-pipeline compact` does the same, and asks first."
+    ),
+)
+def compact() -> None:
+    """One op; see ``compact_warehouse``."""
+    compact_warehouse()

@@ -9,13 +9,16 @@ secret can reach the snapshot of the code location that Dagster stores and shows
 
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 from cp_pipeline.ingest import (
+    Compacted,
     Listed,
     PartitionResult,
     Plan,
     Published,
     StudyExports,
+    compact,
     publish,
     states_to_publish,
 )
@@ -67,6 +70,10 @@ class ExportsSource:
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
         """The state of the warehouse, and the one that is published; empty where there is none."""
         return states_to_publish(StorageSettings.from_environment(), wait_seconds)
+
+    def compact(self, older_than: timedelta) -> Compacted:
+        """Drop loads that were superseded so long ago."""
+        return compact(StorageSettings.from_environment(), older_than)
 
     def saw(self, result: PartitionResult) -> None:
         """Told of each partition as it is done; the command line draws its progress from it."""

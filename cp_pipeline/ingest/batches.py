@@ -5,14 +5,21 @@ Does not belong: threads (``carrying_out``), the transaction (``warehouse``).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest.fetching import Fetched, explain
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.landing import Landing
-from cp_pipeline.warehouse import ExportToLoad, FailedExport, Loader, Workbench, record_failures
+from cp_pipeline.landing import Landing, erase_files
+from cp_pipeline.warehouse import (
+    ExportToLoad,
+    FailedExport,
+    Loader,
+    SubjectErased,
+    Workbench,
+    record_failures,
+)
 
 BATCH_EXPORTS = 256
 BATCH_CSV_BYTES = 64 << 20
@@ -98,7 +105,12 @@ class BatchLoader:
                 for each in self._plan.to_load[partition]
                 if each.export_file.key == landed.key
             )
-            self._landing.quarantine(landed, explain(error))
+            if isinstance(error, SubjectErased):
+                # Nothing of it is kept, and its file is named nowhere.
+                erase_files(self._landing, partition.subject_id)
+                export_file = replace(export_file, file_name="(erased)")
+            else:
+                self._landing.quarantine(landed, explain(error))
             failures.append(PartitionFailed(partition, export_file, "load", explain(error)))
         record_failures(
             self._workbench,

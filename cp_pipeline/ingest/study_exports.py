@@ -17,7 +17,7 @@ from cp_pipeline.ingest.fetching import Fetching
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.landing import Landing
+from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
@@ -29,6 +29,7 @@ from cp_pipeline.warehouse import (
     Scope,
     Workbench,
     ask,
+    erased_subjects,
     failed_attempts,
     loaded_executions,
     loaded_versions,
@@ -42,10 +43,11 @@ _FILTERED_REQUESTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A listing, and what it covers."""
+    """A listing, and what it covers; without the exports of ``erased`` subjects, so many."""
 
     items: tuple[ExportFile, ...]
     scope: Scope
+    erased: int = 0
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -100,7 +102,9 @@ class StudyExports:
                 for item in self.centrepoint.list_export_files(study_id, each)
                 if scope.covers(item.key)
             ]
-        return Listed(tuple(items), scope)
+        erased = erased_subjects(self.workbench) | remembered_erasures(self.landing).keys()
+        kept = tuple(item for item in items if item.subject_id not in erased)
+        return Listed(kept, scope, len(items) - len(kept))
 
     def where_the_time_went(self) -> str:
         """One line for people: seconds by activity, so that they see what to turn."""

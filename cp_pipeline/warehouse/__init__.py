@@ -6,13 +6,22 @@ Does not know: HTTP, Dagster.
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
+from cp_pipeline.warehouse.compacting import Compactable, Compacted, compact, compactable
 from cp_pipeline.warehouse.describing import (
     DatasetDescription,
     dataset_names,
     describe_dataset,
 )
+from cp_pipeline.warehouse.erasing import (
+    erase_from_published,
+    erase_from_warehouse,
+    erased_subjects,
+    known_of,
+    record_erasures,
+)
 from cp_pipeline.warehouse.errors import (
     LoadRefused,
+    SubjectErased,
     WarehouseBusy,
     WarehouseError,
     WarehouseUnreadable,
@@ -37,6 +46,7 @@ from cp_pipeline.warehouse.publishing import (
     state_of_warehouse,
 )
 from cp_pipeline.warehouse.querying import query
+from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.states import (
     FailedAttempts,
     LoadedVersions,
@@ -49,6 +59,8 @@ from cp_pipeline.warehouse.states import (
 __all__ = [
     "Batch",
     "BatchResult",
+    "Compactable",
+    "Compacted",
     "DatasetDescription",
     "DatasetStatus",
     "ExportToLoad",
@@ -61,25 +73,36 @@ __all__ = [
     "LoadedExecution",
     "LoadedVersions",
     "Loader",
+    "NewWarehouse",
     "PartitionState",
     "Published",
     "Question",
     "Scope",
+    "SubjectErased",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "Workbench",
     "ask",
+    "building_anew",
+    "compact",
+    "compactable",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "erase_from_published",
+    "erase_from_warehouse",
+    "erased_subjects",
     "failed_attempts",
+    "known_of",
     "loaded_executions",
     "loaded_versions",
+    "old_files",
     "partition_states",
     "publish_current",
     "published_state",
     "query",
+    "record_erasures",
     "record_failures",
     "record_listing",
     "state_of_warehouse",

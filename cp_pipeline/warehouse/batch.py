@@ -15,10 +15,11 @@ from cp_pipeline.warehouse.history import ColumnChange
 
 @dataclass(frozen=True, slots=True)
 class ExportToLoad:
-    """One landed export and its checked text."""
+    """One landed export and its checked text; in a rebuild, with the number that it keeps."""
 
     landed: LandedFile
     text: CsvText
+    load_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,11 +110,17 @@ class Commit:
         In a DuckLake, which has no sequences and lets two writers in at once, they count up with
         time instead: microseconds since 1970, where two writers hardly ever meet, and which R and
         JavaScript still hold exactly.
+
+        In a rebuild, exports are numbered by the loads that they were, and keep those numbers.
         """
+        if any(export.load_id is not None for _, export in self._exports.values()):
+            return 0
         row = self._connection.execute(
             "SELECT max(id) FROM (SELECT max(load_id) AS id FROM lineage.loads"
             " UNION ALL SELECT max(superseded_by) FROM lineage.superseded"
-            " UNION ALL SELECT max(caused_by_load_id) FROM lineage.column_types)"
+            " UNION ALL SELECT max(caused_by_load_id) FROM lineage.column_types"
+            " UNION ALL SELECT max(greatest(load_id, superseded_by)) FROM lineage.compacted"
+            " UNION ALL SELECT max(highest_load_id) FROM lineage.erasures)"
         ).fetchone()
         following = (row[0] if row and row[0] else 0) + 1
         return following if self._is_file else max(time.time_ns() // 1000, following)

@@ -4,6 +4,7 @@ WarehouseError
 ├── WarehouseBusy        another process holds the file, longer than we wait
 ├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
 ├── LoadRefused          one export cannot be loaded; only its partition fails
+│   └── SubjectErased    its subject was erased while it was fetched; nothing of it is kept
 └── QueryRefused         somebody's question is wrong
 """
 
@@ -26,6 +27,10 @@ class WarehouseUnreadable(WarehouseError):
 
 class LoadRefused(WarehouseError):
     """An export that cannot be loaded as it is."""
+
+
+class SubjectErased(LoadRefused):
+    """An export of a subject who withdrew consent."""
 
 
 class QueryRefused(WarehouseError):

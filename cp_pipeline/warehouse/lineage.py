@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.warehouse.erasing import read_erased
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.tables import insert_rows
 
@@ -98,6 +99,7 @@ def record_listing(workbench: Workbench, listed: Sequence[ExportFile], scope: Sc
         if (*item.key, item.execution.verbatim, item.file_name) not in within
     ]
     with workbench.transaction() as connection:
+        erased = read_erased(connection)
         connection.execute(
             "DELETE FROM lineage.export_files WHERE"
             " (study_id, subject_id, study_program_id, dataset_name) IN (SELECT"
@@ -105,7 +107,11 @@ def record_listing(workbench: Workbench, listed: Sequence[ExportFile], scope: Sc
             " unnest(?::VARCHAR[])))",
             [[key[place] for key in gone] for place in range(4)],
         )
-        insert_rows(connection, "export_files", [_listed_row(item, now) for item in fresh])
+        insert_rows(
+            connection,
+            "export_files",
+            [_listed_row(item, now) for item in fresh if item.subject_id not in erased],
+        )
     return True
 
 
@@ -124,7 +130,10 @@ def record_failures(workbench: Workbench, failures: Iterable[FailedExport], run_
     ]
     if rows:
         with workbench.transaction() as connection:
-            insert_rows(connection, "failures", rows)
+            erased = read_erased(connection)
+            insert_rows(
+                connection, "failures", [row for row in rows if row["subject_id"] not in erased]
+            )
 
 
 def dataset_statuses(workbench: Workbench) -> list[DatasetStatus]:

@@ -7,6 +7,7 @@ Does not belong: what to load (``ingest``), what the transaction does (``committ
 A partition is loaded whole or not at all; a batch of partitions is one transaction.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from cp_pipeline.warehouse.batch import Batch, BatchResult, NumberedExports
 from cp_pipeline.warehouse.batch_staging import BatchStaging
 from cp_pipeline.warehouse.column_types import Column
 from cp_pipeline.warehouse.committing import Commit
-from cp_pipeline.warehouse.errors import LoadRefused
+from cp_pipeline.warehouse.erasing import read_erased
+from cp_pipeline.warehouse.errors import LoadRefused, SubjectErased
 from cp_pipeline.warehouse.first_look import FirstLook, first_looks
 from cp_pipeline.warehouse.history import read_all_columns, read_columns
 from cp_pipeline.warehouse.opening import Workbench
@@ -26,7 +28,7 @@ from cp_pipeline.warehouse.widening import Rebuild, must_widen, rebuild
 
 
 class _StagedOnOldColumns(Exception):
-    """Another process changed a data set's columns meanwhile; staging must be done again."""
+    """Another process changed columns or erased a subject; staging must be done again."""
 
 
 class Loader:
@@ -70,13 +72,13 @@ class Loader:
         result = BatchResult()
         self._refuse_other_spellings(batch, result)
         while True:
-            numbered = enumerate(
-                (partition, export)
+            places = itertools.count()
+            exports = {
+                next(places) if export.load_id is None else export.load_id: (partition, export)
                 for partition, exports in batch.items()
                 if partition not in result.refused
                 for export in exports
-            )
-            exports = dict(numbered)
+            }
             try:
                 with self._workbench.in_use:
                     staged = self._staging.stage(exports, self._known(), result)
@@ -128,6 +130,7 @@ class Loader:
         rebuilt: dict[str, Rebuild] = {}
         while True:
             with self._workbench.transaction() as connection:
+                _refuse_erased(connection, exports, result)
                 to_rebuild = self._needed_rebuilds(connection, staged, rebuilt)
                 if not to_rebuild:
                     commit = Commit(
@@ -187,3 +190,20 @@ class Loader:
             if wider and (made is None or made.load_ids != frozenset(loads)):
                 needed[dataset_name] = (wider, loads)
         return needed
+
+
+def _refuse_erased(
+    connection: duckdb.DuckDBPyConnection, exports: NumberedExports, result: BatchResult
+) -> None:
+    """The last look: subjects that were erased after the exports were listed.
+
+    Raises:
+        _StagedOnOldColumns: there are some, and their rows are among what is staged.
+    """
+    erased = read_erased(connection)
+    for partition, export in exports.values():
+        if partition.subject_id in erased:
+            refusal = SubjectErased(f"Subject {partition.subject_id} was erased meanwhile.")
+            result.refused[partition] = (export.landed, refusal)
+    if any(partition.subject_id in erased for partition, _ in exports.values()):
+        raise _StagedOnOldColumns

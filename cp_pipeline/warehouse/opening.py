@@ -24,6 +24,8 @@ from cp_pipeline.warehouse.tables import create_tables, has_tables
 WAIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
+# Not by "lock" alone: a damaged file is said to have a corrupt *block*.
+_IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 # DuckDB's file lock keeps out other processes; within one process this keeps the order.
 _locks: dict[str, threading.RLock] = {}
@@ -103,6 +105,12 @@ class Workbench:
                 raise
 
     @contextmanager
+    def holding(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-write, in no transaction: nobody else reads or writes it."""
+        with self._attached(""):
+            yield self.connection
+
+    @contextmanager
     def _attached(self, options: str) -> Iterator[None]:
         with self.in_use, _lock_of(self.location):
             self._attach(options)
@@ -118,19 +126,34 @@ class Workbench:
                     self.held_seconds += seconds
                     self.longest_hold_seconds = max(self.longest_hold_seconds, seconds)
 
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file the location names; None for a DuckLake, or where there is none."""
+        try:
+            status = Path(self.location).stat() if self.is_file else None
+        except FileNotFoundError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
+
     def _attach(self, options: str) -> None:
         location = self.location.replace("'", "''")
         statement = f"ATTACH '{location}' AS warehouse" + (f" ({options})" if options else "")
         deadline = time.monotonic() + self.wait_seconds
         pause, said = 0.05, False
         while True:
+            identity = self._identity()
+            message = ""
             try:
                 self.connection.execute(statement)
             except duckdb.Error as error:
                 message = str(error)
-            else:
+            if identity is not None and identity != self._identity():
+                # Replaced after it was opened and before it was locked (see ``replacing``): what
+                # is open now has no name any more, and a load into it would be lost.
+                _quietly(self.connection, "DETACH warehouse")
+                continue
+            if not message:
                 return
-            if "Could not set lock" not in message and "lock" not in message.lower():
+            if not _IS_LOCKED.search(message):
                 raise WarehouseUnreadable(
                     f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
                     "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",

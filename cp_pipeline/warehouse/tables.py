@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 _TABLES = {
-    # One row per load of one export. Loads are never changed and only `compact` removes them.
+    # One row per load of one export. Loads are never changed; only `compact` and `erase` remove
+    # them.
     "loads": {
         "load_id": "BIGINT",
         "study_id": "BIGINT",
@@ -84,6 +85,21 @@ _TABLES = {
         "caused_by_load_id": "BIGINT",
         "changed_at": "TIMESTAMP",
     },
+    # One row per subject that was erased: that it was done, and nothing else (see ``erasing``).
+    "erasures": {
+        "subject_id": "BIGINT",
+        "erased_at": "TIMESTAMP",
+        "loads": "BIGINT",
+        "files": "BIGINT",
+        # Of the whole warehouse, by then: so that no number of an erased load is given again.
+        "highest_load_id": "BIGINT",
+    },
+}
+# One row per superseded load whose rows `compact` dropped: what it was, and what replaced it.
+_TABLES["compacted"] = _TABLES["loads"] | {
+    "superseded_by": "BIGINT",
+    "superseded_at": "TIMESTAMP",
+    "compacted_at": "TIMESTAMP",
 }
 
 _VIEWS = """
@@ -147,7 +163,23 @@ SELECT
 FROM exports
 GROUP BY subject_id, dataset_name;
 
+-- A load whose rows `compact` dropped cannot be shown as it was, and the one before it would be a
+-- wrong answer: so an instant at which such a load was the latest of its export is an error, which
+-- names the load. With a condition on _subject_id, only that subject's loads count.
 CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE
+WITH chosen AS NOT MATERIALIZED (
+    SELECT * FROM (
+        SELECT {names}, false AS is_gone FROM lineage.loads
+        UNION ALL
+        SELECT {names}, row_count > 0 AS is_gone FROM lineage.compacted
+    ) AS every
+    WHERE lower(every.dataset_name) = lower(dataset)
+        AND every.program_executed_at <= instant::TIMESTAMP_NS
+    QUALIFY row_number() OVER (
+        PARTITION BY study_id, subject_id, study_program_id
+        ORDER BY program_executed_at DESC, load_id DESC
+    ) = 1
+)
 SELECT
     rows.* EXCLUDE (_load_id),
     chosen.study_id AS _study_id,
@@ -157,16 +189,27 @@ SELECT
     chosen.program_executed_at AS _program_executed_at,
     rows._load_id AS _load_id
 FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
-INNER JOIN (
-    SELECT * FROM lineage.loads
-    WHERE lower(loads.dataset_name) = lower(dataset)
-        AND loads.program_executed_at <= instant::TIMESTAMP_NS
-    QUALIFY row_number() OVER (
-        PARTITION BY study_id, subject_id, study_program_id
-        ORDER BY program_executed_at DESC, load_id DESC
-    ) = 1
-) AS chosen ON chosen.load_id = rows._load_id;
-"""
+INNER JOIN chosen ON chosen.load_id = rows._load_id
+UNION ALL BY NAME
+SELECT
+    gone.study_id AS _study_id,
+    gone.subject_id AS _subject_id,
+    gone.study_program_id AS _study_program_id,
+    gone.program_execution AS _program_execution,
+    gone.program_executed_at AS _program_executed_at,
+    gone.load_id AS _load_id
+FROM chosen AS gone
+-- In a condition, because a column that nobody asks for is never worked out.
+WHERE gone.is_gone AND error(
+    'as_of cannot tell: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
+    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest then, and '
+    'its rows have been compacted. Ask for a later instant, or of other subjects only; '
+    'lineage.compacted says what it was.'
+) IS NULL;
+""".format(
+    names="load_id, study_id, subject_id, dataset_name, study_program_id, program_execution,"
+    " program_executed_at, row_count"
+)
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -179,8 +222,15 @@ def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make what is missing in the default database; cheap when nothing is."""
-    if has_tables(connection):
+    """Make what is missing in the default database; cheap when nothing is.
+
+    A warehouse of an earlier version gets its new tables here, and the views and macro of today.
+    """
+    present = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = 'lineage'"
+    ).fetchall()
+    if has_tables(connection) and _TABLES.keys() <= {name for (name,) in present}:
         return
     for schema in ("history", "exports", "lineage"):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -188,6 +238,11 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS lineage.{name} ({definition})")
     connection.execute(_VIEWS)
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The columns of ``lineage.{table}``, in its order."""
+    return tuple(_TABLES[table])
 
 
 def insert_rows(

@@ -1,0 +1,52 @@
+"""``cp-pipeline compact``: drop superseded loads that are old enough.
+
+Belongs here: the question and the outcome in words. Does not belong: the work
+(``warehouse.compacting``).
+"""
+
+from datetime import timedelta
+
+import click
+from rich.filesize import decimal
+
+from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.ingest import OLDER_THAN, compactable
+from cp_pipeline.ingest import compact as compact_warehouse
+from cp_pipeline.settings import StorageSettings
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    "days",
+    type=click.IntRange(min=0),
+    default=OLDER_THAN.days,
+    show_default=True,
+    metavar="DAYS",
+    help="Only loads that were superseded so many days ago or more.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def compact(days: int, yes: bool) -> None:
+    """Drop superseded loads, and write the warehouse's file anew without the room they took.
+
+    Current loads stay. Of a dropped load lineage.compacted keeps what it was: program execution,
+    file, checksum, number of rows, and what replaced it. as_of refuses an instant whose rows are
+    gone. The landing keeps its files.
+    """
+    storage = StorageSettings.from_environment()
+    older_than = timedelta(days=days)
+    found = compactable(storage, older_than)
+    answers.print(
+        f"{count(found.loads, 'load')} superseded {count(days, 'day')} ago or more, "
+        f"{count(found.rows, 'row')}; about {decimal(found.bytes_free)} would come free."
+    )
+    if not yes:
+        click.confirm("Drop them and write the file anew?", abort=True)
+    with answers.status("Compacting …"):
+        done = compact_warehouse(storage, older_than)
+    answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")
+    if done.bytes_before:
+        answers.print(
+            f"{storage.warehouse}: {decimal(done.bytes_before)} before, "
+            f"{decimal(done.bytes_after)} now."
+        )

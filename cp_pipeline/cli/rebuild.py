@@ -1,0 +1,51 @@
+"""``cp-pipeline rebuild``: a new warehouse from the landing alone.
+
+Belongs here: progress and outcome in words. Does not belong: the work (``ingest.rebuilding``).
+"""
+
+import sys
+
+import click
+
+from cp_pipeline.cli.screen import answers, count, errors, progress_bar
+from cp_pipeline.ingest import rebuild as rebuild_warehouse
+from cp_pipeline.settings import StorageSettings
+
+EXIT_SOME_LEFT_OUT = 1
+
+
+@click.command()
+def rebuild() -> None:
+    """Build a new warehouse from the landed files, without the network.
+
+    It takes the place of the old one, which stays beside it. Exit code 0: all files are in it;
+    1: some were left out, each named with its reason; 2: it cannot be built.
+    """
+    storage = StorageSettings.from_environment()
+    with progress_bar() as progress:
+        task = progress.add_task("Rebuilding", total=None, rate="")
+        done = rebuild_warehouse(
+            storage, lambda number, total: progress.update(task, completed=number, total=total)
+        )
+    answers.print(
+        f"{count(done.loads, 'load')}, {count(done.rows, 'row')} in the new {storage.warehouse}."
+    )
+    if not done.old_was_read:
+        answers.print(
+            "There was no old warehouse that could be read. So nobody knows any more when and by "
+            "which run each load was made, what failed, what was listed (the next sync lists "
+            "again), and what was compacted (it is there again)."
+        )
+    if done.never_loaded:
+        answers.print(
+            f"{count(done.never_loaded, 'landed file')} had never been loaded; the next sync does "
+            "what is to be done with them."
+        )
+    if done.kept_as:
+        answers.print(f"The old file is kept as {done.kept_as}; remove it when you are content.")
+    if done.left_out:
+        errors.print(f"{count(len(done.left_out), 'load')} left out:")
+        for each in done.left_out:
+            errors.print(f"  {each}")
+        errors.print("The next sync fetches those that CentrePoint still lists.")
+        sys.exit(EXIT_SOME_LEFT_OUT)

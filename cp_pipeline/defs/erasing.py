@@ -1,0 +1,240 @@
+"""Removing a subject who withdrew consent from Dagster's records.
+
+Belongs here: Dagster's SQLite files and logs. Does not belong: all else (``ingest.erasing``).
+
+Dagster has no way to remove the events of one partition: ``wipe_asset_partitions`` is not
+implemented for its open-source storages (1.13), and one run carries many subjects. So this goes to
+the files: events of the subject's partitions are deleted, and in all other texts (a run's failure,
+a check's table, a cursor, a log) what is only this subject's is overwritten. SQLite keeps what was
+deleted in free pages and in its log, so each file is written anew, and its log emptied.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.event_api import EventLogRecord
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._serdes import deserialize_value, serialize_value
+
+from cp_pipeline.errors import PipelineError
+
+_INSTEAD = "(erased)"
+# By name, because SQLite's locks are gone when this process closes a handle of its own.
+_SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
+_WAIT_SECONDS = 30.0
+
+
+class RecordsInUse(PipelineError):
+    """Dagster's records cannot be rewritten now, or not by us."""
+
+
+def check_records(instance: dg.DagsterInstance) -> None:
+    """See whether Dagster's records can be rewritten.
+
+    Raises:
+        RecordsInUse: a run is going, or the records are not in SQLite files.
+    """
+    going = instance.get_run_ids(
+        dg.RunsFilter(
+            statuses=[
+                dg.DagsterRunStatus.NOT_STARTED,
+                dg.DagsterRunStatus.QUEUED,
+                dg.DagsterRunStatus.STARTING,
+                dg.DagsterRunStatus.STARTED,
+                dg.DagsterRunStatus.CANCELING,
+            ]
+        )
+    )
+    if going:
+        raise RecordsInUse(
+            f"A Dagster run is going ({', '.join(going[:3])}).",
+            "Wait for its end, or end it in the Dagster UI, and run this again.",
+        )
+    if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
+        raise RecordsInUse(
+            "Dagster keeps its event log in a database of yours, which this cannot rewrite.",
+            "Delete the events of the subject's partitions there, then run this with --no-dagster.",
+        )
+
+
+def erase_records(instance: dg.DagsterInstance, subject_id: int, texts: Collection[str]) -> None:
+    """Remove a subject from all records in Dagster's home.
+
+    Args:
+        instance: of that home; nothing of it may be running but the web server and the daemon.
+        subject_id: the subject, which is also its key in the dimension ``subjects``.
+        texts: what is only this subject's: names of files, checksums, executions, errors.
+
+    Raises:
+        RecordsInUse: a run is going, or somebody reads the records for longer than we wait.
+    """
+    check_records(instance)
+    instance.delete_dynamic_partition("subjects", str(subject_id))
+    pattern = _pattern(texts)
+    for path in sorted(Path(instance.root_directory).rglob("*")):
+        if not path.is_file() or path.is_symlink():
+            continue
+        if path.suffix == _SQLITE:
+            _erase_from_sqlite(path, subject_id, pattern)
+        elif pattern is not None and path.suffix not in _BESIDE_SQLITE:
+            _erase_from_log(path, pattern)
+
+
+def _pattern(texts: Collection[str]) -> re.Pattern[str] | None:
+    """Finds any of the texts, also as it is written inside JSON."""
+    written = {form for text in texts for form in (text, *_in_json(text))}
+    if not written:
+        return None
+    return re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True))))
+
+
+def _in_json(text: str) -> Iterator[str]:
+    for _ in range(2):
+        # Once, and as JSON that is itself a text in JSON.
+        text = serialize_value(text)[1:-1]
+        yield text
+
+
+def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str] | None) -> None:
+    try:
+        with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)) as opened:
+            opened.execute("PRAGMA secure_delete = ON")
+            opened.execute("BEGIN IMMEDIATE")
+            tables = _text_columns(opened)
+            _delete_events(opened, tables, subject_id)
+            if pattern is not None:
+                _overwrite(opened, tables, pattern)
+            _drop_rows_of_checks(opened, tables, subject_id)
+            opened.execute("COMMIT")
+            opened.execute("VACUUM")
+            (busy, *_) = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        raise _in_use(path, str(error)) from error
+    if busy:
+        raise _in_use(path, "its log is being read")
+
+
+def _in_use(path: Path, reason: str) -> RecordsInUse:
+    return RecordsInUse(
+        f"Dagster's records in {path} cannot be rewritten: {reason}.",
+        "Stop dagster dev (or its web server and daemon), and run this again.",
+    )
+
+
+def _text_columns(opened: sqlite3.Connection) -> dict[str, list[str]]:
+    names = opened.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    ).fetchall()
+    return {
+        table: [row[1] for row in opened.execute(f'PRAGMA table_info("{table}")')]
+        for (table,) in names
+    }
+
+
+def _delete_events(
+    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
+) -> None:
+    """Delete what is recorded of the subject's partitions, and what Dagster derived from it."""
+    # Keys read `data set|subject`.
+    of_subject = f"partition LIKE '%|{subject_id}'"
+    if "event_logs" not in tables:
+        return
+    if "asset_event_tags" in tables:
+        opened.execute(
+            "DELETE FROM asset_event_tags WHERE event_id IN"
+            f" (SELECT id FROM event_logs WHERE {of_subject})"
+        )
+    opened.execute(f"DELETE FROM event_logs WHERE {of_subject}")
+    if "partition" in tables.get("asset_check_executions", ()):
+        opened.execute(f"DELETE FROM asset_check_executions WHERE {of_subject}")
+    if "asset_keys" in tables:
+        _renew_asset_keys(opened, subject_id)
+
+
+def _renew_asset_keys(opened: sqlite3.Connection, subject_id: int) -> None:
+    """Dagster keeps each asset's last materialization once more, and which partitions it has."""
+    opened.execute("UPDATE asset_keys SET cached_status_data = NULL")
+    rows = opened.execute(
+        "SELECT asset_key, last_materialization FROM asset_keys"
+        f" WHERE last_materialization LIKE '%|{subject_id}\"%'"
+    ).fetchall()
+    for asset_key, _ in rows:
+        last = opened.execute(
+            "SELECT id, event FROM event_logs WHERE asset_key = ?"
+            " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
+            [asset_key],
+        ).fetchone()
+        record = last and serialize_value(
+            EventLogRecord(
+                storage_id=last[0], event_log_entry=deserialize_value(last[1], EventLogEntry)
+            )
+        )
+        opened.execute(
+            "UPDATE asset_keys SET last_materialization = ? WHERE asset_key = ?",
+            [record, asset_key],
+        )
+
+
+def _overwrite(
+    opened: sqlite3.Connection, tables: dict[str, list[str]], pattern: re.Pattern[str]
+) -> None:
+    """Overwrite the texts in all tables; other partitions' events, by far the most, have none."""
+    for table, columns in tables.items():
+        others = " WHERE partition IS NULL" if table == "event_logs" else ""
+        for column in columns:
+            found = opened.execute(f'SELECT rowid, "{column}" FROM "{table}"{others}')
+            changed = [
+                (pattern.sub(_INSTEAD, text), rowid)
+                for rowid, text in found
+                if isinstance(text, str) and pattern.search(text)
+            ]
+            opened.executemany(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', changed)
+
+
+def _drop_rows_of_checks(
+    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
+) -> None:
+    """Take the subject's rows out of the tables that checks have shown."""
+    for table, column in (("event_logs", "event"), ("asset_check_executions", "evaluation_event")):
+        if column not in tables.get(table, ()):
+            continue
+        found = opened.execute(
+            f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?",
+            [f'%"subject": {subject_id}%'],
+        )
+        changed = [
+            (json.dumps(_without_rows(json.loads(text), subject_id)), rowid)
+            for rowid, text in found
+        ]
+        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
+
+
+def _without_rows(stored: object, subject_id: int) -> object:
+    """What is stored, without the records of a table whose column ``subject`` is this one."""
+    if isinstance(stored, dict):
+        return {name: _without_rows(value, subject_id) for name, value in stored.items()}
+    if isinstance(stored, list):
+        return [
+            _without_rows(each, subject_id)
+            for each in stored
+            if not (
+                isinstance(each, dict)
+                and isinstance(each.get("data"), dict)
+                and each["data"].get("subject") == subject_id
+            )
+        ]
+    return stored
+
+
+def _erase_from_log(path: Path, pattern: re.Pattern[str]) -> None:
+    """Overwrite the texts in a file that a run wrote, such as its output."""
+    before = path.read_text(errors="surrogateescape")
+    after = pattern.sub(_INSTEAD, before)
+    if after != before:
+        path.write_text(after, errors="surrogateescape")

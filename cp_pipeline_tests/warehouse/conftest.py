@@ -1,0 +1,52 @@
+"""A warehouse that has something to compact, to rebuild and to erase, copied for each test."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.ingest import StudyExports
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.keeping import MARKED_SUBJECT, MARKER
+
+DAILY = "ActivityDaily8"
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four subjects and a marked one; executed again, refreshed, widened; one file refused."""
+    data_dir = tmp_path_factory.mktemp("finished") / "data"
+    study = SandboxStudy.synthetic(study_id=4711, subjects=4, days=1, seed=1, epoch_rows=60)
+    study.put(subject_id=MARKED_SUBJECT, data_set_name=DAILY, csv=b"A,STEPS\n1,7\n")
+    study.put(subject_id=MARKED_SUBJECT, data_set_name="Notes", csv=b"N,V\n1,1.50\n")
+    study.put(subject_id=7, data_set_name="Notes", csv=b"N,V\n2,2.50\n")
+    with Sandbox(study) as service:
+        exports = StudyExports(
+            CentrePointSettings.from_environment(service.environment),
+            StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)}),
+        )
+        sync(exports)
+        service.execute_again(subject_id=10821)
+        study.put(
+            subject_id=MARKED_SUBJECT, data_set_name="Notes", csv=f"N,V\n1,{MARKER}\n".encode()
+        )
+        study.put(subject_id=MARKED_SUBJECT, data_set_name="Bad", csv=f"{MARKER}\n1,2\n".encode())
+        sync(exports)
+        sync(exports, refresh=True)
+    exports.workbench.close()
+    return data_dir
+
+
+@pytest.fixture
+def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
+    """A copy of that study's data folder, which is also the one that the environment names."""
+    shutil.copytree(finished_study, tmp_path / "data")
+    return StorageSettings.from_environment()
+
+
+def sync(exports: StudyExports, *, refresh: bool = False) -> None:
+    listed = exports.list_exports()
+    exports.record(listed)
+    with exports.carry_out(exports.plan(listed, refresh=refresh), refresh=refresh) as results:
+        list(results)
