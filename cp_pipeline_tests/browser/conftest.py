@@ -60,16 +60,16 @@ def loaded(ui: DagsterUi) -> dict[str, Run]:
     """All is loaded, by nobody's click; the runs that it took."""
     until("all partitions to be loaded", lambda: ui.versions() == ui.listed())
     until("the sensor to find nothing new", lambda: ALL_LOADED in ui.skip_reasons())
-    return ui.when_idle()
+    return ui.when_loaded()
 
 
 @pytest.fixture(scope="package")
 def executed_again(ui: DagsterUi, loaded: dict[str, Run]) -> dict[str, Run]:
     """The programs of 8 exports were executed again and all is loaded; the runs that it took."""
-    before = ui.when_idle()
+    before = ui.when_loaded()
     assert len(ui.sandbox.execute_again(data_set_name=DAILY)) == 8
     until("what was executed again to be loaded", lambda: ui.versions() == ui.listed())
-    return {run_id: run for run_id, run in ui.when_idle().items() if run_id not in before}
+    return {run_id: run for run_id, run in ui.when_loaded().items() if run_id not in before}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Failed:
 @pytest.fixture(scope="package")
 def failed(ui: DagsterUi, executed_again: dict[str, Run]) -> Failed:
     """One program was executed again, with a file whose line 6 is short, and the sensor tried."""
-    before = ui.when_idle()
+    before = ui.when_loaded()
     partition = f"{EPOCHS}|{FAILING}"
     was_loaded = ui.versions()[partition]
     put = ui.sandbox.study.put(
@@ -94,8 +94,8 @@ def failed(ui: DagsterUi, executed_again: dict[str, Run]) -> Failed:
         data_set_name=EPOCHS,
         raw=packed(with_record(5, b"10828,2024-02-29 10:00:00")),
     )
-    until("a run of what failed", lambda: set(ui.runs()) - set(before))
-    (run_id,) = set(ui.when_idle()) - set(before)
+    until("a run of what failed", lambda: set(ui.loads()) - set(before))
+    (run_id,) = set(ui.when_loaded()) - set(before)
     return Failed(partition, put.file_name, put.execution, was_loaded, run_id)
 
 

@@ -26,6 +26,8 @@ SENSOR_SECONDS = 5
 # Generous, because others may want the processors too; nothing waits longer than it must.
 PATIENCE = 120.0
 Answer = TypeVar("Answer")
+# The second is what Dagster calls the run of a click on "Materialize".
+LOADING_JOBS = {"load_partitions", "__ASSET_JOB"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -104,14 +106,18 @@ class DagsterUi:
             for run in found
         }
 
-    def when_idle(self) -> dict[str, Run]:
-        """All runs, once none is going."""
+    def loads(self) -> dict[str, Run]:
+        """The runs that load; those that build models and publish come and go beside them."""
+        return {run_id: run for run_id, run in self.runs().items() if run.job_name in LOADING_JOBS}
+
+    def when_loaded(self) -> dict[str, Run]:
+        """All runs that load, once none is going."""
 
         def look() -> dict[str, Run] | None:
-            runs = self.runs()
+            runs = self.loads()
             return runs if all(run.status in ENDED for run in runs.values()) else None
 
-        return until("the end of all runs", look)
+        return until("the end of all runs that load", look)
 
     def listed(self) -> dict[str, str]:
         """The program execution that CentrePoint lists, by partition key."""
