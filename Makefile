@@ -33,6 +33,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd dbt_style_sql && DBT_SEND_ANONYMOUS_USAGE_STATS=0 PATH="$(CURDIR)/$(BIN):$$PATH" sqlfluff lint --disable-progress-bar models
 
 constraints:  ## pin everything anew (needs pip-tools)
 	pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \

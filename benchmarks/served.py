@@ -28,7 +28,14 @@ class Served:
 
     def listing_requests(self) -> int:
         """How many pages of the listing were asked for since the last time this was called."""
-        self.questions.write("listing\n")
+        return self._ask("listing")
+
+    def execute_again(self, dataset: str) -> int:
+        """Execute the data set's program again for all subjects; how many there are."""
+        return self._ask(dataset)
+
+    def _ask(self, question: str) -> int:
+        self.questions.write(f"{question}\n")
         self.questions.flush()
         return int(self.answers.readline())
 
@@ -69,9 +76,12 @@ def main() -> None:
     with Sandbox(study, requests_per_minute=_MANY, latency_seconds=latency_seconds) as sandbox:
         sandbox.prepare()
         print(json.dumps(sandbox.environment), flush=True)
-        for _ in sys.stdin:
-            print(sum(request.kind == "listing" for request in sandbox.requests), flush=True)
-            sandbox.forget_requests()
+        for question in map(str.strip, sys.stdin):
+            if question == "listing":
+                print(sum(request.kind == "listing" for request in sandbox.requests), flush=True)
+                sandbox.forget_requests()
+            else:
+                print(len(sandbox.execute_again(data_set_name=question)), flush=True)
 
 
 if __name__ == "__main__":

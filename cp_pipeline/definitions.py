@@ -1,6 +1,7 @@
 """What ``dagster dev`` and ``workspace.yaml`` load."""
 
 from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.models import model_definitions
 from cp_pipeline.settings import sensor_seconds
 
-defs = build_defs(sensor_seconds=sensor_seconds())
+defs = build_defs(sensor_seconds=sensor_seconds(), models=model_definitions())

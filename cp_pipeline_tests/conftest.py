@@ -6,11 +6,31 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-from cp_pipeline.ingest import PartitionResult, StudyExports
+from cp_pipeline.ingest import PartitionResult, StudyExports, publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.models.building import built_site
 from cp_pipeline_tests.site import Site
+
+
+class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]
+    """The tests in ``browser`` share a server, so one process runs them all, while others go on.
+
+    Not xdist's own groups: its version 3.8 marks them where pytest 9.2 no longer looks.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if "/browser/" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> OneWorkerForTheBrowser | None:
+    return OneWorkerForTheBrowser(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +60,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A study without exports, to put some in."""
     with Sandbox(SandboxStudy.empty()) as service:
         yield Site(service, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a study, one program of it executed again, its models, published."""
+    folder = tmp_path_factory.mktemp("published") / "data"
+    study = SandboxStudy.synthetic(study_id=4711, subjects=12, days=3, seed=1, epoch_rows=240)
+    with built_site(study, folder) as site:
+        site.sandbox.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+        site.sync()
+        site.build()
+        publish(site.storage)
+    return folder
 
 
 def open_exports() -> StudyExports:

@@ -16,6 +16,9 @@ from cp_pipeline.cli.compact import compact
 from cp_pipeline.cli.demo import demo
 from cp_pipeline.cli.doctor import doctor
 from cp_pipeline.cli.erase import erase
+from cp_pipeline.cli.models import models
+from cp_pipeline.cli.publish import publish
+from cp_pipeline.cli.query import query_command
 from cp_pipeline.cli.rebuild import rebuild
 from cp_pipeline.cli.sandbox import sandbox
 from cp_pipeline.cli.screen import errors
@@ -35,7 +38,19 @@ def commands() -> None:
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
-for command in (demo, sandbox, sync, status, doctor, compact, rebuild, erase):
+for command in (
+    demo,
+    sandbox,
+    sync,
+    publish,
+    status,
+    query_command,
+    doctor,
+    models,
+    compact,
+    rebuild,
+    erase,
+):
     commands.add_command(command)
 
 

@@ -24,6 +24,9 @@ event_log_storage:
   class: KeptOpenEventLog
   config:
     base_dir: history/runs
+# No invitation over the first page.
+nux:
+  enabled: false
 telemetry:
   enabled: false
 """

@@ -8,11 +8,12 @@ import sys
 
 import click
 
+from cp_pipeline.cli.publish import run_publish
+from cp_pipeline.cli.query import print_answer
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench, query
 
 _QUESTIONS = {
     "Steps and sleep of each subject, from the latest execution of each program": """
@@ -53,22 +54,24 @@ def demo(subjects: int, days: int) -> None:
         code = max(code, run_sync())
     if code:
         sys.exit(code)
+    answers.print("\nBuilding the models from it, and publishing a file for analysts:")
+    code = run_publish()
+    if code:
+        sys.exit(code)
     storage = StorageSettings.from_environment()
-    workbench = Workbench(storage.warehouse)
-    import polars as pl  # noqa: PLC0415  (a slow import, for this command alone)
-
-    with pl.Config(
-        tbl_rows=24,
-        tbl_width_chars=100,
-        tbl_hide_dataframe_shape=True,
-        fmt_str_lengths=40,
-        tbl_hide_column_data_types=True,
-        tbl_formatting="ASCII_MARKDOWN",
-    ):
-        for question, sql in _QUESTIONS.items():
-            answers.print(f"\n{question}")
-            answers.print(str(query(workbench, sql)))
+    for question, (location, sql) in _questions(storage).items():
+        answers.print(f"\n{question}")
+        print_answer(location, sql)
     answers.print(
-        f"\nThe warehouse is {storage.warehouse}; open it with DuckDB.\n"
-        "To see it in Dagster: make dev, then http://127.0.0.1:3000"
+        f"\nThe file for analysts is {storage.published}, the warehouse {storage.warehouse}; "
+        "open them with DuckDB.\nTo see it all in Dagster: make dev, then http://127.0.0.1:3000"
     )
+
+
+def _questions(storage: StorageSettings) -> dict[str, tuple[str, str]]:
+    """What is asked, of which file."""
+    published, warehouse = str(storage.published), storage.warehouse
+    return {
+        question: (warehouse if "as_of(" in sql else published, sql)
+        for question, sql in _QUESTIONS.items()
+    }

@@ -4,22 +4,24 @@ Belongs here: options, the plan and the progress on the screen, exit codes.
 Does not belong: the work (``ingest``), its records (``defs``).
 """
 
+import gc
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import uuid4
 
 import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, count, errors, progress_bar
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
+    CarryingOut,
     Listed,
     PartitionFailed,
     PartitionLoaded,
@@ -28,9 +30,6 @@ from cp_pipeline.ingest import (
     StudyExports,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-
-if TYPE_CHECKING:
-    from dagster import DagsterEvent
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -76,12 +75,12 @@ def run_sync(
     if dry_run:
         _print_plan(plan)
         return 0
+    exports.record(listed)
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
-        exports.record(listed)
         return 0
     run_id = str(uuid4())
-    # Files arrive while Dagster starts, which takes as long as a hundred of them.
+    # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         progress_bar() as progress,
         exports.carry_out(plan, run_id=run_id, refresh=refresh) as results,
@@ -102,11 +101,12 @@ class _WatchedSource(ExportsSource):
         exports: StudyExports,
         listed: Listed,
         plan: Plan,
-        results: Iterable[PartitionResult],
+        results: CarryingOut,
         progress: Progress,
     ) -> None:
         self.exports = exports
         self._listed = listed
+        self._plan = plan
         self._results = results
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
@@ -121,10 +121,17 @@ class _WatchedSource(ExportsSource):
     def list_exports(self, *_: object) -> Listed:
         return self._listed
 
+    def plan(self, *_: object, **__: object) -> Plan:
+        return self._plan
+
     def carry_out(
         self, *_: object, **__: object
     ) -> AbstractContextManager[Iterable[PartitionResult]]:
         return nullcontext(self._results)
+
+    def begin(self) -> None:
+        """What is loaded from now on will be recorded."""
+        self._results.begin()
 
     def saw(self, result: PartitionResult) -> None:
         if isinstance(result, PartitionLoaded):
@@ -149,46 +156,54 @@ def _run_in_dagster(
     """Run the job ``sync`` in this process, with all of Dagster's records."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
     # Its warnings about its own beta features are no business of a nightly log.
-    with warnings.catch_warnings():
+    with _uncollected(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
 
+        opened = open_instance(storage)
+        job = build_defs(source).resolve_job_def("sync")
     config = {
         "subject_ids": list(subject_ids),
         "dataset_names": list(dataset_names),
         "refresh": refresh,
     }
-    with open_instance(storage) as instance:
-        result = (
-            build_defs(source)
-            .resolve_job_def("sync")
-            .execute_in_process(
-                instance=instance,
-                run_id=run_id,
-                run_config={
-                    "ops": {"sync_exports": {"config": config}},
-                    # Every failure is said below, once and in words.
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-                raise_on_error=False,
-                # Lists the run on the job's page in the UI.
-                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
-            )
+    with opened as instance, _frozen():
+        source.begin()
+        result = job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            run_config={
+                "ops": {"sync_exports": {"config": config}},
+                # Every failure is said below, once and in words.
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=False,
+            # Lists the run on the job's page in the UI.
+            tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
         )
         if not result.success and not source.failures:
-            raise PipelineError(_reason(result.all_events))
+            raise PipelineError(reason(result.all_events))
 
 
-def _reason(events: Sequence["DagsterEvent"]) -> str:
-    """Why the run failed as a whole: the words of the step's failure."""
-    for event in events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            if failure.user_failure_data and failure.user_failure_data.description:
-                return failure.user_failure_data.description
-            return str(failure.error.message if failure.error else "the run failed").strip()
-    return "The Dagster run failed before it began; see its log in the Dagster UI."
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile. Of Dagster's start it takes a fifth, and finds nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """No search meanwhile among the objects that there are: a million, once Dagster has started."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _say_plan(listed: Listed, plan: Plan) -> None:

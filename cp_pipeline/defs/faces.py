@@ -6,6 +6,7 @@ Belongs here: groups, owners, tags, links, and the pool. Does not belong: a sing
 import dagster as dg
 
 CENTREPOINT = "centrepoint"
+PUBLISHING = "analysts"
 OWNERS = ["team:data-management"]
 TAGS = {"domain": "actigraphy"}
 # One slot for whoever writes the warehouse; see ``cli.dagster_home``.

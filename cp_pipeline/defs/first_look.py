@@ -4,7 +4,7 @@ Belongs here: Markdown and Dagster's table schema. Does not belong: drawing (``p
 rows (``warehouse.first_look``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
@@ -18,14 +18,14 @@ _LONGEST_VALUE = 40
 _MINUTE = "%Y-%m-%d %H:%M"
 
 
-def first_look(loads: Sequence[Load]) -> str:
-    """Markdown: for each load a curve, where there is something to draw, and its first records."""
-    return "\n\n".join(
-        part
-        for load in loads[:_LOADS_SHOWN]
-        for part in (_heading(load, alone=len(loads) == 1), _curve(load), _records(load))
-        if part
-    )
+def curves(loads: Sequence[Load]) -> str:
+    """Markdown: a curve over the time of each load, or nothing where there is none to draw."""
+    return _together(loads, _curve)
+
+
+def first_records(loads: Sequence[Load]) -> str:
+    """Markdown: the first records of each load, as they stand in its file."""
+    return _together(loads, _records)
 
 
 def column_schema(loads: Iterable[Load]) -> dg.MetadataValue:
@@ -39,8 +39,14 @@ def column_schema(loads: Iterable[Load]) -> dg.MetadataValue:
     )
 
 
-def _heading(load: Load, *, alone: bool) -> str:
-    return "" if alone else f"**Study program {plain(load.landed.study_program_id)}**"
+def _together(loads: Sequence[Load], shown: Callable[[Load], str]) -> str:
+    parts = []
+    for load in loads[:_LOADS_SHOWN]:
+        part = shown(load)
+        if part and len(loads) > 1:
+            part = f"**Study program {plain(load.landed.study_program_id)}**\n\n{part}"
+        parts.append(part)
+    return "\n\n".join(filter(None, parts))
 
 
 def _curve(load: Load) -> str:

@@ -59,8 +59,7 @@ def sync_exports(
     with in_words(source):
         exports = source.open()
         listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
-        exports.record(listed)
-        plan = exports.plan(listed, refresh=config.refresh)
+        plan = source.plan(exports, listed, refresh=config.refresh)
         register(context.instance, listed.partitions)
         load_partitions(
             context, source, exports, plan, refresh=config.refresh, listed_after=listed_after

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import dagster as dg
 
 from cp_pipeline.defs.checks import log_checks
+from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.records import (
+    DATASET_EXPORTS,
     EXPORT_FILES,
     listing_metadata,
     materialization,
@@ -20,6 +22,7 @@ from cp_pipeline.defs.records import (
 )
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
+from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import (
     Activity,
     PartitionFailed,
@@ -36,6 +39,7 @@ RETRIES = dg.RetryPolicy(
 TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
 _NAMED = 20
+_RECORDS_AT_ONCE = 500
 
 
 @contextmanager
@@ -98,10 +102,9 @@ def load_partitions(
 
 def record_current(context: Context, plan: Plan, listed_after: int) -> None:
     """Give partitions that need no loading their record, and say which have no export at all."""
-    for partition in plan.current:
-        context.log_event(
-            materialization(PartitionLoaded(partition, (), plan.kept[partition]), listed_after)
-        )
+    for partition, before in _with_records(context.instance, plan.current):
+        current = PartitionLoaded(partition, (), plan.kept[partition])
+        context.log_event(materialization(current, listed_after, before))
     if plan.current:
         context.log.info(f"{len(plan.current)} partitions were current; nothing was fetched")
     for partition in plan.without_export:
@@ -111,6 +114,28 @@ def record_current(context: Context, plan: Plan, listed_after: int) -> None:
             f"CentrePoint lists no export for {len(plan.without_export)} of the partitions asked "
             f"for ({_some(plan.without_export)}); nothing was written for them"
         )
+
+
+def _with_records(
+    instance: dg.DagsterInstance, partitions: Sequence[Partition]
+) -> Iterator[tuple[Partition, dg.AssetMaterialization | None]]:
+    """Partitions with the newest record that Dagster has of each."""
+    newest = (
+        instance.event_log_storage.get_latest_storage_id_by_partition(
+            DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        if partitions
+        else {}
+    )
+    for start in range(0, len(partitions), _RECORDS_AT_ONCE):
+        some = partitions[start : start + _RECORDS_AT_ONCE]
+        records: dict[str | None, dg.AssetMaterialization | None] = {}
+        # Dagster takes an empty list for no filter at all.
+        if ids := [newest[key] for each in some if (key := key_of(each)) in newest]:
+            wanted = dg.AssetRecordsFilter(DATASET_EXPORTS, storage_ids=ids)
+            found = instance.fetch_materializations(wanted, limit=_RECORDS_AT_ONCE).records
+            records = {each.partition_key: each.asset_materialization for each in found}
+        yield from ((each, records.get(key_of(each))) for each in some)
 
 
 def _record_outcome(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from cp_pipeline.defs.first_look import column_schema, first_look, plain
+from cp_pipeline.defs.first_look import column_schema, curves, first_records, plain
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest import PartitionLoaded, PartitionState
@@ -20,6 +20,9 @@ LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
 DATASET_EXPORTS = dg.AssetKey("dataset_exports")
 # How rows come from a file. A new number makes Dagster call every partition stale.
 CODE_VERSION = "1"
+# How a load looks, written once when it is loaded.
+LOOKS = ("load_ids", "curve", "first_records", "dagster/column_schema")
+VERSION_TAG = "dagster/data_version"
 _SHOWN = 50
 _NO_EXPORT = "no export"
 
@@ -35,15 +38,25 @@ def provenance(version: str, listed_after: int) -> dict[str, str]:
     """
     upstream = LISTED_EXECUTIONS.to_user_string()
     return {
-        "dagster/data_version": version,
+        VERSION_TAG: version,
         "dagster/code_version": CODE_VERSION,
         f"dagster/input_data_version/{upstream}": version,
         f"dagster/input_event_pointer/{upstream}": str(max(listed_after, 1)),
     }
 
 
-def materialization(loaded: PartitionLoaded, listed_after: int) -> dg.AssetMaterialization:
-    """One partition's own record; its data version is the program executions it came from."""
+def materialization(
+    loaded: PartitionLoaded, listed_after: int, before: dg.AssetMaterialization | None = None
+) -> dg.AssetMaterialization:
+    """One partition's own record; its data version is the program executions it came from.
+
+    Args:
+        loaded: the partition.
+        listed_after: see ``provenance``.
+        before: the record before this one. Of a partition that was current already it knows how
+            the data looks, which would vanish from the partition's page otherwise.
+    """
+    version = ",".join(loaded.executions)
     files = [(load.landed.file_name, load.landed.sha256) for load in loaded.loads]
     files += [(kept.file_name, kept.file_sha256) for kept in loaded.kept]
     columns = [load.column_count for load in loaded.loads]
@@ -64,15 +77,19 @@ def materialization(loaded: PartitionLoaded, listed_after: int) -> dg.AssetMater
         metadata["load_ids"] = dg.MetadataValue.text(
             ", ".join(str(load.load_id) for load in loaded.loads)
         )
-        metadata["first_look"] = dg.MetadataValue.md(first_look(loaded.loads))
+        if drawn := curves(loaded.loads):
+            metadata["curve"] = dg.MetadataValue.md(drawn)
+        metadata["first_records"] = dg.MetadataValue.md(first_records(loaded.loads))
         metadata["dagster/column_schema"] = column_schema(loaded.loads)
+    elif before is not None and (before.tags or {}).get(VERSION_TAG) == version:
+        metadata |= {name: before.metadata[name] for name in LOOKS if name in before.metadata}
     if changes:
         metadata["schema_changes"] = dg.MetadataValue.md("\n".join(f"- {c}" for c in changes))
     return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(loaded.partition),
         metadata=metadata,
-        tags=provenance(",".join(loaded.executions), listed_after),
+        tags=provenance(version, listed_after),
     )
 
 
@@ -106,7 +123,7 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
             LISTED_EXECUTIONS,
             partition=key_of(partition),
             metadata={"program_execution": ", ".join(sorted(listed))},
-            tags={"dagster/data_version": ",".join(sorted(listed))},
+            tags={VERSION_TAG: ",".join(sorted(listed))},
         )
         for partition, listed in executions.items()
     ]

@@ -76,7 +76,7 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
             "Asks CentrePoint what there is, and loads exactly the partitions whose program was "
             "executed since they were loaded, all in one run. A partition that failed is tried "
             "again with growing pauses, six times in all; then it waits for a person. "
-            "`CP_SENSOR_SECONDS` sets how often."
+            "CP_SENSOR_SECONDS sets how often."
         ),
     )
     def sensor(
@@ -109,11 +109,11 @@ def tick(
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
     try:
         exports = source.open()
-        exports.workbench.wait_seconds = _WAREHOUSE_SECONDS
+        exports.wait_at_most(_WAREHOUSE_SECONDS)
         listed = source.list_exports(exports)
         changed = exports.record(listed)
         plan = exports.plan(listed)
-        healing = exports.healing(plan)
+        healing = exports.healing(plan, moment)
     except PipelineError as error:
         return _in_trouble(memory, error, seconds, moment)
     memory.troubles = 0

@@ -10,7 +10,15 @@ secret can reach the snapshot of the code location that Dagster stores and shows
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 
-from cp_pipeline.ingest import Listed, PartitionResult, Plan, StudyExports
+from cp_pipeline.ingest import (
+    Listed,
+    PartitionResult,
+    Plan,
+    Published,
+    StudyExports,
+    publish,
+    states_to_publish,
+)
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 
@@ -41,11 +49,24 @@ class ExportsSource:
         """The listing that a run works on, read once."""
         return exports.list_exports(subject_ids, dataset_names)
 
+    def plan(self, exports: StudyExports, listed: Listed, *, refresh: bool) -> Plan:
+        """Write the listing down, and say what of it is to be loaded."""
+        exports.record(listed)
+        return exports.plan(listed, refresh=refresh)
+
     def carry_out(
         self, exports: StudyExports, plan: Plan, run_id: str, *, refresh: bool
     ) -> AbstractContextManager[Iterable[PartitionResult]]:
         """The plan on its way: what becomes of each partition."""
         return exports.carry_out(plan, run_id=run_id, refresh=refresh)
+
+    def publish(self, run_id: str) -> Published:
+        """Replace the analysts' file."""
+        return publish(StorageSettings.from_environment(), run_id)
+
+    def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
+        """The state of the warehouse, and the one that is published; empty where there is none."""
+        return states_to_publish(StorageSettings.from_environment(), wait_seconds)
 
     def saw(self, result: PartitionResult) -> None:
         """Told of each partition as it is done; the command line draws its progress from it."""

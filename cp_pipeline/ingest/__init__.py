@@ -9,11 +9,12 @@ from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
+from cp_pipeline.ingest.publication import publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Question
+from cp_pipeline.warehouse import FailedAttempts, Finding, Load, PartitionState, Published, Question
 
 __all__ = [
     "ATTEMPTS",
@@ -34,6 +35,7 @@ __all__ = [
     "PartitionState",
     "Plan",
     "PlannedExport",
+    "Published",
     "Question",
     "Reason",
     "Rebuilt",
@@ -46,5 +48,7 @@ __all__ = [
     "erase",
     "make_plan",
     "pause_after",
+    "publish",
     "rebuild",
+    "states_to_publish",
 ]

@@ -4,6 +4,7 @@ Belongs here: when a batch is full, and what becomes of its partitions.
 Does not belong: threads (``carrying_out``), the transaction (``warehouse``).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cp_pipeline.exports import Partition
@@ -26,12 +27,8 @@ BATCH_CSV_BYTES = 64 << 20
 
 @dataclass(slots=True)
 class Batch:
-    """Fetched partitions that wait for their load, and those that could not be fetched.
+    """Fetched partitions that wait for their load, and those that could not be fetched."""
 
-    ``full_at``: how many exports are enough.
-    """
-
-    full_at: int = BATCH_EXPORTS
     exports: dict[Partition, list[ExportToLoad]] = field(default_factory=dict)
     failures: list[PartitionFailed] = field(default_factory=list)
     export_count: int = 0
@@ -46,10 +43,9 @@ class Batch:
         self.export_count += len(fetched)
         self.csv_bytes += csv_bytes(fetched)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is worth its transaction."""
-        return self.export_count >= self.full_at or self.csv_bytes >= BATCH_CSV_BYTES
+    def is_full(self, export_count: int) -> bool:
+        """Whether it is worth its transaction, by the number of exports or by their size."""
+        return self.export_count >= export_count or self.csv_bytes >= BATCH_CSV_BYTES
 
     @property
     def is_empty(self) -> bool:
@@ -86,14 +82,18 @@ class BatchLoader:
         self._run_id = run_id
         self._refresh = refresh
 
-    def load(self, batch: Batch) -> list[PartitionResult]:
+    def load(self, batch: Batch, ready: Callable[[], None]) -> list[PartitionResult]:
         """Load a batch in one transaction.
+
+        Args:
+            batch: what to load.
+            ready: called before anything is committed; what it raises passes through.
 
         Raises:
             WarehouseError: the warehouse cannot be used; nothing of the batch is loaded.
         """
         try:
-            outcome = self._loader.load(batch.exports, again=self._refresh)
+            outcome = self._loader.load(batch.exports, ready, again=self._refresh)
         finally:
             for exports in batch.exports.values():
                 for export in exports:

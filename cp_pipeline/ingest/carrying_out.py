@@ -38,8 +38,9 @@ _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 class CarryingOut:
     """A plan on its way: a context manager, and an iterator of what became of each partition.
 
-    On entering, downloads begin. Loads begin with the first look at the results, so that whoever
-    keeps records of them has the time to get ready.
+    On entering, downloads begin, and a first batch is read and typed. It is committed, and others
+    follow, with ``begin`` or the first look at the results: so whoever keeps records of them has
+    the time to get ready, and nothing is loaded without a record where that fails.
 
     Args:
         plan: what to load.
@@ -63,6 +64,11 @@ class CarryingOut:
         self._loader = loader
         self._time_spent = time_spent
         self._downloads = ThreadPoolExecutor(threads, "download")
+        self._loads = ThreadPoolExecutor(1, "load")
+        self._loading: Future[None] | None = None
+        # Whether somebody is ready for the results; decided when that is so, or never will be.
+        self._wanted = False
+        self._decided = threading.Event()
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
         # None wakes the loading thread up to see that it should stop.
@@ -74,16 +80,27 @@ class CarryingOut:
         self._fault: ServiceError | None = None
 
     def __enter__(self) -> Self:
-        """Begin to download."""
-        self._ask_for_more()
+        """Begin to download, and to get a first batch ready."""
+        self._loading = self._loads.submit(self._load_all)
+        self._loading.add_done_callback(lambda _: self._hand_on(None))
         return self
 
     def __exit__(self, *_: object) -> None:
         """End all threads; what is being loaded is loaded to its end."""
-        self._stop.set()
-        self._arrived.put(None)
+        self._end()
         self._room.open_for_good()
         self._downloads.shutdown(wait=True, cancel_futures=True)
+        self._loads.shutdown(wait=True)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._decided.set()
+        self._arrived.put(None)
+
+    def begin(self) -> None:
+        """Let loads be committed: somebody is ready for their results."""
+        self._wanted = True
+        self._decided.set()
 
     def __iter__(self) -> Iterator[PartitionResult]:
         """Load, and yield each partition as soon as it is done; once.
@@ -92,30 +109,42 @@ class CarryingOut:
             ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded.
             WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
         """
-        with ThreadPoolExecutor(1, "load") as loads:
-            loading = loads.submit(self._load_all)
-            loading.add_done_callback(lambda _: self._hand_on(None))
-            try:
-                while (some := self._done.get()) is not None:
-                    yield from some
-                loading.result()
-            finally:
-                self._stop.set()
-                self._arrived.put(None)
+        if self._loading is None:
+            raise RuntimeError("results are to be had inside the with block")
+        self.begin()
+        try:
+            while (some := self._done.get()) is not None:
+                yield from some
+            self._loading.result()
+        finally:
+            self._end()
 
     def _load_all(self) -> None:
         """The loading thread: a batch of what has arrived, as long as anything comes."""
         export_count = FIRST_BATCH_EXPORTS
+        self._ask_for_more()
         while self._under_way and not self._stop.is_set():
             batch = self._next_batch(export_count)
             if not batch.is_empty and not self._stop.is_set():
                 with self._time_spent.on(Activity.LOAD):
-                    results = self._loader.load(batch)
+                    results = self._loader.load(batch, self._until_wanted)
                 self._room.leave(batch.csv_bytes)
                 self._hand_on(results)
                 export_count = min(2 * export_count, BATCH_EXPORTS)
         if self._fault is not None:
             raise self._fault
+
+    def _until_wanted(self) -> None:
+        """Wait until somebody is ready for the results.
+
+        Raises:
+            _Unwanted: nobody will be.
+        """
+        if not self._wanted:
+            with self._time_spent.not_on(Activity.LOAD):
+                self._decided.wait()
+        if not self._wanted:
+            raise _Unwanted
 
     def _ask_for_more(self) -> None:
         while self._fault is None and self._under_way < PARTITIONS_AHEAD:
@@ -139,9 +168,12 @@ class CarryingOut:
 
     def _next_batch(self, export_count: int) -> Batch:
         """Gather what arrives until it is enough, or has waited long enough."""
-        batch = Batch(export_count)
+        batch = Batch()
         deadline: float | None = None
-        while self._under_way and not batch.is_full:
+        # As long as nobody waits for a small first batch, a large one is the better.
+        while self._under_way and not batch.is_full(
+            export_count if self._wanted else BATCH_EXPORTS
+        ):
             pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
                 arrival = self._arrived.get(timeout=pause)
@@ -172,6 +204,10 @@ class CarryingOut:
             with suppress(queue.Full):
                 self._done.put(results, timeout=0.2)
                 return
+
+
+class _Unwanted(Exception):
+    """Whoever wanted the results has gone before being ready for them."""
 
 
 class _Room:

@@ -6,6 +6,7 @@ Belongs here: listing, planning, carrying out, as Dagster and the command line a
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 
 from cp_pipeline.centrepoint import CentrePoint, Filters
@@ -62,7 +63,13 @@ class StudyExports:
         self.centrepoint = CentrePoint(access)
         self.landing = Landing(storage.landing)
         self.workbench = Workbench(storage.warehouse)
+        # Apart, because a workbench is one thread's at a time, and loads are on another thread.
+        self._questions = Workbench(storage.warehouse)
         self.time_spent = TimeSpent()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """How long to wait for another process that holds the warehouse."""
+        self.workbench.wait_seconds = self._questions.wait_seconds = seconds
 
     def list_exports(
         self,
@@ -132,29 +139,29 @@ class StudyExports:
             listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
         )
 
-    def healing(self, plan: Plan) -> Healing:
-        """Which of a plan's partitions may be tried now, having failed before or not."""
-        return healing(plan, failed_attempts(self.workbench))
+    def healing(self, plan: Plan, now: datetime | None = None) -> Healing:
+        """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
+        return healing(plan, failed_attempts(self._questions), now)
 
     def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
         """Partitions that failed too often to be tried again unasked, with the last failure."""
         return {
             Partition(key.subject_id, key.dataset_name): failed
-            for (key, _), failed in failed_attempts(self.workbench).items()
+            for (key, _), failed in failed_attempts(self._questions).items()
             if failed.number >= ATTEMPTS
         }
 
     def states(self) -> list[PartitionState]:
         """How things stand, partition by partition."""
-        return partition_states(self.workbench)
+        return partition_states(self._questions)
 
     def versions(self) -> dict[Partition, LoadedVersions]:
         """The program executions that each partition's current rows come from."""
-        return loaded_versions(self.workbench)
+        return loaded_versions(self._questions)
 
     def ask(self, question: Question) -> Finding:
         """What is at fault with all that is loaded."""
-        return ask(self.workbench, question)
+        return ask(self._questions, question)
 
     @contextmanager
     def carry_out(

@@ -42,6 +42,16 @@ class TimeSpent:
             with self._lock:
                 self._seconds[activity] += time.perf_counter() - started
 
+    @contextmanager
+    def not_on(self, activity: Activity) -> Iterator[None]:
+        """Leave out the seconds of the block, which is inside one that counts them."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._seconds[activity] -= time.perf_counter() - started
+
     def seconds(self) -> dict[str, float]:
         """All activities with their seconds so far."""
         with self._lock:

@@ -21,5 +21,5 @@ def bars(title: str, quantities: Mapping[str, float], unit: str) -> str:
         length = quantity / most * _WIDTH
         sheet.text(_NAMES - 8, top + 12, name, anchor="end")
         sheet.box(_NAMES, top + 2, max(length, 0.5), _ROW - 8, _COLOUR)
-        sheet.text(_NAMES + length + 6, top + 12, f"{quantity:,.1f} {unit}", colour=FAINT)
+        sheet.text(_NAMES + length + 6, top + 12, f"{quantity:,.2f} {unit}", colour=FAINT)
     return sheet.drawn()

@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 
 from cp_pipeline.pictures.svg import FAINT, Sheet
 
-_LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 480, 70
-_COLOUR = "#2563a8"
+# As wide as the value column of a partition's page on a window of 1,440 pixels.
+_LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 360, 70
+_COLOUR = "#26a"
+_DOT = 5
 
 
 def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> str:
     """Means of equal stretches of time, as an SVG picture; a stretch without any is a gap.
+
+    A mean between two gaps is a dot, as where a file has one row a day.
 
     Args:
         title: what is drawn.
@@ -26,17 +30,19 @@ def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> s
     low, high = min(known, default=0.0), max(known, default=0.0)
     sheet.text(_LEFT, 14, title)
     sheet.text(_LEFT + _WIDTH, 14, f"{low:,.4g} to {high:,.4g}", anchor="end", colour=FAINT)
-    sheet.box(_LEFT, _TOP + _HEIGHT, _WIDTH, 0.7, FAINT)
     step = _WIDTH / max(len(means), 1)
-    for start, stretch in _stretches(means):
-        points = [
+    lines = [
+        [
             (
-                round(_LEFT + (start + place + 0.5) * step, 1),
-                round(_TOP + _HEIGHT - _share(mean, low, high) * _HEIGHT, 1),
+                round(_LEFT + (start + place + 0.5) * step),
+                round(_TOP + (1 - _share(mean, low, high)) * _HEIGHT),
             )
             for place, mean in enumerate(stretch)
         ]
-        sheet.line(points, _COLOUR)
+        for start, stretch in _stretches(means)
+    ]
+    sheet.lines([line for line in lines if len(line) > 1], _COLOUR)
+    sheet.lines([line for line in lines if len(line) == 1], _COLOUR, _DOT)
     sheet.text(_LEFT, _TOP + _HEIGHT + 15, first, colour=FAINT)
     sheet.text(_LEFT + _WIDTH, _TOP + _HEIGHT + 15, last, anchor="end", colour=FAINT)
     return sheet.drawn()

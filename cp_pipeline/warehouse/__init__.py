@@ -7,6 +7,11 @@ Does not know: HTTP, Dagster.
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
 from cp_pipeline.warehouse.compacting import Compactable, Compacted, compact, compactable
+from cp_pipeline.warehouse.describing import (
+    DatasetDescription,
+    dataset_names,
+    describe_dataset,
+)
 from cp_pipeline.warehouse.erasing import (
     erase_from_published,
     erase_from_warehouse,
@@ -34,6 +39,12 @@ from cp_pipeline.warehouse.lineage import (
 )
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.publishing import (
+    Published,
+    publish_current,
+    published_state,
+    state_of_warehouse,
+)
 from cp_pipeline.warehouse.querying import query
 from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.states import (
@@ -50,6 +61,7 @@ __all__ = [
     "BatchResult",
     "Compactable",
     "Compacted",
+    "DatasetDescription",
     "DatasetStatus",
     "ExportToLoad",
     "FailedAttempts",
@@ -63,6 +75,7 @@ __all__ = [
     "Loader",
     "NewWarehouse",
     "PartitionState",
+    "Published",
     "Question",
     "Scope",
     "SubjectErased",
@@ -74,7 +87,9 @@ __all__ = [
     "building_anew",
     "compact",
     "compactable",
+    "dataset_names",
     "dataset_statuses",
+    "describe_dataset",
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
@@ -84,8 +99,11 @@ __all__ = [
     "loaded_versions",
     "old_files",
     "partition_states",
+    "publish_current",
+    "published_state",
     "query",
     "record_erasures",
     "record_failures",
     "record_listing",
+    "state_of_warehouse",
 ]

@@ -3,8 +3,9 @@
 WarehouseError
 ├── WarehouseBusy        another process holds the file, longer than we wait
 ├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
-└── LoadRefused          one export cannot be loaded; only its partition fails
-    └── SubjectErased    its subject was erased while it was fetched; nothing of it is kept
+├── LoadRefused          one export cannot be loaded; only its partition fails
+│   └── SubjectErased    its subject was erased while it was fetched; nothing of it is kept
+└── QueryRefused         somebody's question is wrong
 """
 
 from cp_pipeline.errors import PipelineError
@@ -30,3 +31,7 @@ class LoadRefused(WarehouseError):
 
 class SubjectErased(LoadRefused):
     """An export of a subject who withdrew consent."""
+
+
+class QueryRefused(WarehouseError):
+    """A question in SQL that DuckDB cannot answer."""

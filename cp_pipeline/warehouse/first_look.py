@@ -15,7 +15,7 @@ import duckdb
 
 from cp_pipeline.warehouse.column_types import Column, Kind, quoted
 
-POINTS = 96
+POINTS = 72
 _TIMES = (Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.INSTANT, Kind.INSTANT_NS)
 _ROWS_OWN_TIME = re.compile(r"timestamp|^(date|day|time|start|begin)", re.IGNORECASE)
 _NUMBERS = (Kind.DOUBLE, Kind.BIGINT)
@@ -88,7 +88,7 @@ def _with_curves(
     looks: Mapping[int, FirstLook],
 ) -> Mapping[int, FirstLook]:
     rows = connection.execute(
-        # In doubles: ten thousand years of microseconds, times 96, are more than a BIGINT holds.
+        # In doubles: ten thousand years of microseconds, times 72, are more than a BIGINT holds.
         f"SELECT _load_id, least({POINTS - 1}, floor({POINTS} * ((epoch_us({moment}) - begun)"
         f" / greatest(ended - begun, 1))))::INTEGER AS stretch, avg({quoted(drawn.name)}::DOUBLE)"
         f" FROM memory.{table} INNER JOIN (SELECT _load_id, epoch_us(min({moment})) AS begun,"

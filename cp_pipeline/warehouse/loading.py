@@ -8,7 +8,7 @@ A partition is loaded whole or not at all; a batch of partitions is one transact
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -56,11 +56,14 @@ class Loader:
             with workbench.reading() as connection:
                 self._columns = read_all_columns(connection)
 
-    def load(self, batch: Batch, *, again: bool = False) -> BatchResult:
+    def load(
+        self, batch: Batch, ready: Callable[[], None] = lambda: None, *, again: bool = False
+    ) -> BatchResult:
         """Load a batch; afterwards each partition is in it whole, or refused whole.
 
         Args:
             batch: the exports of each partition.
+            ready: called when all is read and typed, before the warehouse is touched.
             again: load executions again that are loaded already (``sync --refresh``).
 
         Raises:
@@ -77,16 +80,20 @@ class Loader:
                 for export in exports
             }
             try:
-                staged = self._staging.stage(exports, self._known(), result)
+                with self._workbench.in_use:
+                    staged = self._staging.stage(exports, self._known(), result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
                     # A file of a refused partition is staged; its values must not widen a column.
                     continue
-                self._commit(exports, staged, numbers, result, again)
+                ready()
+                with self._workbench.in_use:
+                    self._commit(exports, staged, numbers, result, again)
             except _StagedOnOldColumns:
                 continue
             finally:
-                self._staging.drop()
+                with self._workbench.in_use:
+                    self._staging.drop()
             return result
 
     def _known(self) -> dict[str, dict[str, Column]]:

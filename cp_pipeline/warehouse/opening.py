@@ -40,7 +40,7 @@ class Workbench:
         scratch: a folder for what does not fit in memory.
         wait_seconds: how long to wait for another process that holds the file.
 
-    Use it from one thread at a time.
+    One thread at a time has ``in_use``: whoever reads, writes, or works in the memory.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Workbench:
         # How long the file was held read-write: in all, and the longest time at once.
         self.held_seconds = 0.0
         self.longest_hold_seconds = 0.0
+        self.in_use = threading.RLock()
         self._made = False
         self.connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
@@ -111,7 +112,7 @@ class Workbench:
 
     @contextmanager
     def _attached(self, options: str) -> Iterator[None]:
-        with _lock_of(self.location):
+        with self.in_use, _lock_of(self.location):
             self._attach(options)
             opened = time.monotonic()
             try:

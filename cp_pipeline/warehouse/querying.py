@@ -5,6 +5,9 @@ Belongs here: SQL in, a Polars data frame out.
 
 from typing import TYPE_CHECKING
 
+import duckdb
+
+from cp_pipeline.warehouse.errors import QueryRefused
 from cp_pipeline.warehouse.opening import Workbench
 
 if TYPE_CHECKING:
@@ -16,10 +19,13 @@ def query(workbench: Workbench, sql: str) -> "pl.DataFrame":
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
-        duckdb.Error: the query is wrong.
+        QueryRefused: DuckDB cannot answer it.
     """
     # Polars is only for those who ask, and takes as long to import as DuckDB.
     import polars as pl  # noqa: PLC0415
 
     with workbench.reading() as connection:
-        return pl.DataFrame(connection.sql(sql))
+        try:
+            return pl.DataFrame(connection.sql(sql))
+        except duckdb.Error as error:
+            raise QueryRefused(f"DuckDB cannot answer that. {error}") from None

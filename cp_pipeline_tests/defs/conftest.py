@@ -1,8 +1,8 @@
 """Real Dagster instances, and what tests read in them."""
 
-import base64
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import dagster as dg
 import pytest
@@ -71,5 +71,5 @@ def latest(
 def picture_in(entry: object) -> str:
     """The SVG of the first picture in a Markdown entry."""
     assert isinstance(entry, dg.MetadataValue)
-    pictures = re.findall(r"!\[[^]]+\]\(data:image/svg\+xml;base64,([^)]+)\)", str(entry.value))
-    return base64.b64decode(pictures[0]).decode()
+    pictures = re.findall(r"!\[[^]]+\]\(<data:image/svg\+xml,([^>]+)>\)", str(entry.value))
+    return unquote(pictures[0])

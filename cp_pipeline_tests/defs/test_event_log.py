@@ -169,6 +169,29 @@ def test_whoever_watches_a_run_is_told_while_it_runs(kept: dg.DagsterInstance, h
     assert seen
 
 
+def test_a_run_waits_for_the_disk_when_it_begins_and_ends(
+    kept: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels: dict[str, set[tuple[int, ...]]] = {}
+    store = SqliteEventLogStorage.store_event
+
+    def noting(self: KeptOpenEventLog, event: dg.EventLogEntry) -> None:
+        store(self, event)
+        found: list[int] = []
+        for shard in (event.run_id, "index"):
+            with self._connect(shard) as connection:
+                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        kind = str(event.dagster_event_type and event.dagster_event_type.value)
+        levels.setdefault(kind, set()).add(tuple(found))
+
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", noting)
+    recording.execute_in_process(instance=kept)
+    normal, full = (1, 1), (2, 2)
+    assert levels.pop("PIPELINE_START") == levels.pop("PIPELINE_SUCCESS") == {full}
+    assert levels["ASSET_MATERIALIZATION"] == {normal}
+    assert set().union(*levels.values()) == {normal}
+
+
 def test_a_wiped_log_is_empty_and_takes_new_events(kept: dg.DagsterInstance) -> None:
     recording.execute_in_process(instance=kept)
     kept.event_log_storage.wipe()

@@ -100,10 +100,13 @@ def test_a_current_partition_is_recorded_but_not_fetched_again_unless_asked(
     materialize(instance, FILES)
     key = pair(10821, DAILY)
     materialize(instance, EXPORTS, partition_key=key)
+    loaded = latest(instance, EXPORTS, key)
     sandbox.forget_requests()
     materialize(instance, EXPORTS, partition_key=key)
     assert files_fetched(sandbox) == 0
     assert latest(instance, EXPORTS, key).metadata["fetched"].value is False
+    for look in ("load_ids", "first_records", "dagster/column_schema"):
+        assert latest(instance, EXPORTS, key).metadata[look] == loaded.metadata[look]
     refresh = {"ops": {"dataset_exports": {"config": {"refresh": True}}}}
     materialize(instance, EXPORTS, partition_key=key, run_config=refresh)
     assert files_fetched(sandbox) == 1

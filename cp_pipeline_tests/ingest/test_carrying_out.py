@@ -40,6 +40,30 @@ def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox)
     assert threads_of_ours() == []
 
 
+def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandbox) -> None:
+    exports, plan = listed_and_planned()
+    with exports.carry_out(plan) as results:
+        results.begin()
+        deadline = time.monotonic() + 20
+        while not exports.workbench.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert exports.workbench.exists()
+        assert len(list(results)) == PARTITIONS
+
+
+def test_whoever_was_never_ready_has_loaded_nothing(sandbox: Sandbox) -> None:
+    exports, plan = listed_and_planned()
+    with exports.carry_out(plan):
+        deadline = time.monotonic() + 20
+        while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert threads_of_ours() == []
+    assert not exports.workbench.exists()
+    assert list((Path(exports.landing.root) / ".aside").iterdir()) == []
+    assert len(sync_all()) == PARTITIONS
+    assert files_fetched(sandbox) == EXPORTS
+
+
 def test_whoever_leaves_early_leaves_nothing_half_done(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,52 @@
+"""``cp-pipeline models``: what helps with writing SQL models.
+
+Belongs here: options and words. Does not belong: the text of a model (``scaffolding``), building
+models (dbt, and Dagster's ``models``).
+"""
+
+from pathlib import Path
+
+import click
+
+from cp_pipeline.cli.screen import answers
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.scaffolding import staging_model
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Workbench, dataset_names, describe_dataset
+
+_PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
+
+
+@click.group()
+def models() -> None:
+    """Work on the SQL models of dbt_style_sql."""
+
+
+@models.command()
+@click.argument("dataset_name", metavar="DATASET")
+@click.option(
+    "--project-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_PROJECT,
+    help="The dbt project to write to.",
+    show_default="dbt_style_sql",
+)
+def scaffold(dataset_name: str, project_dir: Path) -> None:
+    """Write a staging model for DATASET, from its columns in the warehouse.
+
+    Two files: the model, and its documentation and tests. Nothing that exists is overwritten.
+    """
+    workbench = Workbench(StorageSettings.from_environment().warehouse)
+    described = describe_dataset(workbench, dataset_name)
+    if described is None:
+        present = ", ".join(dataset_names(workbench)) or "none yet; run cp-pipeline sync"
+        raise PipelineError(
+            f"The warehouse has no data set {dataset_name!r}.", f"It has: {present}."
+        )
+    model = staging_model(described)
+    for path in model.write(project_dir / "models" / "staging"):
+        answers.print(f"Wrote {path}")
+    answers.print(
+        "Give the columns names with units, say what a row is, and build it:\n"
+        f"dbt build --project-dir {project_dir} --profiles-dir {project_dir} --select {model.name}"
+    )

@@ -1,0 +1,60 @@
+"""``cp-pipeline publish``: the models, their tests, and the analysts' file, through Dagster.
+
+Belongs here: the outcome on the screen. Does not belong: the work (``defs.publishing``).
+"""
+
+import sys
+import warnings
+
+import click
+
+from cp_pipeline.cli.run_failure import reason
+from cp_pipeline.cli.screen import answers, count, errors
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Workbench
+
+EXIT_NOT_PUBLISHED = 1
+
+
+@click.command()
+def publish() -> None:
+    """Build the SQL models, test them, and replace the analysts' file.
+
+    Exit code 0: published; 1: a model or a test of it failed, and the old file stays.
+    """
+    code = run_publish()
+    if code:
+        sys.exit(code)
+
+
+def run_publish() -> int:
+    """Do what ``cp-pipeline publish`` does; the exit code."""
+    storage = StorageSettings.from_environment()
+    if not Workbench(storage.warehouse).exists():
+        raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
+    # Slow imports, and warnings about beta features that are no business of a nightly log.
+    with warnings.catch_warnings(), errors.status("Building the models …"):
+        warnings.simplefilter("ignore")
+        from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
+        from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
+        from cp_pipeline.defs.models import model_definitions  # noqa: PLC0415
+
+        job = build_defs(models=model_definitions()).resolve_job_def("publish")
+        with open_instance(storage) as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
+            )
+    if not result.success:
+        errors.print(f"Not published; {storage.published} stays as it was.", style="red")
+        errors.print(reason(result.all_events))
+        return EXIT_NOT_PUBLISHED
+    (made,) = result.asset_materializations_for_node("published")
+    answers.print(
+        f"{count(int(str(made.metadata['tables'].value)), 'table')} published in "
+        f"{storage.published}."
+    )
+    return 0

@@ -1,0 +1,1 @@
+"""The real UI of Dagster in front of a sandbox: asked as its pages ask, and seen in Chromium."""

@@ -1,0 +1,246 @@
+"""``dagster dev`` in front of a sandbox: started, asked over GraphQL, and ended."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import duckdb
+import pytest
+
+import cp_pipeline
+from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.sandbox import Sandbox
+from cp_pipeline.settings import StorageSettings
+
+REPOSITORY = Path(cp_pipeline.__file__).parent.parent
+SENSOR_SECONDS = 5
+# Generous, because others may want the processors too; nothing waits longer than it must.
+PATIENCE = 120.0
+Answer = TypeVar("Answer")
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+class Run(NamedTuple):
+    """A run, as GraphQL tells it."""
+
+    job_name: str
+    status: str
+    tags: dict[str, str]
+
+
+class Record(NamedTuple):
+    """A materialization of a partition."""
+
+    run_id: str
+    data_version: str
+
+
+def until(what: str, look: Callable[[], Answer | None], seconds: float = PATIENCE) -> Answer:
+    """The first answer of ``look`` that is something.
+
+    Raises:
+        AssertionError: none in time; ``what`` was waited for.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = look()
+        if answer:
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+class DagsterUi:
+    """``dagster dev`` in front of a sandbox, and what its GraphQL answers."""
+
+    def __init__(self, sandbox: Sandbox, storage: StorageSettings, url: str) -> None:
+        self.sandbox = sandbox
+        self.storage = storage
+        self.url = url
+
+    def ask(self, query: str, **variables: object) -> Any:
+        """What GraphQL answers, as the pages of the UI ask it."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            data=json.dumps({"query": query, "variables": variables}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            said = json.load(answer)
+        assert "errors" not in said, said["errors"]
+        return said["data"]
+
+    def exports(self, fields: str, **variables: str) -> Any:
+        """Fields of the asset ``dataset_exports``, and what they are asked with."""
+        declared = ", ".join(f"${name}: String!" for name in variables)
+        return self.ask(
+            f"query{f'({declared})' if declared else ''} {{"
+            ' assetNodeOrError(assetKey: {path: ["dataset_exports"]}) {'
+            f" ... on AssetNode {{ {fields} }} }} }}",
+            **variables,
+        )["assetNodeOrError"]
+
+    def runs(self) -> dict[str, Run]:
+        """All runs by their id, the newest first."""
+        found = self.ask(
+            "{ runsOrError { ... on Runs { results { runId jobName status"
+            " tags { key value } } } } }"
+        )["runsOrError"]["results"]
+        return {
+            run["runId"]: Run(
+                run["jobName"],
+                run["status"],
+                {tag["key"]: tag["value"] for tag in run["tags"]},
+            )
+            for run in found
+        }
+
+    def when_idle(self) -> dict[str, Run]:
+        """All runs, once none is going."""
+
+        def look() -> dict[str, Run] | None:
+            runs = self.runs()
+            return runs if all(run.status in ENDED for run in runs.values()) else None
+
+        return until("the end of all runs", look)
+
+    def listed(self) -> dict[str, str]:
+        """The program execution that CentrePoint lists, by partition key."""
+        return {
+            f"{file.data_set_name}|{file.subject_id}": file.execution
+            for file in self.sandbox.study.export_files
+        }
+
+    def records(self) -> dict[str, list[Record]]:
+        """The materializations of each partition, the newest first."""
+        found = self.exports(
+            "assetMaterializations(limit: 1000) { partition runId timestamp tags { key value } }"
+        )["assetMaterializations"]
+        records: dict[str, list[Record]] = {}
+        for each in sorted(found, key=lambda each: float(each["timestamp"]), reverse=True):
+            tags = {tag["key"]: tag["value"] for tag in each["tags"]}
+            records.setdefault(each["partition"], []).append(
+                Record(each["runId"], tags["dagster/data_version"])
+            )
+        return records
+
+    def versions(self) -> dict[str, str]:
+        """The data version of the newest record of each partition."""
+        return {partition: each[0].data_version for partition, each in self.records().items()}
+
+    def skip_reasons(self) -> list[str]:
+        """Why the sensor's last ticks asked for no run, the newest first."""
+        ticks = self.ask(
+            "query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {"
+            " ... on Sensor { sensorState { ticks(limit: 500) { skipReason } } } } }",
+            selector={
+                "repositoryLocationName": "cp_pipeline.definitions",
+                "repositoryName": "__repository__",
+                "sensorName": "new_program_executions",
+            },
+        )["sensorOrError"]["sensorState"]["ticks"]
+        return [tick["skipReason"] for tick in ticks if tick["skipReason"]]
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """The answer of the warehouse, as soon as nobody writes in it."""
+
+        def look() -> list[list[tuple[object, ...]]] | None:
+            with (
+                suppress(duckdb.IOException),
+                duckdb.connect(self.storage.warehouse, read_only=True) as warehouse,
+            ):
+                return [warehouse.execute(sql).fetchall()]
+            return None
+
+        return until("the warehouse to be free", look)[0]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
+    """``dagster dev -w workspace.yaml`` alone, with an empty home; no process of it is left."""
+    home, dagster_home = folder / "home", folder / "data" / "dagster_home"
+    home.mkdir()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CP_", "DAGSTER_"))
+    }
+    variables = {
+        **kept,
+        **sandbox.environment,
+        "CP_DATA_DIR": str(folder / "data"),
+        "CP_SENSOR_SECONDS": str(SENSOR_SECONDS),
+        "DAGSTER_HOME": str(dagster_home),
+        "HOME": str(home),
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONWARNINGS": "ignore",
+    }
+    storage = StorageSettings.from_environment(variables)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DAGSTER_HOME", str(dagster_home))
+        open_instance(storage).dispose()
+    port = free_port()
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(REPOSITORY / "workspace.yaml")]
+    log = folder / "dagster_dev.log"
+    with log.open("wb") as said:
+        server = subprocess.Popen(
+            [*command, "-p", str(port)],
+            cwd=home,
+            env=variables,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        ui = DagsterUi(sandbox, storage, f"http://127.0.0.1:{port}")
+        _wait_for_answer(ui, server, log)
+        yield ui
+    finally:
+        _end(server)
+
+
+def _wait_for_answer(ui: DagsterUi, server: subprocess.Popen[bytes], log: Path) -> None:
+    def answers() -> bool:
+        assert server.poll() is None, f"dagster dev ended:\n{log.read_text()[-3000:]}"
+        with suppress(OSError):
+            return bool(ui.ask("{ version }"))
+        return False
+
+    until("an answer of dagster dev", answers)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the whole process group: as Ctrl-C does, and what is left after a while by force."""
+    for how, seconds in ((signal.SIGINT, 5), (signal.SIGKILL, 30)):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, how)
+        with suppress(AssertionError):
+            until("the end of dagster dev", lambda: _ended(server), seconds)
+            return
+    raise AssertionError("a process of dagster dev is left")
+
+
+def _ended(server: subprocess.Popen[bytes]) -> bool:
+    if server.poll() is None:
+        return False
+    try:
+        os.killpg(server.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

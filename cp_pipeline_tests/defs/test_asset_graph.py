@@ -1,0 +1,84 @@
+"""The graph that people see, pinned: a change to it is a change to ``asset_graph.json``, too.
+
+``python -m cp_pipeline_tests.defs.test_asset_graph`` writes the file anew; read the difference.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from cp_pipeline.defs.build import build_defs
+
+PINNED = Path(__file__).with_name("asset_graph.json")
+
+
+def asset(spec: dg.AssetSpec) -> dict[str, Any]:
+    """What the UI shows of an asset, without where its code lies on this machine."""
+    partitions = spec.partitions_def
+    return {
+        "upstream": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+        "group": spec.group_name,
+        "kinds": sorted(spec.kinds),
+        "owners": list(spec.owners),
+        "tags": {k: v for k, v in spec.tags.items() if not k.startswith("dagster/kind/")},
+        "metadata": sorted(spec.metadata),
+        "code_version": spec.code_version,
+        "dimensions": sorted(partitions.partition_dimension_names)
+        if isinstance(partitions, dg.MultiPartitionsDefinition)
+        else [],
+        "description": spec.description,
+    }
+
+
+def graph() -> dict[str, Any]:
+    """Assets, checks, jobs and sensors of the code location."""
+    definitions = build_defs()
+    repository = definitions.get_repository_def()
+    checks = [
+        spec for node in repository.asset_checks_defs_by_key.values() for spec in node.check_specs
+    ]
+    return {
+        "assets": {
+            spec.key.to_user_string(): asset(spec)
+            for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key)
+        },
+        "checks": {
+            f"{spec.asset_key.to_user_string()}: {spec.name}": spec.description
+            for spec in sorted(checks, key=lambda spec: spec.name)
+        },
+        "jobs": {
+            name: repository.get_job(name).description
+            for name in sorted(repository.job_names)
+            if not name.startswith("__")
+        },
+        "sensors": {
+            sensor.name: {"description": sensor.description, "running": sensor.default_status.value}
+            for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name)
+        },
+    }
+
+
+def test_the_asset_graph_is_the_pinned_one() -> None:
+    assert graph() == json.loads(PINNED.read_text())
+
+
+def test_everything_has_a_face() -> None:
+    shown = graph()
+    for name, seen in shown["assets"].items():
+        assert "one " in seen["description"].lower(), f"{name} does not say what one row is"
+        for entry in ("group", "kinds", "owners", "tags", "metadata"):
+            assert seen[entry], f"{name} has no {entry}"
+    for kind in ("checks", "jobs"):
+        assert all(shown[kind].values()), f"one of the {kind} has no description"
+
+
+def test_materializable_assets_and_jobs_link_to_their_code() -> None:
+    for spec in build_defs().resolve_all_asset_specs():
+        if spec.key != dg.AssetKey("listed_executions"):
+            assert "dagster/code_references" in spec.metadata
+
+
+if __name__ == "__main__":
+    PINNED.write_text(json.dumps(graph(), indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,150 @@
+"""Each check green on a sound study, and red, with numbers, on what it is there for."""
+
+import dagster as dg
+import duckdb
+import pytest
+
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.checks import CHECKS
+from cp_pipeline.ingest import ATTEMPTS
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.conftest import sync_all
+from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, run_job
+
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+
+def evaluations(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
+    """The newest evaluation of each check, as the UI shows it."""
+    found = {}
+    for check in CHECKS:
+        key = dg.AssetCheckKey(EXPORTS, check.name)
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert record.event is not None
+        evaluation = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+        found[check.name] = evaluation
+    return found
+
+
+def failed(instance: dg.DagsterInstance) -> dict[str, tuple[int, dg.AssetCheckSeverity]]:
+    """Checks that are not green: how many are at fault, and how serious that is."""
+    return {
+        name: (int(str(each.metadata["at_fault"].value)), each.severity)
+        for name, each in evaluations(instance).items()
+        if not each.passed
+    }
+
+
+def asked_by_hand(instance: dg.DagsterInstance) -> None:
+    """Press "Execute all" in the Checks tab."""
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    keys = [dg.AssetCheckKey(EXPORTS, check.name) for check in CHECKS]
+    job.get_subset(asset_selection=set(), asset_check_selection=set(keys)).execute_in_process(
+        instance=instance
+    )
+
+
+@pytest.fixture
+def loaded(sandbox: Sandbox, instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    run_job(instance, "sync")
+    return instance
+
+
+def test_all_are_green_after_a_run_and_say_how_much_they_looked_at(
+    loaded: dg.DagsterInstance,
+) -> None:
+    assert failed(loaded) == {}
+    examined = {n: e.metadata["examined"].value for n, e in evaluations(loaded).items()}
+    assert examined["listed_execution_is_loaded"] == 47
+    assert examined["rows_match_files"] == 59
+    assert examined["records_match_lineage"] == 47
+
+
+def test_they_can_be_asked_by_hand(loaded: dg.DagsterInstance) -> None:
+    with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
+        warehouse.execute(f'DELETE FROM history."{DAILY}" WHERE _load_id % 2 = 0')
+    asked_by_hand(loaded)
+    assert failed(loaded)["rows_match_files"][1] is ERROR
+
+
+def test_a_listed_execution_that_is_not_loaded(
+    loaded: dg.DagsterInstance, study: SandboxStudy
+) -> None:
+    study.put(subject_id=10822, data_set_name=DAILY, csv=b"", study_program_id="another")
+    run_job(loaded, "sync", raise_on_error=False)
+    assert failed(loaded)["listed_execution_is_loaded"] == (1, ERROR)
+    evaluation = evaluations(loaded)["listed_execution_is_loaded"]
+    assert evaluation.description == "1 partitions are stale, missing or failed."
+    table = evaluation.metadata["first_at_fault"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert table.records[0].data["subject"] == 10822
+    assert table.records[0].data["state"] == "failed"
+
+
+def test_rows_that_are_not_the_files_records(loaded: dg.DagsterInstance) -> None:
+    with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
+        warehouse.execute(f'INSERT INTO history."{DAILY}" FROM history."{DAILY}" LIMIT 1')
+        warehouse.execute('DELETE FROM history."LeapAvgBarometer" WHERE hour(TIMESTAMPUTC) = 1')
+    asked_by_hand(loaded)
+    at_fault, severity = failed(loaded)["rows_match_files"]
+    assert at_fault > 1
+    assert severity is ERROR
+
+
+def test_columns_that_came_and_went_and_widened(
+    loaded: dg.DagsterInstance, study: SandboxStudy
+) -> None:
+    study.put(subject_id=1, data_set_name="Own", csv=b"A,B,C\n1,2,3\n")
+    run_job(loaded, "sync")
+    assert failed(loaded) == {}
+    study.put(subject_id=1, data_set_name="Own", csv=b"A,D,C\nx,2,3\n")
+    run_job(loaded, "sync")
+    assert failed(loaded) == {"schema_is_unchanged": (1, WARN)}
+    table = evaluations(loaded)["schema_is_unchanged"].metadata["first_at_fault"]
+    assert isinstance(table, dg.TableMetadataValue)
+    row = table.records[0].data
+    assert (row["added"], row["removed"], row["widened"]) == ("D", "B", "A: bigint to varchar")
+
+
+def test_an_execution_that_went_backwards(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+    older = "2019-01-01T00:00:00+00:00"
+    (export,) = (e for e in study.export_files if (e.subject_id, e.data_set_name) == (10822, DAILY))
+    study.put(subject_id=10822, data_set_name=DAILY, csv=b"A\n1\n", execution=older,
+              study_program_id=export.study_program_id)  # fmt: skip
+    run_job(loaded, "sync")
+    assert failed(loaded) == {"executions_go_forward": (1, WARN)}
+
+
+def test_an_export_that_vanished(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+    study.withdraw(subject_id=10822, data_set_name=DAILY)
+    run_job(loaded, "sync")
+    assert failed(loaded) == {"exports_are_still_listed": (1, WARN)}
+
+
+def test_two_rows_for_one_timestamp(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+    twice = b"TIMESTAMPUTC,STEPS\n2024-03-01 00:00:00,1\n2024-03-01 00:00:00,2\n"
+    study.put(subject_id=1, data_set_name="Own", csv=twice)
+    run_job(loaded, "sync")
+    assert failed(loaded) == {"timestamps_are_unique": (1, WARN)}
+
+
+def test_a_load_that_dagster_knows_nothing_of(loaded: dg.DagsterInstance, sandbox: Sandbox) -> None:
+    sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
+    sync_all()
+    asked_by_hand(loaded)
+    assert failed(loaded) == {"records_match_lineage": (1, WARN)}
+    run_job(loaded, "load_partitions", {"partitions": {DAILY: [10822]}, "refresh": False})
+    assert failed(loaded) == {}
+
+
+def test_a_partition_that_waits_for_a_person(
+    loaded: dg.DagsterInstance, study: SandboxStudy
+) -> None:
+    study.put(subject_id=10822, data_set_name="Broken", csv=b"")
+    for _ in range(ATTEMPTS):
+        run_job(loaded, "sync", raise_on_error=False)
+    assert failed(loaded)["nothing_waits_for_a_person"] == (1, ERROR)
+    table = evaluations(loaded)["nothing_waits_for_a_person"].metadata["first_at_fault"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert "There is nothing in the file" in str(table.records[0].data["reason"])

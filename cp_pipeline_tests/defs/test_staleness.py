@@ -1,0 +1,63 @@
+"""What Dagster calls stale is what CentrePoint lists anew, for each partition by itself."""
+
+import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, FILES, materialize, pair, run_job
+
+
+def status(instance: dg.DagsterInstance, subject: int) -> tuple[StaleStatus, list[str]]:
+    """Of a partition, and the assets that are the cause."""
+    resolver = CachingStaleStatusResolver(
+        instance, build_defs().resolve_asset_graph(), LoadingContextForTest(instance)
+    )
+    key = pair(subject, DAILY)
+    causes = resolver.get_stale_causes(EXPORTS, key)
+    return resolver.get_status(EXPORTS, key), [
+        cause.dependency.asset_key.to_user_string() for cause in causes if cause.dependency
+    ]
+
+
+def test_loaded_partitions_are_fresh_and_others_missing(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    assert status(instance, 10821) == (StaleStatus.MISSING, [])
+    run_job(instance, "load_partitions", {"partitions": {DAILY: [10821]}})
+    assert status(instance, 10821) == (StaleStatus.FRESH, [])
+    assert status(instance, 10822) == (StaleStatus.MISSING, [])
+
+
+def test_a_newly_listed_execution_makes_its_partition_stale_and_no_other(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    run_job(instance, "sync")
+    sandbox.execute_again(subject_id=10821, data_set_name=DAILY)
+    materialize(instance, FILES)
+    assert status(instance, 10821) == (StaleStatus.STALE, ["listed_executions"])
+    assert status(instance, 10822) == (StaleStatus.FRESH, [])
+    materialize(instance, EXPORTS, partition_key=pair(10821, DAILY))
+    assert status(instance, 10821) == (StaleStatus.FRESH, [])
+
+
+def test_listing_again_makes_nothing_stale(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
+    run_job(instance, "sync")
+    materialize(instance, FILES)
+    assert status(instance, 10821) == (StaleStatus.FRESH, [])
+
+
+def test_what_could_not_be_loaded_is_stale(
+    sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
+) -> None:
+    run_job(instance, "sync")
+    (export,) = (e for e in study.export_files if (e.subject_id, e.data_set_name) == (10821, DAILY))
+    study.put(subject_id=10821, data_set_name=DAILY, csv=b"",
+              study_program_id=export.study_program_id)  # fmt: skip
+    run_job(instance, "sync", raise_on_error=False)
+    assert status(instance, 10821) == (StaleStatus.STALE, ["listed_executions"])
+    sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
+    run_job(instance, "sync", raise_on_error=False)
+    assert status(instance, 10822) == (StaleStatus.FRESH, [])

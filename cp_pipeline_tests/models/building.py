@@ -1,0 +1,102 @@
+"""dbt in this process, on one site's warehouse: for tests of the models."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.site import Site
+
+PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
+FAMILIES = ("activity_daily", "activity_epochs", "barometer", "parameters_and_subject")
+MARTS = ("load_days", "program_executions", "study_coverage", "subject_days", "subject_summary")
+
+
+class BuiltSite(Site):
+    """A site whose models can be built and read."""
+
+    def __init__(self, sandbox: Sandbox, data_dir: Path, project: Path = PROJECT) -> None:
+        super().__init__(sandbox, data_dir)
+        self.project = project
+
+    def dbt(self, *arguments: str) -> dict[str, str]:
+        """Run dbt; what became of each model and test, by its name."""
+        warehouse = {"CP_WAREHOUSE": self.storage.warehouse}
+        target = self.storage.data_dir / "dbt"
+        target.mkdir(parents=True, exist_ok=True)
+        where = ["--project-dir", self.project, "--profiles-dir", self.project]
+        folders = ["--target-path", target, "--log-path", target]
+        with contextlib.chdir(target), _environment(warehouse):
+            options = [*map(str, [*where, *folders]), "--quiet"]
+            manifest = _manifest(tuple(options)) if self.project == PROJECT else None
+            done = dbtRunner(manifest).invoke([*arguments, *options])
+            # dbt ends with its process, and leaves the file open until then.
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        if done.exception is not None:
+            raise done.exception
+        outcomes = {}
+        for each in getattr(done.result, "results", []):
+            outcomes[each.node.name] = str(each.status)
+        return outcomes
+
+    def build(self, *arguments: str) -> dict[str, str]:
+        """``dbt build``; nothing may fail, warn or be skipped."""
+        outcomes = self.dbt("build", *arguments)
+        assert outcomes
+        unlike = {k: v for k, v in outcomes.items() if v not in {"success", "pass"}}
+        assert not unlike
+        return outcomes
+
+    def frame(self, sql: str) -> pl.DataFrame:
+        with duckdb.connect(self.storage.warehouse, read_only=True) as warehouse:
+            return pl.DataFrame(warehouse.sql(sql))
+
+
+@contextlib.contextmanager
+def built_site(study: SandboxStudy, data_dir: Path, *arguments: str) -> Iterator[BuiltSite]:
+    """The study, served and synced, with its models built."""
+    with Sandbox(study) as sandbox:
+        site = BuiltSite(sandbox, data_dir)
+        site.sync()
+        site.build(*arguments)
+        yield site
+
+
+_parsed: list[Manifest] = []
+
+
+def _manifest(options: tuple[str, ...]) -> Manifest:
+    """The project's manifest, read once for all tests; dbt writes into it, so each has a copy."""
+    if not _parsed:
+        done = dbtRunner().invoke(["parse", *options])
+        assert isinstance(done.result, Manifest), done.exception
+        _parsed.append(done.result)
+    return _parsed[0].deepcopy()  # type: ignore[no-untyped-call,no-any-return]
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of the dbt project that a test may change."""
+    unread = shutil.ignore_patterns("target", "logs")
+    return Path(shutil.copytree(PROJECT, folder / "dbt_style_sql", ignore=unread))
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

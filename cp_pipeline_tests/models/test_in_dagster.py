@@ -1,0 +1,161 @@
+"""The models as Dagster has them, and one run that builds them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from cp_pipeline.defs import models
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, copied_project
+
+KEYS = {dg.AssetKey(["staging", name]) for name in FAMILIES} | {
+    dg.AssetKey(["marts", name]) for name in MARTS
+}
+DAYS = dg.AssetKey(["marts", "subject_days"])
+DAILY = dg.AssetKey(["staging", "activity_daily"])
+EPOCHS = dg.AssetKey(["staging", "activity_epochs"])
+EXPORTS = dg.AssetKey("dataset_exports")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
+    with Sandbox(SandboxStudy.synthetic(subjects=2, days=1, epoch_rows=30)) as sandbox:
+        built = BuiltSite(sandbox, tmp_path_factory.mktemp("dagster"))
+        built.sync()
+        yield built
+
+
+@pytest.fixture
+def defs(site: BuiltSite, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
+    return dg.Definitions.merge(build_defs(), models.model_definitions())
+
+
+def test_each_model_is_an_asset_after_dataset_exports(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    found = {key: graph.get(key) for key in graph.get_all_asset_keys() if len(key.path) == 2}
+    assert set(found) == KEYS
+    for key, node in found.items():
+        assert node.group_name == {"staging": "models", "marts": "marts"}[key.path[0]]
+        assert node.owners == ["team:data-management"]
+        assert {"dbt", "duckdb"} <= node.kinds
+        assert str(node.description).startswith("One row per ")
+        assert node.check_keys
+        assert node.pools == {"warehouse"}
+    for name in FAMILIES:
+        assert found[dg.AssetKey(["staging", name])].parent_keys == {EXPORTS}
+    assert found[DAYS].parent_keys >= {DAILY, EPOCHS}
+    assert graph.get(EXPORTS).is_materializable
+
+
+def test_a_run_builds_tests_and_says_where_columns_come_from(defs: dg.Definitions) -> None:
+    with dg.instance_for_test() as instance:
+        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[DAILY, EPOCHS, DAYS]
+        )
+        made: dict[dg.AssetKey, Mapping[str, Any]] = {
+            event.materialization.asset_key: event.materialization.metadata
+            for event in done.get_asset_materialization_events()
+        }
+        checks = done.get_asset_check_evaluations()
+    assert set(made) == {DAILY, EPOCHS, DAYS}
+    assert made[DAYS]["dagster/row_count"].value == 2
+    columns = made[DAYS]["dagster/column_schema"].value.columns
+    assert ("wear_minutes", "DOUBLE") in {(column.name, column.type) for column in columns}
+    assert sources(made[DAYS], "sleep_minutes") == {(DAILY, "sleep_minutes")}
+    assert sources(made[DAILY], "sleep_minutes") == {(EXPORTS, "ActivityDaily8.SLEEPMINUTES")}
+    assert len(checks) > 20
+    assert all(check.passed for check in checks)
+    # The file is free again for whoever loads next, also in this process.
+    with duckdb.connect(defs_warehouse()) as warehouse:
+        assert warehouse.execute("SELECT count(*) FROM marts.subject_days").fetchall() == [(2,)]
+
+
+def defs_warehouse() -> str:
+    return StorageSettings.from_environment().warehouse
+
+
+def sources(metadata: Mapping[str, Any], column: str) -> set[tuple[dg.AssetKey, str]]:
+    lineage = metadata["dagster/column_lineage"].value
+    return {(d.asset_key, d.column_name) for d in lineage.deps_by_column[column]}
+
+
+def test_a_red_model_fails_the_run_with_its_name(
+    site: BuiltSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copied_project(tmp_path)
+    monkeypatch.setattr(models, "PROJECT", project)
+    monkeypatch.setenv("CP_WAREHOUSE", site.storage.warehouse)
+    (project / "models" / "staging" / "barometer.sql").write_text("select 1 as one from nowhere\n")
+    defs = dg.Definitions.merge(build_defs(), models.model_definitions())
+    with dg.instance_for_test() as instance:
+        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["staging", "barometer"]), DAILY],
+            raise_on_error=False,
+        )
+        (failure,) = [event for event in done.all_events if event.is_step_failure]
+        assert "barometer" in str(failure.step_failure_data.error)
+        built = {e.materialization.asset_key for e in done.get_asset_materialization_events()}
+    assert built == {DAILY}
+
+
+def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copied_project(tmp_path)
+    monkeypatch.setattr(models, "PROJECT", project)
+    storage = StorageSettings.from_environment()
+    made = models.prepared_project(storage)
+    first = made.manifest_path.stat().st_mtime_ns
+    assert made.manifest_path.is_relative_to(storage.data_dir)
+    assert not Path(storage.warehouse).exists()
+    models.prepared_project(storage)
+    assert made.manifest_path.stat().st_mtime_ns == first
+    added = project / "models" / "marts" / "more.sql"
+    added.write_text("select 1 as one\n")
+    models.prepared_project(storage)
+    assert "model.cp_models.more" in made.manifest_path.read_text()
+    added.unlink()
+    models.prepared_project(storage)
+    assert "model.cp_models.more" not in made.manifest_path.read_text()
+    assert not (project / "target").exists()
+    assert not (project / "logs").exists()
+
+    added.write_text("{% if %}\n")
+    with pytest.raises(PipelineError, match="dbt cannot read the SQL models"):
+        models.prepared_project(storage)
+
+
+def test_processes_that_come_at_once_make_one_manifest(tmp_path: Path) -> None:
+    loading = (
+        "import cp_pipeline.defs.models as models; definitions = models.model_definitions();"
+        "print(len(definitions.resolve_all_asset_specs()))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", loading], cwd=tmp_path, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0].split()[-1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said[0] == said[1]
+    log = StorageSettings.from_environment().data_dir / "dbt" / "dbt.log"
+    assert log.read_text().count("Running with dbt=") == 1
+
+
+def test_nothing_imports_dbt_before_it_is_asked_for_models() -> None:
+    imported = (
+        "import sys, cp_pipeline.defs.build, cp_pipeline.defs.models, cp_pipeline.cli;"
+        "slow = {name.split('.')[0] for name in sys.modules} & {'dbt', 'dagster_dbt', 'sqlglot'};"
+        "sys.exit(', '.join(sorted(slow)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", imported], check=True)

@@ -1,0 +1,106 @@
+"""Studies that lack what the models look for, or bring it in an unusual form."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
+
+MODELS = [f"staging.{name}" for name in FAMILIES] + [f"marts.{name}" for name in MARTS]
+
+
+def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) -> None:
+    odd = 'Time (UTC),"Say ""hi""",Größe\n2024-03-01 00:00:00,x,1\n2024-03-02 00:00:00,,2\n'
+    with Sandbox(SandboxStudy.empty()) as sandbox:
+        site = BuiltSite(sandbox, tmp_path)
+        site.put(odd, dataset="Oddly Named-Set.2")
+        # Names that only begin like a known one.
+        for name in ("ActivityDailyNotes", "MyActivityDaily8", "ActivityDaily8b"):
+            site.put("DATE,STEPS\n2024-03-01,1\n", dataset=name)
+        site.sync()
+        site.build()
+        for name in FAMILIES:
+            assert site.rows(f"FROM staging.{name}") == []
+        assert site.rows("FROM marts.subject_days") == []
+        assert site.rows(
+            "SELECT row_count, days_covered FROM marts.study_coverage"
+            " WHERE dataset_name = 'Oddly Named-Set.2'"
+        ) == [(2, 2)]
+        empty = {name: site.rows(f"DESCRIBE {name}") for name in MODELS}
+
+        site.put("date,WearMinutes,STEPS\n2024-03-01,700,1\n", dataset="activitydaily7")
+        site.put("STEPS,DATE,WEARMINUTES\n2,2024-03-02,800\n", dataset="ActivityDaily12")
+        site.put("DATE,STEPS,WEARMINUTES\n2024-03-02,3,900\n", dataset="ActivityDaily8")
+        site.sync()
+        site.build()
+        assert site.rows(
+            "SELECT dataset_name, date::VARCHAR, wear_minutes, steps, sleep_minutes"
+            " FROM staging.activity_daily ORDER BY steps"
+        ) == [
+            ("activitydaily7", "2024-03-01", 700, 1, None),
+            ("ActivityDaily12", "2024-03-02", 800, 2, None),
+            ("ActivityDaily8", "2024-03-02", 900, 3, None),
+        ]
+        # The same columns and types whether there is data or not.
+        assert {name: site.rows(f"DESCRIBE {name}") for name in MODELS} == empty
+        # Of a day that two data sets have, the newest execution's; each data set's first execution
+        # in this sandbox is at a time of its own.
+        newest = "SELECT arg_max(steps, program_executed_at) FROM staging.activity_daily"
+        assert site.rows("SELECT steps FROM marts.subject_days ORDER BY date") == [
+            (1,),
+            *site.rows(f"{newest} WHERE date = '2024-03-02'"),
+        ]
+
+
+def test_one_odd_value_is_lost_to_nobody_else_and_a_test_warns(tmp_path: Path) -> None:
+    with Sandbox(SandboxStudy.empty()) as sandbox:
+        site = BuiltSite(sandbox, tmp_path)
+        site.put(
+            "TIMESTAMPUTC,STEPS,MET,HEARTRATE\n"
+            "2024-03-01 00:00:00,5,1.50,60\n"
+            "2024-03-01T02:01:00+02:00,NA,NaN,60\n"
+            "noon,7,inf, 61 \n",
+            dataset="ActivityEpochs10",
+        )
+        site.sync()
+        outcomes = site.dbt("build", "--select", "activity_epochs")
+        assert site.rows(
+            "SELECT timestamp_utc::VARCHAR, steps, met, heart_beats_per_minute, unreadable_columns"
+            " FROM staging.activity_epochs ORDER BY timestamp_utc"
+        ) == [
+            ("2024-03-01 00:00:00", 5, 1.5, 60, []),
+            ("2024-03-01 00:01:00", None, None, 60, ["steps", "met"]),
+            (None, 7, None, 61, ["timestamp_utc", "met"]),
+        ]
+    assert outcomes["activity_epochs"] == "success"
+    assert {name for name, outcome in outcomes.items() if outcome == "warn"} == {
+        "nothing_unreadable_activity_epochs_",
+        "not_null_activity_epochs_timestamp_utc",
+    }
+    assert "fail" not in outcomes.values()
+
+
+@pytest.mark.parametrize("made", ["nothing", "schemas"])
+def test_before_anything_was_synced(tmp_path: Path, made: str) -> None:
+    with Sandbox(SandboxStudy.empty()) as sandbox:
+        site = BuiltSite(sandbox, tmp_path)
+        if made == "schemas":
+            with duckdb.connect(site.storage.warehouse) as warehouse:
+                for schema in ("exports", "history", "lineage"):
+                    warehouse.execute(f"CREATE SCHEMA {schema}")
+        # The tests once; they are the same on either.
+        site.build(*([] if made == "schemas" else ["--resource-type", "model"]))
+        for name in MODELS:
+            assert site.rows(f"FROM {name}") == []
+        if made == "nothing":
+            # The sandbox lists nothing yet; the pipeline then takes the file that dbt made.
+            (version,) = site.rows(
+                "SELECT tags['storage_version'] FROM duckdb_databases()"
+                " WHERE database_name = 'warehouse'"
+            )[0]
+            assert str(version).startswith("v1.5")
+            site.load("DATE,STEPS\n2024-03-01,1\n", dataset="ActivityDaily8")
+            site.build("--select", "+subject_summary", "--resource-type", "model")
+            assert site.rows("SELECT subject_id, days FROM marts.subject_summary") == [(1, 1)]

@@ -1,0 +1,116 @@
+{#- What each load changed against the load before it: rows added, removed and changed.
+
+    Rows are taken together by the data set's time column. Of the rows of one time, those that both
+    loads have alike are unchanged; of the others, as many as can be paired are changed, and the
+    rest was added or removed. So a row that comes twice counts twice, and
+    rows = rows before + added - removed, always. Without a time column whole rows are compared and
+    nothing is called changed.
+
+    Columns that only one of the two has are left out of the comparison.
+
+    Arguments: loads, the name of a CTE with `load_id`, `previous_load_id`, `dataset_name`,
+    `time_column`, `columns_added` and `columns_removed`. -#}
+{% macro compare_loads(loads) -%}
+    select
+        null::bigint as load_id,
+        null::bigint as rows_added,
+        null::bigint as rows_removed,
+        null::bigint as rows_changed
+    where false
+    {%- for table in history_tables('load_id in (select load_id from lineage.superseded)'
+        ' or load_id in (select superseded_by from lineage.superseded)') %}
+    union all
+    ({{ compare_loads_of(table, loads) }})
+    {%- endfor %}
+{%- endmacro %}
+
+
+{% macro compare_loads_of(table, loads) -%}
+    with
+    pairs as (
+        select
+            load_id,
+            previous_load_id,
+            -- In lower case, as the table's columns may be in another than this export's.
+            list_transform(
+                columns_added || columns_removed, lambda each: lower(each)
+            ) as columns_of_one
+        from {{ loads }}
+        where previous_load_id is not null
+            and lower(dataset_name) = lower({{ text(table.name) }})
+            and time_column is not distinct from {{ text(table.time.name) if table.time else 'null' }}
+    ),
+    sides as (
+        select load_id as side_id, load_id, true as is_after, columns_of_one from pairs
+        union all
+        select previous_load_id, load_id, false, columns_of_one from pairs
+    ),
+    rows_of_both as (
+        select
+            sides.load_id,
+            sides.is_after,
+            {{ 'history.' ~ quoted(table.time.name) if table.time else 'null' }} as moment,
+            case
+                when len(sides.columns_of_one) = 0 then hash(row(
+                    {%- for column in table.columns %}
+                    history.{{ quoted(column.name) }}{{ ',' if not loop.last }}
+                    {%- endfor %}
+                ))
+                else hash(row(
+                    {%- for column in table.columns %}
+                    case
+                        when not list_contains(sides.columns_of_one, {{ text(column.name | lower) }})
+                            then history.{{ quoted(column.name) }}
+                    end{{ ',' if not loop.last }}
+                    {%- endfor %}
+                ))
+            end as content
+        from sides
+        inner join history.{{ quoted(table.name) }} as history on sides.side_id = history._load_id
+    ),
+    alike as (
+        select
+            load_id,
+            moment,
+            content,
+            count(*) filter (where is_after) - count(*) filter (where not is_after) as surplus
+        from rows_of_both
+        group by load_id, moment, content
+    ),
+    by_moment as (
+        select
+            load_id,
+            moment,
+            sum(greatest(surplus, 0)) as came,
+            sum(greatest(-surplus, 0)) as went
+        from alike
+        group by load_id, moment
+    )
+    select
+        load_id,
+        {%- if table.time %}
+        sum(came - least(came, went))::bigint as rows_added,
+        sum(went - least(came, went))::bigint as rows_removed,
+        sum(least(came, went))::bigint as rows_changed
+        {%- else %}
+        sum(came)::bigint as rows_added,
+        sum(went)::bigint as rows_removed,
+        null::bigint as rows_changed
+        {%- endif %}
+    from by_moment
+    group by load_id
+{%- endmacro %}
+
+
+{#- The names of one list that another lacks, upper and lower case alike; none, if one is NULL. -#}
+{% macro names_not_in(names, others) -%}
+    coalesce(
+        list_filter(
+            {{ names }},
+            lambda each: not list_contains(
+                list_transform({{ others }}, lambda other: lower(other)), lower(each)
+            )
+        ),
+        []
+    )
+{%- endmacro %}

@@ -1,0 +1,92 @@
+-- One row per load: see program_executions.yml.
+with
+
+loads as (
+
+    select * from {{ lineage_rows('loads') }}
+
+),
+
+-- In the order of the executions, not of the loads: an older execution may be loaded later.
+in_order as (
+
+    select
+        *,
+        lag(load_id) over executions as previous_load_id,
+        lag(program_execution) over executions as previous_program_execution,
+        lag(program_executed_at) over executions as previous_program_executed_at,
+        lag(row_count) over executions as previous_row_count,
+        lag(column_names) over executions as previous_column_names
+    from loads
+    window executions as (
+        partition by study_id, subject_id, dataset_name, study_program_id
+        order by program_executed_at, load_id
+    )
+
+),
+
+-- Those not compared yet, and those of which a later predecessor has come to light since. Not
+-- those whose predecessor was compacted away: what they changed was written down in time.
+to_compare as (
+
+    select
+        in_order.*,
+        {{ names_not_in('in_order.column_names', 'in_order.previous_column_names') }}
+            as columns_added,
+        {{ names_not_in('in_order.previous_column_names', 'in_order.column_names') }}
+            as columns_removed
+    from in_order
+    {% if is_incremental() %}
+        left join {{ this }} as compared on in_order.load_id = compared.load_id
+        where
+            compared.load_id is null
+            or (
+                in_order.previous_load_id is not null
+                and (
+                    compared.previous_load_id is null
+                    or (in_order.previous_program_executed_at, in_order.previous_load_id)
+                    > (compared.previous_program_executed_at, compared.previous_load_id)
+                )
+            )
+    {% endif %}
+
+),
+
+changes as (
+
+    {{ compare_loads('to_compare') }}
+
+)
+
+select
+    -- of which export
+    to_compare.load_id,
+    to_compare.study_id,
+    to_compare.subject_id,
+    to_compare.dataset_name,
+    to_compare.study_program_id,
+
+    -- which execution, after which
+    to_compare.program_execution,
+    to_compare.program_executed_at,
+    to_compare.loaded_at,
+    to_compare.previous_load_id,
+    to_compare.previous_program_execution,
+    to_compare.previous_program_executed_at,
+
+    -- what it changed
+    to_compare.row_count,
+    to_compare.previous_row_count,
+    case
+        when to_compare.previous_load_id is null then to_compare.row_count
+        else coalesce(changes.rows_added, 0)
+    end as rows_added,
+    coalesce(changes.rows_removed, 0) as rows_removed,
+    case
+        when to_compare.time_column is null then null
+        else coalesce(changes.rows_changed, 0)
+    end as rows_changed,
+    to_compare.columns_added,
+    to_compare.columns_removed
+from to_compare
+left join changes on to_compare.load_id = changes.load_id

@@ -1,0 +1,7 @@
+{#- No two rows are alike in these columns (NULL counts as a value). -#}
+{% test unique_combination(model, columns) %}
+select {{ columns | join(', ') }}, count(*) as row_count
+from {{ model }}
+group by all
+having count(*) > 1
+{% endtest %}
