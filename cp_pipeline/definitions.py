@@ -2,6 +2,7 @@
 
 from cp_pipeline.defs.build import build_defs
 from cp_pipeline.defs.models import model_definitions
-from cp_pipeline.settings import sensor_seconds
+from cp_pipeline.settings import anchor_paths, sensor_seconds
 
+anchor_paths()
 defs = build_defs(sensor_seconds=sensor_seconds(), models=model_definitions())

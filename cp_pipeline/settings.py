@@ -156,6 +156,17 @@ class StorageSettings:
         return cls(data_dir, warehouse, published.expanduser().absolute())
 
 
+def anchor_paths() -> None:
+    """Name the places of the data absolutely in this process's environment, once and for all.
+
+    A relative path is meant from the folder that a person is in; dbt, for one, changes it.
+    """
+    storage = StorageSettings.from_environment()
+    os.environ["CP_DATA_DIR"] = str(storage.data_dir)
+    os.environ["CP_WAREHOUSE"] = storage.warehouse
+    os.environ["CP_PUBLISHED"] = str(storage.published)
+
+
 def sensor_seconds(environment: Mapping[str, str] | None = None) -> int:
     """``CP_SENSOR_SECONDS``: how often the sensor asks CentrePoint what is new.
 

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.settings import CentrePointSettings, SettingsError, StorageSettings
+from cp_pipeline.settings import (
+    CentrePointSettings,
+    SettingsError,
+    StorageSettings,
+    anchor_paths,
+)
 
 NEEDED = {"CP_CLIENT_ID": "somebody", "CP_CLIENT_SECRET": "TopSecret", "CP_STUDY_ID": "4711"}
 
@@ -14,6 +19,21 @@ def refusal_of(**environment: str) -> str:
     with pytest.raises(SettingsError) as refusal:
         CentrePointSettings.from_environment(environment)
     return str(refusal.value)
+
+
+def test_anchored_paths_stay_where_they_were_when_the_folder_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CP_DATA_DIR", "elsewhere")
+    for name in ("CP_WAREHOUSE", "CP_PUBLISHED"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.chdir(tmp_path)
+    anchor_paths()
+    monkeypatch.chdir("/")
+    storage = StorageSettings.from_environment()
+    assert storage.data_dir == tmp_path / "elsewhere"
+    assert storage.warehouse == str(tmp_path / "elsewhere" / "warehouse.duckdb")
+    assert storage.published == tmp_path / "elsewhere" / "centrepoint.duckdb"
 
 
 def test_three_variables_are_enough_for_production() -> None:

@@ -25,6 +25,7 @@ from cp_pipeline.cli.screen import errors
 from cp_pipeline.cli.status import status
 from cp_pipeline.cli.sync import sync
 from cp_pipeline.errors import PipelineError
+from cp_pipeline.settings import anchor_paths
 
 EXIT_AT_FAULT = 2
 
@@ -34,6 +35,7 @@ EXIT_AT_FAULT = 2
 def commands() -> None:
     """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
     load_dotenv(Path.cwd() / ".env")
+    anchor_paths()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
@@ -75,6 +77,9 @@ def _leave(exit_code: int) -> None:
     With Dagster in it that takes half a second, to free what the system frees anyway; commands
     have closed all files and ended all threads of theirs when they return.
     """
+    if "multiprocessing.resource_tracker" in sys.modules:
+        # dbt's: it complains where it is not ended in the usual way.
+        sys.exit(exit_code)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):

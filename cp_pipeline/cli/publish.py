@@ -3,8 +3,11 @@
 Belongs here: the outcome on the screen. Does not belong: the work (``defs.publishing``).
 """
 
+import logging
 import sys
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 
 import click
 
@@ -33,9 +36,15 @@ def run_publish() -> int:
     storage = StorageSettings.from_environment()
     if not Workbench(storage.warehouse).exists():
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
-    # Slow imports, and warnings about beta features that are no business of a nightly log.
-    with warnings.catch_warnings(), errors.status("Building the models …"):
+    # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
+    # says of each model is in the run's log in the Dagster UI.
+    with (
+        warnings.catch_warnings(),
+        errors.status("Building the models …"),
+        redirect_stdout(StringIO()),
+    ):
         warnings.simplefilter("ignore")
+        logging.disable(logging.INFO)
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.models import model_definitions  # noqa: PLC0415

@@ -17,6 +17,7 @@ import duckdb
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.publishing import remove_partial
 from cp_pipeline.warehouse.replacing import log_of, put_in_place, replacing, write_anew
 from cp_pipeline.warehouse.tables import insert_rows
 
@@ -152,6 +153,8 @@ def erase_from_published(published: Path, subject_id: int) -> bool:
     Raises:
         WarehouseError: it cannot be read or written.
     """
+    if published.parent.exists():
+        remove_partial(published)
     if not published.exists():
         return True
     workbench = Workbench(str(published))

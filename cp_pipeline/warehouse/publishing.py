@@ -83,7 +83,7 @@ def publish_current(workbench: Workbench, path: Path, run_id: str = "") -> Publi
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_partial(path)
+        remove_partial(path)
         partial = path.with_name(_PARTIAL.format(name=path.name, unique=uuid4().hex))
         with workbench.reading() as connection, _attached(connection, partial):
             tables = _copy(connection)
@@ -181,7 +181,7 @@ def _literal(words: str) -> str:
     return "'" + words.replace("'", "''") + "'"
 
 
-def _remove_partial(path: Path) -> None:
+def remove_partial(path: Path) -> None:
     """What a killed process left. There is one publisher at a time (the pool ``warehouse``)."""
     mine = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{32}\.partial(\.wal)?")
     for leftover in path.parent.iterdir():

@@ -46,6 +46,9 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
 ) -> None:
     texts = known_of_subject()
     assert len(texts) > 6
+    # What a publication leaves that is killed.
+    partial = storage.published.with_name(f".{storage.published.name}.{'0a' * 16}.partial")
+    partial.write_bytes(storage.published.read_bytes())
     before = found_in(storage.data_dir, texts)
     # The search finds what is there: values in the landing's gzip, the quarantine, the warehouse,
     # the old one, the published file, and Dagster's index, logs of runs and records of the asset.

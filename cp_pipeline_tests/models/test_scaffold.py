@@ -89,6 +89,8 @@ def test_without_unique_times_no_grain_is_claimed(
     outcomes = site.build("--select", model)
     assert not any(name.startswith("unique") for name in outcomes)
     assert site.rows(f"SELECT count(*) FROM staging.{model}") == [(2,)]
+    written = (site.project / "models" / "staging" / f"{model}.yml").read_text()
+    assert "say here what tells them apart" in written
 
 
 def test_nothing_is_overwritten(site: BuiltSite) -> None:

@@ -2,7 +2,7 @@
 
     Where it does not exist, because nothing was ever synced, an empty one of its columns and types
     (those of `lineage.yml`). In a view without the database's name, so that it stays valid whatever
-    the file is called or attached as.
+    the file is called or attached as: DuckDB 2.0 drops the name by itself, 1.5 keeps it.
 
     Arguments: name, a table of the source `lineage`. -#}
 {% macro lineage_rows(name) -%}
