@@ -34,11 +34,15 @@ def pytest_xdist_make_scheduler(
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith("CP_") or name == "DAGSTER_HOME":
             monkeypatch.delenv(name)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "data"))
+    yield
+    # A command that runs in this process anchors the paths of the next one otherwise.
+    for name in ("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -79,8 +79,9 @@ def test_a_curve_of_three_days_needs_no_click() -> None:
 
 
 def test_a_gap_is_not_drawn_over() -> None:
-    (path,) = drawn(curve("", "", "", [1.0, 2.0, None, 3.0])).iter(f"{SVG}path")
-    assert str(path.get("d")).count("M") == 2
+    line, dot = drawn(curve("", "", "", [1.0, 2.0, None, 3.0])).iter(f"{SVG}path")
+    assert str(line.get("d")).count("M") == 1
+    assert str(dot.get("d")).count("M") == 1
 
 
 @given(st.lists(st.none() | st.floats(allow_nan=True, allow_infinity=True), max_size=80), st.text())
@@ -105,4 +106,4 @@ def test_bars_name_every_quantity(quantities: dict[str, float]) -> None:
     words = texts(bars("Where the time went", quantities, "s"))
     assert words[0] == "Where the time went"
     assert words[1::2] == list(quantities)
-    assert words[2::2] == [f"{value:,.1f} s" for value in quantities.values()]
+    assert words[2::2] == [f"{value:,.2f} s" for value in quantities.values()]

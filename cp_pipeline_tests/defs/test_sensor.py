@@ -15,7 +15,6 @@ from cp_pipeline_tests.conftest import files_fetched, one
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, FILES, LISTED, latest, pair, picture_in
 
 SECONDS = 60
-NOW = datetime.now(UTC)
 BAD_FILE = b"not the bytes of a gzip, nor a record\nmore,than,one\n"
 
 
@@ -25,9 +24,10 @@ class Sensor:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
         self.memory = Memory()
+        self.started = datetime.now(UTC)
 
     def tick(self, after: timedelta = timedelta(0)) -> dg.SensorResult:
-        result = tick(self.instance, ExportsSource(), self.memory, SECONDS, NOW + after)
+        result = tick(self.instance, ExportsSource(), self.memory, SECONDS, self.started + after)
         self.memory = Memory.read(result.cursor)
         return result
 
@@ -155,7 +155,7 @@ def test_a_service_that_is_down_is_said_and_asked_with_growing_pauses(
     assert "the next listing is at" in sensor.reason(timedelta(seconds=SECONDS / 2))
     sensor.reason(timedelta(seconds=SECONDS))
     assert sensor.memory.troubles == 2
-    pause = sensor.memory.not_before - (NOW + timedelta(seconds=SECONDS)).timestamp()
+    pause = sensor.memory.not_before - (sensor.started + timedelta(seconds=SECONDS)).timestamp()
     assert pause == pytest.approx(2 * SECONDS)
     monkeypatch.setenv("CP_TOKEN_URL", sandbox.environment["CP_TOKEN_URL"])
     assert sensor.asked(timedelta(seconds=4 * SECONDS))
@@ -189,10 +189,10 @@ def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(
         sensor.run({"Broken": [10822]}, raise_on_error=False)
         assert one("SELECT count(*) FROM lineage.failures") == attempt
         if attempt < ATTEMPTS:
-            # Moments after NOW passed while the runs took place, hence the minute's grace.
-            almost = pause_after(attempt) - timedelta(minutes=1)
+            due = datetime.now(UTC) - sensor.started + pause_after(attempt)
+            almost = due - timedelta(minutes=1)
             assert "1 partitions failed and rest, the first until" in sensor.reason(almost)
-            after = pause_after(attempt) + timedelta(minutes=3)
+            after = due + timedelta(minutes=1)
     reason = sensor.reason(timedelta(days=300))
     assert "1 partitions failed too often and wait for a person (subject 10822" in reason
 
