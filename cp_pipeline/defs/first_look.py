@@ -79,7 +79,7 @@ _NO_BRACKETS = str.maketrans("[]()", "    ")
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|~$&:"} | {"\n": " ⏎ "})
 
 
-def plain(value: str) -> str:
+def plain(value: str, longest: int = _LONGEST_VALUE) -> str:
     """A value as Markdown shows it: cut where it is long, and nothing in it is Markdown or HTML."""
-    cut = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
+    cut = value if len(value) <= longest else value[: longest - 1] + "…"
     return cut.replace("\r", "").translate(_ESCAPED)

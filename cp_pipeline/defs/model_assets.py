@@ -28,10 +28,12 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.faces import OWNERS, POOL
+from cp_pipeline.defs.first_look import plain
 from cp_pipeline.settings import StorageSettings
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 # Unit tests are of the SQL, not of the data, and run with `make test`.
+_LONGEST_NAME = 120
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
 Event = TypeVar("Event")
 
@@ -98,7 +100,7 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
-                    yield _with_exported_columns(event, compiled)
+                    yield _with_origins(_with_exported_columns(event, compiled))
             finally:
                 # dagster-dbt leaves the file open in this process, and nobody else could write.
                 _let_go(building)
@@ -150,6 +152,28 @@ def _with_exported_columns(event: Event, compiled: Path) -> Event | dg.Output[An
     )
     shown = {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
     return event.with_metadata({**event.metadata, **shown})
+
+
+def _with_origins(event: Event | dg.Output[Any]) -> Event | dg.Output[Any]:
+    """A model's event, with its column lineage in words too: Dagster's own UI does not draw it."""
+    lineage = event.metadata.get("dagster/column_lineage") if isinstance(event, dg.Output) else None
+    if not isinstance(event, dg.Output) or not isinstance(
+        lineage, dg.TableColumnLineageMetadataValue
+    ):
+        return event
+    rows = "\n".join(
+        f"| {plain(column)} | {', '.join(plain(_origin(each), _LONGEST_NAME) for each in origins) or '—'} |"
+        for column, origins in lineage.column_lineage.deps_by_column.items()
+    )
+    words = dg.MetadataValue.md(f"| column | is made from |\n|---|---|\n{rows}")
+    return event.with_metadata({**event.metadata, "columns_made_from": words})
+
+
+def _origin(dependency: dg.TableColumnDep) -> str:
+    """``activity_daily.steps``; for an export, whose column names its data set, that alone."""
+    if dependency.asset_key == dataset_exports.key:
+        return dependency.column_name
+    return f"{dependency.asset_key.path[-1]}.{dependency.column_name}"
 
 
 def exported_columns(sql: str) -> dict[str, set[str]]:
