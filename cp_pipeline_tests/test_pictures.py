@@ -37,7 +37,8 @@ def test_a_small_study_has_a_row_for_each_subject_and_its_number() -> None:
 def test_a_pair_without_an_export_is_neither_missing_nor_current() -> None:
     picture = coverage_map({(1, "A"): "current", (2, "B"): "current"})
     assert "missing 0" in texts(picture)
-    assert colours(picture).count("#f0f2f4") == 2
+    # Two cells, and the legend.
+    assert colours(picture).count("#f0f2f4") == 3
 
 
 def test_two_thousand_subjects_fit_on_a_screen_and_one_failure_shows() -> None:
@@ -56,7 +57,7 @@ def test_a_shared_row_is_divided_by_how_many_are_in_which_state() -> None:
     states = {(subject, "A"): "current" for subject in range(240)}
     states |= {(subject, "A"): "missing" for subject in range(1, 240, 2)}
     picture = coverage_map(states)
-    assert texts(picture)[-5:-2] == ["current 120", "stale 0", "missing 120"]
+    assert texts(picture)[-6:-3] == ["current 120", "stale 0", "missing 120"]
     halves = [
         float(str(element.get("width")))
         for element in drawn(picture).iter(f"{SVG}rect")

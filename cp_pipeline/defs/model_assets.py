@@ -161,10 +161,11 @@ def _with_origins(event: Event | dg.Output[Any]) -> Event | dg.Output[Any]:
         lineage, dg.TableColumnLineageMetadataValue
     ):
         return event
-    rows = "\n".join(
-        f"| {plain(column)} | {', '.join(plain(_origin(each), _LONGEST_NAME) for each in origins) or '—'} |"
+    named = {
+        column: ", ".join(plain(_origin(each), _LONGEST_NAME) for each in origins)
         for column, origins in lineage.column_lineage.deps_by_column.items()
-    )
+    }
+    rows = "\n".join(f"| {plain(column)} | {origins or '—'} |" for column, origins in named.items())
     words = dg.MetadataValue.md(f"| column | is made from |\n|---|---|\n{rows}")
     return event.with_metadata({**event.metadata, "columns_made_from": words})
 

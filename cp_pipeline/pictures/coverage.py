@@ -46,7 +46,9 @@ def coverage_map(states: Mapping[tuple[int, str], str]) -> str:
     rows = [subjects[start : start + shared] for start in range(0, len(subjects), shared)]
     height = 14 if len(subjects) <= ROWS_WITH_NAMES else 5
     names = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
-    width = max(_SUBJECT_WIDTH + len(datasets) * _CELL + names * 0.7, len(_COLOURS) * _LEGEND + 20)
+    width = max(
+        _SUBJECT_WIDTH + len(datasets) * _CELL + names * 0.7, (len(_COLOURS) + 1) * _LEGEND + 20
+    )
     sheet = Sheet(width, names + len(rows) * height + 44)
     for place, dataset in enumerate(datasets):
         left = _SUBJECT_WIDTH + place * _CELL
@@ -103,3 +105,6 @@ def _legend(sheet: Sheet, counted: Mapping[str, int], base: float) -> None:
         sheet.box(left, base - 9, 10, 10, colour)
         words = f"{state} {counted.get(state, 0):,}"
         sheet.text(left + 14, base, words, size=10, colour=INK if counted.get(state) else FAINT)
+    left = 10 + len(_COLOURS) * _LEGEND
+    sheet.box(left, base - 9, 10, 10, _NO_EXPORT)
+    sheet.text(left + 14, base, "no export", size=10, colour=FAINT)

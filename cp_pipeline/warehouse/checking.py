@@ -41,8 +41,13 @@ _QUESTIONS = {
         "SELECT count(*) FROM lineage.partition_status WHERE exported_files > 0",
         """
         SELECT subject_id AS subject, dataset_name AS dataset, state,
-            exported_execution AS listed, loaded_execution AS loaded
-        FROM lineage.partition_status WHERE state IN ('stale', 'missing', 'failed')
+            exported_execution AS listed, loaded_execution AS loaded,
+            CASE WHEN state = 'failed' THEN failed.error END AS reason
+        FROM lineage.partition_status LEFT JOIN (
+            SELECT subject_id, dataset_name, max_by(error, failed_at) AS error
+            FROM lineage.failures GROUP BY ALL
+        ) AS failed USING (subject_id, dataset_name)
+        WHERE state IN ('stale', 'missing', 'failed')
         """,
     ),
     Question.SCHEMA_IS_UNCHANGED: (

@@ -80,6 +80,7 @@ def test_a_listed_execution_that_is_not_loaded(
     assert isinstance(table, dg.TableMetadataValue)
     assert table.records[0].data["subject"] == 10822
     assert table.records[0].data["state"] == "failed"
+    assert "There is nothing in the file" in str(table.records[0].data["reason"])
 
 
 def test_rows_that_are_not_the_files_records(loaded: dg.DagsterInstance) -> None:
