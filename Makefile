@@ -47,6 +47,7 @@ benchmarks: install .venv-dlt/installed  ## speed and memory against the floor a
 	$(BIN)/python benchmarks/lossless_load.py
 	$(BIN)/python benchmarks/current_rows.py
 	$(BIN)/python benchmarks/dagster_events.py
+	$(BIN)/python benchmarks/sensor_tick.py
 
 .venv-dlt/installed: benchmarks/dlt.txt
 	$(PYTHON) -m venv .venv-dlt
