@@ -9,10 +9,11 @@ from datetime import timedelta
 import click
 from rich.filesize import decimal
 
-from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.cli.screen import answers
 from cp_pipeline.ingest import OLDER_THAN, compactable
 from cp_pipeline.ingest import compact as compact_warehouse
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.words import count
 
 
 @click.command()

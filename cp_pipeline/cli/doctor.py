@@ -11,10 +11,11 @@ from typing import TypeVar
 import click
 
 from cp_pipeline.centrepoint import CentrePoint
-from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.cli.screen import answers
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Workbench, loaded_executions
+from cp_pipeline.words import count
 
 EXIT_AT_FAULT = 2
 Answer = TypeVar("Answer")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
-from cp_pipeline.cli.screen import answers, count
+from cp_pipeline.cli.screen import answers
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.words import count
 
 
 @click.command()

@@ -12,10 +12,11 @@ from io import StringIO
 import click
 
 from cp_pipeline.cli.run_failure import reason
-from cp_pipeline.cli.screen import answers, count, errors
+from cp_pipeline.cli.screen import answers, errors
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Workbench
+from cp_pipeline.words import count
 
 EXIT_NOT_PUBLISHED = 1
 

@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from cp_pipeline.cli.screen import answers, count, errors, progress_bar
+from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.ingest import rebuild as rebuild_warehouse
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.words import count
 
 EXIT_SOME_LEFT_OUT = 1
 

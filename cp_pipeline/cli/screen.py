@@ -37,8 +37,3 @@ def progress_bar() -> Progress:
         console=errors,
         disable=not errors.is_terminal,
     )
-
-
-def count(number: int, singular: str) -> str:
-    """``1 file``, ``1,234 files``."""
-    return f"{number:,} {singular}" + ("" if number == 1 else "s")

@@ -17,7 +17,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.run_failure import reason
-from cp_pipeline.cli.screen import answers, count, errors, progress_bar
+from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
@@ -30,6 +30,7 @@ from cp_pipeline.ingest import (
     StudyExports,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.words import count
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40

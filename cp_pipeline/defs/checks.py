@@ -38,51 +38,51 @@ CHECKS = (
         Question.LISTED_EXECUTION_IS_LOADED.value,
         _ERROR,
         "The program execution that CentrePoint lists is the one that is loaded, everywhere.",
-        "partitions are stale, missing or failed",
+        "partitions that are stale, missing or failed",
     ),
     Check(
         Question.ROWS_MATCH_FILES.value,
         _ERROR,
         "Each load has as many rows in the warehouse as its file has records by its bytes.",
-        "loads have other rows than their files",
+        "loads that have other rows than their files",
     ),
     Check(
         NOTHING_WAITS_FOR_A_PERSON,
         _ERROR,
         f"No partition has failed {ATTEMPTS} times: those are not tried again by themselves. Look "
         "at the reason, then materialize the partition.",
-        "partitions wait for a person",
+        "partitions that wait for a person",
     ),
     Check(
         Question.SCHEMA_IS_UNCHANGED.value,
         _WARN,
         "The newest execution of each export has the columns, and the types, of the one before.",
-        "current loads changed a column",
+        "current loads that changed a column",
     ),
     Check(
         Question.EXECUTIONS_GO_FORWARD.value,
         _WARN,
         "CentrePoint lists no older program execution than the loaded one.",
-        "exports went back to an older execution; the newer one is kept",
+        "exports that went back to an older execution; the newer one is kept",
     ),
     Check(
         Question.EXPORTS_ARE_STILL_LISTED.value,
         _WARN,
         "Every loaded export is still listed by CentrePoint.",
-        "loaded exports have vanished from the listing (withdrawn); their rows are kept",
+        "loaded exports that vanished from the listing (withdrawn); their rows are kept",
     ),
     Check(
         Question.TIMESTAMPS_ARE_UNIQUE.value,
         _WARN,
         "No file has two rows for one subject and timestamp.",
-        "current loads have more than one row for a timestamp",
+        "current loads that have more than one row for a timestamp",
     ),
     Check(
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "What Dagster has on record for each partition is what the warehouse has loaded. Where "
         "not, materialize the partition: nothing is fetched, and the record is made anew.",
-        "partitions have another execution in Dagster's records than in the warehouse",
+        "partitions that have another execution in Dagster's records than in the warehouse",
     ),
 )
 
@@ -133,7 +133,7 @@ def _evaluate(
     else:
         finding = exports.ask(Question(check.name))
     if finding.at_fault:
-        words = f"{finding.at_fault:,} {check.at_fault}."
+        words = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
     else:
         words = f"None of {finding.examined:,} is at fault."
     return dg.AssetCheckEvaluation(

@@ -30,6 +30,7 @@ from cp_pipeline.ingest import (
     Plan,
     StudyExports,
 )
+from cp_pipeline.words import count
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 # For what may be over by itself, such as a service that is restarted: 30 s, 1 and 2 minutes.
@@ -95,7 +96,7 @@ def load_partitions(
                 source.saw(result)
     finally:
         _record_outcome(context, exports, plan, failures)
-    context.log.info(f"{loaded} partitions loaded, {len(failures)} failed")
+    context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
     if failures:
         raise _failure(failures, loaded)
 
@@ -106,7 +107,7 @@ def record_current(context: Context, plan: Plan, listed_after: int) -> None:
         current = PartitionLoaded(partition, (), plan.kept[partition])
         context.log_event(materialization(current, listed_after, before))
     if plan.current:
-        context.log.info(f"{len(plan.current)} partitions were current; nothing was fetched")
+        context.log.info(f"current: {count(len(plan.current), 'partition')}; nothing was fetched")
     for partition in plan.without_export:
         context.log_event(no_export(partition, listed_after))
     if plan.without_export:
@@ -163,7 +164,7 @@ def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
     if len(failures) > _NAMED:
         lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures has them all)")
     return dg.Failure(
-        description=f"{len(failures)} partitions failed, {loaded} were loaded:\n"
+        description=f"{count(len(failures), 'partition')} failed, {loaded:,} loaded:\n"
         + "\n".join(lines),
         metadata={"failed": len(failures), "loaded": loaded},
         allow_retries=False,

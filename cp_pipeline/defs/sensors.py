@@ -25,6 +25,7 @@ from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import Healing, Listed, Plan, StudyExports
+from cp_pipeline.words import count
 
 # A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
 _WAREHOUSE_SECONDS = 10.0
@@ -196,16 +197,18 @@ def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> s
     reasons = []
     if healing.due:
         runs = ", ".join(run_id[:8] for run_id in going)
-        reasons.append(f"{len(healing.due)} partitions are being loaded (run {runs})")
+        reasons.append(f"{count(len(healing.due), 'partition')} being loaded (run {runs})")
     if healing.resting:
         soonest = min(healing.resting.values()).timestamp()
         reasons.append(
-            f"{len(healing.resting)} partitions failed and rest, the first until {_clock(soonest)}"
+            f"{count(len(healing.resting), 'partition')} failed and at rest, the first until "
+            f"{_clock(soonest)}"
         )
     if healing.given_up:
         named = "; ".join(str(partition) for partition in sorted(healing.given_up)[:3])
         reasons.append(
-            f"{len(healing.given_up)} partitions failed too often and wait for a person ({named})"
+            f"{count(len(healing.given_up), 'partition')} failed too often, waiting for a person "
+            f"({named})"
         )
     if not reasons:
         return f"all {len(listed.items):,} listed exports are loaded"

@@ -167,12 +167,12 @@ def test_a_stale_partition_says_that_its_listed_execution_is_newer(
 def test_the_sensor_says_why_it_asks_for_nothing(
     page: "Page", ui: DagsterUi, failed: Failed
 ) -> None:
-    rests = "1 partitions failed and rest"
+    rests = "1 partition failed and at rest"
     until("the sensor to skip", lambda: ui.skip_reasons()[0].startswith(rests))
     page.goto("/locations/cp_pipeline.definitions/sensors/new_program_executions")
     page.get_by_role("button", name="View logs").last.wait_for()
     page.get_by_text("0 runs requested", exact=True).first.hover()
-    page.get_by_text(re.compile("failed and rest, the first until .* UTC")).wait_for()
+    page.get_by_text(re.compile("failed and at rest, the first until .* UTC")).wait_for()
 
 
 def test_one_partition_is_materialized_by_clicks_and_shows_its_new_record(

@@ -75,7 +75,7 @@ def test_a_listed_execution_that_is_not_loaded(
     run_job(loaded, "sync", raise_on_error=False)
     assert failed(loaded)["listed_execution_is_loaded"] == (1, ERROR)
     evaluation = evaluations(loaded)["listed_execution_is_loaded"]
-    assert evaluation.description == "1 partitions are stale, missing or failed."
+    assert evaluation.description == "1 of 47: partitions that are stale, missing or failed."
     table = evaluation.metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
     assert table.records[0].data["subject"] == 10822

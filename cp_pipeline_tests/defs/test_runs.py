@@ -130,7 +130,7 @@ def test_a_failing_partition_takes_no_other_with_it_and_is_named(
     words = str(failure.user_failure_data.description)
     assert "subject 10822" in words
     assert "nothing.csv.gz" in words
-    assert "11 were loaded" in words
+    assert "1 partition failed, 11 loaded:" in words
 
 
 def test_the_sync_job_records_each_partition_in_one_run_without_planned_events(

@@ -116,7 +116,7 @@ def test_it_never_asks_twice_while_a_run_is_going(sensor: Sensor, job: str) -> N
             asset_selection=frozenset({EXPORTS}) if job == "materialized by hand" else None,
         )
     )
-    assert "47 partitions are being loaded (run " in sensor.reason()
+    assert "47 partitions being loaded (run " in sensor.reason()
 
 
 def test_a_run_for_one_partition_does_not_keep_it_from_the_others(sensor: Sensor) -> None:
@@ -191,10 +191,10 @@ def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(
         if attempt < ATTEMPTS:
             due = datetime.now(UTC) - sensor.started + pause_after(attempt)
             almost = due - timedelta(minutes=1)
-            assert "1 partitions failed and rest, the first until" in sensor.reason(almost)
+            assert "1 partition failed and at rest, the first until" in sensor.reason(almost)
             after = due + timedelta(minutes=1)
     reason = sensor.reason(timedelta(days=300))
-    assert "1 partitions failed too often and wait for a person (subject 10822" in reason
+    assert "1 partition failed too often, waiting for a person (subject 10822" in reason
 
 
 def test_a_new_execution_of_what_failed_is_tried_at_once(
