@@ -167,6 +167,11 @@ def anchor_paths() -> None:
     os.environ["CP_PUBLISHED"] = str(storage.published)
 
 
+def for_the_owner_alone() -> None:
+    """Whatever this process makes from now on, DuckDB's and Dagster's files too, is its owner's."""
+    os.umask(0o077)
+
+
 def sensor_seconds(environment: Mapping[str, str] | None = None) -> int:
     """``CP_SENSOR_SECONDS``: how often the sensor asks CentrePoint what is new.
 

@@ -18,6 +18,11 @@ concurrency:
   pools:
     default_limit: 1
     granularity: op
+# Ends a run that never started, or does not end when told to. One whose process is gone is found
+# by the sensors and by `sync`: Dagster's default launcher does not look.
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 300
 # Dagster's own event log with its files kept open: an event takes a quarter of the time.
 event_log_storage:
   module: cp_pipeline.defs.event_log

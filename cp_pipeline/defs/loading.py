@@ -11,6 +11,7 @@ import dagster as dg
 
 from cp_pipeline.defs.checks import log_checks
 from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.processes import process_tag
 from cp_pipeline.defs.records import (
     DATASET_EXPORTS,
     EXPORT_FILES,
@@ -43,11 +44,13 @@ _RECORDS_AT_ONCE = 500
 
 
 @contextmanager
-def in_words(source: ExportsSource) -> Iterator[None]:
+def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
     """Let a run that fails for a known reason say the reason, without a traceback of ours.
 
-    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself.
+    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself. Of a run that
+    ends without a word, its tag says which process to look for.
     """
+    context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
     reason, again = "", False
     try:
         yield

@@ -139,6 +139,11 @@ class StudyExports:
             listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
         )
 
+    def tidy(self) -> None:
+        """Remove what a killed process left; every load does so, too."""
+        self.landing.tidy()
+        self.workbench.take_in_log()
+
     def healing(self, plan: Plan, now: datetime | None = None) -> Healing:
         """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
         return healing(plan, failed_attempts(self._questions), now)

@@ -110,6 +110,12 @@ class Workbench:
         with self._attached(""):
             yield self.connection
 
+    def take_in_log(self) -> None:
+        """Let the file be whole by itself again, where a killed process left its log beside it."""
+        if self.is_file and Path(f"{self.location}.wal").exists():
+            with self.holding():
+                self.connection.execute("CHECKPOINT warehouse")
+
     @contextmanager
     def _attached(self, options: str) -> Iterator[None]:
         with self.in_use, _lock_of(self.location):
