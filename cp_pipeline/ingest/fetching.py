@@ -34,12 +34,18 @@ class Fetching:
     """Brings the exports of a partition to where they can be loaded. Used from many threads."""
 
     def __init__(
-        self, centrepoint: CentrePoint, landing: Landing, aside: Path, time_spent: TimeSpent
+        self,
+        centrepoint: CentrePoint,
+        landing: Landing,
+        aside: Path,
+        time_spent: TimeSpent,
+        largest_csv_bytes: int,
     ) -> None:
         self._centrepoint = centrepoint
         self._landing = landing
         self._aside = aside
         self._time_spent = time_spent
+        self._largest_csv_bytes = largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """The partition's exports, or why one of them cannot be had.
@@ -73,7 +79,11 @@ class Fetching:
     def _read(self, landed: LandedFile) -> CsvText:
         try:
             with self._time_spent.on(Activity.DECODE):
-                return read_csv_text(self._landing.path_of(landed), self._aside)
+                return read_csv_text(
+                    self._landing.path_of(landed),
+                    self._aside,
+                    largest_bytes=self._largest_csv_bytes,
+                )
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error))
             raise

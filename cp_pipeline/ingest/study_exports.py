@@ -62,9 +62,9 @@ class StudyExports:
         self.storage = storage
         self.centrepoint = CentrePoint(access)
         self.landing = Landing(storage.landing)
-        self.workbench = Workbench(storage.warehouse)
+        self.workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
-        self._questions = Workbench(storage.warehouse)
+        self._questions = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         self.time_spent = TimeSpent()
 
     def wait_at_most(self, seconds: float) -> None:
@@ -180,7 +180,13 @@ class StudyExports:
             refresh: load executions again that are loaded already.
         """
         with self.landing.workspace() as aside:
-            fetching = Fetching(self.centrepoint, self.landing, aside, self.time_spent)
+            fetching = Fetching(
+                self.centrepoint,
+                self.landing,
+                aside,
+                self.time_spent,
+                self.storage.largest_csv_bytes,
+            )
             loader = BatchLoader(
                 plan,
                 self.landing,

@@ -145,9 +145,11 @@ def test_killed_several_times_at_random_it_ends_as_if_never_killed(
 
 
 def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slot(
-    storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
+    storage: StorageSettings, service: Sandbox
 ) -> None:
-    run_killed("sync", when="before", what="COMMIT", nth=2)
+    what = "call cp_pipeline.defs.loading:materialization"
+    run_killed("sync", when="before", what=what, nth=1)
+    service.execute_again(data_set_name="ActivityDaily8")
     with open_instance(storage) as instance:
         (dead,) = instance.get_runs()
         assert dead.status == dg.DagsterRunStatus.STARTED
