@@ -165,7 +165,7 @@ def _run_in_dagster(
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
 
-        opened = open_instance(storage)
+        opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
     config = {
         "subject_ids": list(subject_ids),

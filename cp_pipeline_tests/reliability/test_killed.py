@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -102,6 +104,17 @@ def leftovers(storage: StorageSettings) -> list[str]:
     return [str(path) for path in [*odd, *(landed ^ described)]]
 
 
+def processes_left(storage: StorageSettings) -> list[str]:
+    """Command lines that name the data folder (where the system has /proc)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(storage.data_dir) in words:
+                found.append(words)
+    return found
+
+
 def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
     with open_instance(storage) as instance:
         return [run for run in instance.get_runs() if not run.is_finished]
@@ -122,6 +135,7 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert run_sync() == 0
     assert leftovers(storage) == []
     assert unfinished(storage) == []
+    assert processes_left(storage) == []
 
 
 def test_killed_several_times_at_random_it_ends_as_if_never_killed(
@@ -142,6 +156,7 @@ def test_killed_several_times_at_random_it_ends_as_if_never_killed(
     assert state() == undisturbed, seed
     assert leftovers(storage) == []
     assert unfinished(storage) == []
+    assert processes_left(storage) == []
 
 
 def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slot(
