@@ -56,6 +56,8 @@ def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
         yield
     except PipelineError as error:
         reason, again = str(error), error.passing and source.retries
+    except OSError as error:
+        reason, again = f"A file cannot be read or written: {error}", source.retries
     if reason:
         raise dg.Failure(description=reason, allow_retries=again)
 

@@ -30,6 +30,10 @@ Fetched = list[ExportToLoad] | PartitionFailed
 _log = logging.getLogger(__name__)
 
 
+class DiskUnusable(PipelineError):
+    """Files cannot be written or read here, so no other export can be had either."""
+
+
 class Fetching:
     """Brings the exports of a partition to where they can be loaded. Used from many threads."""
 
@@ -52,6 +56,7 @@ class Fetching:
 
         Raises:
             ServiceError: CentrePoint itself is at fault; no use in going on.
+            DiskUnusable: the landing cannot be written, or not be read.
         """
         ready: list[ExportToLoad] = []
         for each in planned:
@@ -62,6 +67,12 @@ class Fetching:
                     export.text.discard()
                 stage = "download" if isinstance(error, ExportFileError) else "decode"
                 return PartitionFailed(partition, each.export_file, stage, str(error))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise DiskUnusable(
+                    f"Files under {self._landing.root} cannot be written or read: {reason}.",
+                    "See that there is room, and whose the folder is; then run this again.",
+                ) from None
         return ready
 
     def _export(self, export_file: ExportFile, *, again: bool) -> ExportToLoad:
