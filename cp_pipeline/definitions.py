@@ -2,7 +2,8 @@
 
 from cp_pipeline.defs.build import build_defs
 from cp_pipeline.defs.models import model_definitions
-from cp_pipeline.settings import anchor_paths, sensor_seconds
+from cp_pipeline.settings import anchor_paths, for_the_owner_alone, sensor_seconds
 
+for_the_owner_alone()
 anchor_paths()
 defs = build_defs(sensor_seconds=sensor_seconds(), models=model_definitions())

@@ -5,6 +5,7 @@ Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipelin
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
 
 SENSOR_SECONDS = 60
+WAREHOUSE_WAIT_SECONDS = 600
+LARGEST_CSV_GIGABYTES = 20.0
 
 
 class SettingsError(PipelineError):
@@ -46,6 +49,13 @@ class _Reader:
         if value.isdecimal() and int(value) > 0:
             return int(value)
         self.complaints.append(f"{name} is {value!r}, but must be a whole number above 0.")
+        return default
+
+    def positive_number(self, name: str, default: float) -> float:
+        value = self.text(name, str(default))
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) > 0:
+            return float(value)
+        self.complaints.append(f"{name} is {value!r}, but must be a number above 0.")
         return default
 
     def switch(self, name: str) -> bool:
@@ -127,11 +137,13 @@ class CentrePointSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Where the data is kept."""
+    """Where the data is kept, how long to wait for it, and how large one CSV of it may be."""
 
     data_dir: Path
     warehouse: str
     published: Path
+    warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
+    largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
 
     @property
     def landing(self) -> Path:
@@ -145,7 +157,11 @@ class StorageSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read ``CP_DATA_DIR``, ``CP_WAREHOUSE`` and ``CP_PUBLISHED``; all have defaults."""
+        """Read ``CP_DATA_DIR`` and the like; all have defaults.
+
+        Raises:
+            SettingsError: naming every variable that is wrong.
+        """
         read = _Reader(environment)
         # Absolute, because Dagster's processes may be started in another folder than the person's.
         data_dir = Path(read.text("CP_DATA_DIR", "data")).expanduser().absolute()
@@ -153,7 +169,11 @@ class StorageSettings:
         if ":" not in warehouse.partition("/")[0]:
             warehouse = str(Path(warehouse).expanduser().absolute())
         published = Path(read.text("CP_PUBLISHED", str(data_dir / "centrepoint.duckdb")))
-        return cls(data_dir, warehouse, published.expanduser().absolute())
+        wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
+        gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        read.finish()
+        largest = int(gigabytes * 10**9)
+        return cls(data_dir, warehouse, published.expanduser().absolute(), wait, largest)
 
 
 def anchor_paths() -> None:
@@ -165,6 +185,11 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+
+
+def for_the_owner_alone() -> None:
+    """Whatever this process makes from now on, DuckDB's and Dagster's files too, is its owner's."""
+    os.umask(0o077)
 
 
 def sensor_seconds(environment: Mapping[str, str] | None = None) -> int:

@@ -71,6 +71,22 @@ def audit(event, args):
         die()
 sys.addaudithook(audit)
 
+if what.startswith("call "):
+    # A function, by the name under which a module calls it: "call module:name".
+    from importlib import import_module
+    where, _, name = what[5:].partition(":")
+    module = import_module(where)
+    called = getattr(module, name)
+    def counted(*args, **kwargs):
+        mine = hit(what)
+        if mine and when == "before":
+            die()
+        answer = called(*args, **kwargs)
+        if mine:
+            die()
+        return answer
+    setattr(module, name, counted)
+
 from cp_pipeline.cli import commands
 commands({arguments!r}, standalone_mode=False)
 """

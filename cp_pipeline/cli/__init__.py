@@ -25,7 +25,7 @@ from cp_pipeline.cli.screen import errors
 from cp_pipeline.cli.status import status
 from cp_pipeline.cli.sync import sync
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.settings import anchor_paths
+from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
 EXIT_AT_FAULT = 2
 
@@ -35,6 +35,7 @@ EXIT_AT_FAULT = 2
 def commands() -> None:
     """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
     load_dotenv(Path.cwd() / ".env")
+    for_the_owner_alone()
     anchor_paths()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from cp_pipeline.settings import StorageSettings
 
@@ -18,6 +19,11 @@ concurrency:
   pools:
     default_limit: 1
     granularity: op
+# Ends a run that never started, or does not end when told to. One whose process is gone is found
+# by the sensors and by `sync`: Dagster's default launcher does not look.
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 300
 # Dagster's own event log with its files kept open: an event takes a quarter of the time.
 event_log_storage:
   module: cp_pipeline.defs.event_log
@@ -43,15 +49,31 @@ def prepare_dagster_home(storage: StorageSettings) -> Path:
     return home
 
 
-def open_instance(storage: StorageSettings) -> dg.DagsterInstance:
+# For a run whose output is on somebody's screen. To show it there too, Dagster starts four
+# processes, of which one could outlive a run that is killed meanwhile.
+_NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> dg.DagsterInstance:
     """The Dagster instance of the home.
 
     Two processes that open a fresh home at once break its SQLite, so the first use is guarded.
+
+    Args:
+        storage: says where the home is, unless ``DAGSTER_HOME`` does.
+        captures_output: whether what a run prints is kept for the UI.
     """
     home = prepare_dagster_home(storage)
     with (home / ".opening.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
+        overrides = None if captures_output else _NO_CAPTURE
+        reference = InstanceRef.from_dir(str(home), overrides=overrides)
+        instance = dg.DagsterInstance.from_ref(reference)
         instance.get_runs_count()
         instance.get_dynamic_partitions("subjects")
         instance.all_instigator_state()

@@ -35,7 +35,7 @@ def publish() -> None:
 def run_publish() -> int:
     """Do what ``cp-pipeline publish`` does; the exit code."""
     storage = StorageSettings.from_environment()
-    if not Workbench(storage.warehouse).exists():
+    if not Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds).exists():
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
     # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
     # says of each model is in the run's log in the Dagster UI.

@@ -18,7 +18,9 @@ def status() -> None:
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
     """
     storage = StorageSettings.from_environment()
-    statuses = dataset_statuses(Workbench(storage.warehouse))
+    statuses = dataset_statuses(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    )
     if not statuses:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
         answers.print("Run cp-pipeline sync.")

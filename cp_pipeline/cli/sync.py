@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from uuid import uuid4
 
 import click
@@ -79,6 +80,8 @@ def run_sync(
     exports.record(listed)
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
+        exports.tidy()
+        _end_abandoned_runs(storage)
         return 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
@@ -161,15 +164,18 @@ def _run_in_dagster(
         warnings.simplefilter("ignore")
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
+        from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
 
-        opened = open_instance(storage)
+        opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
     config = {
         "subject_ids": list(subject_ids),
         "dataset_names": list(dataset_names),
         "refresh": refresh,
     }
-    with opened as instance, _frozen():
+    with opened as instance, _frozen(), _marked_as_going(storage, run_id):
+        # One whose process is gone may have the only slot.
+        end_abandoned_runs(instance)
         source.begin()
         result = job.execute_in_process(
             instance=instance,
@@ -181,10 +187,44 @@ def _run_in_dagster(
             },
             raise_on_error=False,
             # Lists the run on the job's page in the UI.
-            tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
+            tags={".dagster/repository": "__repository__@cp_pipeline.definitions"}
+            | process_tag(run_id),
         )
         if not result.success and not source.failures:
             raise PipelineError(reason(result.all_events))
+
+
+@contextmanager
+def _marked_as_going(storage: StorageSettings, run_id: str) -> Iterator[None]:
+    """A file as long as the run goes on, by which the next sync sees that one was cut off."""
+    folder = _going(storage)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark = folder / run_id
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _end_abandoned_runs(storage: StorageSettings) -> None:
+    """What a killed sync left is ended also where there is nothing to load."""
+    left = list(_going(storage).glob("*"))
+    if not left:
+        return
+    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
+    from cp_pipeline.defs.processes import end_abandoned_runs  # noqa: PLC0415
+
+    with open_instance(storage) as instance:
+        end_abandoned_runs(instance)
+        for mark in left:
+            run = instance.get_run_by_id(mark.name)
+            if run is None or run.is_finished:
+                mark.unlink(missing_ok=True)
+
+
+def _going(storage: StorageSettings) -> Path:
+    return storage.landing / ".going"
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def export_files(
     context: dg.AssetExecutionContext, source: dg.ResourceParam[ExportsSource]
 ) -> dg.MaterializeResult[None]:
     """List all exports, write the listing down, and register the partitions."""
-    with in_words(source):
+    with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(exports)
         exports.record(listed)
@@ -119,7 +119,7 @@ def dataset_exports(
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
     listed_after = newest_event(context.instance)
-    with in_words(source):
+    with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(
             exports,

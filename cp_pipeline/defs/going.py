@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.processes import end_abandoned_runs
 from cp_pipeline.defs.records import DATASET_EXPORTS
 from cp_pipeline.exports import Partition
 
@@ -23,7 +24,11 @@ Covers = Callable[[Partition], bool]
 
 
 def runs_going(instance: dg.DagsterInstance) -> dict[str, Covers]:
-    """By run id: whether the run loads a partition. Runs that load nothing are left out."""
+    """By run id: whether the run loads a partition. Runs that load nothing are left out.
+
+    Runs whose process is gone are ended first: they would keep their partitions for ever.
+    """
+    end_abandoned_runs(instance)
     going = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)):
         covers = _covers(run)

@@ -59,7 +59,7 @@ def sync_exports(
 ) -> None:
     """List, register, plan and load."""
     listed_after = newest_event(context.instance)
-    with in_words(source):
+    with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
         plan = source.plan(exports, listed, refresh=config.refresh)
@@ -86,7 +86,7 @@ def load_chosen_partitions(
         for subject in subjects
     ]
     listed_after = newest_event(context.instance)
-    with in_words(source):
+    with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(
             exports,
@@ -117,7 +117,7 @@ def compact_warehouse(
     context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[ExportsSource]
 ) -> None:
     """Drop them, and write the file anew without the room that they took."""
-    with in_words(source):
+    with in_words(source, context):
         done = source.compact(timedelta(days=config.older_than_days))
     context.log.info(f"{done.loads} loads dropped, {done.rows} rows")
     context.add_output_metadata(

@@ -11,6 +11,7 @@ import dagster as dg
 
 from cp_pipeline.defs.checks import log_checks
 from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.processes import process_tag
 from cp_pipeline.defs.records import (
     DATASET_EXPORTS,
     EXPORT_FILES,
@@ -44,16 +45,20 @@ _RECORDS_AT_ONCE = 500
 
 
 @contextmanager
-def in_words(source: ExportsSource) -> Iterator[None]:
+def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
     """Let a run that fails for a known reason say the reason, without a traceback of ours.
 
-    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself.
+    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself. Of a run that
+    ends without a word, its tag says which process to look for.
     """
+    context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
     reason, again = "", False
     try:
         yield
     except PipelineError as error:
         reason, again = str(error), error.passing and source.retries
+    except OSError as error:
+        reason, again = f"A file cannot be read or written: {error}", source.retries
     if reason:
         raise dg.Failure(description=reason, allow_retries=again)
 

@@ -50,7 +50,7 @@ def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     def published(
         context: dg.AssetExecutionContext, source: dg.ResourceParam[ExportsSource]
     ) -> dg.MaterializeResult[None]:
-        with in_words(source):
+        with in_words(source, context):
             made = source.publish(context.run.run_id)
         return dg.MaterializeResult(
             metadata={

@@ -21,7 +21,9 @@ def compactable(storage: StorageSettings, older_than: timedelta = OLDER_THAN) ->
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    with closing(Workbench(storage.warehouse)) as workbench:
+    with closing(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    ) as workbench:
         return warehouse.compactable(workbench, older_than)
 
 
@@ -31,5 +33,7 @@ def compact(storage: StorageSettings, older_than: timedelta = OLDER_THAN) -> Com
     Raises:
         WarehouseError: the warehouse cannot be used.
     """
-    with closing(Workbench(storage.warehouse)) as workbench:
+    with closing(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    ) as workbench:
         return warehouse.compact(workbench, older_than)

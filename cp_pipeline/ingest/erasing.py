@@ -80,7 +80,9 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
             "Exports are being fetched or loaded just now.",
             "Run this again when that has ended.",
         )
-    with closing(Workbench(storage.warehouse)) as workbench:
+    with closing(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    ) as workbench:
         known = known_of(workbench, subject_id)
         kept = len(old_files(workbench))
     texts = known.texts | frozenset(texts_of(landing, subject_id))
@@ -106,7 +108,9 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
     """
     landing = Landing(storage.landing)
     remember_erasure(landing, subject_id)
-    with closing(Workbench(storage.warehouse)) as workbench:
+    with closing(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    ) as workbench:
         unclear = erase_from_warehouse(workbench, subject_id, count_files(landing, subject_id))
         for path in old_files(workbench):
             path.unlink()

@@ -30,22 +30,33 @@ Fetched = list[ExportToLoad] | PartitionFailed
 _log = logging.getLogger(__name__)
 
 
+class DiskUnusable(PipelineError):
+    """Files cannot be written or read here, so no other export can be had either."""
+
+
 class Fetching:
     """Brings the exports of a partition to where they can be loaded. Used from many threads."""
 
     def __init__(
-        self, centrepoint: CentrePoint, landing: Landing, aside: Path, time_spent: TimeSpent
+        self,
+        centrepoint: CentrePoint,
+        landing: Landing,
+        aside: Path,
+        time_spent: TimeSpent,
+        largest_csv_bytes: int,
     ) -> None:
         self._centrepoint = centrepoint
         self._landing = landing
         self._aside = aside
         self._time_spent = time_spent
+        self._largest_csv_bytes = largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """The partition's exports, or why one of them cannot be had.
 
         Raises:
             ServiceError: CentrePoint itself is at fault; no use in going on.
+            DiskUnusable: the landing cannot be written, or not be read.
         """
         ready: list[ExportToLoad] = []
         for each in planned:
@@ -56,6 +67,12 @@ class Fetching:
                     export.text.discard()
                 stage = "download" if isinstance(error, ExportFileError) else "decode"
                 return PartitionFailed(partition, each.export_file, stage, str(error))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise DiskUnusable(
+                    f"Files under {self._landing.root} cannot be written or read: {reason}.",
+                    "See that there is room, and whose the folder is; then run this again.",
+                ) from None
         return ready
 
     def _export(self, export_file: ExportFile, *, again: bool) -> ExportToLoad:
@@ -73,7 +90,11 @@ class Fetching:
     def _read(self, landed: LandedFile) -> CsvText:
         try:
             with self._time_spent.on(Activity.DECODE):
-                return read_csv_text(self._landing.path_of(landed), self._aside)
+                return read_csv_text(
+                    self._landing.path_of(landed),
+                    self._aside,
+                    largest_bytes=self._largest_csv_bytes,
+                )
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error))
             raise

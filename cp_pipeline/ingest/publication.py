@@ -15,7 +15,11 @@ from cp_pipeline.warehouse import (
 
 def publish(storage: StorageSettings, run_id: str = "") -> Published:
     """Replace the analysts' file; see ``warehouse.publishing``."""
-    return publish_current(Workbench(storage.warehouse), storage.published, run_id)
+    return publish_current(
+        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds),
+        storage.published,
+        run_id,
+    )
 
 
 def states_to_publish(storage: StorageSettings, wait_seconds: float) -> tuple[str, str]:

@@ -79,7 +79,9 @@ def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *
     """
     landing = Landing(storage.landing)
     with (
-        closing(Workbench(storage.warehouse)) as workbench,
+        closing(
+            Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+        ) as workbench,
         landing.workspace() as aside,
     ):
         with building_anew(workbench) as new:

@@ -62,9 +62,9 @@ class StudyExports:
         self.storage = storage
         self.centrepoint = CentrePoint(access)
         self.landing = Landing(storage.landing)
-        self.workbench = Workbench(storage.warehouse)
+        self.workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
-        self._questions = Workbench(storage.warehouse)
+        self._questions = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         self.time_spent = TimeSpent()
 
     def wait_at_most(self, seconds: float) -> None:
@@ -139,6 +139,11 @@ class StudyExports:
             listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
         )
 
+    def tidy(self) -> None:
+        """Remove what a killed process left; every load does so, too."""
+        self.landing.tidy()
+        self.workbench.take_in_log()
+
     def healing(self, plan: Plan, now: datetime | None = None) -> Healing:
         """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
         return healing(plan, failed_attempts(self._questions), now)
@@ -175,7 +180,13 @@ class StudyExports:
             refresh: load executions again that are loaded already.
         """
         with self.landing.workspace() as aside:
-            fetching = Fetching(self.centrepoint, self.landing, aside, self.time_spent)
+            fetching = Fetching(
+                self.centrepoint,
+                self.landing,
+                aside,
+                self.time_spent,
+                self.storage.largest_csv_bytes,
+            )
             loader = BatchLoader(
                 plan,
                 self.landing,

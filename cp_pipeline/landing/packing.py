@@ -15,7 +15,7 @@ from typing import IO, cast
 # isal's inflate is several times faster than zlib's and checks gzip's CRC; DuckDB's reader doesn't.
 from isal import isal_zlib
 
-from cp_pipeline.landing.errors import PackingRefused
+from cp_pipeline.landing.errors import ExportRefused, PackingRefused
 
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,10 +27,15 @@ _ZIP_END_BYTES = 22
 _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
 
 
-def unpack(path: Path) -> Iterator[bytes]:
+def unpack(path: Path, largest_bytes: int | None = None) -> Iterator[bytes]:
     """The innermost bytes of a packed file, in chunks of about a megabyte.
 
+    Args:
+        path: the file.
+        largest_bytes: neither layer may hold more; None for no limit.
+
     Raises:
+        ExportRefused: more comes out of it than ``largest_bytes``.
         PackingRefused: truncated, wrong checksum, bytes after the end, not what its first bytes
             say, a ZIP with several members or a password, or packed more than twice.
     """
@@ -44,10 +49,24 @@ def unpack(path: Path) -> Iterator[bytes]:
                 chunks = _unzip(chunks)
             else:
                 break
+            chunks = _at_most(largest_bytes, chunks)
         beginning, chunks = _peek(chunks)
         if beginning.startswith((GZIP_MAGIC, *ZIP_MAGICS)):
             raise PackingRefused("The file is packed more than twice.")
         yield from chunks
+
+
+def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes; a small file may hold a thousand times its size, so its size is no bound."""
+    byte_count = 0
+    for chunk in chunks:
+        byte_count += len(chunk)
+        if largest_bytes is not None and byte_count > largest_bytes:
+            raise ExportRefused(
+                f"More than {largest_bytes / 10**9:g} GB come out of the file when it is unpacked.",
+                "If a data set is really that large, set CP_LARGEST_CSV_GIGABYTES higher.",
+            )
+        yield chunk
 
 
 def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

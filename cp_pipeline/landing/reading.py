@@ -58,19 +58,22 @@ class CsvText:
         return tuple(map(tuple, records[: count if whole or len(records) > count else -1]))
 
 
-def read_csv_text(path: Path, aside: Path, *, thorough: bool = False) -> CsvText:
+def read_csv_text(
+    path: Path, aside: Path, *, thorough: bool = False, largest_bytes: int | None = None
+) -> CsvText:
     """Unpack and check the export at ``path``.
 
     Args:
         path: a landed file.
         aside: a folder for the text of a large file.
         thorough: check each record's length by itself; see ``CsvStructure``.
+        largest_bytes: no more may come out of the file; None for no limit.
 
     Raises:
         ExportRefused: the packing or the CSV is no good.
     """
     structure = CsvStructure()
-    records = structure.records(unpack(path), thorough=thorough)
+    records = structure.records(unpack(path, largest_bytes), thorough=thorough)
     small, large = _collect(records, aside)
     return CsvText(
         header=structure.header,

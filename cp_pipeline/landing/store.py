@@ -173,7 +173,7 @@ class Landing:
         """
         parent = self.root / ".aside"
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_abandoned(parent)
+        self.tidy()
         folder = Path(tempfile.mkdtemp(dir=parent))
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -181,6 +181,10 @@ class Landing:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left in their workspaces."""
+        _remove_abandoned(self.root / ".aside")
 
     def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
         name = f"{_execution_name(export_file)}_{sha256[:16]}.export"
@@ -262,7 +266,7 @@ def _execution_name(export_file: ExportFile) -> str:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.iterdir():
+    for folder in parent.glob("*"):
         try:
             with (folder / ".lock").open("r") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,6 +26,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
 # Not by "lock" alone: a damaged file is said to have a corrupt *block*.
 _IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
+_NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 # DuckDB's file lock keeps out other processes; within one process this keeps the order.
 _locks: dict[str, threading.RLock] = {}
@@ -100,8 +101,14 @@ class Workbench:
                 create_tables(self.connection)
                 yield self.connection
                 self.connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 _quietly(self.connection, "ROLLBACK")
+                if isinstance(error, duckdb.Error) and _NOT_WRITTEN.search(str(error)):
+                    raise WarehouseUnreadable(
+                        f"The warehouse {self.location} cannot be written: "
+                        f"{str(error).splitlines()[0]}.",
+                        "It is as it was before. See that there is room, and whose the file is.",
+                    ) from None
                 raise
 
     @contextmanager
@@ -109,6 +116,12 @@ class Workbench:
         """The warehouse attached read-write, in no transaction: nobody else reads or writes it."""
         with self._attached(""):
             yield self.connection
+
+    def take_in_log(self) -> None:
+        """Let the file be whole by itself again, where a killed process left its log beside it."""
+        if self.is_file and Path(f"{self.location}.wal").exists():
+            with self.holding():
+                self.connection.execute("CHECKPOINT warehouse")
 
     @contextmanager
     def _attached(self, options: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ read of the warehouse is one state of it, since nobody can write while it is att
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from cp_pipeline.warehouse.opening import Workbench
 
 # `history` stays behind: it is what is not current. So do dbt's and DuckDB's own schemas.
 _COPIED = ("exports", "lineage", "staging", "marts")
+_FOR_READERS = 0o644
 _PARTIAL = ".{name}.{unique}.partial"
 _STATE = """
 SELECT concat_ws('.',
@@ -89,6 +91,8 @@ def publish_current(workbench: Workbench, path: Path, run_id: str = "") -> Publi
             tables = _copy(connection)
             _note_publication(connection, run_id)
             rows = _count(connection)
+        # Made for others to read, where the folder lets them; a person's own choice is kept.
+        partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
         partial.replace(path)
     except (OSError, duckdb.IOException) as error:
         raise PipelineError(

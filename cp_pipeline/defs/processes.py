@@ -1,0 +1,83 @@
+"""Runs whose process is gone: found by what the run wrote down of it, and ended.
+
+Belongs here: which process works on a run, and telling that there is none any more.
+Does not belong: which partitions a run loads (``going``).
+
+Dagster's default launcher does not look after the processes that it starts, and ``cp-pipeline
+sync`` is a process of its own: killed, either would leave a run "started" for ever, in the pool's
+one slot. A process is known by its host, its number, and when it began, since numbers come again.
+"""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+
+PROCESS_TAG = "cp_pipeline/process"
+_STARTED_FIELD = 19
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def process_tag(run_id: str) -> dict[str, str]:
+    """The tag of a run that says which process works on it: this one, or who looks after it."""
+    # A step in a process of its own ends before its run does; whoever started it stays.
+    parent = multiprocessing.parent_process()
+    number = os.getpid() if parent is None or parent.pid is None else parent.pid
+    # The run is named, because whoever executes a run again copies its tags.
+    found = {"run": run_id, "host": socket.gethostname(), "process": number}
+    return {PROCESS_TAG: json.dumps(found | {"began": _began(number)})}
+
+
+def is_gone(run: dg.DagsterRun) -> bool:
+    """Whether the run's process was on this machine and is no more; False where that is unknown."""
+    try:
+        found = json.loads(run.tags.get(PROCESS_TAG, "{}"))
+        here = (found["run"], found["host"]) == (run.run_id, socket.gethostname())
+        return here and bool(found["began"]) and _began(int(found["process"])) != found["began"]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Report runs failed whose process is gone, and free their slots; their ids."""
+    ended = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+        if not is_gone(run):
+            continue
+        # It may have ended well since it was read, just before its process did.
+        again = instance.get_run_by_id(run.run_id)
+        if again is not None and again.status in _UNFINISHED:
+            words = "The process of this run is gone: it was killed, or the machine was restarted."
+            instance.report_run_failed(again, words)
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended.append(run.run_id)
+    return ended
+
+
+def _began(number: int) -> str:
+    """When a process began, in the system's own words; empty if there is none."""
+    try:
+        status = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return "" if Path("/proc/self/stat").exists() else _began_by_ps(number)
+    except OSError:
+        return ""
+    # What follows the program's name, which may have spaces and brackets in it.
+    state, *rest = status.rpartition(")")[2].split()
+    return "" if state in {"Z", "X"} else rest[_STARTED_FIELD - 1]
+
+
+def _began_by_ps(number: int) -> str:
+    done = subprocess.run(  # noqa: S603  (a number is all that comes from outside)
+        ["/bin/ps", "-o", "lstart=", "-p", str(number)], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()

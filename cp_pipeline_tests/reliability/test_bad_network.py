@@ -1,0 +1,185 @@
+"""A network and a service that fail one request in ten, and answers that lead elsewhere."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from cp_pipeline.centrepoint import CentrePoint
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, StudyExports
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox.answers import Answer
+from cp_pipeline.sandbox.faults import Faults, RequestKind
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.conftest import one, open_exports, sync_all
+from cp_pipeline_tests.site import Site
+
+FAULTS = ("500", "503", "disconnect", "cut short")
+
+
+class OneInTen(Faults):
+    """By turns: an error, a busy service, no answer, half an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = 0
+        self.tried = dict.fromkeys(FAULTS, 0)
+
+    def take(self, kind: RequestKind) -> Answer | None:
+        with self._lock:
+            self._seen += 1
+            if self._seen % 10 != 5:
+                return None
+            fault = FAULTS[self._seen // 10 % len(FAULTS)]
+            if fault == "cut short" and kind != "file":
+                fault = "disconnect"
+            self.tried[fault] += 1
+            if fault == "cut short":
+                self._cuts += 1
+                return None
+        return Answer(0 if fault == "disconnect" else int(fault), b"fails", {})
+
+
+def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = SandboxStudy.synthetic(study_id=4711, subjects=30, days=1, seed=1, epoch_rows=5)
+    exports = len(study.export_files)
+    with Sandbox(study, token_seconds=3) as sandbox:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        faults = sandbox._service.faults = OneInTen()
+        results = sync_all()
+        assert {type(result) for result in results} == {PartitionLoaded}
+        assert one("SELECT count(*) FROM lineage.loads") == exports
+        asked = len(sandbox.requests)
+    assert min(faults.tried.values()) >= 3, faults.tried
+    # One more for each that failed, and the listing and its tokens.
+    assert asked <= exports + sum(faults.tried.values()) + 10
+
+
+def test_a_service_that_only_fails_is_not_asked_for_ever(here: Site) -> None:
+    here.put("N\n1\n")
+    here.sandbox.fail("file", status=500, times=10_000)
+    (result,) = [each for each in _with_short_pauses(here) if isinstance(each, PartitionFailed)]
+    assert result.stage == "download"
+    assert len([each for each in here.sandbox.requests if each.kind == "file"]) <= 4 * 7
+
+
+def _with_short_pauses(here: Site) -> list[object]:
+    with pytest.MonkeyPatch.context() as quickly:
+        quickly.setattr("urllib3.util.retry.time.sleep", lambda _: None)
+        return [*here.sync()]
+
+
+def test_no_more_than_the_allowed_requests_in_any_minute(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is a false one, which sleeping moves: six readings of the listing in no time."""
+    clock = [0.0]
+    monkeypatch.setattr("cp_pipeline.centrepoint.budget.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(
+        "cp_pipeline.centrepoint.budget.time.sleep", lambda s: clock.__setitem__(0, clock[0] + s)
+    )
+    sent = []
+    for subject in range(350):
+        here.put("N\n1\n", subject_id=subject)
+    settings = CentrePointSettings.from_environment(
+        here.sandbox.environment | {"CP_REQUESTS_PER_MINUTE": "30"}
+    )
+    centrepoint = CentrePoint(settings)
+    for _ in range(20):
+        assert len(centrepoint.list_export_files(4711)) == 350
+        sent.append((clock[0], len(here.sandbox.requests)))
+    assert len(here.sandbox.requests) == 81
+    for since, before in sent:
+        within = max(number for moment, number in sent if moment < since + 60)
+        assert within - before <= 30
+
+
+class Elsewhere(ThreadingHTTPServer):
+    """Another service, which remembers who came and what was sent along."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        came = self.came
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                came.append(f"{self.path} {self.headers}")
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"N\n1\n")
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None: ...
+
+        super().__init__(("127.0.0.2", 0), Handler)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+PLACES = ("http://127.0.0.2:{port}/x", "file:///etc/passwd", "http://169.254.169.254/latest",
+          "http://10.0.0.1/x", "//127.0.0.2:{port}/x", "ftp://127.0.0.2/x")  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["token", "listing", "file"])
+def test_a_redirect_is_never_followed(
+    here: Site, elsewhere: Elsewhere, kind: str, place: str
+) -> None:
+    here.put("N\n1\n")
+    headers = {"Location": place.format(port=elsewhere.server_port)}
+    here.sandbox._service.faults.add(kind, Answer(302, b"", headers), 9)  # type: ignore[arg-type]
+    if kind == "file":
+        (result,) = here.sync()
+        assert isinstance(result, PartitionFailed)
+        assert "redirect" in result.error
+    else:
+        with pytest.raises(PipelineError, match="redirect"):
+            here.sync()
+    assert elsewhere.came == []
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "http://x/y", "ftp://x/y", "/etc/passwd", "x"]
+)
+def test_a_link_that_is_not_https_is_refused_where_nobody_allowed_it(here: Site, url: str) -> None:
+    here.put("N\n1\n")
+    access = CentrePointSettings.from_environment(here.sandbox.environment)
+    exports = StudyExports(access, StorageSettings.from_environment())
+    (item,) = exports.list_exports().items
+    exports.centrepoint._downloads._allow_insecure_http = False
+    with pytest.raises(PipelineError, match="not HTTPS"):
+        exports.centrepoint.fetch(replace(item, url=url), lambda _, chunks: b"".join(chunks))
+
+
+def test_items_of_another_study_or_subject_are_left_out(here: Site) -> None:
+    here.put("N\n1\n", subject_id=1)
+    here.put("N\n2\n", subject_id=2)
+    here.sandbox.ignore_filters = True
+    exports = open_exports()
+    listed = exports.list_exports([1], ["Kinds"])
+    assert [item.subject_id for item in listed.items] == [1]
+    (item, _) = exports.list_exports().items
+    of_another = {
+        "studyId": 9, "subjectId": 1, "studyProgramId": item.study_program_id,
+        "dataSetName": "Kinds", "fileName": "x.csv.gz", "fileFormat": "csv", "fileUrl": item.url,
+        "modifiedDate": item.modified.verbatim,
+        "lastSuccessfulProgramExecutionTimeStamp": item.execution.verbatim,
+    }  # fmt: skip
+    page = {"items": [of_another], "totalCount": 1, "links": {}}
+    here.sandbox.fail("listing", status=200, body=json.dumps(page))
+    assert exports.list_exports().items == ()

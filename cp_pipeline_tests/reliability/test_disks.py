@@ -1,0 +1,104 @@
+"""A full disk, files changed behind our back, a warehouse that is none: words, and nothing lost."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.ingest import PartitionLoaded, rebuild
+from cp_pipeline_tests.conftest import files_fetched
+from cp_pipeline_tests.keeping import contents, run
+from cp_pipeline_tests.site import Site
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small tmpfs, and not in every container")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("full", ["landing", "warehouse"])
+def test_a_full_disk_is_said_in_words_and_the_next_sync_loads_the_rest(
+    here: Site, small_disk: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    data_dir = here.storage.data_dir
+    if full == "warehouse":
+        monkeypatch.setenv("CP_WAREHOUSE", str(small_disk / "warehouse.duckdb"))
+    else:
+        data_dir.mkdir(mode=0o700)
+        (data_dir / full).symlink_to(small_disk)
+    here.put("N\n1\n", dataset="Small")
+    assert run("sync").returncode == 0
+    for subject in range(3):
+        here.put(os.urandom(600_000).hex().join(["N\n", "\n"]), subject_id=subject)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:
+        file.write(b"\0" * max(0, shutil.disk_usage(small_disk).free - 200_000))
+    done = run("sync")
+    said = done.stdout + done.stderr
+    assert done.returncode in {1, 2}, said
+    assert "Traceback" not in said
+    assert any(
+        words in said.lower() for words in ("no space left", "disk is full", "could not write")
+    )
+    filler.unlink()
+    small_enough = run("sync")
+    assert small_enough.returncode == 0, small_enough.stderr
+
+
+def landed(site: Site) -> Path:
+    (path,) = site.storage.landing.glob("*/*/*/*.export")
+    return path
+
+
+@pytest.mark.parametrize("harm", ["altered", "deleted", "its description deleted"])
+def test_a_landed_file_changed_behind_our_back_is_not_loaded_but_fetched_again(
+    here: Site, harm: str
+) -> None:
+    here.put("N\n1\n")
+    here.sync()
+    Path(here.storage.warehouse).unlink()
+    path = landed(here)
+    original = path.read_bytes()
+    if harm == "altered":
+        path.write_bytes(original[:-1] + b"x")
+    elif harm == "deleted":
+        path.unlink()
+    else:
+        path.with_suffix(".json").unlink()
+    assert isinstance(here.sync()[0], PartitionLoaded)
+    assert files_fetched(here.sandbox) == 2
+    assert landed(here).read_bytes() == original
+    assert here.rows("SELECT N FROM exports.Kinds") == [(1,)]
+
+
+@pytest.mark.parametrize("content", [b"a,b\n" * 4096, b"", b"DUCK" * 5000, "cut short"])
+def test_a_warehouse_that_is_none_is_refused_untouched_and_made_anew_from_the_landing(
+    here: Site, content: bytes | str
+) -> None:
+    here.put("N\n1\n")
+    here.sync()
+    before, warehouse = contents(), Path(here.storage.warehouse)
+    bad = warehouse.read_bytes()[:9000] if isinstance(content, str) else content
+    warehouse.write_bytes(bad)
+    for command in (["sync"], ["status"], ["doctor"]):
+        done = run(*command)
+        if bad:
+            assert done.returncode == 2, (command, done.stdout, done.stderr)
+            assert str(warehouse) in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert not bad or warehouse.read_bytes() == bad
+    fetched = files_fetched(here.sandbox)
+    rebuild(here.storage)
+    assert files_fetched(here.sandbox) == fetched
+    assert here.rows("SELECT N FROM exports.Kinds") == [(1,)]
+    assert contents().keys() == before.keys()

@@ -1,0 +1,198 @@
+"""A sync killed (SIGKILL) at every named point, and run again: as if it had never been killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.cli.sync import run_sync
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.processes import PROCESS_TAG, end_abandoned_runs, process_tag
+from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.conftest import one, rows, sync_all
+from cp_pipeline_tests.keeping import run_killed
+
+# Load ids and landing order differ from one sync to the next; so does which file loads first.
+_KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
+LOADS = (
+    f"SELECT {_KEY}, file_sha256, file_bytes, csv_bytes, row_count, landing_path FROM lineage.loads"
+    " ORDER BY ALL"
+)
+ORPHANS = (
+    "SELECT count(*) FROM (SELECT _load_id FROM history.{table} EXCEPT"
+    " SELECT load_id FROM lineage.loads)"
+)
+
+POINTS = [
+    ("before", "call cp_pipeline.ingest.fetching:read_csv_text", 1),
+    ("after", "call cp_pipeline.landing.store:_write_all", 7),
+    ("before", "call cp_pipeline.landing.store:_describe", 5),
+    ("after", "call cp_pipeline.landing.store:_describe", 5),
+    ("before", "os.rename {data}/landing/.aside", 4),
+    ("after", "call cp_pipeline.ingest.fetching:read_csv_text", 9),
+    # The first transaction writes the listing down, the second one loads.
+    ("after", "BEGIN", 1),
+    ("after", "COMMIT", 1),
+    ("before", "BEGIN", 2),
+    ("after", "BEGIN", 2),
+    ("after", "INSERT INTO history.", 2),
+    ("before", "COMMIT", 2),
+    ("after", "COMMIT", 2),
+    ("before", "call cp_pipeline.defs.loading:materialization", 1),
+    ("after", "call cp_pipeline.defs.loading:materialization", 3),
+    ("before", "call cp_pipeline.defs.loading:log_checks", 1),
+]  # fmt: skip
+
+
+def small_study() -> SandboxStudy:
+    return SandboxStudy.synthetic(study_id=4711, subjects=3, days=1, seed=1, epoch_rows=20)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Sandbox]:
+    with Sandbox(small_study()) as serving:
+        yield serving
+
+
+@pytest.fixture
+def storage(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    return StorageSettings.from_environment()
+
+
+def state() -> dict[str, list[tuple[object, ...]]]:
+    """Everything that is loaded, without load ids and moments."""
+    found = {"loads": rows(LOADS), "superseded": rows("FROM lineage.superseded")}
+    for (name,) in rows("SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY 1"):
+        assert one(ORPHANS.format(table=f'"{name}"')) == 0
+        found[str(name)] = rows(f'SELECT * EXCLUDE (_load_id) FROM exports."{name}" ORDER BY ALL')
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    service: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[tuple[object, ...]]]:
+    with pytest.MonkeyPatch.context() as here:
+        for name, value in service.environment.items():
+            here.setenv(name, value)
+        here.setenv("CP_DATA_DIR", str(tmp_path_factory.mktemp("undisturbed")))
+        sync_all()
+        return state()
+
+
+def leftovers(storage: StorageSettings) -> list[str]:
+    """Files that a sync makes on its way and must not leave; a landed file has its description."""
+    landed = set(storage.landing.rglob("*.export"))
+    described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
+    odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
+    odd += [path for path in storage.data_dir.iterdir() if path.name.endswith((".wal", ".tmp"))]
+    return [str(path) for path in [*odd, *(landed ^ described)]]
+
+
+def processes_left(storage: StorageSettings) -> list[str]:
+    """Command lines that name the data folder (where the system has /proc)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(storage.data_dir) in words:
+                found.append(words)
+    return found
+
+
+def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
+    with open_instance(storage) as instance:
+        return [run for run in instance.get_runs() if not run.is_finished]
+
+
+@pytest.mark.parametrize(("when", "what", "nth"), POINTS)
+def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
+    storage: StorageSettings,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    when: str,
+    what: str,
+    nth: int,
+) -> None:
+    run_killed("sync", when=when, what=what.format(data=storage.data_dir), nth=nth)
+    # What was killed has left something to be done: the rest of the load, or of the records.
+    assert run_sync() == 0
+    assert state() == undisturbed
+    assert run_sync() == 0
+    assert leftovers(storage) == []
+    assert unfinished(storage) == []
+    assert processes_left(storage) == []
+
+
+def test_killed_several_times_at_random_it_ends_as_if_never_killed(
+    storage: StorageSettings, undisturbed: dict[str, list[tuple[object, ...]]]
+) -> None:
+    seed = int(os.environ.get("PYTEST_SEED", "7"))
+    moments = random.Random(seed)
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cp_pipeline.cli", "sync"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(moments.uniform(0.4, 2.5))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert run_sync() == 0
+    assert run_sync() == 0
+    assert state() == undisturbed, seed
+    assert leftovers(storage) == []
+    assert unfinished(storage) == []
+    assert processes_left(storage) == []
+
+
+def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slot(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    what = "call cp_pipeline.defs.loading:materialization"
+    run_killed("sync", when="before", what=what, nth=1)
+    service.execute_again(data_set_name="ActivityDaily8")
+    with open_instance(storage) as instance:
+        (dead,) = instance.get_runs()
+        assert dead.status == dg.DagsterRunStatus.STARTED
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
+        result = tick(instance, ExportsSource(), Memory(), 60)
+        assert result.run_requests
+        ended = instance.get_run_by_id(dead.run_id)
+        assert ended is not None
+        assert ended.status == dg.DagsterRunStatus.FAILURE
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
+
+
+def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
+    storage: StorageSettings,
+) -> None:
+    with open_instance(storage) as instance:
+        mine = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
+        unknown = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
+        elsewhere = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
+        copied = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
+        instance.add_run_tags(mine.run_id, process_tag(mine.run_id))
+        gone = json.loads(process_tag(elsewhere.run_id)[PROCESS_TAG]) | {"began": "1"}
+        instance.add_run_tags(elsewhere.run_id, {PROCESS_TAG: json.dumps(gone | {"host": "other"})})
+        # Executed again, a run has the tags of the run before.
+        instance.add_run_tags(copied.run_id, {PROCESS_TAG: json.dumps(gone)})
+        assert end_abandoned_runs(instance) == []
+        instance.add_run_tags(
+            unknown.run_id, {PROCESS_TAG: json.dumps(gone | {"run": unknown.run_id})}
+        )
+        assert end_abandoned_runs(instance) == [unknown.run_id]
+        assert end_abandoned_runs(instance) == []
