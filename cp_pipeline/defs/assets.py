@@ -9,13 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.loading import (
-    RETRIES,
-    in_words,
-    load_partitions,
-    newest_event,
-    record_current,
-)
+from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted
 from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
 from cp_pipeline.defs.records import (
     CODE_VERSION,
@@ -118,18 +112,5 @@ def dataset_exports(
     wanted = [
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
-    listed_after = newest_event(context.instance)
-    with in_words(source, context):
-        exports = source.open()
-        listed = source.list_exports(
-            exports,
-            {partition.subject_id for partition in wanted},
-            {partition.dataset_name for partition in wanted},
-        )
-        exports.record(listed)
-        plan = exports.plan(listed, wanted, refresh=config.refresh)
-        record_current(context, plan, listed_after)
-        load_partitions(
-            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
-        )
+    load_wanted(context, source, wanted, refresh=config.refresh)
     yield from ()

@@ -16,8 +16,8 @@ from cp_pipeline.defs.loading import (
     RETRIES,
     in_words,
     load_partitions,
+    load_wanted,
     newest_event,
-    record_current,
 )
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.source import ExportsSource
@@ -85,21 +85,7 @@ def load_chosen_partitions(
         for dataset, subjects in config.partitions.items()
         for subject in subjects
     ]
-    listed_after = newest_event(context.instance)
-    with in_words(source, context):
-        exports = source.open()
-        listed = source.list_exports(
-            exports,
-            {partition.subject_id for partition in wanted},
-            {partition.dataset_name for partition in wanted},
-        )
-        exports.record(listed)
-        plan = exports.plan(listed, wanted, refresh=config.refresh)
-        register(context.instance, listed.partitions)
-        record_current(context, plan, listed_after)
-        load_partitions(
-            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
-        )
+    load_wanted(context, source, wanted, refresh=config.refresh)
 
 
 class Compacting(dg.Config):

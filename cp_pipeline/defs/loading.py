@@ -4,13 +4,13 @@ Belongs here: what the asset and the jobs have in common.
 Does not belong: the words of a record (``records``), the loading itself (``ingest``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
 from cp_pipeline.defs.checks import log_checks
-from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.processes import process_tag
 from cp_pipeline.defs.records import (
     DATASET_EXPORTS,
@@ -66,6 +66,29 @@ def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
 def newest_event(instance: dg.DagsterInstance) -> int:
     """The storage id of Dagster's newest event; see ``records.provenance``."""
     return instance.event_log_storage.get_maximum_record_id() or 1
+
+
+def load_wanted(
+    context: Context, source: ExportsSource, wanted: Collection[Partition], *, refresh: bool
+) -> None:
+    """List the exports of some partitions, and load them; what needs no loading gets its record.
+
+    Raises:
+        dagster.Failure: in words; see ``load_partitions``.
+    """
+    listed_after = newest_event(context.instance)
+    with in_words(source, context):
+        exports = source.open()
+        listed = source.list_exports(
+            exports,
+            {partition.subject_id for partition in wanted},
+            {partition.dataset_name for partition in wanted},
+        )
+        exports.record(listed)
+        plan = exports.plan(listed, wanted, refresh=refresh)
+        register(context.instance, listed.partitions)
+        record_current(context, plan, listed_after)
+        load_partitions(context, source, exports, plan, refresh=refresh, listed_after=listed_after)
 
 
 def load_partitions(
