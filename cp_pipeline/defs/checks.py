@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.records import DATASET_EXPORTS
+from cp_pipeline.defs.records import DATASET_EXPORTS, VERSION_TAG
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.ingest import ATTEMPTS, Finding, Question, StudyExports
 
@@ -198,14 +198,13 @@ def _waiting(exports: StudyExports) -> Finding:
 
 def _records_against_lineage(exports: StudyExports, instance: dg.DagsterInstance) -> Finding:
     """Dagster's data version of each partition against the executions in the warehouse."""
-    tag = "dagster/data_version"
     recorded = instance.event_log_storage.get_latest_tags_by_partition(
-        DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag]
+        DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
     )
     versions = exports.versions()
     rows = []
     for partition, version in sorted(versions.items()):
-        known = set(recorded.get(key_of(partition), {}).get(tag, "").split(","))
+        known = set(recorded.get(key_of(partition), {}).get(VERSION_TAG, "").split(","))
         if not version.still_listed <= known <= version.loaded:
             in_dagster = ", ".join(sorted(known)) or "nothing"
             rows.append((*partition, in_dagster, ", ".join(sorted(version.loaded))))

@@ -83,6 +83,11 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+def literal(text: object) -> str:
+    """``text`` as a SQL string, where a statement takes no parameter."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
 def holds(kind: Kind, text: str) -> str:
     """A SQL condition: the text, neither NULL nor empty, is kept whole as a value of ``kind``."""
     match kind:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.publishing import remove_partial
@@ -175,9 +175,8 @@ def _copy_the_others(
     connection: duckdb.DuckDBPyConnection, conditions: Mapping[tuple[str, str], str], aside: Path
 ) -> None:
     """Copy the default database without the rows for which the conditions hold."""
-    location = str(aside).replace("'", "''")
     try:
-        connection.execute(f"ATTACH '{location}' AS fresh (STORAGE_VERSION 'v1.5.0')")
+        connection.execute(f"ATTACH {literal(aside)} AS fresh (STORAGE_VERSION 'v1.5.0')")
         try:
             connection.execute("COPY FROM DATABASE warehouse TO fresh (SCHEMA)")
             for (schema, table), condition in conditions.items():

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseUnreadable
 from cp_pipeline.warehouse.tables import create_tables, has_tables
 
@@ -148,8 +149,9 @@ class Workbench:
         return None if status is None else (status.st_dev, status.st_ino)
 
     def _attach(self, options: str) -> None:
-        location = self.location.replace("'", "''")
-        statement = f"ATTACH '{location}' AS warehouse" + (f" ({options})" if options else "")
+        statement = f"ATTACH {literal(self.location)} AS warehouse" + (
+            f" ({options})" if options else ""
+        )
         deadline = time.monotonic() + self.wait_seconds
         pause, said = 0.05, False
         while True:

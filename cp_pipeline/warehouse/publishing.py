@@ -22,7 +22,7 @@ import duckdb
 
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.warehouse import descriptions
-from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.opening import Workbench
 
 # `history` stays behind: it is what is not current. So do dbt's and DuckDB's own schemas.
@@ -104,8 +104,7 @@ def publish_current(workbench: Workbench, path: Path, run_id: str = "") -> Publi
 
 @contextlib.contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, partial: Path) -> Iterator[None]:
-    location = str(partial).replace("'", "''")
-    connection.execute(f"ATTACH '{location}' AS published (STORAGE_VERSION 'v1.5.0')")
+    connection.execute(f"ATTACH {literal(partial)} AS published (STORAGE_VERSION 'v1.5.0')")
     try:
         yield
     except BaseException:
@@ -143,7 +142,7 @@ def _comment(
     target = f"published.{schema}.{quoted(name)}"
     own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
     if words := comment or (own and own.format(name=name)):
-        connection.execute(f"COMMENT ON TABLE {target} IS {_literal(words)}")
+        connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
     columns = connection.execute(
         "SELECT column_name, comment FROM duckdb_columns() WHERE database_name = 'warehouse'"
         " AND schema_name = ? AND table_name = ? ORDER BY column_index",
@@ -155,7 +154,7 @@ def _comment(
         else:
             words = said or descriptions.of_column(column)
         if words:
-            connection.execute(f"COMMENT ON COLUMN {target}.{quoted(column)} IS {_literal(words)}")
+            connection.execute(f"COMMENT ON COLUMN {target}.{quoted(column)} IS {literal(words)}")
 
 
 def _note_publication(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
@@ -167,10 +166,10 @@ def _note_publication(connection: duckdb.DuckDBPyConnection, run_id: str) -> Non
     )
     target = "published.lineage.publication"
     words = descriptions.TABLES["publication"]
-    connection.execute(f"COMMENT ON TABLE {target} IS {_literal(words)}")
+    connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
     for column in ("published_at", "state_of_warehouse", "dagster_run_id"):
         words = descriptions.of_column(column)
-        connection.execute(f"COMMENT ON COLUMN {target}.{column} IS {_literal(words)}")
+        connection.execute(f"COMMENT ON COLUMN {target}.{column} IS {literal(words)}")
 
 
 def _count(connection: duckdb.DuckDBPyConnection) -> int:
@@ -179,10 +178,6 @@ def _count(connection: duckdb.DuckDBPyConnection) -> int:
         " WHERE database_name = 'published' AND schema_name = 'exports'"
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-def _literal(words: str) -> str:
-    return "'" + words.replace("'", "''") + "'"
 
 
 def remove_partial(path: Path) -> None:

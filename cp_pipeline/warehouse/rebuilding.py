@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.errors import WarehouseError, WarehouseUnreadable
 from cp_pipeline.warehouse.history import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.opening import Workbench
@@ -148,8 +149,7 @@ def _begin(fresh: Workbench, aside: Path, old: duckdb.DuckDBPyConnection | None)
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, aside: Path) -> Iterator[None]:
     """The new file as ``fresh``, in one transaction."""
-    location = str(aside).replace("'", "''")
-    connection.execute(f"ATTACH '{location}' AS fresh")
+    connection.execute(f"ATTACH {literal(aside)} AS fresh")
     try:
         connection.execute("BEGIN")
         yield

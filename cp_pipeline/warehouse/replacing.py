@@ -27,6 +27,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseError
 from cp_pipeline.warehouse.opening import Workbench
 
@@ -89,9 +90,8 @@ def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: 
     Raises:
         WarehouseError: it cannot be written.
     """
-    location = str(target).replace("'", "''")
     try:
-        connection.execute(f"ATTACH '{location}' AS fresh (STORAGE_VERSION 'v1.5.0')")
+        connection.execute(f"ATTACH {literal(target)} AS fresh (STORAGE_VERSION 'v1.5.0')")
         try:
             connection.execute(f"COPY FROM DATABASE {database} TO fresh")
         finally:

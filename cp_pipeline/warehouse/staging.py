@@ -18,7 +18,15 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.landing import CsvText
-from cp_pipeline.warehouse.column_types import Column, Kind, holds, kept_or_error, quoted, value
+from cp_pipeline.warehouse.column_types import (
+    Column,
+    Kind,
+    holds,
+    kept_or_error,
+    literal,
+    quoted,
+    value,
+)
 
 _SAMPLE_ROWS = 2048
 _USUAL_LINE_BYTES = 2 << 20
@@ -123,10 +131,9 @@ class _Source:
     def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> str:
         names = {self.text(place): "VARCHAR" for place in range(self.width)}
         columns = {_FILE: "BIGINT", **names} if with_number else names
-        location = str(path).replace("'", "''")
         # `aside` is ours, so its path holds no brackets, which read_csv takes for a pattern.
         return (
-            f"({select} FROM read_csv('{location}', columns = {columns}, auto_detect = false,"
+            f"({select} FROM read_csv({literal(path)}, columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
             f" new_line = '\\n', max_line_size = {self._longest_line}))"
