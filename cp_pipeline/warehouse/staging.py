@@ -81,7 +81,10 @@ def stage(
 
 
 class _Source:
-    """One CSV file of all the texts, and the expression that reads it as text."""
+    """One CSV file of all the texts.
+
+    ``expression`` reads it as text; ``beginning`` does, for who wants the first rows only.
+    """
 
     def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], aside: Path) -> None:
         self.texts = texts
@@ -100,16 +103,16 @@ class _Source:
             select = f"SELECT {first_number} AS {_FILE}, *"
             if _begins_with_mark(first.path):
                 self._joined = self._after_a_line(first.path)
-                self.expression = self._read(self._joined, select, skip=1)
+                self._read(self._joined, select, skip=1)
             else:
-                self.expression = self._read(first.path, select)
+                self._read(first.path, select)
             return self
         with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as file:
             self._joined = Path(file.name)
             for number, text in self.texts.items():
                 for block in text.blocks():
                     file.write(numbered(block, number, text.has_quotes))
-        self.expression = self._read(self._joined, "SELECT *", with_number=True)
+        self._read(self._joined, "SELECT *", with_number=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -128,16 +131,19 @@ class _Source:
                 shutil.copyfileobj(original, copy)
         return Path(copy.name)
 
-    def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> str:
+    def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> None:
         names = {self.text(place): "VARCHAR" for place in range(self.width)}
         columns = {_FILE: "BIGINT", **names} if with_number else names
         # `aside` is ours, so its path holds no brackets, which read_csv takes for a pattern.
-        return (
+        call = (
             f"({select} FROM read_csv({literal(path)}, columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
-            f" new_line = '\\n', max_line_size = {self._longest_line}))"
+            f" new_line = '\\n', max_line_size = {self._longest_line}"
         )
+        self.expression = f"{call}))"
+        # Of DuckDB's usual 16 lines at once, most would be read for nothing.
+        self.beginning = f"{call}, buffer_size = {self._longest_line}))"
 
 
 def _begins_with_mark(path: Path) -> bool:
@@ -195,10 +201,15 @@ def _guess(
     open_places = [
         place for place, column in enumerate(columns) if column.kind is Kind.UNDETERMINED
     ]
+    if not open_places:
+        return guessed
+    # Read once: to open the file for each question takes several times as long as to answer it.
+    connection.execute(
+        f"CREATE OR REPLACE TABLE memory.sample AS FROM {source.beginning} LIMIT {_SAMPLE_ROWS}"
+    )
     for kind in Kind.UNDETERMINED.widenings():
         questions = {(place, kind): _question(kind, source.text(place)) for place in open_places}
-        held = _ask(connection, source, questions, f" LIMIT {_SAMPLE_ROWS}")
-        for place, _ in held:
+        for place, _ in _ask(connection, "memory.sample", questions):
             guessed[place] = Column(columns[place].name, kind)
             open_places.remove(place)
     return guessed
@@ -213,7 +224,7 @@ def _determine(
         for place, column in enumerate(columns)
         for kind in (Kind.UNDETERMINED, *column.kind.widenings())
     }
-    held = _ask(connection, source, questions)
+    held = _ask(connection, source.expression, questions)
     return [
         # No value may say anything against the kind that the column already has.
         column
@@ -235,14 +246,13 @@ def _question(kind: Kind, text: str) -> str:
 
 def _ask(
     connection: duckdb.DuckDBPyConnection,
-    source: _Source,
+    source: str,
     questions: Mapping[tuple[int, Kind], str],
-    limit: str = "",
 ) -> list[tuple[int, Kind]]:
     """The questions that are answered with yes."""
     if not questions:
         return []
     answers = connection.execute(
-        f"SELECT {', '.join(questions.values())} FROM (FROM {source.expression}{limit})"
+        f"SELECT {', '.join(questions.values())} FROM {source}"
     ).fetchone()
     return [question for question, yes in zip(questions, answers or (), strict=True) if yes]
