@@ -252,7 +252,5 @@ def _ask(
     """The questions that are answered with yes."""
     if not questions:
         return []
-    answers = connection.execute(
-        f"SELECT {', '.join(questions.values())} FROM {source}"
-    ).fetchone()
+    answers = connection.execute(f"SELECT {', '.join(questions.values())} FROM {source}").fetchone()
     return [question for question, yes in zip(questions, answers or (), strict=True) if yes]
