@@ -22,13 +22,13 @@ from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
-    CarryingOut,
     Listed,
     PartitionFailed,
     PartitionLoaded,
     PartitionResult,
     Plan,
     StudyExports,
+    UnderWay,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.words import count
@@ -105,7 +105,7 @@ class _WatchedSource(ExportsSource):
         exports: StudyExports,
         listed: Listed,
         plan: Plan,
-        results: CarryingOut,
+        results: UnderWay,
         progress: Progress,
     ) -> None:
         self.exports = exports

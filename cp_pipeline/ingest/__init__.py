@@ -8,11 +8,12 @@ from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
+from cp_pipeline.ingest.own_process import ProcessLost
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.publication import publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.study_exports import Listed, StudyExports
+from cp_pipeline.ingest.study_exports import Listed, StudyExports, UnderWay
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.warehouse import (
     Compacted,
@@ -44,6 +45,7 @@ __all__ = [
     "PartitionState",
     "Plan",
     "PlannedExport",
+    "ProcessLost",
     "Published",
     "Question",
     "Reason",
@@ -51,6 +53,7 @@ __all__ = [
     "StudyExports",
     "SyncGoing",
     "TimeSpent",
+    "UnderWay",
     "compact",
     "compactable",
     "erasable",

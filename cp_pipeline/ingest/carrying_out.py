@@ -102,6 +102,13 @@ class CarryingOut:
         self._wanted = True
         self._decided.set()
 
+    def stop(self) -> None:
+        """Yield no more, on whatever thread that is; what is being loaded is loaded to its end."""
+        self._end()
+        # Where there is no room for it, the iterator has something to wake up by.
+        with suppress(queue.Full):
+            self._done.put_nowait(None)
+
     def __iter__(self) -> Iterator[PartitionResult]:
         """Load, and yield each partition as soon as it is done; once.
 
@@ -115,7 +122,10 @@ class CarryingOut:
         try:
             while (some := self._done.get()) is not None:
                 yield from some
-            self._loading.result()
+                if self._stop.is_set():
+                    return
+            if not self._stop.is_set():
+                self._loading.result()
         finally:
             self._end()
 

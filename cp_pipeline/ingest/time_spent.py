@@ -6,7 +6,7 @@ Belongs here: adding up seconds by activity, from many threads.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -51,6 +51,12 @@ class TimeSpent:
         finally:
             with self._lock:
                 self._seconds[activity] -= time.perf_counter() - started
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count seconds by activity that another process has counted."""
+        with self._lock:
+            for activity in Activity:
+                self._seconds[activity] += seconds[activity.value]
 
     def seconds(self) -> dict[str, float]:
         """All activities with their seconds so far."""

@@ -111,6 +111,8 @@ def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox
 def test_however_narrow_the_bounds_are_all_is_loaded_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: float
 ) -> None:
+    # Where little fits in, batches are small, and each would wait for more.
+    monkeypatch.setattr(carrying_out, "BATCH_SECONDS", 0.2)
     monkeypatch.setattr(carrying_out, setting, value)
     assert len(sync_all()) == PARTITIONS
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS

@@ -1,0 +1,275 @@
+"""Carrying out a plan in a process of its own, beside the one that keeps the records.
+
+Belongs here: starting that process, what the two say to each other, and how it ends.
+Does not belong: the work that is done there (``carrying_out``).
+
+Python runs one thread of a process at a time. Downloading and loading take about as much of that
+as Dagster's start and records, so in two processes both are done in little more than half the time
+(benchmarks/README.md).
+
+The first message is a ``Task``, then come ``_BEGIN`` and perhaps ``_STOP``; back come results, log
+records, and at the end ``_Ended``. All this goes through a socket that has no name, so the secrets
+and links in it are nowhere to be found. When the one who asked is gone, the socket is closed, and
+the process ends at once: as if killed, which it may be at any time.
+"""
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from logging.handlers import QueueHandler
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Self
+
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+
+_BEGIN, _STOP = "begin", "stop"
+_OURS = "cp_pipeline"
+
+
+class ProcessLost(PipelineError):
+    """The process that loads has ended without a word; what it had loaded is loaded."""
+
+    passing = True
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the other process needs to know; ``wait_seconds``: for the warehouse."""
+
+    access: CentrePointSettings
+    storage: StorageSettings
+    plan: Plan
+    run_id: str
+    refresh: bool
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Where the time went there: seconds by activity, and those of holding the warehouse."""
+
+    seconds: dict[str, float]
+    held: float
+    longest_hold: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    task: Task
+    level: int
+    our_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    spent: Spent
+    error: BaseException | None
+
+
+class CarryingOutApart:
+    """As ``CarryingOut``: a context manager, and an iterator of what became of each partition.
+
+    Args:
+        task: what to do.
+        ended: told, at the end, where the time went.
+    """
+
+    def __init__(self, task: Task, ended: Callable[[Spent], None]) -> None:
+        self._task = task
+        self._tell = ended
+        self._ended: _Ended | None = None
+
+    def __enter__(self) -> Self:
+        """Start the process, which begins to download, and gets a first batch ready."""
+        self._connection, theirs = Pipe()
+        with theirs:
+            words = f"from {__name__} import serve; serve({theirs.fileno()})"
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and words)
+                # -P: nothing in the current folder is taken for a module.
+                [sys.executable, "-P", "-c", words],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno() if _has_number(sys.stderr) else subprocess.DEVNULL,
+            )
+        levels = (logging.getLogger().level, logging.getLogger(_OURS).getEffectiveLevel())
+        self._say(_Start(self._task, *levels))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process; what is being loaded is loaded to its end."""
+        self._say(_STOP)
+        while self._ended is None and self._hear() is not None:
+            pass
+        self._connection.close()
+        self._process.wait()
+
+    def begin(self) -> None:
+        """Let loads be committed: somebody is ready for their results."""
+        self._say(_BEGIN)
+
+    def __iter__(self) -> Iterator[PartitionResult]:
+        """Load, and yield each partition as soon as it is done; once.
+
+        Raises:
+            PipelineError: as ``CarryingOut`` does.
+            ProcessLost: the process has been killed.
+        """
+        self.begin()
+        while (result := self._hear()) is not None:
+            yield result
+        if self._ended is None:
+            code = self._process.wait()
+            raise ProcessLost(
+                f"The process that loads has ended without a word ({_ending(code)}).",
+                "What was loaded is loaded; run this again for the rest.",
+            )
+        if self._ended.error is not None:
+            raise self._ended.error
+
+    def _say(self, words: object) -> None:
+        # To one who is gone there is nothing to be said; that it is gone is found on listening.
+        with suppress(OSError):
+            self._connection.send(words)
+
+    def _hear(self) -> PartitionResult | None:
+        """The next result; None when there are no more."""
+        while self._ended is None:
+            try:
+                heard = self._connection.recv()
+            except (EOFError, OSError):
+                return None
+            match heard:
+                case PartitionLoaded() | PartitionFailed():
+                    return heard
+                case logging.LogRecord():
+                    logger = logging.getLogger(heard.name)
+                    if logger.isEnabledFor(heard.levelno):
+                        logger.handle(heard)
+                case _Ended():
+                    self._ended = heard
+                    self._tell(heard.spent)
+        return None
+
+
+def serve(descriptor: int) -> None:
+    """What the process does: its task, said and answered through the socket ``descriptor``."""
+    # Ctrl-C goes to both processes; the other one says what is to be done about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(descriptor)
+    start: _Start = connection.recv()
+    answers = _Answers(connection)
+    logging.basicConfig(level=start.level, handlers=[_Forward(answers)])
+    logging.getLogger(_OURS).setLevel(start.our_level)
+    # Imported here, because it needs this module; here the interpreter has just begun.
+    from cp_pipeline.ingest.study_exports import StudyExports  # noqa: PLC0415
+
+    task = start.task
+    exports = StudyExports(task.access, task.storage)
+    exports.wait_at_most(task.wait_seconds)
+    error: BaseException | None = None
+    try:
+        with exports.carry_out_here(task.plan, run_id=task.run_id, refresh=task.refresh) as results:
+            wanted = _Wanted(connection, results.stop)
+            results_follow = wanted.wait()
+            for result in results if results_follow else ():
+                answers.send(result)
+    except Exception as raised:  # noqa: BLE001  (it is raised again in the other process)
+        error = _portable(raised)
+    answers.send(_Ended(exports.spent(), error))
+    # All is said and put away; DuckDB for Python grumbles where an interpreter is taken to pieces
+    # while a thread of its still listens.
+    os._exit(0)
+
+
+class _Wanted:
+    """Whether results are wanted, by what is said at the other end; listened to on a thread."""
+
+    def __init__(self, connection: Connection, stop: Callable[[], None]) -> None:
+        self._connection = connection
+        self._stop = stop
+        self._decided = threading.Event()
+        self._begun = False
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+
+    def wait(self) -> bool:
+        """Wait for the first word; False if it is that nothing is wanted."""
+        self._decided.wait()
+        return self._begun
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                word = self._connection.recv()
+            except (EOFError, OSError):
+                # Nobody would keep a record of what is loaded from now on.
+                os._exit(1)
+            if word == _STOP:
+                self._stop()
+            else:
+                self._begun = True
+            self._decided.set()
+
+
+class _Answers:
+    """Sends from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, words: object) -> None:
+        """Send words, or end where nobody listens any more."""
+        with self._lock:
+            try:
+                self._connection.send(words)
+            except OSError:
+                os._exit(1)
+
+
+class _Forward(QueueHandler):
+    """Log records go to whoever listens at the other end."""
+
+    def __init__(self, answers: _Answers) -> None:
+        super().__init__(answers)  # type: ignore[arg-type] # `enqueue` alone looks at it
+        self._answers = answers
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._answers.send(record)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words where it cannot be sent; the other process sees no traceback."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+    except Exception:  # noqa: BLE001  (whatever its class does)
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
+def _ending(code: int) -> str:
+    """How a process ended, by its exit code."""
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def _has_number(stream: object) -> bool:
+    """Whether a stream is a file of the system's; in notebooks and tests it may be none."""
+    with suppress(AttributeError, OSError, ValueError):
+        stream.fileno()  # type: ignore[attr-defined]
+        return True
+    return False

@@ -1,0 +1,205 @@
+"""Loading in a process of its own: the same results, words and ends as in this one."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Plan, ProcessLost, StudyExports
+from cp_pipeline.ingest.own_process import CarryingOutApart
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
+from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+
+PARTITIONS = 47
+EXPORTS = 59
+# What is not the same in two loads of the same: which one came first, and when.
+_LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loads ORDER BY ALL"
+_SYNC = """
+from cp_pipeline.ingest import StudyExports
+StudyExports.own_process_from = 0
+from cp_pipeline_tests.conftest import sync_all
+sync_all()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StudyExports, "own_process_from", 0)
+
+
+def loading_processes() -> list[int]:
+    """Processes that load, of any parent."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"own_process import serve" in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def none_left(before: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while set(loading_processes()) - set(before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not set(loading_processes()) - set(before)
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not met() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert met()
+
+
+def planned() -> tuple[StudyExports, Plan]:
+    exports = open_exports()
+    return exports, exports.plan(exports.list_exports())
+
+
+def by_partition(results: list[PartitionResult]) -> dict[Partition, tuple[object, ...]]:
+    return {
+        each.partition: (
+            each.row_count,
+            each.executions,
+            [(load.columns, load.preview, load.look) for load in each.loads],
+        )
+        for each in results
+        if isinstance(each, PartitionLoaded)
+    }
+
+
+def test_rows_lineage_and_results_are_those_of_a_load_in_one_process(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    apart, lineage = by_partition(sync_all()), rows(_LOADS)
+    monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other"))
+    monkeypatch.setattr(StudyExports, "own_process_from", EXPORTS + 1)
+    here = by_partition(sync_all())
+    assert len(apart) == PARTITIONS
+    assert apart == here
+    assert rows(_LOADS) == lineage
+
+
+def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
+    exports = open_exports()
+    sync_all(exports)
+    seconds = exports.seconds_spent()
+    assert min(seconds["download"], seconds["load"], seconds["warehouse_held"]) > 0
+
+
+def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandbox) -> None:
+    before = loading_processes()
+    exports, plan = planned()
+    with exports.carry_out(plan) as results:
+        assert isinstance(results, CarryingOutApart)
+        wait_for(lambda: files_fetched(sandbox) == EXPORTS)
+        assert not exports.workbench.exists()
+        results.begin()
+        wait_for(exports.workbench.exists)
+        assert len(list(results)) == PARTITIONS
+    assert none_left(before)
+
+
+def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
+    sandbox: Sandbox,
+) -> None:
+    before = loading_processes()
+    exports, plan = planned()
+    with exports.carry_out(plan):
+        wait_for(lambda: files_fetched(sandbox) == EXPORTS)
+    assert none_left(before)
+    assert not exports.workbench.exists()
+    assert list((exports.landing.root / ".aside").iterdir()) == []
+    assert len(sync_all()) == PARTITIONS
+    assert files_fetched(sandbox) == EXPORTS
+
+
+def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None:
+    before = loading_processes()
+    exports, plan = planned()
+    with exports.carry_out(plan) as results:
+        assert isinstance(next(iter(results)), PartitionLoaded)
+    assert none_left(before)
+    assert list((exports.landing.root / ".aside").iterdir()) == []
+    sync_all()
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+    assert files_fetched(sandbox) == EXPORTS
+
+
+def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded_later(
+    sandbox: Sandbox,
+) -> None:
+    before = loading_processes()
+    exports, plan = planned()
+    with exports.carry_out(plan) as results:
+        (process,) = set(loading_processes()) - set(before)
+        wait_for(lambda: files_fetched(sandbox) == EXPORTS)
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(ProcessLost, match="killed by SIGKILL"):
+            list(results)
+    sync_all()
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+    assert list((exports.landing.root / ".aside").iterdir()) == []
+
+
+def test_where_the_one_who_asked_is_killed_the_loading_process_ends(
+    study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = loading_processes()
+    with Sandbox(study, latency_seconds=0.1) as sandbox:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        asking = subprocess.Popen([sys.executable, "-c", _SYNC])
+        wait_for(lambda: files_fetched(sandbox) > EXPORTS / 3)
+        asking.kill()
+        asking.wait()
+        assert none_left(before)
+        assert files_fetched(sandbox) < EXPORTS
+        sync_all()
+    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+
+
+def test_an_error_there_is_the_same_error_here(sandbox: Sandbox) -> None:
+    exports, plan = planned()
+    warehouse = Path(exports.storage.warehouse)
+    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    warehouse.write_bytes(b"not a database" * 1000)
+    with exports.carry_out(plan) as results, pytest.raises(WarehouseUnreadable) as caught:
+        list(results)
+    assert exports.storage.warehouse in str(caught.value)
+    assert caught.value.remedy
+    assert not caught.value.passing
+
+
+def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync_all()
+    sandbox.execute_again(data_set_name="ActivityDaily8")
+    exports, plan = planned()
+    hold = "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(); time.sleep(60)"
+    with (
+        caplog.at_level(logging.WARNING, "cp_pipeline"),
+        subprocess.Popen(
+            [sys.executable, "-c", hold, exports.storage.warehouse], stdout=subprocess.PIPE
+        ) as holder,
+    ):
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        exports.wait_at_most(1.0)
+        with (
+            exports.carry_out(plan) as results,
+            pytest.raises(WarehouseBusy, match=str(holder.pid)),
+        ):
+            list(results)
+        holder.kill()
+    assert f"held by process {holder.pid}" in caplog.text
