@@ -21,7 +21,7 @@ from cp_pipeline.warehouse import (
     record_failures,
 )
 
-BATCH_EXPORTS = 256
+BATCH_EXPORTS = 512
 BATCH_CSV_BYTES = 64 << 20
 
 

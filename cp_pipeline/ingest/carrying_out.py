@@ -26,7 +26,7 @@ from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.results import PartitionResult
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 
-PARTITIONS_AHEAD = 512
+PARTITIONS_AHEAD = 1024
 # The first batches are small, so that there is something to record while the next ones load.
 FIRST_BATCH_EXPORTS = 32
 # A load is worth its transaction after so long, however little there is of it.
