@@ -87,7 +87,7 @@ def run_sync(
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         progress_bar() as progress,
-        exports.carry_out(plan, run_id=run_id, refresh=refresh) as results,
+        exports.carry_out_beside(plan, run_id=run_id, refresh=refresh) as results,
     ):
         source = _WatchedSource(exports, listed, plan, results, progress)
         _run_in_dagster(source, storage, run_id, subject_ids, dataset_names, refresh=refresh)

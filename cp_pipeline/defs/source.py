@@ -61,7 +61,7 @@ class ExportsSource:
         self, exports: StudyExports, plan: Plan, run_id: str, *, refresh: bool
     ) -> AbstractContextManager[Iterable[PartitionResult]]:
         """The plan on its way: what becomes of each partition."""
-        return exports.carry_out(plan, run_id=run_id, refresh=refresh)
+        return exports.carry_out_beside(plan, run_id=run_id, refresh=refresh)
 
     def publish(self, run_id: str) -> Published:
         """Replace the analysts' file."""

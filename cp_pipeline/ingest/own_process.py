@@ -180,7 +180,7 @@ def serve(descriptor: int) -> None:
     exports.wait_at_most(task.wait_seconds)
     error: BaseException | None = None
     try:
-        with exports.carry_out_here(task.plan, run_id=task.run_id, refresh=task.refresh) as results:
+        with exports.carry_out(task.plan, run_id=task.run_id, refresh=task.refresh) as results:
             wanted = _Wanted(connection, results.stop)
             results_follow = wanted.wait()
             for result in results if results_follow else ():

@@ -191,36 +191,34 @@ class StudyExports:
         bench.longest_hold_seconds = max(bench.longest_hold_seconds, spent.longest_hold)
 
     @contextmanager
-    def carry_out(
+    def carry_out_beside(
         self, plan: Plan, *, run_id: str = "", refresh: bool = False
     ) -> Iterator[UnderWay]:
-        """Load what is planned, if it is much in a process of its own; downloads begin at once.
+        """As ``carry_out``, for who has a lot to do meanwhile: much of it in a process of its own.
+
+        Raises:
+            ProcessLost: that process has been killed.
+        """
+        if plan.export_count < self.own_process_from:
+            with self.carry_out(plan, run_id=run_id, refresh=refresh) as results:
+                yield results
+            return
+        access, wait_seconds = self.centrepoint.settings, self.workbench.wait_seconds
+        task = Task(access, self.storage, plan, run_id, refresh, wait_seconds)
+        with CarryingOutApart(task, self._also_spent) as apart:
+            yield apart
+
+    @contextmanager
+    def carry_out(
+        self, plan: Plan, *, run_id: str = "", refresh: bool = False
+    ) -> Iterator[CarryingOut]:
+        """Load what is planned; on entering, downloads begin.
 
         Args:
             plan: what to load.
             run_id: the Dagster run, for lineage.
             refresh: load executions again that are loaded already.
         """
-        if plan.export_count < self.own_process_from:
-            with self.carry_out_here(plan, run_id=run_id, refresh=refresh) as results:
-                yield results
-            return
-        task = Task(
-            self.centrepoint.settings,
-            self.storage,
-            plan,
-            run_id,
-            refresh,
-            self.workbench.wait_seconds,
-        )
-        with CarryingOutApart(task, self._also_spent) as apart:
-            yield apart
-
-    @contextmanager
-    def carry_out_here(
-        self, plan: Plan, *, run_id: str = "", refresh: bool = False
-    ) -> Iterator[CarryingOut]:
-        """As ``carry_out``, in this process."""
         with self.landing.workspace() as aside:
             fetching = Fetching(
                 self.centrepoint,

@@ -17,7 +17,7 @@ from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Plan, ProcessLo
 from cp_pipeline.ingest.own_process import CarryingOutApart
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows
 
 PARTITIONS = 47
 EXPORTS = 59
@@ -26,7 +26,7 @@ _LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loa
 _SYNC = """
 from cp_pipeline.ingest import StudyExports
 StudyExports.own_process_from = 0
-from cp_pipeline_tests.conftest import sync_all
+from cp_pipeline_tests.ingest.test_own_process import sync_all
 sync_all()
 """
 
@@ -65,6 +65,15 @@ def planned() -> tuple[StudyExports, Plan]:
     return exports, exports.plan(exports.list_exports())
 
 
+def sync_all(exports: StudyExports | None = None) -> list[PartitionResult]:
+    """What ``cp-pipeline sync`` does, without Dagster."""
+    exports = exports or open_exports()
+    listed = exports.list_exports()
+    exports.record(listed)
+    with exports.carry_out_beside(exports.plan(listed)) as results:
+        return list(results)
+
+
 def by_partition(results: list[PartitionResult]) -> dict[Partition, tuple[object, ...]]:
     return {
         each.partition: (
@@ -99,7 +108,7 @@ def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
 def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandbox) -> None:
     before = loading_processes()
     exports, plan = planned()
-    with exports.carry_out(plan) as results:
+    with exports.carry_out_beside(plan) as results:
         assert isinstance(results, CarryingOutApart)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
         assert not exports.workbench.exists()
@@ -114,7 +123,7 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
 ) -> None:
     before = loading_processes()
     exports, plan = planned()
-    with exports.carry_out(plan):
+    with exports.carry_out_beside(plan):
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
     assert none_left(before)
     assert not exports.workbench.exists()
@@ -126,7 +135,7 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
 def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None:
     before = loading_processes()
     exports, plan = planned()
-    with exports.carry_out(plan) as results:
+    with exports.carry_out_beside(plan) as results:
         assert isinstance(next(iter(results)), PartitionLoaded)
     assert none_left(before)
     assert list((exports.landing.root / ".aside").iterdir()) == []
@@ -140,7 +149,7 @@ def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded
 ) -> None:
     before = loading_processes()
     exports, plan = planned()
-    with exports.carry_out(plan) as results:
+    with exports.carry_out_beside(plan) as results:
         (process,) = set(loading_processes()) - set(before)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
         os.kill(process, signal.SIGKILL)
@@ -173,7 +182,7 @@ def test_an_error_there_is_the_same_error_here(sandbox: Sandbox) -> None:
     warehouse = Path(exports.storage.warehouse)
     warehouse.parent.mkdir(parents=True, exist_ok=True)
     warehouse.write_bytes(b"not a database" * 1000)
-    with exports.carry_out(plan) as results, pytest.raises(WarehouseUnreadable) as caught:
+    with exports.carry_out_beside(plan) as results, pytest.raises(WarehouseUnreadable) as caught:
         list(results)
     assert exports.storage.warehouse in str(caught.value)
     assert caught.value.remedy
@@ -197,7 +206,7 @@ def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
         holder.stdout.readline()
         exports.wait_at_most(1.0)
         with (
-            exports.carry_out(plan) as results,
+            exports.carry_out_beside(plan) as results,
             pytest.raises(WarehouseBusy, match=str(holder.pid)),
         ):
             list(results)
