@@ -150,8 +150,8 @@ def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded
     before = loading_processes()
     exports, plan = planned()
     with exports.carry_out_beside(plan) as results:
-        (process,) = set(loading_processes()) - set(before)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
+        (process,) = set(loading_processes()) - set(before)
         os.kill(process, signal.SIGKILL)
         with pytest.raises(ProcessLost, match="killed by SIGKILL"):
             list(results)
