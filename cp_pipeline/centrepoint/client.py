@@ -3,8 +3,11 @@
 Belongs here: putting tokens, listing and downloads together with one budget of requests.
 """
 
+from urllib.parse import urlsplit
+
 from cp_pipeline.centrepoint.budget import RequestBudget
 from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
+from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
@@ -21,9 +24,12 @@ class CentrePoint:
         api = Transport(RequestBudget(settings.requests_per_minute))
         self._tokens = TokenSource(settings, api)
         self._listing = Listing(settings, api, self._tokens)
+        # A service that runs on private ground may have its storage on the same host.
+        own_host = urlsplit(settings.api_url).hostname or ""
+        rule = HostRule([own_host, *settings.private_hosts])
         # Blob storage is another service and is not counted against the API's minute.
         self._downloads = Downloads(
-            Transport(budget=None),
+            Transport(budget=None, rule=rule),
             self._listing,
             allow_insecure_http=settings.allow_insecure_http,
         )
