@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+# All of IPv6 that is given out to the internet; Python does not know every address outside of it.
+_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 # Translates IPv4 into the last 32 bits of an IPv6 address (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_BITS = (1 << 32) - 1
@@ -54,7 +56,7 @@ class HostRule:
         """
         if _plain(host) == "localhost" or _plain(host).endswith(".localhost"):
             self._check(host, ["127.0.0.1"])
-        self._check(host, _addresses(host, None, socket.AI_NUMERICHOST))
+        self._check(host, _addresses(_plain(host), None, socket.AI_NUMERICHOST))
 
     def check_peer(self, host: str, connected: socket.socket) -> None:
         """Look at where a connection ended up: a name may be another address a moment later.
@@ -87,7 +89,10 @@ def is_private(address: str) -> bool:
     except ValueError:
         return True
     if isinstance(found, ipaddress.IPv6Address):
-        found = _ipv4_within(found) or found
+        within = _ipv4_within(found)
+        if within is None and found not in _GIVEN_OUT:
+            return True
+        found = within or found
     return not found.is_global or found.is_multicast
 
 

@@ -1,10 +1,8 @@
 """A network and a service that fail one request in ten, and answers that lead elsewhere."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,6 +14,7 @@ from cp_pipeline.sandbox.answers import Answer
 from cp_pipeline.sandbox.faults import Faults, RequestKind
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.conftest import one, open_exports, sync_all
+from cp_pipeline_tests.reliability.elsewhere import Elsewhere
 from cp_pipeline_tests.site import Site
 
 FAULTS = ("500", "503", "disconnect", "cut short")
@@ -101,34 +100,10 @@ def test_no_more_than_the_allowed_requests_in_any_minute(
         assert within - before <= 30
 
 
-class Elsewhere(ThreadingHTTPServer):
-    """Another service, which remembers who came and what was sent along."""
-
-    def __init__(self) -> None:
-        self.came: list[str] = []
-        came = self.came
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                came.append(f"{self.path} {self.headers}")
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"N\n1\n")
-
-            def do_POST(self) -> None:
-                self.do_GET()
-
-            def log_message(self, *_: object) -> None: ...
-
-        super().__init__(("127.0.0.2", 0), Handler)
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
     with Elsewhere() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 PLACES = ("http://127.0.0.2:{port}/x", "file:///etc/passwd", "http://169.254.169.254/latest",
