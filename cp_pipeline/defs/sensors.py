@@ -41,11 +41,14 @@ _OBSERVED = 500
 class Memory:
     """What one tick tells the next, as JSON in Dagster's cursor.
 
-    ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
-    not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
-    ``times`` how often, which grows only where a run for them changed nothing.
+    ``at``: when it was written, in seconds since 1970. ``not_before``: likewise; no earlier
+    listing, unless the clock has gone back since, which may have been wrong by years. ``troubles``:
+    ticks in a row that could not ask CentrePoint. ``asked``: a digest of the partitions and
+    executions last asked for, and ``times`` how often, which grows only where a run for them
+    changed nothing.
     """
 
+    at: float = 0.0
     not_before: float = 0.0
     troubles: int = 0
     asked: str = ""
@@ -105,7 +108,10 @@ def tick(
         now: the moment.
     """
     moment = now or datetime.now(UTC)
-    if moment.timestamp() < memory.not_before:
+    if moment.timestamp() < memory.at:
+        memory.not_before = 0.0
+    memory.at = moment.timestamp()
+    if memory.at < memory.not_before:
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
     try:
