@@ -12,7 +12,7 @@ from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.exports import ExportFile, UnusableItem
 from cp_pipeline.settings import CentrePointSettings
 
 
@@ -50,9 +50,10 @@ class CentrePoint:
         self,
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
+        unusable: list[UnusableItem] | None = None,
     ) -> list[ExportFile]:
         """The export files of a study; see ``Listing.export_files``."""
-        return self._listing.export_files(study_id, filters)
+        return self._listing.export_files(study_id, filters, unusable)
 
     def fetch(self, export_file: ExportFile, receive: Receive[Kept]) -> Kept:
         """Fetch one file; see ``Downloads.fetch``."""

@@ -27,7 +27,7 @@ from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.pace import too_slow
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.transport import Transport, describe
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.exports import ExportFile, UnusableItem
 
 CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 4
@@ -87,8 +87,14 @@ class Downloads:
         filters = Filters(
             export_file.subject_id, export_file.study_program_id, export_file.dataset_name
         )
-        listed = self._listing.export_files(export_file.study_id, filters)
+        unusable: list[UnusableItem] = []
+        listed = self._listing.export_files(export_file.study_id, filters, unusable)
         fresh = next((item for item in listed if item.key == export_file.key), None)
+        if fresh is None and unusable:
+            raise DownloadFailed(
+                f"The export was listed again, but not as the contract has it: {unusable[0]}.",
+                "Report it to ActiGraph support.",
+            )
         if fresh is None:
             raise ExportWithdrawn(
                 f"The export was withdrawn while it was being fetched ({export_file}).",

@@ -41,18 +41,17 @@ _OBSERVED = 500
 class Memory:
     """What one tick tells the next, as JSON in Dagster's cursor.
 
-    ``at``: when it was written, in seconds since 1970. ``not_before``: likewise; no earlier
-    listing, unless the clock has gone back since, which may have been wrong by years. ``troubles``:
-    ticks in a row that could not ask CentrePoint. ``asked``: a digest of the partitions and
-    executions last asked for, and ``times`` how often, which grows only where a run for them
-    changed nothing.
+    ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
+    not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
+    ``times`` how often, which grows only where a run for them changed nothing. ``at``: when this
+    was written; a clock that has gone back since may have been wrong by years.
     """
 
-    at: float = 0.0
     not_before: float = 0.0
     troubles: int = 0
     asked: str = ""
     times: int = 0
+    at: float = 0.0
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
@@ -195,7 +194,7 @@ def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> da
 
 
 def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> str:
-    if not listed.items:
+    if not listed.items and not listed.unusable:
         return (
             "CentrePoint lists no exports. That is no error: it is so until processing of the "
             "study has been requested in CentrePoint."
@@ -215,6 +214,10 @@ def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> s
         reasons.append(
             f"{count(len(healing.given_up), 'partition')} failed too often, waiting for a person "
             f"({named})"
+        )
+    if listed.unusable:
+        reasons.append(
+            f"{count(len(listed.unusable), 'listed item')} cannot be used ({listed.unusable[0]})"
         )
     if not reasons:
         return f"all {len(listed.items):,} listed exports are loaded"
