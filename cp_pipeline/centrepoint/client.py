@@ -3,6 +3,7 @@
 Belongs here: putting tokens, listing and downloads together with one budget of requests.
 """
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cp_pipeline.centrepoint.budget import RequestBudget
@@ -17,11 +18,16 @@ from cp_pipeline.settings import CentrePointSettings
 
 
 class CentrePoint:
-    """The export API of one service, for one client. Safe to use from many threads."""
+    """The export API of one service, for one client. Safe to use from many threads.
 
-    def __init__(self, settings: CentrePointSettings) -> None:
+    Args:
+        settings: of the service and the client.
+        ledger: see ``RequestBudget``.
+    """
+
+    def __init__(self, settings: CentrePointSettings, ledger: Path | None = None) -> None:
         self.settings = settings
-        api = Transport(RequestBudget(settings.requests_per_minute))
+        api = Transport(RequestBudget(settings.requests_per_minute, ledger))
         self._tokens = TokenSource(settings, api)
         self._listing = Listing(settings, api, self._tokens)
         # A service that runs on private ground may have its storage on the same host.

@@ -38,6 +38,7 @@ from cp_pipeline.warehouse import (
 )
 from cp_pipeline.words import count
 
+REQUEST_LEDGER = ".requests"
 # Beyond so many filtered requests, one pass over the whole study is the cheaper listing.
 _FILTERED_REQUESTS = 8
 
@@ -65,7 +66,7 @@ class StudyExports:
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
         self.storage = storage
-        self.centrepoint = CentrePoint(access)
+        self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
         self.landing = Landing(storage.landing)
         self.workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
