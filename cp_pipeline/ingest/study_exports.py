@@ -109,7 +109,7 @@ class StudyExports:
                 for item in self.centrepoint.list_export_files(study_id, each, unusable)
                 if scope.covers(item.key)
             ]
-        if unusable and not items and filters == [Filters()]:
+        if unusable and not items and not (subject_ids or dataset_names):
             # Not of one item that went wrong, but of another contract.
             raise AnswerNotUnderstood(
                 f"CentrePoint lists {count(len(unusable), 'item')}, and none of them can be used. "

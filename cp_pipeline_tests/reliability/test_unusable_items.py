@@ -158,6 +158,15 @@ def test_it_is_named_where_it_may_be_what_was_asked_for(
     assert [item.subject_id for item in listed.unusable] == ([2] if named else [])
 
 
+def test_a_listing_narrowed_to_what_is_not_there_is_empty_though_another_item_is_broken(
+    three: Site,
+) -> None:
+    list_broken(three.sandbox, 2, {"fileUrl": None})
+    # So many that all is listed, and what was not asked for left out.
+    listed = open_exports().list_exports(range(100, 110))
+    assert (listed.items, listed.unusable) == ((), ())
+
+
 def test_a_listing_narrowed_to_others_leaves_it_written_down(three: Site) -> None:
     list_broken(three.sandbox, 2, {"fileUrl": None})
     sync_all()
