@@ -11,6 +11,7 @@ class Elsewhere(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.came: list[str] = []
+        self.connections = 0
         came = self.came
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,6 +28,11 @@ class Elsewhere(ThreadingHTTPServer):
             def log_message(self, *_: object) -> None: ...
 
         super().__init__(("127.0.0.2", 0), Handler)
+
+    def verify_request(self, *_: object) -> bool:
+        """Called for each connection, whether anything is sent over it or not."""
+        self.connections += 1
+        return True
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()

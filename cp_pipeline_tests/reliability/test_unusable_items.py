@@ -5,6 +5,7 @@ import urllib.request
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from cp_pipeline.cli.sync import run_sync
@@ -214,6 +215,17 @@ def test_an_erased_subjects_broken_item_is_neither_named_nor_written_down(three:
     assert run("erase", "--subject", "2", "--yes").returncode == 0
     list_broken(three.sandbox, 2, {"fileUrl": None})
     assert open_exports().list_exports().unusable == ()
+
+
+def test_a_warehouse_of_an_earlier_version_learns_of_broken_items(three: Site) -> None:
+    sync_all()
+    with duckdb.connect(three.storage.warehouse) as earlier:
+        earlier.execute("DROP TABLE lineage.unusable_items")
+    assert run("status").returncode == 0
+    assert open_exports().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0
+    list_broken(three.sandbox, 2, {"fileUrl": None})
+    sync_all()
+    assert open_exports().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 1
 
 
 def test_the_words_say_what_is_missing() -> None:
