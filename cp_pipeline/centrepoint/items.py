@@ -5,6 +5,7 @@ what came.
 Does not belong: pages and requests (``listing``).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.exports import ExportFile, Instant, UnusableItem
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
+_HALF = re.compile("[\ud800-\udfff]")
+# Numbers, and moments in nanoseconds since 1970, that 64 bits hold; a little less, because the
+# outermost ones mean infinity to DuckDB.
+_LARGEST = 2**63 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ def read_item(raw: Any) -> ExportFile | UnusableItem:  # noqa: ANN401  (JSON is 
             dataset_name=_text(raw["dataSetName"]),
             file_name=_text(raw["fileName"]),
             file_format=str(raw.get("fileFormat") or "csv"),
-            modified=Instant.parse(_text(raw["modifiedDate"])),
-            execution=Instant.parse(_text(raw[_EXECUTION])),
+            modified=_instant(raw["modifiedDate"]),
+            execution=_instant(raw[_EXECUTION]),
             url=_text(raw["fileUrl"]),
         )
     except KeyError as error:
@@ -90,18 +95,37 @@ def contract_broken(item: UnusableItem) -> AnswerNotUnderstood:
 def _whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r} is not a whole number")
+    if abs(value) > _LARGEST:
+        raise ValueError(f"{value!r} is not a number of 64 bits")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{value!r} is not a text")
+    # JSON can say half a character, which no file and no database can hold.
+    if not value.isascii() and _HALF.search(value):
+        raise ValueError(f"{value!r} has half a character in it")
     return value
 
 
+def _instant(value: object) -> Instant:
+    instant = Instant.parse(_text(value))
+    if abs(instant.nanoseconds) > _LARGEST:
+        # For instance .NET's word for no date, which is of the year 1.
+        raise ValueError(f"{value!r} is not of the years 1678 to 2261")
+    return instant
+
+
 def _as_number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    try:
+        return _whole_number(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _as_text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    try:
+        return _text(value)
+    except (TypeError, ValueError):
+        return None
