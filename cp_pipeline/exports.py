@@ -94,6 +94,42 @@ class Partition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableItem:
+    """An item of a listing that breaks the contract: what can be read of it, and what is wrong.
+
+    ``reason`` holds no link; a field that is missing, or of another kind, is None.
+    """
+
+    study_id: int | None
+    subject_id: int | None
+    study_program_id: str | None
+    dataset_name: str | None
+    file_name: str | None
+    program_execution: str | None
+    reason: str
+
+    @property
+    def key(self) -> ExportKey | None:
+        """The export that this would be an execution of; None where that cannot be told."""
+        if self.study_id is None or self.subject_id is None:
+            return None
+        if self.study_program_id is None or self.dataset_name is None:
+            return None
+        return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
+
+    def __str__(self) -> str:
+        named = {
+            "Study": self.study_id,
+            "subject": self.subject_id,
+            "data set": self.dataset_name,
+            "study program": self.study_program_id,
+            "file": self.file_name,
+        }
+        words = [f"{name} {'(none)' if value is None else value}" for name, value in named.items()]
+        return f"{', '.join(words)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class ExportFile:
     """One item of a listing (API.md, "An item").
 

@@ -19,6 +19,9 @@ Dialect = Literal["datasetexportfiles", "datasetfiles"]
 PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
 
+_SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
+_HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")
+
 SENSOR_SECONDS = 60
 WAREHOUSE_WAIT_SECONDS = 600
 LARGEST_CSV_GIGABYTES = 20.0
@@ -60,7 +63,7 @@ class _Reader:
 
     def switch(self, name: str) -> bool:
         value = self.text(name, "0").lower()
-        if value not in {"0", "1", "true", "false", "yes", "no", "on", "off"}:
+        if value not in _SWITCHES:
             self.complaints.append(f"{name} is {value!r}, but must be 1 or 0.")
         return value in {"1", "true", "yes", "on"}
 
@@ -77,6 +80,18 @@ class _Reader:
         elif scheme not in {"http", "https"} or not host:
             self.complaints.append(f"{name} is not an https:// address.")
         return value
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        value = self.text(name)
+        hosts = [host.strip() for host in value.split(",") if host.strip()]
+        # An IPv6 address has colons, with or without brackets; no host has a scheme or a port.
+        wrong = [host for host in hosts if not _HOST.fullmatch(host) or host.lower() in _SWITCHES]
+        if wrong:
+            self.complaints.append(
+                f"{name} names {wrong[0]!r}, but must be hosts as they stand in links, without "
+                "https:// and port, several with commas."
+            )
+        return tuple(dict.fromkeys(hosts))
 
     def finish(self) -> None:
         if self.complaints:
@@ -99,6 +114,7 @@ class CentrePointSettings:
     requests_per_minute: int = 450
     download_threads: int = 16
     allow_insecure_http: bool = False
+    private_hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -130,6 +146,7 @@ class CentrePointSettings:
             requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
             allow_insecure_http=insecure,
+            private_hosts=read.hosts("CP_ALLOW_PRIVATE_HOSTS"),
         )
         read.finish()
         return settings

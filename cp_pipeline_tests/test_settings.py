@@ -61,6 +61,7 @@ def test_every_variable_is_read() -> None:
             "CP_REQUESTS_PER_MINUTE": "100",
             "CP_DOWNLOAD_THREADS": "2",
             "CP_ALLOW_INSECURE_HTTP": "1",
+            "CP_ALLOW_PRIVATE_HOSTS": "storage.internal",
         }
     )
     assert settings.api_url == "http://127.0.0.1:8080/dataaccess/v3"
@@ -68,6 +69,7 @@ def test_every_variable_is_read() -> None:
     assert settings.dialect == "datasetfiles"
     assert (settings.requests_per_minute, settings.download_threads) == (100, 2)
     assert settings.allow_insecure_http
+    assert settings.private_hosts == ("storage.internal",)
 
 
 def test_the_processs_own_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +160,29 @@ def test_numbers_are_whole_and_above_zero(value: str) -> None:
 def test_a_switch_is_turned_on_by_several_words(value: str) -> None:
     environment = NEEDED | {"CP_ALLOW_INSECURE_HTTP": value}
     assert CentrePointSettings.from_environment(environment).allow_insecure_http
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", ()),
+        ("storage.internal", ("storage.internal",)),
+        (" 10.0.0.1 , a_b-c.internal ,10.0.0.1", ("10.0.0.1", "a_b-c.internal")),
+        ("[fd00::1],fd00::2", ("[fd00::1]", "fd00::2")),
+    ],
+)
+def test_private_hosts_are_names_and_addresses(text: str, hosts: tuple[str, ...]) -> None:
+    environment = NEEDED | {"CP_ALLOW_PRIVATE_HOSTS": text}
+    assert CentrePointSettings.from_environment(environment).private_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["on", "1", "OFF", "https://storage", "storage:8443", "storage/x", "a b", "*", "10.0.0.0/8"],
+)
+def test_what_is_no_host_is_refused_and_so_is_a_switch(text: str) -> None:
+    said = refusal_of(**NEEDED, CP_ALLOW_PRIVATE_HOSTS=f"10.0.0.1,{text}")
+    assert f"CP_ALLOW_PRIVATE_HOSTS names {text!r}" in said
 
 
 def test_the_secret_is_neither_shown_nor_named_in_a_complaint() -> None:

@@ -3,27 +3,39 @@
 Belongs here: putting tokens, listing and downloads together with one budget of requests.
 """
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 from cp_pipeline.centrepoint.budget import RequestBudget
 from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
+from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.exports import ExportFile, UnusableItem
 from cp_pipeline.settings import CentrePointSettings
 
 
 class CentrePoint:
-    """The export API of one service, for one client. Safe to use from many threads."""
+    """The export API of one service, for one client. Safe to use from many threads.
 
-    def __init__(self, settings: CentrePointSettings) -> None:
+    Args:
+        settings: of the service and the client.
+        ledger: see ``RequestBudget``.
+    """
+
+    def __init__(self, settings: CentrePointSettings, ledger: Path | None = None) -> None:
         self.settings = settings
-        api = Transport(RequestBudget(settings.requests_per_minute))
+        api = Transport(RequestBudget(settings.requests_per_minute, ledger))
         self._tokens = TokenSource(settings, api)
         self._listing = Listing(settings, api, self._tokens)
+        # A service that runs on private ground may have its storage on the same host.
+        own_host = urlsplit(settings.api_url).hostname or ""
+        rule = HostRule([own_host, *settings.private_hosts])
         # Blob storage is another service and is not counted against the API's minute.
         self._downloads = Downloads(
-            Transport(budget=None),
+            Transport(budget=None, rule=rule),
             self._listing,
             allow_insecure_http=settings.allow_insecure_http,
         )
@@ -44,9 +56,10 @@ class CentrePoint:
         self,
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
+        unusable: list[UnusableItem] | None = None,
     ) -> list[ExportFile]:
         """The export files of a study; see ``Listing.export_files``."""
-        return self._listing.export_files(study_id, filters)
+        return self._listing.export_files(study_id, filters, unusable)
 
     def fetch(self, export_file: ExportFile, receive: Receive[Kept]) -> Kept:
         """Fetch one file; see ``Downloads.fetch``."""

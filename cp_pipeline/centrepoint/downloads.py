@@ -21,11 +21,13 @@ from cp_pipeline.centrepoint.errors import (
     ExportWithdrawn,
     ServiceUnavailable,
 )
+from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
+from cp_pipeline.centrepoint.pace import too_slow
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.transport import Transport, describe
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.exports import ExportFile, UnusableItem
 
 CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 4
@@ -85,8 +87,14 @@ class Downloads:
         filters = Filters(
             export_file.subject_id, export_file.study_program_id, export_file.dataset_name
         )
-        listed = self._listing.export_files(export_file.study_id, filters)
+        unusable: list[UnusableItem] = []
+        listed = self._listing.export_files(export_file.study_id, filters, unusable)
         fresh = next((item for item in listed if item.key == export_file.key), None)
+        if fresh is None and unusable:
+            raise DownloadFailed(
+                f"The export was listed again, but not as the contract has it: {unusable[0]}.",
+                "Report it to ActiGraph support.",
+            )
         if fresh is None:
             raise ExportWithdrawn(
                 f"The export was withdrawn while it was being fetched ({export_file}).",
@@ -100,20 +108,19 @@ class Downloads:
         response = self._open(export_file)
         with response:
             announced = response.headers.get("Content-Length")
-            arrived, failure = 0, ""
+            arrived, failure, slow = 0, False, None
             try:
                 while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
                     arrived += len(chunk)
                     yield chunk
             except (HTTPError, HTTPException, OSError) as error:
-                failure = type(error).__name__
+                failure, slow = True, too_slow(error)
             if failure or (announced is not None and str(arrived) != announced.strip()):
-                raise _Interrupted(
-                    f"{arrived} bytes arrived of {announced or 'an unknown number'} announced"
-                )
+                reason = f"{arrived} bytes arrived of {announced or 'an unknown number'} announced"
+                raise _Interrupted(f"{reason}; {slow}" if slow else reason)
 
     def _open(self, export_file: ExportFile) -> requests.Response:
-        failure = ""
+        failure, private = "", ""
         try:
             response = self._transport.send(
                 "GET",
@@ -124,10 +131,18 @@ class Downloads:
             )
         except ServiceUnavailable as error:
             failure = redact(error.what)
+        except PrivateHost as error:
+            private = str(error)
         except AnswerNotUnderstood as error:
             raise DownloadFailed(
                 f"{error.what} ({export_file})", "Report it to ActiGraph support."
             ) from None
+        if private:
+            raise DownloadFailed(
+                f"The link of a file {private} ({export_file}).",
+                "If the storage really is there, name the host in CP_ALLOW_PRIVATE_HOSTS; "
+                "else report it to ActiGraph.",
+            )
         if failure:
             raise _Interrupted(failure)
         if response.status_code == requests.codes.ok:

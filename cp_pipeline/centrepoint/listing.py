@@ -5,7 +5,7 @@ Does not belong: what an item means (``items``), fetching files (``downloads``).
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import requests
@@ -16,10 +16,10 @@ from cp_pipeline.centrepoint.errors import (
     StudyRefused,
     TokenRefused,
 )
-from cp_pipeline.centrepoint.items import Filters, read_item
+from cp_pipeline.centrepoint.items import Filters, contract_broken, read_item
 from cp_pipeline.centrepoint.tokens import Bearer, TokenSource
 from cp_pipeline.centrepoint.transport import Transport, describe
-from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.exports import ExportFile, ExportKey, UnusableItem
 from cp_pipeline.settings import CentrePointSettings
 
 PAGE_SIZE = 100
@@ -32,15 +32,20 @@ class _Pass:
     """One reading of all pages."""
 
     items: dict[ExportKey, ExportFile]
+    unusable: frozenset[UnusableItem]
     total: int
     steady: bool
 
     @property
     def whole(self) -> bool:
-        return self.steady and len(self.items) == self.total
+        return self.steady and len(self.items) + len(self.unusable) == self.total
 
     def same_as(self, other: "_Pass | None") -> bool:
-        return other is not None and self.total == other.total and self.items == other.items
+        return other is not None and (self.total, self.items, self.unusable) == (
+            other.total,
+            other.items,
+            other.unusable,
+        )
 
 
 class Listing:
@@ -53,20 +58,28 @@ class Listing:
         self._transport = transport
         self._tokens = tokens
 
-    def export_files(self, study_id: int, filters: Filters = Filters()) -> list[ExportFile]:  # noqa: B008  (immutable)
+    def export_files(
+        self,
+        study_id: int,
+        filters: Filters = Filters(),  # noqa: B008  (immutable)
+        unusable: list[UnusableItem] | None = None,
+    ) -> list[ExportFile]:
         """All export files of a study, or those that the filters leave.
+
+        Items that break the contract go to ``unusable``; where nobody takes them, one is an error.
 
         The listing may change while its pages are read, so it counts as whole only when as many
         different items were seen as the service says there are, or when two readings agree.
 
         Raises:
+            AnswerNotUnderstood: an item breaks the contract, and nobody takes it.
             ServiceError: no listing can be had; the subclass says why.
         """
         previous: _Pass | None = None
         for _ in range(_PASSES):
             reading = self._read_all_pages(study_id, filters)
             if reading.whole or (reading.steady and reading.same_as(previous)):
-                return self._what_was_asked(reading, study_id, filters)
+                return self._what_was_asked(reading, study_id, filters, unusable)
             _log.info("the listing of study %d changed while it was read; again", study_id)
             previous = reading
         raise ServiceUnavailable(
@@ -81,19 +94,38 @@ class Listing:
 
     def _read_all_pages(self, study_id: int, filters: Filters) -> _Pass:
         items: dict[ExportKey, ExportFile] = {}
+        unusable: set[UnusableItem] = set()
         offset, totals = 0, set()
         while True:
             page, total = self._page(study_id, filters, offset, PAGE_SIZE)
             totals.add(total)
             for item in page:
+                if isinstance(item, UnusableItem):
+                    unusable.add(item)
+                    continue
                 seen = items.get(item.key)
                 if seen is None or seen.execution <= item.execution:
                     items[item.key] = item
             offset += len(page)
             if not page or offset >= total:
-                return _Pass(items, total, steady=len(totals) == 1)
+                return _Pass(items, frozenset(unusable), total, steady=len(totals) == 1)
 
-    def _what_was_asked(self, reading: _Pass, study_id: int, filters: Filters) -> list[ExportFile]:
+    def _what_was_asked(
+        self,
+        reading: _Pass,
+        study_id: int,
+        filters: Filters,
+        unusable: list[UnusableItem] | None,
+    ) -> list[ExportFile]:
+        broken = [
+            replace(item, study_id=study_id)
+            for item in sorted(reading.unusable, key=str)
+            if item.study_id in (None, study_id) and filters.accept(item)
+        ]
+        if broken and unusable is None:
+            raise contract_broken(broken[0])
+        if unusable is not None:
+            unusable += broken
         asked = [
             item
             for item in reading.items.values()
@@ -107,7 +139,7 @@ class Listing:
 
     def _page(
         self, study_id: int, filters: Filters, offset: int, limit: int
-    ) -> tuple[list[ExportFile], int]:
+    ) -> tuple[list[ExportFile | UnusableItem], int]:
         response = self._request(study_id, filters, offset, limit)
         try:
             answer = response.json()

@@ -10,17 +10,23 @@ from http import HTTPStatus
 from typing import Any, Self
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from cp_pipeline.centrepoint.budget import RequestBudget
+from cp_pipeline.centrepoint.connections import PacedAdapter
 from cp_pipeline.centrepoint.errors import AnswerNotUnderstood, ServiceUnavailable
+from cp_pipeline.centrepoint.hosts import HostRule
+from cp_pipeline.centrepoint.pace import too_slow
 from cp_pipeline.centrepoint.redaction import redact, redact_http_log
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
+# A service that is right asks for a minute (API.md, "Limits"). One whose Retry-After is a date is
+# read by our clock, which may be an hour behind.
+LONGEST_RETRY_AFTER_SECONDS = 300.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 USER_AGENT = "cp-pipeline"
 _ANSWERS_CUT_SHORT = 3
@@ -36,6 +42,10 @@ class _BudgetedRetry(Retry):
         again = super().new(**changes)
         again.budget = self.budget
         return again
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        asked_for = super().get_retry_after(response)
+        return None if asked_for is None else min(asked_for, LONGEST_RETRY_AFTER_SECONDS)
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         super().sleep(response)
@@ -58,11 +68,14 @@ class Transport:
     Args:
         budget: where each request, and each retry, is taken from; None for no limit (the limit is
             the API's; blob storage has none).
+        rule: which hosts are private and not to be connected to; None for the services that a
+            person has named in the settings.
     """
 
-    def __init__(self, budget: RequestBudget | None) -> None:
+    def __init__(self, budget: RequestBudget | None, rule: HostRule | None = None) -> None:
         redact_http_log()
         self._budget = budget
+        self._rule = rule
         self._threads = threading.local()
 
     def send(
@@ -87,6 +100,7 @@ class Transport:
             ServiceUnavailable: no answer came, after all retries.
             AnswerNotUnderstood: the answer sends us elsewhere (redirects are not followed: a token
                 must not leave the API's host).
+            PrivateHost: the rule forbids where it leads.
         """
         failure = ""
         for _ in range(_ANSWERS_CUT_SHORT):
@@ -94,12 +108,10 @@ class Transport:
                 self._budget.spend()
             try:
                 response = self._send(method, url, auth=auth or NoAuthorization(), **options)
-            except requests.exceptions.ChunkedEncodingError as error:
-                # The answer broke off: urllib3's retries end where the body begins.
-                failure = redact(_reason(error))
             except requests.RequestException as error:
                 failure = redact(_reason(error))
-                break
+                if not _broke_off(error):
+                    break
             else:
                 failure = ""
                 break
@@ -154,7 +166,9 @@ class Transport:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
             session = requests.Session()
-            adapter = HTTPAdapter(pool_connections=4, pool_maxsize=4, max_retries=self._retry())
+            adapter = PacedAdapter(
+                self._rule, pool_connections=4, pool_maxsize=4, max_retries=self._retry()
+            )
             session.mount("https://", adapter)
             session.mount("http://", adapter)
             self._threads.session = session
@@ -179,8 +193,16 @@ class Transport:
         return retry
 
 
+def _broke_off(error: requests.RequestException) -> bool:
+    """Whether the body did not come to its end: urllib3's retries end where it begins."""
+    timed_out = any(isinstance(each, ReadTimeoutError) for each in error.args)
+    return timed_out or isinstance(error, requests.exceptions.ChunkedEncodingError)
+
+
 def _reason(error: requests.RequestException) -> str:
     """The innermost reason of a failed request, without the address it was for."""
+    if slow := too_slow(error):
+        return str(slow)
     inner: BaseException = error
     while deeper := _inside(inner):
         inner = deeper

@@ -75,7 +75,9 @@ class _Checks:
 
 def _settings(access: CentrePointSettings) -> str:
     studies = ", ".join(map(str, access.study_ids))
-    return f"{access.api_url}, study {studies}, dialect {access.dialect}"
+    hosts = ", ".join(access.private_hosts)
+    private = f", file links may lead to the private {hosts}" if hosts else ""
+    return f"{access.api_url}, study {studies}, dialect {access.dialect}{private}"
 
 
 def _taking_a_token(centrepoint: CentrePoint) -> bool:

@@ -7,8 +7,9 @@ import click
 from rich.table import Table
 
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.cli.unusable import say_unusable
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench, dataset_statuses
+from cp_pipeline.warehouse import Workbench, dataset_statuses, unusable_items
 
 
 @click.command()
@@ -18,9 +19,8 @@ def status() -> None:
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
     """
     storage = StorageSettings.from_environment()
-    statuses = dataset_statuses(
-        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
-    )
+    workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    statuses = dataset_statuses(workbench)
     if not statuses:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
         answers.print("Run cp-pipeline sync.")
@@ -44,4 +44,5 @@ def status() -> None:
             each.last_execution or "",
         )
     answers.print(table)
+    say_unusable(answers, unusable_items(workbench))
     answers.print(f"Warehouse: {storage.warehouse}")

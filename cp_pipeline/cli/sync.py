@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
+from cp_pipeline.cli.unusable import say_unusable
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
@@ -52,7 +53,8 @@ def sync(
     """List the exports and load what is new.
 
     --subject and --dataset can be repeated. Exit code 0: all loaded; 1: some partitions failed,
-    each is named with its reason; 2: the configuration or the service is at fault.
+    or listed items cannot be used, each is named with its reason; 2: the configuration or the
+    service is at fault.
     """
     code = run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run)
     if code:
@@ -76,13 +78,15 @@ def run_sync(
     _say_plan(listed, plan)
     if dry_run:
         _print_plan(plan)
+        say_unusable(errors, listed.unusable)
         return 0
     exports.record(listed)
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         exports.tidy()
         _end_abandoned_runs(storage)
-        return 0
+        say_unusable(errors, listed.unusable)
+        return EXIT_SOME_FAILED if listed.unusable else 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
@@ -91,7 +95,9 @@ def run_sync(
     ):
         source = _WatchedSource(exports, listed, plan, results, progress)
         _run_in_dagster(source, storage, run_id, subject_ids, dataset_names, refresh=refresh)
-    return _say_outcome(source, time.monotonic() - started)
+    _say_outcome(source, time.monotonic() - started)
+    say_unusable(errors, listed.unusable)
+    return EXIT_SOME_FAILED if source.failures or listed.unusable else 0
 
 
 class _WatchedSource(ExportsSource):
@@ -253,7 +259,7 @@ def _say_plan(listed: Listed, plan: Plan) -> None:
         exports = count(listed.erased, "export")
         answers.print(f"{exports} of an erased subject {verb} left alone.")
     if not listed.items:
-        if not listed.erased:
+        if not listed.erased and not listed.unusable:
             answers.print(EMPTY_LISTING)
         return
     answers.print(
@@ -284,16 +290,15 @@ def _print_plan(plan: Plan) -> None:
         answers.print(f"and {len(rows) - _SHOWN:,} more")
 
 
-def _say_outcome(source: _WatchedSource, seconds: float) -> int:
+def _say_outcome(source: _WatchedSource, seconds: float) -> None:
     answers.print(
         f"{count(source.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
         f"in {seconds:.1f} s."
     )
     answers.print(f"Where the time went: {source.exports.where_the_time_went()}.")
     if not source.failures:
-        return 0
+        return
     errors.print(f"{count(len(source.failures), 'partition')} failed:")
     for failure in source.failures:
         errors.print(f"  {failure}")
     errors.print("Nothing of them was loaded; what was loaded before is untouched.")
-    return EXIT_SOME_FAILED

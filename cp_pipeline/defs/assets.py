@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted
+from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted, log_unusable
 from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
 from cp_pipeline.defs.records import (
     CODE_VERSION,
@@ -54,7 +54,8 @@ def export_files(
     for observation in observations(plan.executed_again):
         context.log_event(observation)
     context.log.info(f"{len(listed.items)} exports; {subjects} new subjects, {datasets} data sets")
-    if not listed.items:
+    log_unusable(context, listed)
+    if not listed.items and not listed.unusable:
         context.log.warning(
             "CentrePoint lists no exports. That is no error: it is so until processing of the "
             "study has been requested in CentrePoint."

@@ -41,6 +41,13 @@ CHECKS = (
         "partitions that are stale, missing or failed",
     ),
     Check(
+        Question.LISTED_ITEMS_CAN_BE_USED.value,
+        _ERROR,
+        "Every item that CentrePoint lists says which export it is, of which execution, and where "
+        "its file is. Of one that does not, nothing is loaded: report it to ActiGraph support.",
+        "listed items that cannot be used",
+    ),
+    Check(
         Question.ROWS_MATCH_FILES.value,
         _ERROR,
         "Each load has as many rows in the warehouse as its file has records by its bytes.",

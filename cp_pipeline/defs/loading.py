@@ -26,6 +26,7 @@ from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import (
     Activity,
+    Listed,
     PartitionFailed,
     PartitionLoaded,
     Plan,
@@ -42,6 +43,12 @@ TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
 _NAMED = 20
 _RECORDS_AT_ONCE = 500
+
+
+def log_unusable(context: Context, listed: Listed) -> None:
+    """Say in the run's log which items of a listing cannot be used; the check names them, too."""
+    for item in listed.unusable[:_NAMED]:
+        context.log.error(f"A listed item cannot be used. {item}")
 
 
 @contextmanager
@@ -85,6 +92,7 @@ def load_wanted(
             {partition.dataset_name for partition in wanted},
         )
         exports.record(listed)
+        log_unusable(context, listed)
         plan = exports.plan(listed, wanted, refresh=refresh)
         register(context.instance, listed.partitions)
         record_current(context, plan, listed_after)

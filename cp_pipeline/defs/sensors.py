@@ -43,13 +43,15 @@ class Memory:
 
     ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
     not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
-    ``times`` how often, which grows only where a run for them changed nothing.
+    ``times`` how often, which grows only where a run for them changed nothing. ``at``: when this
+    was written; a clock that has gone back since may have been wrong by years.
     """
 
     not_before: float = 0.0
     troubles: int = 0
     asked: str = ""
     times: int = 0
+    at: float = 0.0
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
@@ -105,7 +107,10 @@ def tick(
         now: the moment.
     """
     moment = now or datetime.now(UTC)
-    if moment.timestamp() < memory.not_before:
+    if moment.timestamp() < memory.at:
+        memory.not_before = 0.0
+    memory.at = moment.timestamp()
+    if memory.at < memory.not_before:
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
     try:
@@ -189,7 +194,7 @@ def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> da
 
 
 def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> str:
-    if not listed.items:
+    if not listed.items and not listed.unusable:
         return (
             "CentrePoint lists no exports. That is no error: it is so until processing of the "
             "study has been requested in CentrePoint."
@@ -209,6 +214,10 @@ def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> s
         reasons.append(
             f"{count(len(healing.given_up), 'partition')} failed too often, waiting for a person "
             f"({named})"
+        )
+    if listed.unusable:
+        reasons.append(
+            f"{count(len(listed.unusable), 'listed item')} cannot be used ({listed.unusable[0]})"
         )
     if not reasons:
         return f"all {len(listed.items):,} listed exports are loaded"

@@ -21,7 +21,6 @@ from cp_pipeline.landing import (
     IncompleteFile,
     LandedFile,
     Landing,
-    PackingRefused,
     read_csv_text,
 )
 from cp_pipeline.warehouse import ExportToLoad
@@ -81,8 +80,10 @@ class Fetching:
             landed = self._download(export_file)
         try:
             return ExportToLoad(landed, self._read(landed))
-        except PackingRefused as error:
+        except ExportRefused as error:
             # Damage may have happened on the way; a second copy tells.
+            if not error.may_be_damaged:
+                raise
             _log.info("%s: %s fetching it again", landed, error)
         landed = self._download(export_file)
         return ExportToLoad(landed, self._read(landed))

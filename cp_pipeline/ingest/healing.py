@@ -5,6 +5,9 @@ Does not belong: trying (``carrying_out``), waking up in time (``defs.sensors``)
 
 All of it follows from ``lineage.failures``, so it holds over restarts. A new program execution is a
 new file, which nothing is known against: it is tried at once. A person may try at any time.
+
+A failure that is to come was written down before the clock went back. It is waited for no longer
+than its own pause, because the clock may have been wrong by years.
 """
 
 from collections.abc import Mapping
@@ -60,7 +63,7 @@ def healing(plan: Plan, attempts: Attempts, now: datetime | None = None) -> Heal
             if (key := (each.export_file.key, each.export_file.execution.nanoseconds)) in attempts
         ]
         exhausted = next((each for each in failed if each.number >= ATTEMPTS), None)
-        until = max((each.last + pause_after(each.number) for each in failed), default=moment)
+        until = max((_rests_until(each, moment) for each in failed), default=moment)
         if exhausted is not None:
             given_up[partition] = exhausted
         elif until > moment:
@@ -68,3 +71,8 @@ def healing(plan: Plan, attempts: Attempts, now: datetime | None = None) -> Heal
         else:
             due[partition] = planned
     return Healing(due, resting, given_up)
+
+
+def _rests_until(failed: FailedAttempts, moment: datetime) -> datetime:
+    pause = pause_after(failed.number)
+    return moment if failed.last - moment > pause else failed.last + pause

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
-from cp_pipeline.centrepoint import CentrePoint, Filters
-from cp_pipeline.exports import ExportFile, Partition
+from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters
+from cp_pipeline.exports import ExportFile, Partition, UnusableItem
 from cp_pipeline.ingest.batches import BatchLoader
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.fetching import Fetching
@@ -37,7 +37,9 @@ from cp_pipeline.warehouse import (
     partition_states,
     record_listing,
 )
+from cp_pipeline.words import count
 
+REQUEST_LEDGER = ".requests"
 # Beyond so many filtered requests, one pass over the whole study is the cheaper listing.
 _FILTERED_REQUESTS = 8
 UnderWay = CarryingOut | CarryingOutApart
@@ -45,11 +47,15 @@ UnderWay = CarryingOut | CarryingOutApart
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A listing, and what it covers; without the exports of ``erased`` subjects, so many."""
+    """A listing, and what it covers; without the exports of ``erased`` subjects, so many.
+
+    ``unusable``: items that say too little to be loaded; all others are.
+    """
 
     items: tuple[ExportFile, ...]
     scope: Scope
     erased: int = 0
+    unusable: tuple[UnusableItem, ...] = ()
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -70,7 +76,7 @@ class StudyExports:
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
         self.storage = storage
-        self.centrepoint = CentrePoint(access)
+        self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
         self.landing = Landing(storage.landing)
         self.workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
@@ -89,7 +95,7 @@ class StudyExports:
         """What the API lists, read once; narrowed by the API's filters where that is cheaper.
 
         Raises:
-            ServiceError: no listing can be had.
+            ServiceError: no listing can be had, or none of its items can be used.
         """
         scope = Scope(
             self.centrepoint.settings.study_ids,
@@ -104,17 +110,29 @@ class StudyExports:
         ]
         if len(filters) > _FILTERED_REQUESTS:
             filters = [Filters()]
+        unusable: list[UnusableItem] = []
         with self.time_spent.on(Activity.LISTING):
             items = [
                 item
                 for study_id in scope.study_ids
                 for each in filters
-                for item in self.centrepoint.list_export_files(study_id, each)
+                for item in self.centrepoint.list_export_files(study_id, each, unusable)
                 if scope.covers(item.key)
             ]
+        if unusable and not items and not (subject_ids or dataset_names):
+            # Not of one item that went wrong, but of another contract.
+            raise AnswerNotUnderstood(
+                f"CentrePoint lists {count(len(unusable), 'item')}, and none of them can be used. "
+                f"{unusable[0]}.",
+                "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
+            )
         erased = erased_subjects(self.workbench) | remembered_erasures(self.landing).keys()
         kept = tuple(item for item in items if item.subject_id not in erased)
-        return Listed(kept, scope, len(items) - len(kept))
+        # One that says too little may come with the answer to each of several filters.
+        broken = dict.fromkeys(
+            item for item in unusable if scope.may_cover(item) and item.subject_id not in erased
+        )
+        return Listed(kept, scope, len(items) - len(kept), tuple(broken))
 
     def where_the_time_went(self) -> str:
         """One line for people: seconds by activity, so that they see what to turn."""
@@ -134,8 +152,8 @@ class StudyExports:
         return self.time_spent.seconds() | {"warehouse_held": held}
 
     def record(self, listed: Listed) -> bool:
-        """Write the listing to ``lineage.export_files``; True if anything changed."""
-        return record_listing(self.workbench, listed.items, listed.scope)
+        """Write the listing to ``lineage``; True if anything changed."""
+        return record_listing(self.workbench, listed.items, listed.scope, listed.unusable)
 
     def plan(
         self,

@@ -9,11 +9,19 @@ from cp_pipeline.errors import PipelineError
 
 
 class ExportRefused(PipelineError):
-    """The file is kept as it came, and not loaded."""
+    """The file is kept as it came, and not loaded.
+
+    ``may_be_damaged``: nothing proves that these are the bytes that are stored, so they may have
+    been damaged on their way, and another copy may be good. A checksum that holds is such a proof.
+    """
+
+    may_be_damaged = False
 
 
 class PackingRefused(ExportRefused):
     """The packing (gzip, ZIP) cannot be opened, or its checksum is wrong."""
+
+    may_be_damaged = True
 
 
 class CsvRefused(ExportRefused):

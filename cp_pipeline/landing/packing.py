@@ -56,6 +56,12 @@ def unpack(path: Path, largest_bytes: int | None = None) -> Iterator[bytes]:
         yield from chunks
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed, by its own magic number, and so has a checksum."""
+    with path.open("rb", buffering=0) as file:
+        return file.read(len(ZIP_MAGICS[0])).startswith((GZIP_MAGIC, *ZIP_MAGICS))
+
+
 def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes; a small file may hold a thousand times its size, so its size is no bound."""
     byte_count = 0

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 
 from cp_pipeline.landing.csv_structure import CsvStructure
-from cp_pipeline.landing.packing import unpack
+from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
+from cp_pipeline.landing.packing import is_packed, unpack
 
 IN_MEMORY_BYTES = 4 << 20
 _FIRST_BYTES = 1 << 16
@@ -70,11 +71,19 @@ def read_csv_text(
         largest_bytes: no more may come out of the file; None for no limit.
 
     Raises:
-        ExportRefused: the packing or the CSV is no good.
+        ExportRefused: the packing or the CSV is no good. Where both are, it is the packing: damage
+            on the way shows in the text first, and in the checksum only at its end.
     """
     structure = CsvStructure()
-    records = structure.records(unpack(path, largest_bytes), thorough=thorough)
-    small, large = _collect(records, aside)
+    unpacked = unpack(path, largest_bytes)
+    try:
+        small, large = _collect(structure.records(unpacked, thorough=thorough), aside)
+    except CsvRefused as error:
+        if is_packed(path):
+            _check_the_rest(unpacked)
+        else:
+            error.may_be_damaged = True
+        raise
     return CsvText(
         header=structure.header,
         record_count=structure.record_count,
@@ -84,6 +93,22 @@ def read_csv_text(
         body=small,
         path=large,
     )
+
+
+def _check_the_rest(unpacked: Iterator[bytes]) -> None:
+    """Unpack to the end, for the checksum.
+
+    Raises:
+        PackingRefused: it does not hold, or there is no end.
+    """
+    try:
+        for _ in unpacked:
+            pass
+    except PackingRefused:
+        raise
+    except ExportRefused:
+        # Too large to be unpacked to its end; then there is no telling.
+        return
 
 
 def _collect(records: Iterator[bytes], aside: Path) -> tuple[bytes | None, Path | None]:

@@ -50,6 +50,7 @@ class Answer:
         declared_length: the Content-Length to announce where it is not the body's; the
             connection is cut after what is sent.
         sent_length: how many bytes of the body to send before the connection is cut.
+        trickle: send the body, or all of it, a byte at a time.
     """
 
     status: int
@@ -57,6 +58,20 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     declared_length: int | None = None
     sent_length: int | None = None
+    trickle: "Trickle | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trickle:
+    """How slowly an answer is sent.
+
+    Attributes:
+        pause_seconds: between one byte and the next.
+        head: whether the status line and the headers trickle, too.
+    """
+
+    pause_seconds: float
+    head: bool = False
 
 
 def text(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:

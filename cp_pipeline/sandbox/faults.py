@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Literal
 
-from cp_pipeline.sandbox.answers import Answer
+from cp_pipeline.sandbox.answers import Answer, Trickle
 
 RequestKind = Literal["token", "listing", "file", "control", "unknown"]
 FaultKind = Literal["token", "listing", "file"]
@@ -67,6 +67,8 @@ class Faults:
         """Starts without any."""
         self._answers: dict[str, deque[Answer]] = defaultdict(deque)
         self._cuts = 0
+        self._corruptions = 0
+        self._trickles: dict[str, deque[Trickle]] = defaultdict(deque)
         self._lock = threading.Lock()
 
     def add(self, kind: FaultKind, answer: Answer, times: int) -> None:
@@ -75,15 +77,29 @@ class Faults:
         Raises:
             ValueError: no such kind.
         """
-        if kind not in _KINDS:
-            raise ValueError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}.")
+        _check(kind)
         with self._lock:
             self._answers[kind].extend([answer] * times)
+
+    def add_trickles(self, kind: FaultKind, trickle: Trickle, times: int) -> None:
+        """The next `times` requests of the kind are answered as slowly as that.
+
+        Raises:
+            ValueError: no such kind.
+        """
+        _check(kind)
+        with self._lock:
+            self._trickles[kind].extend([trickle] * times)
 
     def add_cuts(self, times: int) -> None:
         """The next `times` good answers of the blob storage stop half way."""
         with self._lock:
             self._cuts += times
+
+    def add_corruptions(self, times: int) -> None:
+        """The next `times` good answers of the blob storage have one byte changed."""
+        with self._lock:
+            self._corruptions += times
 
     def take(self, kind: RequestKind) -> Answer | None:
         """The fault for a request of the kind, which uses it up; None if there is none."""
@@ -97,3 +113,21 @@ class Faults:
             due = self._cuts > 0
             self._cuts -= due
             return due
+
+    def take_corruption(self) -> bool:
+        """Whether this good answer is to have a byte changed, which uses that up."""
+        with self._lock:
+            due = self._corruptions > 0
+            self._corruptions -= due
+            return due
+
+    def take_trickle(self, kind: RequestKind) -> Trickle | None:
+        """How slowly to answer a request of the kind, which uses that up; None for at once."""
+        with self._lock:
+            waiting = self._trickles.get(kind)
+            return waiting.popleft() if waiting else None
+
+
+def _check(kind: FaultKind) -> None:
+    if kind not in _KINDS:
+        raise ValueError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}.")

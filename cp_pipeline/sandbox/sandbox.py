@@ -15,7 +15,7 @@ from cp_pipeline.sandbox.access import (
     RateLimit,
     TokenOffice,
 )
-from cp_pipeline.sandbox.answers import Answer, blob_error, document, text
+from cp_pipeline.sandbox.answers import Answer, Trickle, blob_error, document, text
 from cp_pipeline.sandbox.export_file import ExportFile
 from cp_pipeline.sandbox.faults import FaultKind, RequestRecord
 from cp_pipeline.sandbox.listing import PAGE_ORDERS, PageOrder
@@ -203,6 +203,23 @@ class Sandbox:
     def cut_short(self, times: int = 1) -> None:
         """Makes the next good answers with a file announce the whole length and stop half way."""
         self._service.faults.add_cuts(times)
+
+    def corrupt(self, times: int = 1) -> None:
+        """Changes a byte in the middle of the next good answers with a file; the length holds."""
+        self._service.faults.add_corruptions(times)
+
+    def trickle(
+        self, kind: FaultKind, times: int = 1, pause_seconds: float = 0.05, *, head: bool = False
+    ) -> None:
+        """Sends the answers to the next requests of a kind a byte at a time.
+
+        Args:
+            kind: `token`, `listing` or `file`.
+            times: how many requests.
+            pause_seconds: between one byte and the next.
+            head: whether the headers trickle, too.
+        """
+        self._service.faults.add_trickles(kind, Trickle(pause_seconds, head), times)
 
 
 def _failure(kind: FaultKind, status: int) -> Answer:

@@ -15,7 +15,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from io import BufferedIOBase
 
-from cp_pipeline.sandbox.answers import Answer, Request, text
+from cp_pipeline.sandbox.answers import Answer, Request, Trickle, text
 
 _LONGEST_LINE = 65_536
 _MOST_HEADERS = 200
@@ -144,11 +144,21 @@ class Connection(socketserver.StreamRequestHandler):
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         body = b"" if method == "HEAD" else answer.body[: answer.sent_length]
-        if len(body) <= _JOINED_BODY:
+        if answer.trickle is not None:
+            self._trickle(head, body, answer.trickle)
+        elif len(body) <= _JOINED_BODY:
             self.request.sendall(head + body)
         else:
             self.request.sendall(head)
             self.request.sendall(body)
+
+    def _trickle(self, head: bytes, body: bytes, how: Trickle) -> None:
+        """Sends a byte now and then, until all is sent or the client has had enough."""
+        at_once, slowly = (b"", head + body) if how.head else (head, body)
+        self.request.sendall(at_once)
+        for place in range(len(slowly)):
+            time.sleep(how.pause_seconds)
+            self.request.sendall(slowly[place : place + 1])
 
 
 def _line(stream: BufferedIOBase) -> str | None:

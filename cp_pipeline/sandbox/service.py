@@ -27,7 +27,7 @@ from cp_pipeline.sandbox.listing import (
     page,
     paging_of_query,
 )
-from cp_pipeline.sandbox.packing import Packing, Shelf, pack
+from cp_pipeline.sandbox.packing import Packing, Shelf, corrupted, pack
 from cp_pipeline.sandbox.study import SandboxStudy
 from cp_pipeline.sandbox.timestamps import text_of
 
@@ -83,6 +83,8 @@ class Service:
         """The answer to a request, which is in the journal before anybody can have read it."""
         kind, handler = self._route(request.path)
         answer = self._limited(kind) or self.faults.take(kind) or handler(request)
+        if trickle := self.faults.take_trickle(kind):
+            answer = replace(answer, trickle=trickle)
         record = RequestRecord(kind, request.method, request.path, answer.status, time.time())
         self.journal.add(record)
         if self._latency_seconds:
@@ -178,6 +180,8 @@ class Service:
         if file is None:
             return blob_error(404)
         answer = self._blob_answer(file)
+        if self.faults.take_corruption():
+            answer = replace(answer, body=corrupted(answer.body))
         if not self.faults.take_cut():
             return answer
         return replace(answer, sent_length=len(answer.body) // 2)

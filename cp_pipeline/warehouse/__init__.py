@@ -55,6 +55,7 @@ from cp_pipeline.warehouse.states import (
     loaded_versions,
     partition_states,
 )
+from cp_pipeline.warehouse.unusable import unusable_items
 
 __all__ = [
     "Batch",
@@ -106,4 +107,5 @@ __all__ = [
     "record_failures",
     "record_listing",
     "state_of_warehouse",
+    "unusable_items",
 ]

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.unusable import has_table
 
 SHOWN = 50
 _PARTITION = "current.subject_id AS subject, current.dataset_name AS dataset"
@@ -24,6 +25,7 @@ class Question(StrEnum):
     EXECUTIONS_GO_FORWARD = "executions_go_forward"
     EXPORTS_ARE_STILL_LISTED = "exports_are_still_listed"
     TIMESTAMPS_ARE_UNIQUE = "timestamps_are_unique"
+    LISTED_ITEMS_CAN_BE_USED = "listed_items_can_be_used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ _QUESTIONS = {
         FROM lineage.current_loads AS current WHERE duplicate_timestamps > 0
         """,
     ),
+    Question.LISTED_ITEMS_CAN_BE_USED: (
+        """
+        SELECT (SELECT count(*) FROM lineage.export_files)
+            + (SELECT count(*) FROM lineage.unusable_items)
+        """,
+        """
+        SELECT subject_id AS subject, dataset_name AS dataset, study_program_id, file_name, reason
+        FROM lineage.unusable_items
+        """,
+    ),
 }
 
 
@@ -110,6 +122,8 @@ def ask(workbench: Workbench, question: Question) -> Finding:
     if not workbench.exists():
         return Finding(0, 0, (), ())
     with workbench.reading() as connection:
+        if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(connection):
+            return Finding(0, 0, (), ())
         if question is Question.ROWS_MATCH_FILES:
             datasets = connection.execute(
                 "SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY ALL"

@@ -29,6 +29,7 @@ _NAMING = {
     "loads": ("file_name", "file_sha256", "program_execution", "landing_path"),
     "compacted": ("file_name", "file_sha256", "program_execution", "landing_path"),
     "export_files": ("file_name", "program_execution"),
+    "unusable_items": ("file_name", "program_execution", "reason"),
     "failures": ("file_name", "program_execution", "error"),
 }
 

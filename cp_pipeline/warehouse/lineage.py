@@ -4,15 +4,16 @@ Belongs here: reading and writing ``lineage.*`` outside a load.
 Does not belong: deciding what to load (``ingest``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.exports import ExportFile, ExportKey, UnusableItem
 from cp_pipeline.warehouse.erasing import read_erased
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.tables import insert_rows
+from cp_pipeline.warehouse.unusable import replace_unusable, unusable_items
 
 
 class LoadedExecution(NamedTuple):
@@ -42,6 +43,14 @@ class Scope:
             key.study_id in self.study_ids
             and (self.subject_ids is None or key.subject_id in self.subject_ids)
             and (self.dataset_names is None or key.dataset_name in self.dataset_names)
+        )
+
+    def may_cover(self, item: UnusableItem) -> bool:
+        """Whether an unusable item would be in such a listing; what it lacks may be anything."""
+        return (
+            item.study_id in self.study_ids
+            and (self.subject_ids is None or item.subject_id in {*self.subject_ids, None})
+            and (self.dataset_names is None or item.dataset_name in {*self.dataset_names, None})
         )
 
 
@@ -81,15 +90,25 @@ def loaded_executions(workbench: Workbench) -> dict[ExportKey, LoadedExecution]:
     return {ExportKey(*row[:4]): LoadedExecution(*row[4:]) for row in rows}
 
 
-def record_listing(workbench: Workbench, listed: Sequence[ExportFile], scope: Scope) -> bool:
+def record_listing(
+    workbench: Workbench,
+    listed: Sequence[ExportFile],
+    scope: Scope,
+    unusable: Collection[UnusableItem] = (),
+) -> bool:
     """Make ``lineage.export_files`` say what was listed, within the scope; True if it changed.
 
-    When nothing changed, the file is not opened for writing.
+    An export whose item cannot be used now stays as it was listed before. When nothing changed, the
+    file is not opened for writing.
     """
+    unread = {item.key for item in unusable}
+    unusable_before = [item for item in unusable_items(workbench) if scope.may_cover(item)]
     wanted = {(*item.key, item.execution.verbatim, item.file_name) for item in listed}
     before = _recorded(workbench)
-    within = {row for row in before if scope.covers(ExportKey(*row[:4]))}
-    if within == wanted and (wanted or workbench.exists()):
+    keys = {row: ExportKey(*row[:4]) for row in before}
+    within = {row for row, key in keys.items() if scope.covers(key) and key not in unread}
+    same = within == wanted and set(unusable_before) == set(unusable)
+    if same and (wanted or workbench.exists()):
         return False
     now = datetime.now(UTC).replace(tzinfo=None)
     gone = sorted({ExportKey(*row[:4]) for row in within - wanted})
@@ -112,6 +131,8 @@ def record_listing(workbench: Workbench, listed: Sequence[ExportFile], scope: Sc
             "export_files",
             [_listed_row(item, now) for item in fresh if item.subject_id not in erased],
         )
+        still = [item for item in unusable if item.subject_id not in erased]
+        replace_unusable(connection, unusable_before, still, now)
     return True
 
 

@@ -29,11 +29,12 @@ from cp_pipeline.warehouse.opening import Workbench
 _COPIED = ("exports", "lineage", "staging", "marts")
 _FOR_READERS = 0o644
 _PARTIAL = ".{name}.{unique}.partial"
+# The sum, because the highest moment stays where the clock has gone back.
 _STATE = """
 SELECT concat_ws('.',
     (SELECT coalesce(max(load_id), 0) || '-' || count(*) FROM lineage.loads),
     (SELECT count(*) FROM lineage.superseded),
-    (SELECT count(*) || '-' || coalesce(epoch_us(max(listed_at)), 0) FROM lineage.export_files),
+    (SELECT count(*) || '-' || coalesce(sum(epoch_us(listed_at)), 0) FROM lineage.export_files),
     (SELECT count(*) FROM lineage.failures))
 """
 

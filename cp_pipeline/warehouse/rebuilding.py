@@ -30,7 +30,7 @@ from cp_pipeline.warehouse.replacing import (
 from cp_pipeline.warehouse.tables import columns_of, has_tables
 
 # What only the old warehouse knows. Their rows are taken over as they are.
-_TAKEN_OVER = ("failures", "export_files", "compacted", "erasures")
+_TAKEN_OVER = ("failures", "export_files", "unusable_items", "compacted", "erasures")
 _REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")
 
 

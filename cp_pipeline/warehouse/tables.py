@@ -60,6 +60,17 @@ _TABLES = {
         "file_format": "VARCHAR",
         "listed_at": "TIMESTAMP",
     },
+    # One row per item of the latest listing that breaks the contract; NULL is what it lacks.
+    "unusable_items": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "dataset_name": "VARCHAR",
+        "study_program_id": "VARCHAR",
+        "program_execution": "VARCHAR",
+        "file_name": "VARCHAR",
+        "reason": "VARCHAR",
+        "listed_at": "TIMESTAMP",
+    },
     # One row per failed attempt to bring in one export.
     "failures": {
         "study_id": "BIGINT",

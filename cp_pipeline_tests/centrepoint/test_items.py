@@ -7,6 +7,7 @@ import pytest
 
 from cp_pipeline.centrepoint import AnswerNotUnderstood
 from cp_pipeline.centrepoint.items import read_item
+from cp_pipeline.exports import ExportFile
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.asking import STUDY, connect
 
@@ -34,6 +35,7 @@ def refusal_of(sandbox: Sandbox, item: object) -> str:
 
 def test_an_item_is_read_with_its_timestamps_to_the_letter() -> None:
     file = read_item(ITEM)
+    assert isinstance(file, ExportFile)
     assert (str(file.modified), str(file.execution)) == (ITEM["modifiedDate"], ITEM[EXECUTION])
     assert file.url == ITEM["fileUrl"]
     assert file.partition == (10821, "ActivityDaily8")

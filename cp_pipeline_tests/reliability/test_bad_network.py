@@ -1,10 +1,8 @@
 """A network and a service that fail one request in ten, and answers that lead elsewhere."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,17 +10,20 @@ from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.sandbox.answers import Answer
+from cp_pipeline.sandbox.access import RateLimit
+from cp_pipeline.sandbox.answers import Answer, Trickle
 from cp_pipeline.sandbox.faults import Faults, RequestKind
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.conftest import one, open_exports, sync_all
+from cp_pipeline_tests.reliability.elsewhere import Elsewhere
 from cp_pipeline_tests.site import Site
 
-FAULTS = ("500", "503", "disconnect", "cut short")
+FAULTS = ("500", "503", "disconnect", "cut short", "corrupted", "trickle")
+OF_FILES_ALONE = ("cut short", "corrupted")
 
 
 class OneInTen(Faults):
-    """By turns: an error, a busy service, no answer, half an answer."""
+    """By turns: an error, a busy service, no answer, half an answer, a damaged one, a trickle."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,11 +36,14 @@ class OneInTen(Faults):
             if self._seen % 10 != 5:
                 return None
             fault = FAULTS[self._seen // 10 % len(FAULTS)]
-            if fault == "cut short" and kind != "file":
+            if fault in OF_FILES_ALONE and kind != "file":
                 fault = "disconnect"
             self.tried[fault] += 1
-            if fault == "cut short":
-                self._cuts += 1
+            self._cuts += fault == "cut short"
+            self._corruptions += fault == "corrupted"
+            if fault == "trickle":
+                self._trickles[kind].append(Trickle(0.02))
+            if fault in (*OF_FILES_ALONE, "trickle"):
                 return None
         return Answer(0 if fault == "disconnect" else int(fault), b"fails", {})
 
@@ -47,8 +51,10 @@ class OneInTen(Faults):
 def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study = SandboxStudy.synthetic(study_id=4711, subjects=30, days=1, seed=1, epoch_rows=5)
+    study = SandboxStudy.synthetic(study_id=4711, subjects=45, days=1, seed=1, epoch_rows=5)
     exports = len(study.export_files)
+    # A trickle of 50 bytes a second is seen in less than a second, for a minute.
+    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.5)
     with Sandbox(study, token_seconds=3) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
@@ -101,34 +107,37 @@ def test_no_more_than_the_allowed_requests_in_any_minute(
         assert within - before <= 30
 
 
-class Elsewhere(ThreadingHTTPServer):
-    """Another service, which remembers who came and what was sent along."""
-
-    def __init__(self) -> None:
-        self.came: list[str] = []
-        came = self.came
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                came.append(f"{self.path} {self.headers}")
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"N\n1\n")
-
-            def do_POST(self) -> None:
-                self.do_GET()
-
-            def log_message(self, *_: object) -> None: ...
-
-        super().__init__(("127.0.0.2", 0), Handler)
+@pytest.mark.parametrize("thought_to_be_allowed", [30, 450])
+def test_at_thirty_requests_a_minute_all_arrives_and_nobody_storms(
+    here: Site, monkeypatch: pytest.MonkeyPatch, thought_to_be_allowed: int
+) -> None:
+    """The service lets 30 through, whatever the pipeline thinks; the clock is a false one."""
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+    monkeypatch.setenv("CP_REQUESTS_PER_MINUTE", str(thought_to_be_allowed))
+    here.sandbox._service._rate = RateLimit(30, lambda: clock[0])
+    for subject in range(350):
+        here.put("N\n1\n", subject_id=subject)
+    exports = open_exports()
+    assert {type(result) for result in sync_all(exports)} == {PartitionLoaded}
+    for subject in range(12):
+        here.sandbox.execute_again(subject_id=subject)
+        (result,) = sync_all(exports)
+        assert isinstance(result, PartitionLoaded)
+    assert one("SELECT count(*) FROM lineage.loads") == 362
+    statuses = [each.status for each in here.sandbox.requests if each.kind != "file"]
+    # A token, and four pages for each of 13 listings: one minute must pass.
+    assert statuses.count(200) == 53
+    assert statuses.count(429) == len(statuses) - 53
+    assert statuses.count(429) <= (0 if thought_to_be_allowed == 30 else 2)
+    assert 60 <= clock[0] < 130
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
     with Elsewhere() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 PLACES = ("http://127.0.0.2:{port}/x", "file:///etc/passwd", "http://169.254.169.254/latest",

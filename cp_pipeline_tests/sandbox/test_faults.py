@@ -1,5 +1,6 @@
 """What the sandbox promises about trouble on demand, and about its journal."""
 
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -76,9 +77,33 @@ def test_a_cut_waits_for_a_good_answer(sandbox: Sandbox) -> None:
         download(item)
 
 
+def test_a_corrupted_file_has_its_length_and_one_other_byte(sandbox: Sandbox) -> None:
+    item = items(sandbox)[0]
+    whole = download(item).content
+    sandbox.corrupt()
+    damaged = download(item).content
+    assert len(damaged) == len(whole)
+    assert sum(one != other for one, other in zip(damaged, whole, strict=True)) == 1
+    assert download(item).content == whole
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["body", "head"])
+def test_a_trickle_arrives_whole_and_takes_a_pause_for_each_byte(
+    sandbox: Sandbox, head: bool
+) -> None:
+    item = items(sandbox)[0]
+    whole = download(item).content
+    sandbox.trickle("file", pause_seconds=0.0005, head=head)
+    before = time.monotonic()
+    assert download(item).content == whole
+    assert time.monotonic() - before >= 0.0005 * len(whole)
+
+
 def test_a_fault_of_an_unknown_kind_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="kind is one of"):
         sandbox.fail("files")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind is one of"):
+        sandbox.trickle("files")  # type: ignore[arg-type]
 
 
 def test_the_journal_holds_every_request_until_it_is_forgotten(sandbox: Sandbox) -> None:

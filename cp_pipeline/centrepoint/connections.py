@@ -1,0 +1,108 @@
+"""Connections as this project makes them: at a pace, and to no private host that nobody named.
+
+Belongs here: telling ``requests`` and ``urllib3`` so. Does not: the pace (``pace``), which hosts
+are private (``hosts``), retries (``transport``).
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from cp_pipeline.centrepoint.hosts import HostRule
+from cp_pipeline.centrepoint.pace import PacedResponse
+
+
+class PacedAdapter(HTTPAdapter):
+    """Reads every answer at a pace, and connects only where the rule lets it.
+
+    Where a proxy is configured, it is the proxy that looks names up and connects: then hosts are
+    refused only as they are written in the link.
+
+    Args:
+        rule: which hosts are private; None to connect anywhere.
+        options: those of ``HTTPAdapter``.
+    """
+
+    def __init__(self, rule: HostRule | None, **options: Any) -> None:  # noqa: ANN401
+        self._rule = rule
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        """Called by ``HTTPAdapter`` as it is made."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = (
+            _PACED_POOLS if self._rule is None else _pools(self._rule)
+        )
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
+        """Called by ``HTTPAdapter`` for each request by way of a proxy."""
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _PACED_POOLS
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,  # noqa: ANN401
+        verify: bool | str = True,
+        cert: Any = None,  # noqa: ANN401
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request.
+
+        Raises:
+            PrivateHost: the rule forbids where it leads.
+            requests.RequestException: as ``HTTPAdapter`` raises them.
+        """
+        url = request.url or ""
+        if self._rule is not None and proxies and select_proxy(url, dict(proxies)):
+            self._rule.check_written(urlsplit(url).hostname or "")
+        return super().send(request, stream, timeout, verify, cert, dict(proxies or {}))
+
+
+def _pools(rule: HostRule | None) -> dict[str, Any]:
+    """``urllib3``'s pools by scheme, with connections of ours."""
+
+    class Plain(HTTPConnection):
+        response_class = PacedResponse
+
+        def _new_conn(self) -> socket.socket:
+            return _connected(rule, self, super()._new_conn)
+
+    class Tls(HTTPSConnection):
+        response_class = PacedResponse
+
+        def _new_conn(self) -> socket.socket:
+            return _connected(rule, self, super()._new_conn)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+def _connected(
+    rule: HostRule | None, connection: HTTPConnection, connect: Callable[[], socket.socket]
+) -> socket.socket:
+    """Connect, once for many requests, to where the rule lets us; before TLS and any request."""
+    if rule is None:
+        return connect()
+    rule.check_name(connection.host, connection.port)
+    connected = connect()
+    rule.check_peer(connection.host, connected)
+    return connected
+
+
+_PACED_POOLS = _pools(None)

@@ -1,0 +1,108 @@
+"""The same by HTTPS, as production has it: with a certificate that is made for the test."""
+
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+
+from cp_pipeline.centrepoint import DownloadFailed
+from cp_pipeline.exports import ExportFile
+from cp_pipeline_tests.centrepoint.asking import Keeper
+from cp_pipeline_tests.conftest import open_exports
+from cp_pipeline_tests.site import Site
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
+CONTENT = bytes(range(256)) * 20_000
+
+
+class Storage(BaseHTTPRequestHandler):
+    """A file, kept open between requests; at ``/slow`` a byte at a time."""
+
+    protocol_version = "HTTP/1.1"
+    # A client that has had enough is no news.
+    server: "Quiet"
+
+    def do_GET(self) -> None:
+        self.server.came.append(self.client_address[1])
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        if self.path.startswith("/slow"):
+            for place in range(1_000):
+                self.wfile.write(CONTENT[place : place + 1])
+                time.sleep(0.05)
+        self.wfile.write(CONTENT)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+class Quiet(ThreadingHTTPServer):
+    came: list[int]
+
+    def handle_error(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quiet]:
+    """Serves at https://localhost; this process trusts its certificate."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out",
+         str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with Quiet(("127.0.0.1", 0), Storage) as server:
+        server.came = []
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def item(here: Site, storage: Quiet) -> ExportFile:
+    here.put("N\n1\n")
+    (listed,) = open_exports().list_exports().items
+    return replace(listed, url=f"https://localhost:{storage.server_port}/x?sig=abc")
+
+
+def test_files_arrive_whole_over_one_connection(
+    item: ExportFile, storage: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CP_ALLOW_PRIVATE_HOSTS", "localhost")
+    centrepoint = open_exports().centrepoint
+    for _ in range(3):
+        assert centrepoint.fetch(item, Keeper()) == CONTENT
+    assert len(storage.came) == 3
+    assert len(set(storage.came)) == 1
+
+
+def test_a_private_host_is_refused(item: ExportFile, storage: Quiet) -> None:
+    with pytest.raises(DownloadFailed, match=r"localhost, which is 127\.0\.0\.1"):
+        open_exports().centrepoint.fetch(item, Keeper())
+    assert storage.came == []
+
+
+def test_a_trickle_is_given_up(
+    item: ExportFile, storage: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CP_ALLOW_PRIVATE_HOSTS", "localhost")
+    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.3)
+    without_sleep = SimpleNamespace(sleep=lambda seconds: None)
+    monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
+    slow = replace(item, url=item.url.replace("/x", "/slow"))
+    with pytest.raises(DownloadFailed, match=r"fewer than 150 bytes came in 0\.3 s"):
+        open_exports().centrepoint.fetch(slow, Keeper())
+    assert len(storage.came) == 4
