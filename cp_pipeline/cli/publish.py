@@ -49,9 +49,10 @@ def run_publish() -> int:
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.models import model_definitions  # noqa: PLC0415
+        from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
         job = build_defs(models=model_definitions()).resolve_job_def("publish")
-        with open_instance(storage) as instance:
+        with records_in_words(), open_instance(storage) as instance:
             result = job.execute_in_process(
                 instance=instance,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

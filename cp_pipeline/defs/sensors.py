@@ -18,7 +18,8 @@ import dagster as dg
 from cp_pipeline.defs.faces import TAGS
 from cp_pipeline.defs.going import runs_going
 from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.loading import STUDY_TAG
+from cp_pipeline.defs.loading import STUDY_TAG, newest_event
+from cp_pipeline.defs.missing_records import give_missing_records
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.source import ExportsSource
@@ -35,6 +36,8 @@ _SHARE_OF_REQUESTS = 0.25
 _ITEMS_A_REQUEST = 100
 # More are not shown as stale while they wait for their run; an observation takes 2 ms.
 _OBSERVED = 500
+# Missing records are given by so many a tick.
+_RECORDED = 2000
 
 
 @dataclass(slots=True)
@@ -43,13 +46,15 @@ class Memory:
 
     ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
     not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
-    ``times`` how often, which grows only where a run for them changed nothing.
+    ``times`` how often, which grows only where a run for them changed nothing. ``looked_after``:
+    the last run that ended badly of which all is on record that it had loaded.
     """
 
     not_before: float = 0.0
     troubles: int = 0
     asked: str = ""
     times: int = 0
+    looked_after: str = ""
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
@@ -108,6 +113,7 @@ def tick(
     if moment.timestamp() < memory.not_before:
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
+    listed_after = newest_event(instance)
     try:
         exports = source.open()
         exports.wait_at_most(_WAREHOUSE_SECONDS)
@@ -121,6 +127,8 @@ def tick(
     memory.not_before = _next_listing(moment, listed, exports).timestamp()
     register(instance, listed.partitions)
     going = runs_going(instance)
+    if not going:
+        _look_after_cut_off_runs(instance, exports, memory, listed_after)
     wanted = [
         partition
         for partition in healing.due
@@ -135,6 +143,20 @@ def tick(
         reason = _nothing_to_ask(listed, healing, going)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
     return _ask_for(instance, exports, plan, wanted, memory, seconds, moment)
+
+
+def _look_after_cut_off_runs(
+    instance: dg.DagsterInstance, exports: StudyExports, memory: Memory, listed_after: int
+) -> None:
+    """Give what the last run that ended badly had loaded the records that it could not give."""
+    badly = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    last = "".join(instance.get_run_ids(badly, limit=1))
+    if last == memory.looked_after:
+        return
+    log = instance.report_runless_asset_event
+    compared = give_missing_records(exports, instance, log, listed_after, _RECORDED)
+    if len(compared.differing) <= _RECORDED:
+        memory.looked_after = last
 
 
 def _ask_for(
