@@ -29,6 +29,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.faces import OWNERS, POOL
 from cp_pipeline.defs.first_look import plain
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest import check_writable
 from cp_pipeline.settings import StorageSettings
 
 _GROUPS = {"staging": "models", "marts": "marts"}
@@ -88,7 +90,7 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     )
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         storage = StorageSettings.from_environment()
-        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_warehouse(storage)
         # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
         with (
             _warehouse_named(storage),
@@ -108,6 +110,19 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
                 raise failure
 
     return models
+
+
+def _check_warehouse(storage: StorageSettings) -> None:
+    """Say at once, and in words, that models cannot be built there.
+
+    Raises:
+        dagster.Failure: the warehouse, or its folder, cannot be written.
+    """
+    try:
+        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_writable(storage)
+    except (PipelineError, OSError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
 def _until_the_end(

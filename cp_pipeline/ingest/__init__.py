@@ -9,7 +9,7 @@ from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
-from cp_pipeline.ingest.publication import publish, states_to_publish
+from cp_pipeline.ingest.publication import check_writable, publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports
@@ -51,6 +51,7 @@ __all__ = [
     "StudyExports",
     "SyncGoing",
     "TimeSpent",
+    "check_writable",
     "compact",
     "compactable",
     "erasable",

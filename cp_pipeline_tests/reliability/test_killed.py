@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,13 +17,17 @@ import pytest
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.missing_records import compare_records
+from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.processes import PROCESS_TAG, end_abandoned_runs, process_tag
+from cp_pipeline.defs.records import DATASET_EXPORTS, LISTED_EXECUTIONS
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.exports import Partition
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.conftest import one, rows, sync_all
-from cp_pipeline_tests.keeping import run_killed
+from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+from cp_pipeline_tests.keeping import run, run_killed
 
 # Load ids and landing order differ from one sync to the next; so does which file loads first.
 _KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
@@ -120,6 +124,12 @@ def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
         return [run for run in instance.get_runs() if not run.is_finished]
 
 
+def without_record(storage: StorageSettings) -> Mapping[Partition, object]:
+    """Partitions that are loaded, and of which Dagster has another execution on record, or none."""
+    with open_instance(storage) as instance:
+        return compare_records(open_exports(), instance).differing
+
+
 @pytest.mark.parametrize(("when", "what", "nth"), POINTS)
 def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     storage: StorageSettings,
@@ -136,6 +146,7 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert leftovers(storage) == []
     assert unfinished(storage) == []
     assert processes_left(storage) == []
+    assert without_record(storage) == {}
 
 
 def test_killed_several_times_at_random_it_ends_as_if_never_killed(
@@ -159,11 +170,70 @@ def test_killed_several_times_at_random_it_ends_as_if_never_killed(
     assert processes_left(storage) == []
 
 
+RECORD = "call cp_pipeline.defs.loading:materialization"
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_load(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=4)
+    assert len(without_record(storage)) == 11 - 3
+    loads = rows("FROM lineage.loads ORDER BY load_id")
+    service.forget_requests()
+    done = run("sync")
+    assert "0 exports in 0 partitions to load" in done.stdout
+    assert "8 partitions loaded before by a sync that was cut off" in done.stdout
+    assert without_record(storage) == {}
+    assert files_fetched(service) == 0
+    assert rows("FROM lineage.loads ORDER BY load_id") == loads
+    with open_instance(storage) as instance:
+        given = instance.fetch_materializations(DATASET_EXPORTS, limit=100).records
+        assert len({each.partition_key for each in given}) == len(given) == 11
+    # And from then on a sync need not look.
+    assert "cut off" not in run("sync").stdout
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_that_loads_something_else(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+    assert run_sync() == 0
+    assert without_record(storage) == {}
+    with open_instance(storage) as instance:
+        check = dg.AssetCheckKey(DATASET_EXPORTS, "records_match_lineage")
+        history = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        event = history[0].event
+        assert event is not None
+        assert event.dagster_event is not None
+        assert event.dagster_event.asset_check_evaluation_data.passed
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_the_sensor_and_looks_stale_if_it_is(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+    again = Partition(10821, "ActivityDaily8")
+    with open_instance(storage) as instance:
+        memory = Memory()
+        result = tick(instance, ExportsSource(), memory, 60)
+        assert result.run_requests
+        assert without_record(storage) == {}
+        assert memory.looked_after
+        newest = dg.AssetRecordsFilter(DATASET_EXPORTS, asset_partitions=[key_of(again)])
+        (record,) = instance.fetch_materializations(newest, limit=1).records
+        given = record.asset_materialization
+        assert given is not None
+        # Before the observation of the execution that waits, so Dagster calls it stale.
+        pointer = f"dagster/input_event_pointer/{LISTED_EXECUTIONS.to_user_string()}"
+        assert (given.tags or {})[pointer] == "1"
+
+
 def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slot(
     storage: StorageSettings, service: Sandbox
 ) -> None:
-    what = "call cp_pipeline.defs.loading:materialization"
-    run_killed("sync", when="before", what=what, nth=1)
+    run_killed("sync", when="before", what=RECORD, nth=1)
     service.execute_again(data_set_name="ActivityDaily8")
     with open_instance(storage) as instance:
         (dead,) = instance.get_runs()
