@@ -6,7 +6,6 @@ importing dbt takes a second.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +31,7 @@ from cp_pipeline.defs.first_look import plain
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import check_writable
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.workspaces import workspace
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 # Unit tests are of the SQL, not of the data, and run with `make test`.
@@ -94,11 +94,11 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
         with (
             _warehouse_named(storage),
-            tempfile.TemporaryDirectory(prefix="build-", dir=project.target_path) as target,
+            workspace(project.target_path / "builds") as target,
         ):
-            building = dbt.cli(_BUILD, context=context, target_path=Path(target))
+            building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _until_the_end(building)
-            compiled = Path(target, "compiled", project.name, "models", "staging")
+            compiled = target / "compiled" / project.name / "models" / "staging"
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
