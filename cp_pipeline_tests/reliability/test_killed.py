@@ -1,15 +1,7 @@
 """A sync killed (SIGKILL) at every named point, and run again: as if it had never been killed."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -17,7 +9,6 @@ import pytest
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.missing_records import compare_records
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.processes import PROCESS_TAG, end_abandoned_runs, process_tag
 from cp_pipeline.defs.records import DATASET_EXPORTS, LISTED_EXECUTIONS
@@ -26,8 +17,14 @@ from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.exports import Partition
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+from cp_pipeline_tests.conftest import files_fetched, one, rows, sync_all
 from cp_pipeline_tests.keeping import run, run_killed
+from cp_pipeline_tests.reliability.afterwards import (
+    leftovers,
+    processes_left,
+    unfinished,
+    without_record,
+)
 
 # Load ids and landing order differ from one sync to the next; so does which file loads first.
 _KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
@@ -99,37 +96,6 @@ def undisturbed(
         return state()
 
 
-def leftovers(storage: StorageSettings) -> list[str]:
-    """Files that a sync makes on its way and must not leave; a landed file has its description."""
-    landed = set(storage.landing.rglob("*.export"))
-    described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
-    odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
-    odd += [path for path in storage.data_dir.iterdir() if path.name.endswith((".wal", ".tmp"))]
-    return [str(path) for path in [*odd, *(landed ^ described)]]
-
-
-def processes_left(storage: StorageSettings) -> list[str]:
-    """Command lines that name the data folder (where the system has /proc)."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(storage.data_dir) in words:
-                found.append(words)
-    return found
-
-
-def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
-    with open_instance(storage) as instance:
-        return [run for run in instance.get_runs() if not run.is_finished]
-
-
-def without_record(storage: StorageSettings) -> Mapping[Partition, object]:
-    """Partitions that are loaded, and of which Dagster has another execution on record, or none."""
-    with open_instance(storage) as instance:
-        return compare_records(open_exports(), instance).differing
-
-
 @pytest.mark.parametrize(("when", "what", "nth"), POINTS)
 def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     storage: StorageSettings,
@@ -147,27 +113,6 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert unfinished(storage) == []
     assert processes_left(storage) == []
     assert without_record(storage) == {}
-
-
-def test_killed_several_times_at_random_it_ends_as_if_never_killed(
-    storage: StorageSettings, undisturbed: dict[str, list[tuple[object, ...]]]
-) -> None:
-    seed = int(os.environ.get("PYTEST_SEED", "7"))
-    moments = random.Random(seed)
-    for _ in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cp_pipeline.cli", "sync"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        time.sleep(moments.uniform(0.4, 2.5))
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    assert run_sync() == 0
-    assert run_sync() == 0
-    assert state() == undisturbed, seed
-    assert leftovers(storage) == []
-    assert unfinished(storage) == []
-    assert processes_left(storage) == []
 
 
 RECORD = "call cp_pipeline.defs.loading:materialization"
