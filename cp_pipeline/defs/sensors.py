@@ -21,6 +21,7 @@ from cp_pipeline.defs.jobs import load_partitions_job
 from cp_pipeline.defs.loading import STUDY_TAG, newest_event
 from cp_pipeline.defs.missing_records import give_missing_records
 from cp_pipeline.defs.partitions import register
+from cp_pipeline.defs.processes import launched_tag
 from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
@@ -185,7 +186,7 @@ def _ask_for(
     request = dg.RunRequest(
         run_key=f"{digest}-{memory.times}",
         run_config={"ops": {"load_chosen_partitions": {"config": config}}},
-        tags={STUDY_TAG: studies},
+        tags={STUDY_TAG: studies} | launched_tag(),
     )
     return dg.SensorResult(run_requests=[request], cursor=memory.write())
 

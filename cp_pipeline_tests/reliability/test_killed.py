@@ -1,16 +1,29 @@
 """A sync killed (SIGKILL) at every named point, and run again: as if it had never been killed."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.events import EngineEventData
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.build import build_defs
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.processes import PROCESS_TAG, end_abandoned_runs, process_tag
+from cp_pipeline.defs.processes import (
+    LAUNCHED_TAG,
+    PROCESS_TAG,
+    end_abandoned_runs,
+    process_tag,
+)
 from cp_pipeline.defs.records import DATASET_EXPORTS, LISTED_EXECUTIONS
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.defs.source import ExportsSource
@@ -210,4 +223,41 @@ def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
             unknown.run_id, {PROCESS_TAG: json.dumps(gone | {"run": unknown.run_id})}
         )
         assert end_abandoned_runs(instance) == [unknown.run_id]
+        assert end_abandoned_runs(instance) == []
+
+
+def started_by_dagster(
+    instance: dg.DagsterInstance, number: int, *, host: str, at: float
+) -> dg.DagsterRun:
+    """A run as Dagster's launcher leaves it, before any step: a process was started for it."""
+    tags = {LAUNCHED_TAG: host, GRPC_INFO_TAG: "{}"}
+    run = instance.create_run_for_job(
+        build_defs().resolve_job_def("sync"), tags=tags, status=dg.DagsterRunStatus.STARTING
+    )
+    noted = DagsterEvent(
+        DagsterEventType.ENGINE_EVENT.value,
+        job_name="sync",
+        event_specific_data=EngineEventData.in_process(number),
+        message=f"Started process for run (pid: {number}).",
+    )
+    entry = dg.EventLogEntry(
+        None, "debug", "", run.run_id, at, job_name="sync", dagster_event=noted
+    )
+    instance.handle_new_event(entry)
+    return run
+
+
+def test_a_run_killed_before_its_first_step_is_ended_and_none_whose_process_lives(
+    storage: StorageSettings,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here, now = socket.gethostname(), time.time()
+    with open_instance(storage) as instance:
+        dead = started_by_dagster(instance, gone.pid, host=here, at=now)
+        # Its number has another process now, which began later than the run.
+        reused = started_by_dagster(instance, os.getpid(), host=here, at=now - 86_400)
+        started_by_dagster(instance, os.getpid(), host=here, at=now)
+        started_by_dagster(instance, gone.pid, host="other", at=now)
+        assert set(end_abandoned_runs(instance)) == {dead.run_id, reused.run_id}
         assert end_abandoned_runs(instance) == []
