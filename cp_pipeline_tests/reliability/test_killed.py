@@ -240,7 +240,7 @@ def started_by_dagster(
         event_specific_data=EngineEventData.in_process(number),
         message=f"Started process for run (pid: {number}).",
     )
-    entry = dg.EventLogEntry(
+    entry = dg.EventLogEntry(  # type: ignore[no-untyped-call]
         None, "debug", "", run.run_id, at, job_name="sync", dagster_event=noted
     )
     instance.handle_new_event(entry)
