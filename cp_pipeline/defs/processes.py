@@ -22,6 +22,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from cp_pipeline.defs.faces import POOL
+
 PROCESS_TAG = "cp_pipeline/process"
 LAUNCHED_TAG = "cp_pipeline/launched_on"
 _STARTED_FIELD = 19
@@ -45,6 +47,14 @@ def process_tag(run_id: str) -> dict[str, str]:
     return {PROCESS_TAG: json.dumps(found | {"began": _began(number)})}
 
 
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    pool = instance.event_log_storage.get_concurrency_info(POOL)
+    for run_id in pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
 def launched_tag() -> dict[str, str]:
     """The tag of a run that is asked for on this machine."""
     return {LAUNCHED_TAG: socket.gethostname()}
@@ -61,7 +71,11 @@ def is_gone(run: dg.DagsterRun) -> bool:
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report runs failed whose process is gone, and free their slots; their ids."""
+    """Report runs failed whose process is gone, and free their slots; their ids.
+
+    Also the slot of a run that Dagster has reported failed, which it would keep for five minutes.
+    """
+    _free_slots_of_ended_runs(instance)
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         if not is_gone(run) and not _worker_is_gone(instance, run):

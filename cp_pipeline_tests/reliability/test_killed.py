@@ -205,6 +205,19 @@ def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slo
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
+def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_next_one(
+    storage: StorageSettings,
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    with open_instance(storage) as instance:
+        (dead,) = instance.get_runs()
+        # As Dagster's code server does, which leaves the slot to be freed by the daemon.
+        instance.report_run_failed(dead)
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
+        assert end_abandoned_runs(instance) == []
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
+
+
 def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
     storage: StorageSettings,
 ) -> None:
