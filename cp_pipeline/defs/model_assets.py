@@ -28,6 +28,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.faces import OWNERS, POOL
 from cp_pipeline.defs.first_look import plain
+from cp_pipeline.defs.processes import process_tag
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import check_writable
 from cp_pipeline.settings import StorageSettings
@@ -90,6 +91,7 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     )
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         storage = StorageSettings.from_environment()
+        context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
         _check_warehouse(storage)
         # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
         with (

@@ -205,6 +205,21 @@ def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slo
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
+def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_one(
+    storage: StorageSettings,
+) -> None:
+    sync_all()
+    building = "call cp_pipeline.defs.model_assets:check_writable"
+    for _ in range(2):
+        # The second one comes as far as the first only where it gets the slot of the first.
+        run_killed("publish", when="before", what=building, nth=1)
+    with open_instance(storage) as instance:
+        last, first = instance.get_runs()
+        assert first.status == dg.DagsterRunStatus.FAILURE
+        assert end_abandoned_runs(instance) == [last.run_id]
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
+
+
 def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_next_one(
     storage: StorageSettings,
 ) -> None:
