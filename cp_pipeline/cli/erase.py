@@ -24,9 +24,10 @@ from cp_pipeline.words import count
     "--no-dagster", is_flag=True, help="Leave Dagster's records alone (see to them yourself)."
 )
 def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
-    """Remove a subject from landing, quarantine, warehouse, published file and Dagster's records.
+    """Remove a subject from landing, quarantine, warehouse, published file, and Dagster's records.
 
-    Only that it was done is kept, in lineage.erasures; sync leaves the subject alone from then on.
+    What dbt wrote of its builds goes as well, whole. Only that it was done is kept, in
+    lineage.erasures; sync leaves the subject alone from then on.
     It cannot be undone. Copies and backups made by others are not reached.
     """
     storage = StorageSettings.from_environment()

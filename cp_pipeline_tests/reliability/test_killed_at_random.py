@@ -30,7 +30,7 @@ from cp_pipeline_tests.reliability.afterwards import (
     without_record,
 )
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", "7"))
 PUBLISH = """
 from cp_pipeline.ingest import publish
