@@ -6,9 +6,12 @@ Belongs here: making, locking and removing it. Does not belong: what is worked o
 import fcntl
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_NOBODYS_AFTER_SECONDS = 3600.0
 
 
 @contextmanager
@@ -35,6 +38,12 @@ def remove_abandoned(parent: Path) -> None:
             with (folder / ".lock").open("r") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            # Only just made and not locked yet; or a child that outlived its process wrote there
+            # once more.
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > _NOBODYS_AFTER_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            # Held by a living process, or only just made and not locked yet.
+            # Held by a living process.
             continue

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cp_pipeline.defs.record_store import records_in_words
+from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\
@@ -80,10 +82,19 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
         captures_output: whether what a run prints is kept for the UI.
 
     Raises:
-        RecordsUnwritable: the home has no room, or is read-only.
+        RecordsUnwritable: the home has no room, is read-only, or damaged.
+        PipelineError: its ``dagster.yaml`` cannot be understood.
     """
-    with records_in_words(_home(storage)):
-        return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
+    home = _home(storage)
+    try:
+        with records_in_words(home):
+            return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
+    except (YAMLError, UnicodeDecodeError, dg.DagsterError) as error:
+        raise PipelineError(
+            f"Dagster's configuration {home / 'dagster.yaml'} cannot be understood: "
+            f"{' '.join(str(error).split())}.",
+            "Mend it, or move it away: then a new one is written.",
+        ) from None
 
 
 def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:

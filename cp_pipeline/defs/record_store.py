@@ -26,6 +26,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_OURS = frozenset(
     {"attempt to write a readonly database", "unable to open database file", "disk I/O error"}
 )
+_DAMAGED = frozenset({"file is not a database", "database disk image is malformed"})
 
 
 class RecordsUnwritable(PipelineError):
@@ -70,6 +71,8 @@ def _reason(error: Exception, home: Path) -> str:
         return "there is no room left on its disk (make some)"
     if isinstance(original, OSError) or said in _NOT_OURS:
         return f"{said} (see whose the folder is, and whether its disk is read-only)"
+    if said in _DAMAGED:
+        return f"{said} (move the folder away: the next sync makes it and all records anew)"
     return str(said)
 
 

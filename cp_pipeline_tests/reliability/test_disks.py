@@ -98,6 +98,28 @@ def test_dagsters_home_without_room_is_said_in_words_and_the_next_sync_ends_righ
         assert [each for each in instance.get_runs() if not each.is_finished] == []
 
 
+@pytest.mark.parametrize("name", ["dagster.yaml", "history/runs.db", "history/runs/index.db"])
+def test_a_damaged_home_of_dagster_is_said_in_words_and_a_new_one_gets_all_records(
+    here: Site, name: str
+) -> None:
+    here.put("N\n1\n")
+    here.sync()
+    here.put("N\n2\n", subject_id=2)
+    home = here.storage.dagster_home
+    open_instance(here.storage).dispose()
+    (home / name).write_bytes(b"\xff: [" * 999)
+    done = run("sync")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(home) in done.stderr
+    assert "move " in done.stderr
+    home.rename(home.with_name("away"))
+    assert run("sync").returncode == 0
+    with open_instance(here.storage) as instance:
+        compared = compare_records(open_exports(), instance)
+        assert (compared.examined, compared.differing) == (2, {})
+
+
 def landed(site: Site) -> Path:
     (path,) = site.storage.landing.glob("*/*/*/*.export")
     return path
