@@ -87,6 +87,9 @@ if what.startswith("call "):
         return answer
     setattr(module, name, counted)
 
+{work}
+"""
+_COMMAND = """
 from cp_pipeline.cli import commands
 commands({arguments!r}, standalone_mode=False)
 """
@@ -103,9 +106,13 @@ os.kill(os.getpid(), signal.SIGKILL)  # so that its log stays beside the file
 """
 
 
-def run_killed(*arguments: str, when: str, what: str, nth: int = 1) -> None:
-    """Run a command, and kill it before or after the nth statement or file operation like that."""
-    script = _KILLER.format(when=when, what=what, nth=nth, arguments=list(arguments))
+def run_killed(*arguments: str, when: str, what: str, nth: int = 1, work: str = "") -> None:
+    """Run a command, and kill it before or after the nth statement or file operation like that.
+
+    ``work`` is Python to run instead of a command.
+    """
+    work = work or _COMMAND.format(arguments=list(arguments))
+    script = _KILLER.format(when=when, what=what, nth=nth, work=work)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )

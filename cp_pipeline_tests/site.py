@@ -44,6 +44,13 @@ class Site:
         with duckdb.connect(self.storage.warehouse, read_only=True) as warehouse:
             return warehouse.execute(sql).fetchall()
 
+    def loaded_partitions(self) -> int:
+        """How many partitions have a load; 0 where there is no warehouse."""
+        if not Path(self.storage.warehouse).exists():
+            return 0
+        pairs = self.rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
+        return len(pairs)
+
     def types(self, dataset: str = DATASET) -> dict[str, str]:
         """The data set's own columns in the table's order, and their types."""
         described = self.rows(f'DESCRIBE exports."{dataset}"')

@@ -1,7 +1,5 @@
 """The analysts' file: whole, plain, explained, and never met half done."""
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import publish, states_to_publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.keeping import contents, run_killed
 from cp_pipeline_tests.site import Site
 
 
@@ -83,22 +82,50 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     assert site.storage.published.read_bytes() == before
 
 
-def test_what_a_killed_process_left_is_removed(site: Site) -> None:
+PUBLISH = """
+from cp_pipeline.ingest import publish
+from cp_pipeline.settings import StorageSettings
+publish(StorageSettings.from_environment())
+"""
+PARTIAL = "{data}/.centrepoint.duckdb."
+
+
+@pytest.mark.parametrize(
+    ("when", "what", "nth"),
+    [
+        ("before", "AS published (STORAGE_VERSION", 1),
+        ("before", "CREATE TABLE published.", 1),
+        # In the midst of the copy, and at its end, while DuckDB still has it open.
+        ("after", "CREATE TABLE published.", 4),
+        ("before", "DETACH published", 1),
+        # The file is opened once more, for fsync; then renamed (os.replace); then looked at.
+        ("after", "DETACH published", 1),
+        ("before", f"open {PARTIAL}", 1),
+        ("before", f"os.rename {PARTIAL}", 1),
+        ("before", "call cp_pipeline.warehouse.publishing:Published", 1),
+    ],
+)
+def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_it_is_the_new_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch, when: str, what: str, nth: int
+) -> None:
+    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
     site.load("A\n1\n")
-    folder = site.storage.data_dir
-    code = (
-        "import os, signal; from pathlib import Path;"
-        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
-        "from cp_pipeline.ingest import publish; from cp_pipeline.settings import StorageSettings;"
-        f"publish(StorageSettings.from_environment({{'CP_DATA_DIR': {str(folder)!r}}}))"
-    )
-    killed = subprocess.run([sys.executable, "-c", code], check=False)
-    assert killed.returncode == -9
-    assert not site.storage.published.exists()
-    assert list(folder.glob(".centrepoint.duckdb.*"))
     publish(site.storage)
-    assert site.storage.published.exists()
-    assert not list(folder.glob(".centrepoint.duckdb.*"))
+    before = site.storage.published.read_bytes()
+    site.load("A\n2\n")
+    warehouse = contents(Path(site.storage.warehouse))
+    what = what.format(data=site.storage.data_dir)
+    run_killed(when=when, what=what, nth=nth, work=PUBLISH)
+    in_place = what.endswith(":Published")
+    assert (site.storage.published.read_bytes() == before) is not in_place
+    question = 'SELECT A FROM exports."Kinds"'
+    assert answer(site.storage.published, question) == [(2 if in_place else 1,)]
+    publish(site.storage)
+    assert answer(site.storage.published, question) == [(2,)]
+    assert contents(Path(site.storage.warehouse)) == warehouse
+    assert {path.name for path in site.storage.data_dir.iterdir()} == {
+        "centrepoint.duckdb", "landing", "warehouse.duckdb",
+    }  # fmt: skip
 
 
 def test_a_reader_that_polls_meets_neither_an_error_nor_half_a_study(tmp_path: Path) -> None:

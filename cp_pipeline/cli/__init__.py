@@ -58,18 +58,36 @@ for command in (
 
 
 def main() -> None:
-    """Run a command; a known error is said in words, with exit code 2."""
+    """Run a command; a known error, or the system's on a file, is said in words: exit code 2."""
     try:
         commands()
     except PipelineError as error:
-        errors.print(error.what, style="red")
-        if error.remedy:
-            errors.print(error.remedy)
+        _say(error)
+        _leave(EXIT_AT_FAULT)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _say(_about_a_file(error))
         _leave(EXIT_AT_FAULT)
     except SystemExit as leaving:
         if isinstance(leaving.code, int):
             _leave(leaving.code)
         raise
+
+
+def _say(error: PipelineError) -> None:
+    errors.print(error.what, style="red")
+    if error.remedy:
+        errors.print(error.remedy)
+
+
+def _about_a_file(error: OSError) -> PipelineError:
+    named = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    return PipelineError(
+        f"{named or 'A file'} cannot be written or read: {error.strerror}.",
+        "See whose it is, that there is room, and whether its disk is read-only; then run this "
+        "again.",
+    )
 
 
 def _leave(exit_code: int) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from yaml import YAMLError  # type: ignore[import-untyped]
 
+from cp_pipeline.defs.record_store import records_in_words
+from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\
@@ -40,13 +43,23 @@ telemetry:
 
 def prepare_dagster_home(storage: StorageSettings) -> Path:
     """Make Dagster's home and name it in ``DAGSTER_HOME``, unless that is set already."""
-    home = Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home).expanduser().absolute()
+    home = _home(storage)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
-        configuration.write_text(DAGSTER_YAML)
+        # Renamed into place: half of it, where the disk is full, would be taken for all of it.
+        part = home / f".dagster.yaml.{os.getpid()}"
+        try:
+            part.write_text(DAGSTER_YAML)
+            part.replace(configuration)
+        finally:
+            part.unlink(missing_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def _home(storage: StorageSettings) -> Path:
+    return Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home).expanduser().absolute()
 
 
 # For a run whose output is on somebody's screen. To show it there too, Dagster starts four
@@ -67,8 +80,24 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
     Args:
         storage: says where the home is, unless ``DAGSTER_HOME`` does.
         captures_output: whether what a run prints is kept for the UI.
+
+    Raises:
+        RecordsUnwritable: the home has no room, is read-only, or damaged.
+        PipelineError: its ``dagster.yaml`` cannot be understood.
     """
-    home = prepare_dagster_home(storage)
+    home = _home(storage)
+    try:
+        with records_in_words(home):
+            return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
+    except (YAMLError, UnicodeDecodeError, dg.DagsterError) as error:
+        raise PipelineError(
+            f"Dagster's configuration {home / 'dagster.yaml'} cannot be understood: "
+            f"{' '.join(str(error).split())}.",
+            "Mend it, or move it away: then a new one is written.",
+        ) from None
+
+
+def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
     with (home / ".opening.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         overrides = None if captures_output else _NO_CAPTURE

@@ -1,6 +1,6 @@
 """``cp-pipeline erase``: remove a subject who withdrew consent.
 
-Belongs here: the question and the outcome in words, and that Dagster's records go first.
+Belongs here: the question and the outcome in words, and that records of Dagster and dbt go first.
 Does not belong: the work (``ingest.erasing``, ``defs.erasing``).
 """
 
@@ -24,9 +24,10 @@ from cp_pipeline.words import count
     "--no-dagster", is_flag=True, help="Leave Dagster's records alone (see to them yourself)."
 )
 def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
-    """Remove a subject from landing, quarantine, warehouse, published file and Dagster's records.
+    """Remove a subject from landing, quarantine, warehouse, published file, and Dagster's records.
 
-    Only that it was done is kept, in lineage.erasures; sync leaves the subject alone from then on.
+    What dbt wrote of its builds goes as well, whole. Only that it was done is kept, in
+    lineage.erasures; sync leaves the subject alone from then on.
     It cannot be undone. Copies and backups made by others are not reached.
     """
     storage = StorageSettings.from_environment()
@@ -37,6 +38,7 @@ def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
     with answers.status("Erasing …"):
         if not no_dagster:
             _erase_from_dagster(storage, subject_id, found)
+        _erase_from_models(storage)
         done = erase_subject(storage, subject_id)
     answers.print(f"Subject {subject_id} is erased; lineage.erasures says so, and nothing else.")
     if done.published_removed:
@@ -67,6 +69,13 @@ def _say(found: Erasable, subject_id: int) -> None:
         answers.print(
             f"{count(found.old_files, 'old warehouse')} kept by rebuild goes as well, whole."
         )
+
+
+def _erase_from_models(storage: StorageSettings) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from cp_pipeline.defs.models import erase_build_results  # noqa: PLC0415  (a slow import)
+    erase_build_results(storage)
 
 
 def _erase_from_dagster(storage: StorageSettings, subject_id: int, found: Erasable) -> None:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from io import StringIO
+from uuid import uuid4
 
 import click
 
@@ -49,14 +50,21 @@ def run_publish() -> int:
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.models import model_definitions  # noqa: PLC0415
+        from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
+        from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
         job = build_defs(models=model_definitions()).resolve_job_def("publish")
-        with open_instance(storage) as instance:
+        with records_in_words(), open_instance(storage) as instance:
+            # One whose process is gone may have the only slot, for which this run would wait.
+            end_abandoned_runs(instance)
+            run_id = str(uuid4())
             result = job.execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
-                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"},
+                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"}
+                | process_tag(run_id),
             )
     if not result.success:
         errors.print(f"Not published; {storage.published} stays as it was.", style="red")

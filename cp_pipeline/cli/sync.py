@@ -10,13 +10,13 @@ import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from uuid import uuid4
 
 import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from cp_pipeline.cli.cut_off import look_after_cut_off_runs, marked_as_going, remove_marks
 from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.unusable import say_unusable
@@ -36,6 +36,7 @@ from cp_pipeline.words import count
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
+_SECONDS_TO_COUNT = 1.0
 EMPTY_LISTING = (
     "CentrePoint lists no exports. That is no error: it is so until processing of the study has "
     "been requested in CentrePoint. Nothing to do."
@@ -84,12 +85,13 @@ def run_sync(
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         exports.tidy()
-        _end_abandoned_runs(storage)
+        look_after_cut_off_runs(exports)
         say_unusable(errors, listed.unusable)
         return EXIT_SOME_FAILED if listed.unusable else 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
+        _saying_what_is_loaded(exports, run_id),
         progress_bar() as progress,
         exports.carry_out_beside(plan, run_id=run_id, refresh=refresh) as results,
     ):
@@ -98,6 +100,21 @@ def run_sync(
     _say_outcome(source, time.monotonic() - started)
     say_unusable(errors, listed.unusable)
     return EXIT_SOME_FAILED if source.failures or listed.unusable else 0
+
+
+@contextmanager
+def _saying_what_is_loaded(exports: StudyExports, run_id: str) -> Iterator[None]:
+    """Of a run that could not go on, say how much it had loaded by then."""
+    try:
+        yield
+    except PipelineError as error:
+        exports.wait_at_most(_SECONDS_TO_COUNT)
+        try:
+            number = exports.count_loaded(run_id)
+        except PipelineError:
+            raise error from None
+        loaded, verb = count(number, "partition"), "was" if number == 1 else "were"
+        raise PipelineError(f"{error.what} {loaded} {verb} loaded by then.", error.remedy) from None
 
 
 class _WatchedSource(ExportsSource):
@@ -171,6 +188,7 @@ def _run_in_dagster(
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
+        from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
         opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
@@ -179,7 +197,12 @@ def _run_in_dagster(
         "dataset_names": list(dataset_names),
         "refresh": refresh,
     }
-    with opened as instance, _frozen(), _marked_as_going(storage, run_id):
+    with (
+        records_in_words(),
+        opened as instance,
+        _frozen(),
+        marked_as_going(storage, run_id) as mark,
+    ):
         # One whose process is gone may have the only slot.
         end_abandoned_runs(instance)
         source.begin()
@@ -196,41 +219,11 @@ def _run_in_dagster(
             tags={".dagster/repository": "__repository__@cp_pipeline.definitions"}
             | process_tag(run_id),
         )
+        if result.success:
+            mark.unlink(missing_ok=True)
+            remove_marks(storage, instance)
         if not result.success and not source.failures:
             raise PipelineError(reason(result.all_events))
-
-
-@contextmanager
-def _marked_as_going(storage: StorageSettings, run_id: str) -> Iterator[None]:
-    """A file as long as the run goes on, by which the next sync sees that one was cut off."""
-    folder = _going(storage)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mark = folder / run_id
-    mark.touch()
-    try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
-
-
-def _end_abandoned_runs(storage: StorageSettings) -> None:
-    """What a killed sync left is ended also where there is nothing to load."""
-    left = list(_going(storage).glob("*"))
-    if not left:
-        return
-    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
-    from cp_pipeline.defs.processes import end_abandoned_runs  # noqa: PLC0415
-
-    with open_instance(storage) as instance:
-        end_abandoned_runs(instance)
-        for mark in left:
-            run = instance.get_run_by_id(mark.name)
-            if run is None or run.is_finished:
-                mark.unlink(missing_ok=True)
-
-
-def _going(storage: StorageSettings) -> Path:
-    return storage.landing / ".going"
 
 
 @contextmanager

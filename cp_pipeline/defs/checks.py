@@ -7,13 +7,13 @@ Each is asked at the end of every run that loads, and by "Execute" in the UI; fo
 together, because a check for each of 20,000 partitions would be 160,000 events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
 
-from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.records import DATASET_EXPORTS, VERSION_TAG
+from cp_pipeline.defs.missing_records import RecordsCompared, compare_records
+from cp_pipeline.defs.records import DATASET_EXPORTS
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.ingest import ATTEMPTS, Finding, Question, StudyExports
 
@@ -88,7 +88,8 @@ CHECKS = (
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "What Dagster has on record for each partition is what the warehouse has loaded. Where "
-        "not, materialize the partition: nothing is fetched, and the record is made anew.",
+        "not, the next run that loads makes the record anew, and so does materializing the "
+        "partition; nothing is fetched for it.",
         "partitions that have another execution in Dagster's records than in the warehouse",
     ),
 )
@@ -106,11 +107,11 @@ def dataset_exports_checks(
     context: dg.AssetCheckExecutionContext, source: dg.ResourceParam[ExportsSource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Ask what is selected."""
-    exports = source.open()
+    exports, instance = source.open(), context.instance
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
         if check.name in selected:
-            evaluation = _evaluate(check, exports, context.instance)
+            evaluation = _evaluate(check, exports, lambda: compare_records(exports, instance))
             yield dg.AssetCheckResult(
                 asset_key=DATASET_EXPORTS,
                 check_name=check.name,
@@ -122,19 +123,21 @@ def dataset_exports_checks(
 
 
 def log_checks(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext, exports: StudyExports
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    exports: StudyExports,
+    compared: RecordsCompared,
 ) -> None:
-    """Ask all, at the end of a run that loads."""
+    """Ask all, at the end of a run that loads and has compared its records."""
     for check in CHECKS:
         # Dagster records it all the same; its annotation has not heard of checks yet.
-        context.log_event(_evaluate(check, exports, context.instance))  # type: ignore[arg-type]
+        context.log_event(_evaluate(check, exports, lambda: compared))  # type: ignore[arg-type]
 
 
 def _evaluate(
-    check: Check, exports: StudyExports, instance: dg.DagsterInstance
+    check: Check, exports: StudyExports, compared: Callable[[], RecordsCompared]
 ) -> dg.AssetCheckEvaluation:
     if check.name == RECORDS_MATCH_LINEAGE:
-        finding = _records_against_lineage(exports, instance)
+        finding = _records_against_lineage(compared())
     elif check.name == NOTHING_WAITS_FOR_A_PERSON:
         finding = _waiting(exports)
     else:
@@ -203,21 +206,15 @@ def _waiting(exports: StudyExports) -> Finding:
     )
 
 
-def _records_against_lineage(exports: StudyExports, instance: dg.DagsterInstance) -> Finding:
+def _records_against_lineage(compared: RecordsCompared) -> Finding:
     """Dagster's data version of each partition against the executions in the warehouse."""
-    recorded = instance.event_log_storage.get_latest_tags_by_partition(
-        DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
+    rows = tuple(
+        (*partition, ", ".join(sorted(known)) or "nothing", ", ".join(sorted(loaded)))
+        for partition, (known, loaded) in compared.differing.items()
     )
-    versions = exports.versions()
-    rows = []
-    for partition, version in sorted(versions.items()):
-        known = set(recorded.get(key_of(partition), {}).get(VERSION_TAG, "").split(","))
-        if not version.still_listed <= known <= version.loaded:
-            in_dagster = ", ".join(sorted(known)) or "nothing"
-            rows.append((*partition, in_dagster, ", ".join(sorted(version.loaded))))
     return Finding(
-        len(versions),
+        compared.examined,
         len(rows),
         ("subject", "dataset", "in_dagster", "in_warehouse"),
-        tuple(rows[:_SHOWN]),
+        rows[:_SHOWN],
     )

@@ -5,7 +5,8 @@ Belongs here: Dagster's SQLite files and logs. Does not belong: all else (``inge
 Dagster has no way to remove the events of one partition: ``wipe_asset_partitions`` is not
 implemented for its open-source storages (1.13), and one run carries many subjects. So this goes to
 the files: events of the subject's partitions are deleted, and in all other texts (a run's failure,
-a check's table, a cursor, a log) what is only this subject's is overwritten. SQLite keeps what was
+its configuration, a check's table, a picture, a cursor, a log) what is only this subject's is
+overwritten, its number too where it stands for the subject. SQLite keeps what was
 deleted in free pages and in its log, so each file is written anew, and its log emptied.
 """
 
@@ -28,6 +29,10 @@ _INSTEAD = "(erased)"
 # By name, because SQLite's locks are gone when this process closes a handle of its own.
 _SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
 _WAIT_SECONDS = 30.0
+# Dagster's own, on runs that a person starts for one partition.
+_SUBJECT_TAG = "dagster/partition/subject"
+# Where Dagster keeps what runs are configured with.
+_CONFIGURED = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
 
 
 class RecordsInUse(PipelineError):
@@ -76,22 +81,28 @@ def erase_records(instance: dg.DagsterInstance, subject_id: int, texts: Collecti
     """
     check_records(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
-    pattern = _pattern(texts)
+    pattern = _pattern(texts, subject_id)
     for path in sorted(Path(instance.root_directory).rglob("*")):
         if not path.is_file() or path.is_symlink():
             continue
         if path.suffix == _SQLITE:
             _erase_from_sqlite(path, subject_id, pattern)
-        elif pattern is not None and path.suffix not in _BESIDE_SQLITE:
+        elif path.suffix not in _BESIDE_SQLITE:
             _erase_from_log(path, pattern)
 
 
-def _pattern(texts: Collection[str]) -> re.Pattern[str] | None:
-    """Finds any of the texts, also as it is written inside JSON."""
+def _pattern(texts: Collection[str], subject_id: int) -> re.Pattern[str]:
+    """Finds any of the texts, also as it is written inside JSON, and the subject's number.
+
+    The number by itself may be anything; here it is named, ends a partition's key, is the label of
+    a row in a picture, or the value of Dagster's own tag.
+    """
     written = {form for text in texts for form in (text, *_in_json(text))}
-    if not written:
-        return None
-    return re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True))))
+    forms = [re.escape(form) for form in sorted(written, key=len, reverse=True)]
+    forms += [rf"(?<={before}){subject_id}(?![0-9])" for before in ("[Ss]ubject ", r"\|")]
+    forms.append(f"(?<=%3E){subject_id}(?=%3C/text)")
+    forms.append(f'(?<={_SUBJECT_TAG}": "){subject_id}(?=")')
+    return re.compile("|".join(forms))
 
 
 def _in_json(text: str) -> Iterator[str]:
@@ -101,16 +112,16 @@ def _in_json(text: str) -> Iterator[str]:
         yield text
 
 
-def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str] | None) -> None:
+def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str]) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)) as opened:
             opened.execute("PRAGMA secure_delete = ON")
             opened.execute("BEGIN IMMEDIATE")
             tables = _text_columns(opened)
             _delete_events(opened, tables, subject_id)
-            if pattern is not None:
-                _overwrite(opened, tables, pattern)
+            _overwrite(opened, tables, pattern)
             _drop_rows_of_checks(opened, tables, subject_id)
+            _overwrite_configurations(opened, tables, subject_id)
             opened.execute("COMMIT")
             opened.execute("VACUUM")
             (busy, *_) = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -195,6 +206,44 @@ def _overwrite(
                 if isinstance(text, str) and pattern.search(text)
             ]
             opened.executemany(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', changed)
+
+
+def _overwrite_configurations(
+    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
+) -> None:
+    """Put 0, which is nobody, for the subject where it was asked for: by runs, ticks and tags."""
+    if "run_tags" in tables:
+        opened.execute(
+            "UPDATE run_tags SET value = ? WHERE key = ? AND value = ?",
+            [_INSTEAD, _SUBJECT_TAG, str(subject_id)],
+        )
+    for table, column in _CONFIGURED:
+        if column not in tables.get(table, ()):
+            continue
+        found = opened.execute(
+            f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?", [f"%{subject_id}%"]
+        )
+        changed = [
+            (json.dumps(_with_nobody(json.loads(text), subject_id)), rowid) for rowid, text in found
+        ]
+        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
+
+
+def _with_nobody(stored: object, subject_id: int, *, configured: bool = False) -> object:
+    """What is stored, with 0 for the subject's number in the lists of a run's configuration."""
+    if isinstance(stored, dict):
+        return {
+            name: _with_nobody(value, subject_id, configured=configured or name == "run_config")
+            for name, value in stored.items()
+        }
+    if isinstance(stored, list):
+        return [
+            0
+            if configured and type(each) is int and each == subject_id
+            else _with_nobody(each, subject_id, configured=configured)
+            for each in stored
+        ]
+    return stored
 
 
 def _drop_rows_of_checks(

@@ -28,6 +28,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
+from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.settings import SettingsError
 
 # The web server reads the logs of many runs; those of the last ones are worth a file handle.
@@ -62,7 +63,15 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         return cls(str(Path(home, folder)), inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event, and let those who watch the run's file know."""
+        """Store an event, and let those who watch the run's file know.
+
+        Raises:
+            RecordsUnwritable: there is no room, or the file may not be written.
+        """
+        with records_in_words():
+            self._store_event(event)
+
+    def _store_event(self, event: EventLogEntry) -> None:
         run_begins_or_ends = event.dagster_event is not None and (
             event.dagster_event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
         )

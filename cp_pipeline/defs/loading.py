@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import dagster as dg
 
 from cp_pipeline.defs.checks import log_checks
+from cp_pipeline.defs.missing_records import compare_records, give_missing_records
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.processes import process_tag
+from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.defs.records import (
     DATASET_EXPORTS,
     EXPORT_FILES,
@@ -58,10 +60,11 @@ def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
     Dagster tries again, by the policy ``RETRIES``, only what may be over by itself. Of a run that
     ends without a word, its tag says which process to look for.
     """
-    context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
     reason, again = "", False
     try:
-        yield
+        with records_in_words():
+            context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
+            yield
     except PipelineError as error:
         reason, again = str(error), error.passing and source.retries
     except OSError as error:
@@ -131,7 +134,7 @@ def load_partitions(
                     failures.append(result)
                 source.saw(result)
     finally:
-        _record_outcome(context, exports, plan, failures)
+        _record_outcome(context, exports, plan, failures, listed_after)
     context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
     if failures:
         raise _failure(failures, loaded)
@@ -176,8 +179,19 @@ def _with_records(
 
 
 def _record_outcome(
-    context: Context, exports: StudyExports, plan: Plan, failures: Sequence[PartitionFailed]
+    context: Context,
+    exports: StudyExports,
+    plan: Plan,
+    failures: Sequence[PartitionFailed],
+    listed_after: int,
 ) -> None:
+    compared = give_missing_records(exports, context.instance, context.log_event, listed_after)
+    if compared.differing:
+        context.log.info(
+            f"{count(len(compared.differing), 'partition')} loaded by an earlier run that was cut "
+            "off had no record; given now, nothing was fetched for it"
+        )
+        compared = compare_records(exports, context.instance)
     # What failed stays as it was before the listing, and Dagster can tell only by an observation.
     for observation in observations(failure.export_file for failure in failures):
         context.log_event(observation)
@@ -192,7 +206,7 @@ def _record_outcome(
             | time_spent_metadata(exports.seconds_spent()),
         )
     )
-    log_checks(context, exports)
+    log_checks(context, exports, compared)
 
 
 def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:

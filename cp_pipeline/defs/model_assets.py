@@ -6,7 +6,6 @@ importing dbt takes a second.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,11 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.faces import OWNERS, POOL
 from cp_pipeline.defs.first_look import plain
+from cp_pipeline.defs.processes import process_tag
+from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest import check_writable
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.workspaces import workspace
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 # Unit tests are of the SQL, not of the data, and run with `make test`.
@@ -88,15 +91,16 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     )
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         storage = StorageSettings.from_environment()
-        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
+        _check_warehouse(storage)
         # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
         with (
             _warehouse_named(storage),
-            tempfile.TemporaryDirectory(prefix="build-", dir=project.target_path) as target,
+            workspace(project.target_path / "builds") as target,
         ):
-            building = dbt.cli(_BUILD, context=context, target_path=Path(target))
+            building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _until_the_end(building)
-            compiled = Path(target, "compiled", project.name, "models", "staging")
+            compiled = target / "compiled" / project.name / "models" / "staging"
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
@@ -108,6 +112,19 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
                 raise failure
 
     return models
+
+
+def _check_warehouse(storage: StorageSettings) -> None:
+    """Say at once, and in words, that models cannot be built there.
+
+    Raises:
+        dagster.Failure: the warehouse, or its folder, cannot be written.
+    """
+    try:
+        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_writable(storage)
+    except (PipelineError, OSError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
 def _until_the_end(

@@ -10,6 +10,7 @@ dbt takes a second to import, so nothing here imports it before definitions are 
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from dagster_dbt import DbtProject
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
+# Made by `dbt parse`, which reads no data.
+_MADE_OF_MODELS = frozenset(
+    {
+        "made_from",
+        "manifest.json",
+        "manifest.lock",
+        "partial_parse.msgpack",
+        "semantic_manifest.json",
+    }
+)
 # The command beside this very Python, because a virtual environment need not be on the PATH.
 _DBT = Path(sys.executable).with_name("dbt")
 
@@ -66,7 +77,7 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
             f"The SQL models are not in {PROJECT}.",
             "Install cp-pipeline from a checkout (make install), which has them.",
         )
-    target = storage.data_dir / "dbt"
+    target = _target(storage)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     project = DbtProject(PROJECT, target_path=target, profiles_dir=PROJECT)
     made_from, now = target / "made_from", _fingerprint()
@@ -77,6 +88,22 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
             _parse(target)
             made_from.write_text(now)
     return project
+
+
+def erase_build_results(storage: StorageSettings) -> None:
+    """Remove what dbt wrote while it built: logs, results and SQL may hold anybody's values.
+
+    What was made of the models alone stays, as a code location may be using it.
+    """
+    for path in _target(storage).glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in _MADE_OF_MODELS:
+            path.unlink()
+
+
+def _target(storage: StorageSettings) -> Path:
+    return storage.data_dir / "dbt"
 
 
 def _parse(target: Path) -> None:

@@ -6,6 +6,10 @@ Does not belong: which partitions a run loads (``going``).
 Dagster's default launcher does not look after the processes that it starts, and ``cp-pipeline
 sync`` is a process of its own: killed, either would leave a run "started" for ever, in the pool's
 one slot. A process is known by its host, its number, and when it began, since numbers come again.
+
+Dagster's code server ends a run whose process it has started and lost. Killed with it, before the
+run's first step could write down which process it is, the run is known by what Dagster noted of it,
+where the sensor that asked for it was on this machine.
 """
 
 import json
@@ -16,9 +20,15 @@ import subprocess
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from cp_pipeline.defs.faces import POOL
 
 PROCESS_TAG = "cp_pipeline/process"
+LAUNCHED_TAG = "cp_pipeline/launched_on"
 _STARTED_FIELD = 19
+# By so much a clock may be put right meanwhile; a machine is not restarted in less.
+_CLOCK_SECONDS = 20.0
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -37,6 +47,19 @@ def process_tag(run_id: str) -> dict[str, str]:
     return {PROCESS_TAG: json.dumps(found | {"began": _began(number)})}
 
 
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    pool = instance.event_log_storage.get_concurrency_info(POOL)
+    for run_id in pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def launched_tag() -> dict[str, str]:
+    """The tag of a run that is asked for on this machine."""
+    return {LAUNCHED_TAG: socket.gethostname()}
+
+
 def is_gone(run: dg.DagsterRun) -> bool:
     """Whether the run's process was on this machine and is no more; False where that is unknown."""
     try:
@@ -48,10 +71,14 @@ def is_gone(run: dg.DagsterRun) -> bool:
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report runs failed whose process is gone, and free their slots; their ids."""
+    """Report runs failed whose process is gone, and free their slots; their ids.
+
+    Also the slot of a run that Dagster has reported failed, which it would keep for five minutes.
+    """
+    _free_slots_of_ended_runs(instance)
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if not is_gone(run):
+        if not is_gone(run) and not _worker_is_gone(instance, run):
             continue
         # It may have ended well since it was read, just before its process did.
         again = instance.get_run_by_id(run.run_id)
@@ -61,6 +88,33 @@ def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
+
+
+def _worker_is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the process that Dagster's default launcher started on this machine is no more."""
+    # The launcher that starts processes on the code server's machine, and it alone, leaves this.
+    if run.tags.get(LAUNCHED_TAG) != socket.gethostname() or GRPC_INFO_TAG not in run.tags:
+        return False
+    if f'"{run.run_id}"' in run.tags.get(PROCESS_TAG, ""):
+        # Its step says it better.
+        return False
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        number = event.engine_event_data.metadata.get("pid") if event else None
+        if number is not None:
+            # Of a younger process with the same number the run knows nothing.
+            began = _began_at(int(str(number.value)))
+            return not 0 < began < entry.timestamp + _CLOCK_SECONDS
+    return False
+
+
+def _began_at(number: int) -> float:
+    """When a process began, in seconds since 1970; 0 if there is none, 1 if nobody knows."""
+    began = _began(number)
+    if not began.isdecimal():
+        return 1.0 if began else 0.0
+    up_since = Path("/proc/stat").read_text().partition("btime ")[2].split()[0]
+    return int(up_since) + int(began) / os.sysconf("SC_CLK_TCK")
 
 
 def _began(number: int) -> str:

@@ -15,6 +15,7 @@ import dagster as dg
 from cp_pipeline.defs.faces import OWNERS, POOL, PUBLISHING, TAGS
 from cp_pipeline.defs.going import runs_going
 from cp_pipeline.defs.loading import RETRIES, in_words
+from cp_pipeline.defs.processes import launched_tag
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 
@@ -107,6 +108,6 @@ def publish_after_loads(job: "UnresolvedAssetJobDefinition", seconds: int) -> dg
         if warehouse == published:
             return dg.SkipReason("the published file is of the warehouse's present state")
         # The key keeps one state from being published twice while its run is going, or has failed.
-        return dg.RunRequest(run_key=warehouse)
+        return dg.RunRequest(run_key=warehouse, tags=launched_tag())
 
     return sensor

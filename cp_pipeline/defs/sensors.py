@@ -18,8 +18,10 @@ import dagster as dg
 from cp_pipeline.defs.faces import TAGS
 from cp_pipeline.defs.going import runs_going
 from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.loading import STUDY_TAG
+from cp_pipeline.defs.loading import STUDY_TAG, newest_event
+from cp_pipeline.defs.missing_records import give_missing_records
 from cp_pipeline.defs.partitions import register
+from cp_pipeline.defs.processes import launched_tag
 from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
@@ -35,6 +37,8 @@ _SHARE_OF_REQUESTS = 0.25
 _ITEMS_A_REQUEST = 100
 # More are not shown as stale while they wait for their run; an observation takes 2 ms.
 _OBSERVED = 500
+# Missing records are given by so many a tick.
+_RECORDED = 2000
 
 
 @dataclass(slots=True)
@@ -44,7 +48,8 @@ class Memory:
     ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
     not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
     ``times`` how often, which grows only where a run for them changed nothing. ``at``: when this
-    was written; a clock that has gone back since may have been wrong by years.
+    was written; a clock that has gone back since may have been wrong by years. ``looked_after``:
+    the last run that ended badly of which all is on record that it had loaded.
     """
 
     not_before: float = 0.0
@@ -52,6 +57,7 @@ class Memory:
     asked: str = ""
     times: int = 0
     at: float = 0.0
+    looked_after: str = ""
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
@@ -113,6 +119,7 @@ def tick(
     if memory.at < memory.not_before:
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
+    listed_after = newest_event(instance)
     try:
         exports = source.open()
         exports.wait_at_most(_WAREHOUSE_SECONDS)
@@ -126,6 +133,8 @@ def tick(
     memory.not_before = _next_listing(moment, listed, exports).timestamp()
     register(instance, listed.partitions)
     going = runs_going(instance)
+    if not going:
+        _look_after_cut_off_runs(instance, exports, memory, listed_after)
     wanted = [
         partition
         for partition in healing.due
@@ -140,6 +149,20 @@ def tick(
         reason = _nothing_to_ask(listed, healing, going)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
     return _ask_for(instance, exports, plan, wanted, memory, seconds, moment)
+
+
+def _look_after_cut_off_runs(
+    instance: dg.DagsterInstance, exports: StudyExports, memory: Memory, listed_after: int
+) -> None:
+    """Give what the last run that ended badly had loaded the records that it could not give."""
+    badly = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+    last = "".join(instance.get_run_ids(badly, limit=1))
+    if last == memory.looked_after:
+        return
+    log = instance.report_runless_asset_event
+    compared = give_missing_records(exports, instance, log, listed_after, _RECORDED)
+    if len(compared.differing) <= _RECORDED:
+        memory.looked_after = last
 
 
 def _ask_for(
@@ -168,7 +191,7 @@ def _ask_for(
     request = dg.RunRequest(
         run_key=f"{digest}-{memory.times}",
         run_config={"ops": {"load_chosen_partitions": {"config": config}}},
-        tags={STUDY_TAG: studies},
+        tags={STUDY_TAG: studies} | launched_tag(),
     )
     return dg.SensorResult(run_requests=[request], cursor=memory.write())
 

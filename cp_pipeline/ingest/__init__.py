@@ -10,7 +10,7 @@ from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, er
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.own_process import ProcessLost
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
-from cp_pipeline.ingest.publication import publish, states_to_publish
+from cp_pipeline.ingest.publication import check_writable, publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import Listed, StudyExports, UnderWay
@@ -54,6 +54,7 @@ __all__ = [
     "SyncGoing",
     "TimeSpent",
     "UnderWay",
+    "check_writable",
     "compact",
     "compactable",
     "erasable",

@@ -23,6 +23,7 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
+    LoadedExecution,
     LoadedVersions,
     Loader,
     PartitionState,
@@ -30,6 +31,7 @@ from cp_pipeline.warehouse import (
     Scope,
     Workbench,
     ask,
+    count_loaded_by,
     erased_subjects,
     failed_attempts,
     loaded_executions,
@@ -191,6 +193,30 @@ class StudyExports:
     def versions(self) -> dict[Partition, LoadedVersions]:
         """The program executions that each partition's current rows come from."""
         return loaded_versions(self._questions)
+
+    def loaded(
+        self, partitions: Collection[Partition]
+    ) -> dict[Partition, tuple[LoadedExecution, ...]]:
+        """The current loads of some partitions, without those that have none.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read.
+        """
+        found: dict[Partition, list[LoadedExecution]] = {}
+        wanted = frozenset(partitions)
+        for key, load in loaded_executions(self._questions).items():
+            partition = Partition(key.subject_id, key.dataset_name)
+            if partition in wanted:
+                found.setdefault(partition, []).append(load)
+        return {partition: tuple(loads) for partition, loads in sorted(found.items())}
+
+    def count_loaded(self, run_id: str) -> int:
+        """How many partitions a Dagster run has loaded.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read.
+        """
+        return count_loaded_by(self._questions, run_id)
 
     def ask(self, question: Question) -> Finding:
         """What is at fault with all that is loaded."""

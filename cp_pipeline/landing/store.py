@@ -11,14 +11,11 @@ Of a small file, landing is mostly making and renaming files, so this does as li
 can (benchmarks/README.md).
 """
 
-import fcntl
 import hashlib
 import itertools
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +24,7 @@ from io import RawIOBase
 from pathlib import Path
 
 from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.workspaces import remove_abandoned, workspace
 
 # Numbers files in folders that only this process writes to.
 _serial = itertools.count()
@@ -171,20 +169,12 @@ class Landing:
 
         What a killed process left is removed by the next one: a folder nobody holds the lock of.
         """
-        parent = self.root / ".aside"
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.tidy()
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with workspace(self.root / ".aside") as folder:
+            yield folder
 
     def tidy(self) -> None:
         """Remove what killed processes left in their workspaces."""
-        _remove_abandoned(self.root / ".aside")
+        remove_abandoned(self.root / ".aside")
 
     def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
         name = f"{_execution_name(export_file)}_{sha256[:16]}.export"
@@ -263,14 +253,3 @@ def _safe_name(name: str) -> str:
 def _execution_name(export_file: ExportFile) -> str:
     """The program, then 100-ns ticks since 1970, which differ where executions differ."""
     return f"{_safe_name(export_file.study_program_id)}_{export_file.execution.ticks:020d}"
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.glob("*"):
-        try:
-            with (folder / ".lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            # Held by a living process, or only just made and not locked yet.
-            continue

@@ -90,6 +90,19 @@ def loaded_executions(workbench: Workbench) -> dict[ExportKey, LoadedExecution]:
     return {ExportKey(*row[:4]): LoadedExecution(*row[4:]) for row in rows}
 
 
+def count_loaded_by(workbench: Workbench, run_id: str) -> int:
+    """How many partitions a Dagster run has loaded, whatever became of them since."""
+    if not workbench.exists():
+        return 0
+    with workbench.reading() as connection:
+        row = connection.execute(
+            "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
+            " WHERE dagster_run_id = ?",
+            [run_id],
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def record_listing(
     workbench: Workbench,
     listed: Sequence[ExportFile],

@@ -3,13 +3,16 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.missing_records import compare_records
 from cp_pipeline.ingest import PartitionLoaded, rebuild
-from cp_pipeline_tests.conftest import files_fetched
+from cp_pipeline_tests.conftest import files_fetched, open_exports
 from cp_pipeline_tests.keeping import contents, run
 from cp_pipeline_tests.site import Site
 
@@ -40,9 +43,7 @@ def test_a_full_disk_is_said_in_words_and_the_next_sync_loads_the_rest(
     assert run("sync").returncode == 0
     for subject in range(3):
         here.put(os.urandom(600_000).hex().join(["N\n", "\n"]), subject_id=subject)
-    filler = small_disk / "filler"
-    with filler.open("wb") as file:
-        file.write(b"\0" * max(0, shutil.disk_usage(small_disk).free - 200_000))
+    filler = fill(small_disk, 200_000)
     done = run("sync")
     said = done.stdout + done.stderr
     assert done.returncode in {1, 2}, said
@@ -53,6 +54,70 @@ def test_a_full_disk_is_said_in_words_and_the_next_sync_loads_the_rest(
     filler.unlink()
     small_enough = run("sync")
     assert small_enough.returncode == 0, small_enough.stderr
+
+
+def fill(disk: Path, left: int) -> Path:
+    """A file that leaves so many bytes of a disk."""
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        file.write(b"\0" * max(0, shutil.disk_usage(disk).free - left))
+    return filler
+
+
+# Too little to make the home, to open it, and to record all of a run.
+@pytest.mark.parametrize(("is_new", "left"), [(True, 0), (False, 20_000), (False, 300_000)])
+def test_dagsters_home_without_room_is_said_in_words_and_the_next_sync_ends_right(
+    here: Site, small_disk: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool, left: int
+) -> None:
+    home = small_disk / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    here.put("N\n1\n")
+    if not is_new:
+        assert run("sync").returncode == 0
+    for subject in range(2, 7):
+        here.put(f"N\n{subject}\n", subject_id=subject)
+    filler = fill(small_disk, left)
+    before = time.monotonic()
+    done = run("sync")
+    assert time.monotonic() - before < 20
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert f"{home} cannot be written or read: there is no room left on its disk" in done.stderr
+    loaded = here.loaded_partitions() - (not is_new)
+    assert f"{loaded} partitions were loaded by then." in done.stderr
+    assert loaded == (5 if left > 100_000 else 0)
+
+    filler.unlink()
+    again = run("sync")
+    assert again.returncode == 0, again.stderr
+    assert here.loaded_partitions() == 6
+    assert files_fetched(here.sandbox) == 6
+    with open_instance(here.storage) as instance:
+        compared = compare_records(open_exports(), instance)
+        assert (compared.examined, compared.differing) == (6, {})
+        assert [each for each in instance.get_runs() if not each.is_finished] == []
+
+
+@pytest.mark.parametrize("name", ["dagster.yaml", "history/runs.db", "history/runs/index.db"])
+def test_a_damaged_home_of_dagster_is_said_in_words_and_a_new_one_gets_all_records(
+    here: Site, name: str
+) -> None:
+    here.put("N\n1\n")
+    here.sync()
+    here.put("N\n2\n", subject_id=2)
+    home = here.storage.dagster_home
+    open_instance(here.storage).dispose()
+    (home / name).write_bytes(b"\xff: [" * 999)
+    done = run("sync")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(home) in done.stderr
+    assert "move " in done.stderr
+    home.rename(home.with_name("away"))
+    assert run("sync").returncode == 0
+    with open_instance(here.storage) as instance:
+        compared = compare_records(open_exports(), instance)
+        assert (compared.examined, compared.differing) == (2, {})
 
 
 def landed(site: Site) -> Path:

@@ -2,28 +2,42 @@
 
 import json
 import os
-import random
-import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.events import EngineEventData
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.processes import PROCESS_TAG, end_abandoned_runs, process_tag
+from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.processes import (
+    LAUNCHED_TAG,
+    PROCESS_TAG,
+    end_abandoned_runs,
+    process_tag,
+)
+from cp_pipeline.defs.records import DATASET_EXPORTS, LISTED_EXECUTIONS
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.exports import Partition
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.conftest import one, rows, sync_all
-from cp_pipeline_tests.keeping import run_killed
+from cp_pipeline_tests.conftest import files_fetched, one, rows, sync_all
+from cp_pipeline_tests.keeping import run, run_killed
+from cp_pipeline_tests.reliability.afterwards import (
+    leftovers,
+    processes_left,
+    unfinished,
+    without_record,
+)
 
 # Load ids and landing order differ from one sync to the next; so does which file loads first.
 _KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
@@ -95,31 +109,6 @@ def undisturbed(
         return state()
 
 
-def leftovers(storage: StorageSettings) -> list[str]:
-    """Files that a sync makes on its way and must not leave; a landed file has its description."""
-    landed = set(storage.landing.rglob("*.export"))
-    described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
-    odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
-    odd += [path for path in storage.data_dir.iterdir() if path.name.endswith((".wal", ".tmp"))]
-    return [str(path) for path in [*odd, *(landed ^ described)]]
-
-
-def processes_left(storage: StorageSettings) -> list[str]:
-    """Command lines that name the data folder (where the system has /proc)."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(storage.data_dir) in words:
-                found.append(words)
-    return found
-
-
-def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
-    with open_instance(storage) as instance:
-        return [run for run in instance.get_runs() if not run.is_finished]
-
-
 @pytest.mark.parametrize(("when", "what", "nth"), POINTS)
 def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     storage: StorageSettings,
@@ -136,34 +125,73 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert leftovers(storage) == []
     assert unfinished(storage) == []
     assert processes_left(storage) == []
+    assert without_record(storage) == {}
 
 
-def test_killed_several_times_at_random_it_ends_as_if_never_killed(
-    storage: StorageSettings, undisturbed: dict[str, list[tuple[object, ...]]]
+RECORD = "call cp_pipeline.defs.loading:materialization"
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_load(
+    storage: StorageSettings, service: Sandbox
 ) -> None:
-    seed = int(os.environ.get("PYTEST_SEED", "7"))
-    moments = random.Random(seed)
-    for _ in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cp_pipeline.cli", "sync"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        time.sleep(moments.uniform(0.4, 2.5))
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    run_killed("sync", when="before", what=RECORD, nth=4)
+    assert len(without_record(storage)) == 11 - 3
+    loads = rows("FROM lineage.loads ORDER BY load_id")
+    service.forget_requests()
+    done = run("sync")
+    assert "0 exports in 0 partitions to load" in done.stdout
+    assert "8 partitions loaded before by a sync that was cut off" in done.stdout
+    assert without_record(storage) == {}
+    assert files_fetched(service) == 0
+    assert rows("FROM lineage.loads ORDER BY load_id") == loads
+    with open_instance(storage) as instance:
+        given = instance.fetch_materializations(DATASET_EXPORTS, limit=100).records
+        assert len({each.partition_key for each in given}) == len(given) == 11
+    # And from then on a sync need not look.
+    assert "cut off" not in run("sync").stdout
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_that_loads_something_else(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
     assert run_sync() == 0
-    assert run_sync() == 0
-    assert state() == undisturbed, seed
-    assert leftovers(storage) == []
-    assert unfinished(storage) == []
-    assert processes_left(storage) == []
+    assert without_record(storage) == {}
+    with open_instance(storage) as instance:
+        check = dg.AssetCheckKey(DATASET_EXPORTS, "records_match_lineage")
+        history = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        event = history[0].event
+        assert event is not None
+        assert event.dagster_event is not None
+        assert event.dagster_event.asset_check_evaluation_data.passed
+
+
+def test_what_was_loaded_and_not_recorded_is_recorded_by_the_sensor_and_looks_stale_if_it_is(
+    storage: StorageSettings, service: Sandbox
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+    again = Partition(10821, "ActivityDaily8")
+    with open_instance(storage) as instance:
+        memory = Memory()
+        result = tick(instance, ExportsSource(), memory, 60)
+        assert result.run_requests
+        assert without_record(storage) == {}
+        assert memory.looked_after
+        newest = dg.AssetRecordsFilter(DATASET_EXPORTS, asset_partitions=[key_of(again)])
+        (record,) = instance.fetch_materializations(newest, limit=1).records
+        given = record.asset_materialization
+        assert given is not None
+        # Before the observation of the execution that waits, so Dagster calls it stale.
+        pointer = f"dagster/input_event_pointer/{LISTED_EXECUTIONS.to_user_string()}"
+        assert (given.tags or {})[pointer] == "1"
 
 
 def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slot(
     storage: StorageSettings, service: Sandbox
 ) -> None:
-    what = "call cp_pipeline.defs.loading:materialization"
-    run_killed("sync", when="before", what=what, nth=1)
+    run_killed("sync", when="before", what=RECORD, nth=1)
     service.execute_again(data_set_name="ActivityDaily8")
     with open_instance(storage) as instance:
         (dead,) = instance.get_runs()
@@ -174,6 +202,34 @@ def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slo
         ended = instance.get_run_by_id(dead.run_id)
         assert ended is not None
         assert ended.status == dg.DagsterRunStatus.FAILURE
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
+
+
+def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_one(
+    storage: StorageSettings,
+) -> None:
+    sync_all()
+    building = "call cp_pipeline.defs.model_assets:check_writable"
+    for _ in range(2):
+        # The second one comes as far as the first only where it gets the slot of the first.
+        run_killed("publish", when="before", what=building, nth=1)
+    with open_instance(storage) as instance:
+        last, first = instance.get_runs()
+        assert first.status == dg.DagsterRunStatus.FAILURE
+        assert end_abandoned_runs(instance) == [last.run_id]
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
+
+
+def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_next_one(
+    storage: StorageSettings,
+) -> None:
+    run_killed("sync", when="before", what=RECORD, nth=1)
+    with open_instance(storage) as instance:
+        (dead,) = instance.get_runs()
+        # As Dagster's code server does, which leaves the slot to be freed by the daemon.
+        instance.report_run_failed(dead)
+        assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
+        assert end_abandoned_runs(instance) == []
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
@@ -195,4 +251,41 @@ def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
             unknown.run_id, {PROCESS_TAG: json.dumps(gone | {"run": unknown.run_id})}
         )
         assert end_abandoned_runs(instance) == [unknown.run_id]
+        assert end_abandoned_runs(instance) == []
+
+
+def started_by_dagster(
+    instance: dg.DagsterInstance, number: int, *, host: str, at: float
+) -> dg.DagsterRun:
+    """A run as Dagster's launcher leaves it, before any step: a process was started for it."""
+    tags = {LAUNCHED_TAG: host, GRPC_INFO_TAG: "{}"}
+    run = instance.create_run_for_job(
+        build_defs().resolve_job_def("sync"), tags=tags, status=dg.DagsterRunStatus.STARTING
+    )
+    noted = DagsterEvent(
+        DagsterEventType.ENGINE_EVENT.value,
+        job_name="sync",
+        event_specific_data=EngineEventData.in_process(number),
+        message=f"Started process for run (pid: {number}).",
+    )
+    entry = dg.EventLogEntry(  # type: ignore[no-untyped-call]
+        None, "debug", "", run.run_id, at, job_name="sync", dagster_event=noted
+    )
+    instance.handle_new_event(entry)
+    return run
+
+
+def test_a_run_killed_before_its_first_step_is_ended_and_none_whose_process_lives(
+    storage: StorageSettings,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here, now = socket.gethostname(), time.time()
+    with open_instance(storage) as instance:
+        dead = started_by_dagster(instance, gone.pid, host=here, at=now)
+        # Its number has another process now, which began later than the run.
+        reused = started_by_dagster(instance, os.getpid(), host=here, at=now - 86_400)
+        started_by_dagster(instance, os.getpid(), host=here, at=now)
+        started_by_dagster(instance, gone.pid, host="other", at=now)
+        assert set(end_abandoned_runs(instance)) == {dead.run_id, reused.run_id}
         assert end_abandoned_runs(instance) == []

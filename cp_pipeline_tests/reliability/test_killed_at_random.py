@@ -1,0 +1,159 @@
+"""Commands killed (SIGKILL) at random moments, and run again: as if they had never been killed.
+
+Few by default. Set KILLS for more, and SEED to try the very moments of a failure again, as far as a
+machine repeats itself: ``KILLS=300 SEED=11 pytest cp_pipeline_tests/reliability/…at_random.py``.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cp_pipeline.cli.sync import run_sync
+from cp_pipeline.ingest import compact, publish
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.reliability.afterwards import (
+    leftovers,
+    processes_left,
+    unfinished,
+    without_record,
+)
+
+KILLS = int(os.environ.get("KILLS", "3"))
+SEED = int(os.environ.get("SEED", "7"))
+PUBLISH = """
+from cp_pipeline.ingest import publish
+from cp_pipeline.settings import StorageSettings
+publish(StorageSettings.from_environment())
+"""
+CLI = ["-m", "cp_pipeline.cli"]
+# What is killed, and the seconds from its start within which it is.
+COMMANDS = {
+    "sync": ([*CLI, "sync"], (0.2, 1.6)),
+    "publish": (["-c", PUBLISH], (0.2, 0.8)),
+    "compact": ([*CLI, "compact", "--older-than", "0", "--yes"], (0.2, 0.6)),
+}
+# Numbers of loads depend on which file came first, and moments on when.
+_NUMBERS = ("_load_id", "load_id", "superseded_by", "caused_by_load_id", "dagster_run_id")
+_MOMENTS = ("loaded_at", "superseded_at", "compacted_at", "listed_at", "failed_at", "changed_at")
+# Of the publication itself: when, by which run, of which state.
+_LEFT_OUT = {"publication", "superseded"}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Sandbox]:
+    """A study, the first half of which is in ``begun``, with a program executed again since."""
+    study = SandboxStudy.synthetic(study_id=4711, subjects=4, days=1, seed=1, epoch_rows=200)
+    with Sandbox(study) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def begun(service: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder as it is on some day: synced twice, published, and now there is news."""
+    folder = tmp_path_factory.mktemp("begun") / "data"
+    with pytest.MonkeyPatch.context() as here:
+        storage = settle(here, service, folder)
+        assert run_sync() == 0
+        publish(storage)
+        service.execute_again(data_set_name="ActivityDaily8")
+        assert run_sync() == 0
+        service.execute_again()
+    return folder
+
+
+def settle(here: pytest.MonkeyPatch, service: Sandbox, folder: Path) -> StorageSettings:
+    for name, value in service.environment.items():
+        here.setenv(name, value)
+    here.setenv("CP_DATA_DIR", str(folder))
+    here.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
+    return StorageSettings.from_environment()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    service: Sandbox, begun: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "data"
+    shutil.copytree(begun, folder)
+    with pytest.MonkeyPatch.context() as here:
+        return finish(settle(here, service, folder))
+
+
+def finish(storage: StorageSettings) -> dict[str, str]:
+    """Run all to the end, and say what there is then."""
+    assert run_sync() == 0
+    compact(storage, timedelta(0))
+    publish(storage)
+    assert run_sync() == 0
+    both = (Path(storage.warehouse), storage.published)
+    return {f"{path.name} {name}": text for path in both for name, text in hashes(path).items()}
+
+
+def hashes(path: Path) -> dict[str, str]:
+    """A hash of every table's rows, in any order, without numbers and moments."""
+    found = {}
+    with duckdb.connect(str(path), read_only=True) as opened:
+        tables = opened.execute(
+            "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
+            " WHERE schema_name IN ('exports', 'history', 'lineage') GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        for schema, table, columns in tables:
+            if table in _LEFT_OUT:
+                continue
+            kept = [name for name in sorted(columns) if name not in {*_NUMBERS, *_MOMENTS}]
+            listed = ", ".join(f'"{name}"' for name in kept)
+            sql = f'SELECT {listed} FROM {schema}."{table}" ORDER BY ALL'
+            rows = repr((kept, opened.execute(sql).fetchall()))
+            found[f"{schema}.{table}"] = hashlib.sha256(rows.encode()).hexdigest()
+    return found
+
+
+def kill_at_random(command: str, moments: random.Random, *, all_of_it: bool) -> float:
+    """Start a command and kill it, its children too or itself alone; the moment."""
+    arguments, (soonest, latest) = COMMANDS[command]
+    moment = moments.uniform(soonest, latest)
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(moment)
+    if all_of_it:
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
+    return moment
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_random_and_run_again_it_ends_as_if_never_killed(
+    begun: Path, service: Sandbox, undisturbed: dict[str, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, number: int,
+) -> None:  # fmt: skip
+    moments = random.Random(SEED * 1_000_003 + number)
+    storage = settle(monkeypatch, service, tmp_path / "data")
+    shutil.copytree(begun, storage.data_dir)
+    told = []
+    # Now and then the one that should mend it is killed as well.
+    for _ in range(moments.choice([1, 1, 2, 3])):
+        command = moments.choice(["sync", "sync", *COMMANDS])
+        told.append((command, kill_at_random(command, moments, all_of_it=number % 2 == 0)))
+    ended = finish(storage)
+    assert ended == undisturbed, (SEED, told)
+    assert leftovers(storage) == [], (SEED, told)
+    assert unfinished(storage) == [], (SEED, told)
+    assert without_record(storage) == {}, (SEED, told)
+    assert processes_left(storage) == [], (SEED, told)
+    assert not list(storage.data_dir.glob(".centrepoint.*")), (SEED, told)
