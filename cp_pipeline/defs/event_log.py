@@ -23,9 +23,11 @@ from typing import Any, Self
 from dagster import EventLogEntry
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
+from dagster._time import datetime_from_timestamp
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
 from cp_pipeline.defs.record_store import records_in_words
@@ -42,6 +44,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._tables: set[str] = set()
         self._asset_columns: set[str] = set()
+        # The event that was made into text last, and the text.
+        self._written: tuple[EventLogEntry | None, str] = (None, "")
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -83,6 +87,43 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         # The web server watches that file alone, and what is new is in SQLite's log beside it.
         with suppress(FileNotFoundError):
             os.utime(self.path_for_shard(event.run_id))
+
+    def _event_to_row(self, event: EventLogEntry) -> dict[str, Any]:
+        row = super()._event_to_row(event)
+        self._written = (event, row["event"])
+        return row
+
+    def _get_asset_entry_values(
+        self, event: EventLogEntry, event_id: int, has_asset_key_index_cols: bool
+    ) -> dict[str, Any]:
+        """What Dagster's own method answers, without making the same event into text once more."""
+        written, text = self._written
+        materialized = (
+            event.dagster_event is not None and event.dagster_event.is_step_materialization
+        )
+        if written is not event or not materialized or not has_asset_key_index_cols:
+            return super()._get_asset_entry_values(event, event_id, has_asset_key_index_cols)
+        return {
+            "last_materialization": '{"__class__": "EventLogRecord", "event_log_entry": '
+            f'{text}, "storage_id": {event_id}}}',
+            "last_run_id": event.run_id,
+            "last_materialization_timestamp": datetime_from_timestamp(event.timestamp),
+        }
+
+    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
+        """Change the asset's row, which is nearly always there, and make it only if it is not.
+
+        Dagster makes it, is refused, and changes it then, which takes twice as long.
+        """
+        asset_key = event.dagster_event and event.dagster_event.asset_key
+        if asset_key:
+            values = self._get_asset_entry_values(
+                event, event_id, self._has_asset_key_index_cols_on_connection(conn)
+            )
+            row = AssetKeyTable.c.asset_key == asset_key.to_string()
+            if values and conn.execute(AssetKeyTable.update().values(**values).where(row)).rowcount:
+                return
+        super()._store_asset_event(conn, event, event_id)
 
     def _set_synchronous(self, run_id: str, level: str) -> None:
         """Whether a commit waits for the disk: then with all that was stored before."""

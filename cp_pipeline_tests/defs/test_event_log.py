@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from cp_pipeline.cli.dagster_home import DAGSTER_YAML
@@ -103,6 +104,33 @@ def test_the_records_are_those_of_dagsters_own_event_log(
 def _plain_home(folder: Path) -> Path:
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     return folder
+
+
+def test_an_assets_last_record_is_to_the_letter_what_dagster_would_have_written(
+    kept: dg.DagsterInstance, home: Path
+) -> None:
+    for times in (1, 2):
+        recording.execute_in_process(instance=kept)
+        with closing(sqlite3.connect(logs(home) / "index.db")) as opened:
+            (text, run_id, moment) = opened.execute(
+                "SELECT last_materialization, last_run_id, last_materialization_timestamp"
+                " FROM asset_keys"
+            ).fetchone()
+            number, event, logged = opened.execute(
+                "SELECT max(id), event, timestamp FROM event_logs"
+                " WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+            ).fetchone()
+            (observed,) = opened.execute(
+                "SELECT max(timestamp) FROM event_logs"
+                " WHERE dagster_event_type = 'ASSET_OBSERVATION'"
+            ).fetchone()
+        last = EventLogRecord(number, deserialize_value(event, EventLogEntry))
+        assert text == serialize_value(last)
+        assert run_id == last.event_log_entry.run_id
+        assert moment == max(logged, observed)
+        assert number >= times * len(PARTS)
+        found = kept.get_latest_materialization_event(DATASET_EXPORTS)
+        assert found == last.event_log_entry
 
 
 def test_dagsters_own_class_reads_and_writes_the_same_files_at_the_same_time(
