@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from io import RawIOBase
@@ -81,6 +81,11 @@ class Landing:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # Folders of subjects by study, as they were when first asked; one that another process has
+        # made since may be missing, and then a file is fetched that had just come.
+        self._subjects: dict[int, frozenset[str]] = {}
+        # Folders that this process has made or found, so that no file is tried without them.
+        self._folders: set[Path] = set()
 
     def path_of(self, landed: LandedFile) -> Path:
         """Where the bytes of a landed file are."""
@@ -112,6 +117,7 @@ class Landing:
             landed = self._named(export_file, checksum.hexdigest(), byte_count)
             target = self.path_of(landed)
             # The description goes first: bytes in place are always described.
+            self._make_folder(target.parent)
             _describe(landed, target, aside)
             part.replace(target)
         except BaseException:
@@ -124,6 +130,8 @@ class Landing:
 
     def find(self, export_file: ExportFile) -> LandedFile | None:
         """The newest landed file of this very execution whose bytes are still what they were."""
+        if not self._may_have(export_file.key):
+            return None
         wanted = f"{_execution_name(export_file)}_"
         try:
             with os.scandir(self.root / _folder(export_file.key)) as entries:
@@ -140,6 +148,15 @@ class Landing:
             if landed is not None and _sha256(path) == landed.sha256:
                 return landed
         return None
+
+    def _may_have(self, key: ExportKey) -> bool:
+        """Whether anything of the subject has landed: looking for each file takes longer."""
+        names = self._subjects.get(key.study_id)
+        if names is None:
+            with suppress(FileNotFoundError):
+                names = frozenset(each.name for each in (self.root / str(key.study_id)).iterdir())
+            self._subjects[key.study_id] = names = names or frozenset()
+        return str(key.subject_id) in names
 
     def quarantine(self, landed: LandedFile, reason: str) -> Path:
         """Move a refused file beside the landing, with the reason; return its new place."""
@@ -175,6 +192,11 @@ class Landing:
     def tidy(self) -> None:
         """Remove what killed processes left in their workspaces."""
         remove_abandoned(self.root / ".aside")
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folders.add(folder)
 
     def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
         name = f"{_execution_name(export_file)}_{sha256[:16]}.export"
