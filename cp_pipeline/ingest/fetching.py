@@ -5,7 +5,7 @@ Does not belong: many partitions at once (``carrying_out``).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from cp_pipeline.landing import (
 from cp_pipeline.warehouse import ExportToLoad
 
 Fetched = list[ExportToLoad] | PartitionFailed
+_FEW_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -75,47 +76,77 @@ class Fetching:
         return ready
 
     def _export(self, export_file: ExportFile, *, again: bool) -> ExportToLoad:
-        landed = None if again else self._landing.find(export_file)
+        landed, content = None if again else self._landing.find(export_file), None
         if landed is None:
-            landed = self._download(export_file)
+            landed, content = self._download(export_file)
         try:
-            return ExportToLoad(landed, self._read(landed))
+            return ExportToLoad(landed, self._read(landed, content))
         except ExportRefused as error:
             # Damage may have happened on the way; a second copy tells.
             if not error.may_be_damaged:
                 raise
             _log.info("%s: %s fetching it again", landed, error)
-        landed = self._download(export_file)
-        return ExportToLoad(landed, self._read(landed))
+        landed, content = self._download(export_file)
+        return ExportToLoad(landed, self._read(landed, content))
 
-    def _read(self, landed: LandedFile) -> CsvText:
+    def _read(self, landed: LandedFile, content: bytes | None) -> CsvText:
         try:
             with self._time_spent.on(Activity.DECODE):
                 return read_csv_text(
                     self._landing.path_of(landed),
                     self._aside,
+                    content,
                     largest_bytes=self._largest_csv_bytes,
                 )
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error))
             raise
 
-    def _download(self, export_file: ExportFile) -> LandedFile:
+    def _download(self, export_file: ExportFile) -> tuple[LandedFile, bytes | None]:
+        """Land the file; its bytes, too, where they are few."""
+        arriving = _Arriving()
         incomplete = IncompleteFile(self._aside / f"{uuid4().hex}.incomplete")
         try:
             with self._time_spent.on(Activity.DOWNLOAD):
-                return self._centrepoint.fetch(
+                landed = self._centrepoint.fetch(
                     export_file,
                     lambda actual, chunks: self._landing.keep(
-                        actual, chunks, self._aside, incomplete
+                        actual, arriving.seen(chunks), self._aside, incomplete
                     ),
                 )
+                return landed, arriving.content
         except ExportFileError as error:
             self._landing.quarantine_incomplete(incomplete, str(error))
             raise
         finally:
             if incomplete.landed is not None:
                 incomplete.path.unlink(missing_ok=True)
+
+
+class _Arriving:
+    """The bytes of a file as they come, kept in mind while they are few.
+
+    To read a small file from the disk again takes longer than to unpack it.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._are_all = False
+
+    def seen(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The same chunks; begun anew where a file is asked for again."""
+        self._chunks, self._are_all, size = [], True, 0
+        for chunk in chunks:
+            size += len(chunk)
+            self._are_all = size <= _FEW_BYTES
+            if self._are_all:
+                self._chunks.append(chunk)
+            yield chunk
+
+    @property
+    def content(self) -> bytes | None:
+        """All of them, or None."""
+        return b"".join(self._chunks) if self._are_all else None
 
 
 def explain(error: Exception) -> str:

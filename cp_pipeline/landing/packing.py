@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,11 +28,11 @@ _ZIP_END_BYTES = 22
 _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
 
 
-def unpack(path: Path, largest_bytes: int | None = None) -> Iterator[bytes]:
+def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[bytes]:
     """The innermost bytes of a packed file, in chunks of about a megabyte.
 
     Args:
-        path: the file.
+        packed: the file, or its bytes.
         largest_bytes: neither layer may hold more; None for no limit.
 
     Raises:
@@ -39,7 +40,10 @@ def unpack(path: Path, largest_bytes: int | None = None) -> Iterator[bytes]:
         PackingRefused: truncated, wrong checksum, bytes after the end, not what its first bytes
             say, a ZIP with several members or a password, or packed more than twice.
     """
-    with path.open("rb", buffering=0) as file:
+    opened: IO[bytes] | RawIOBase = (
+        BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb", buffering=0)
+    )
+    with opened as file:
         chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
         for _ in range(_LAYERS):
             beginning, chunks = _peek(chunks)

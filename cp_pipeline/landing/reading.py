@@ -60,13 +60,19 @@ class CsvText:
 
 
 def read_csv_text(
-    path: Path, aside: Path, *, thorough: bool = False, largest_bytes: int | None = None
+    path: Path,
+    aside: Path,
+    content: bytes | None = None,
+    *,
+    thorough: bool = False,
+    largest_bytes: int | None = None,
 ) -> CsvText:
     """Unpack and check the export at ``path``.
 
     Args:
         path: a landed file.
         aside: a folder for the text of a large file.
+        content: its bytes, where they are at hand.
         thorough: check each record's length by itself; see ``CsvStructure``.
         largest_bytes: no more may come out of the file; None for no limit.
 
@@ -75,7 +81,7 @@ def read_csv_text(
             on the way shows in the text first, and in the checksum only at its end.
     """
     structure = CsvStructure()
-    unpacked = unpack(path, largest_bytes)
+    unpacked = unpack(path if content is None else content, largest_bytes)
     try:
         small, large = _collect(structure.records(unpacked, thorough=thorough), aside)
     except CsvRefused as error:

@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from io import RawIOBase
@@ -83,7 +83,7 @@ class Landing:
         self.root = root
         # Folders of subjects by study, as they were when first asked; one that another process has
         # made since may be missing, and then a file is fetched that had just come.
-        self._subjects: dict[int, frozenset[str]] = {}
+        self._subjects: dict[int, set[str]] = {}
         # Folders that this process has made or found, so that no file is tried without them.
         self._folders: set[Path] = set()
 
@@ -117,7 +117,7 @@ class Landing:
             landed = self._named(export_file, checksum.hexdigest(), byte_count)
             target = self.path_of(landed)
             # The description goes first: bytes in place are always described.
-            self._make_folder(target.parent)
+            self._make_folder(export_file.key, target.parent)
             _describe(landed, target, aside)
             part.replace(target)
         except BaseException:
@@ -151,12 +151,14 @@ class Landing:
 
     def _may_have(self, key: ExportKey) -> bool:
         """Whether anything of the subject has landed: looking for each file takes longer."""
-        names = self._subjects.get(key.study_id)
-        if names is None:
-            with suppress(FileNotFoundError):
-                names = frozenset(each.name for each in (self.root / str(key.study_id)).iterdir())
-            self._subjects[key.study_id] = names = names or frozenset()
-        return str(key.subject_id) in names
+        return str(key.subject_id) in self._landed_subjects(key.study_id)
+
+    def _landed_subjects(self, study_id: int) -> set[str]:
+        if study_id not in self._subjects:
+            folder = self.root / str(study_id)
+            there = {each.name for each in folder.iterdir()} if folder.exists() else set()
+            return self._subjects.setdefault(study_id, there)
+        return self._subjects[study_id]
 
     def quarantine(self, landed: LandedFile, reason: str) -> Path:
         """Move a refused file beside the landing, with the reason; return its new place."""
@@ -193,10 +195,11 @@ class Landing:
         """Remove what killed processes left in their workspaces."""
         remove_abandoned(self.root / ".aside")
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, key: ExportKey, folder: Path) -> None:
         if folder not in self._folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folders.add(folder)
+            self._landed_subjects(key.study_id).add(str(key.subject_id))
 
     def _named(self, export_file: ExportFile, sha256: str, byte_count: int) -> LandedFile:
         name = f"{_execution_name(export_file)}_{sha256[:16]}.export"
