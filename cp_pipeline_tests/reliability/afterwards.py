@@ -1,5 +1,6 @@
 """What must not be left after a process was killed, and the command run once more."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,13 +24,14 @@ def leftovers(storage: StorageSettings) -> list[str]:
 
 
 def processes_left(storage: StorageSettings) -> list[str]:
-    """Command lines that name the data folder (where the system has /proc)."""
+    """Command lines of processes that were told of the data folder (where there is /proc)."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(storage.data_dir) in words:
-                found.append(words)
+            command = (process / "cmdline").read_bytes()
+            told = command + (process / "environ").read_bytes()
+            if os.fsencode(storage.data_dir) in told:
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
     return found
 
 

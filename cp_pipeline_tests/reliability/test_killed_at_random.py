@@ -37,10 +37,18 @@ from cp_pipeline.ingest import publish
 from cp_pipeline.settings import StorageSettings
 publish(StorageSettings.from_environment())
 """
+# As many exports are synced: loaded in a process of its own, which must end with its parent.
+SYNC_APART = """
+from cp_pipeline.cli import commands
+from cp_pipeline.ingest import StudyExports
+StudyExports.own_process_from = 0
+commands(["sync"])
+"""
 CLI = ["-m", "cp_pipeline.cli"]
 # What is killed, and the seconds from its start within which it is.
 COMMANDS = {
     "sync": ([*CLI, "sync"], (0.2, 1.6)),
+    "sync apart": (["-c", SYNC_APART], (0.2, 1.8)),
     "publish": (["-c", PUBLISH], (0.2, 0.8)),
     "compact": ([*CLI, "compact", "--older-than", "0", "--yes"], (0.2, 0.6)),
 }
@@ -148,7 +156,7 @@ def test_killed_at_random_and_run_again_it_ends_as_if_never_killed(
     told = []
     # Now and then the one that should mend it is killed as well.
     for _ in range(moments.choice([1, 1, 2, 3])):
-        command = moments.choice(["sync", "sync", *COMMANDS])
+        command = moments.choice(["sync", "sync apart", *COMMANDS])
         told.append((command, kill_at_random(command, moments, all_of_it=number % 2 == 0)))
     ended = finish(storage)
     assert ended == undisturbed, (SEED, told)
