@@ -7,30 +7,53 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import click
 from dotenv import load_dotenv
 
-from cp_pipeline.cli.compact import compact
-from cp_pipeline.cli.demo import demo
-from cp_pipeline.cli.doctor import doctor
-from cp_pipeline.cli.erase import erase
-from cp_pipeline.cli.models import models
-from cp_pipeline.cli.publish import publish
-from cp_pipeline.cli.query import query_command
-from cp_pipeline.cli.rebuild import rebuild
-from cp_pipeline.cli.sandbox import sandbox
 from cp_pipeline.cli.screen import errors
-from cp_pipeline.cli.status import status
-from cp_pipeline.cli.sync import sync
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
 EXIT_AT_FAULT = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# Each where it is; only the one that is asked for is imported.
+_COMMANDS = {
+    "demo": "demo:demo",
+    "sandbox": "sandbox:sandbox",
+    "sync": "sync:sync",
+    "publish": "publish:publish",
+    "status": "status:status",
+    "query": "query:query_command",
+    "doctor": "doctor:doctor",
+    "models": "models:models",
+    "compact": "compact:compact",
+    "rebuild": "rebuild:rebuild",
+    "erase": "erase:erase",
+}
+
+
+class _Commands(click.Group):
+    """Finds commands by their names (click's documentation, "Lazily Loading Subcommands")."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="cp-pipeline")
 def commands() -> None:
     """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
@@ -39,22 +62,6 @@ def commands() -> None:
     anchor_paths()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cp_pipeline").setLevel(logging.INFO)
-
-
-for command in (
-    demo,
-    sandbox,
-    sync,
-    publish,
-    status,
-    query_command,
-    doctor,
-    models,
-    compact,
-    rebuild,
-    erase,
-):
-    commands.add_command(command)
 
 
 def main() -> None:
