@@ -150,7 +150,7 @@ class StudyExports:
 
     def seconds_spent(self) -> dict[str, float]:
         """Seconds by activity so far, and how long the warehouse was held read-write."""
-        held = round(self.workbench.held_seconds, 2)
+        held = round(self.workbench.held_seconds, 3)
         return self.time_spent.seconds() | {"warehouse_held": held}
 
     def record(self, listed: Listed) -> bool:

@@ -61,4 +61,4 @@ class TimeSpent:
     def seconds(self) -> dict[str, float]:
         """All activities with their seconds so far."""
         with self._lock:
-            return {activity.value: round(self._seconds[activity], 2) for activity in Activity}
+            return {activity.value: round(self._seconds[activity], 3) for activity in Activity}

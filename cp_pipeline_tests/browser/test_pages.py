@@ -171,8 +171,16 @@ def test_the_sensor_says_why_it_asks_for_nothing(
     until("the sensor to skip", lambda: ui.skip_reasons()[0].startswith(rests))
     page.goto("/locations/cp_pipeline.definitions/sensors/new_program_executions")
     page.get_by_role("button", name="View logs").last.wait_for()
-    page.get_by_text("0 runs requested", exact=True).first.hover()
-    page.get_by_text(re.compile("failed and at rest, the first until .* UTC")).wait_for()
+    words = page.get_by_text(re.compile("failed and at rest, the first until .* UTC"))
+
+    def shown() -> bool:
+        # A new tick moves the row away from under the pointer, and with it the words.
+        page.mouse.move(0, 0)
+        page.get_by_text("0 runs requested", exact=True).first.hover()
+        page.wait_for_timeout(1000)
+        return words.is_visible()
+
+    until("the sensor's reason", shown)
 
 
 def test_one_partition_is_materialized_by_clicks_and_shows_its_new_record(
