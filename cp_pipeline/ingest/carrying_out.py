@@ -120,10 +120,8 @@ class CarryingOut:
             raise RuntimeError("results are to be had inside the with block")
         self.begin()
         try:
-            while (some := self._done.get()) is not None:
+            while not self._stop.is_set() and (some := self._done.get()) is not None:
                 yield from some
-                if self._stop.is_set():
-                    return
             if not self._stop.is_set():
                 self._loading.result()
         finally:

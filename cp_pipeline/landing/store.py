@@ -130,11 +130,13 @@ class Landing:
 
     def find(self, export_file: ExportFile) -> LandedFile | None:
         """The newest landed file of this very execution whose bytes are still what they were."""
-        if not self._may_have(export_file.key):
+        key = export_file.key
+        # To look for each file takes longer than to know whose files there are.
+        if str(key.subject_id) not in self._landed_subjects(key.study_id):
             return None
         wanted = f"{_execution_name(export_file)}_"
         try:
-            with os.scandir(self.root / _folder(export_file.key)) as entries:
+            with os.scandir(self.root / _folder(key)) as entries:
                 found = [
                     entry
                     for entry in entries
@@ -148,10 +150,6 @@ class Landing:
             if landed is not None and _sha256(path) == landed.sha256:
                 return landed
         return None
-
-    def _may_have(self, key: ExportKey) -> bool:
-        """Whether anything of the subject has landed: looking for each file takes longer."""
-        return str(key.subject_id) in self._landed_subjects(key.study_id)
 
     def _landed_subjects(self, study_id: int) -> set[str]:
         if study_id not in self._subjects:
@@ -239,6 +237,7 @@ def _describe(landed: LandedFile, target: Path, aside: Path) -> None:
     try:
         _write_json(description, content, new=True)
     except FileNotFoundError:
+        # The folder was there a moment ago; its subject may just have been erased.
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _describe(landed, target, aside)
     except FileExistsError:

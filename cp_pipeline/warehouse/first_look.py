@@ -100,7 +100,7 @@ def _duplicates(
         f" FROM (SELECT _load_id, {ticks} // {step} AS steps, {ticks} % {step} AS rest"
         f" FROM memory.{table} WHERE {moment} IS NOT NULL) GROUP BY ALL) GROUP BY _load_id"
     ).fetchall()
-    duplicates = {number: count for number, count, in_step in counted if in_step}
+    duplicates = {number: count for number, count, _ in counted}
     if out_of_step := [number for number, _, in_step in counted if not in_step]:
         duplicates |= connection.execute(
             f"SELECT _load_id, count({moment}) - count(DISTINCT {moment}) FROM memory.{table}"
