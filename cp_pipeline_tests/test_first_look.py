@@ -1,5 +1,6 @@
 """What a load's own rows say of their times, in lineage and for the pictures."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,52 @@ def test_lineage_tells_the_first_and_last_time_and_how_many_come_twice(site: Sit
     assert site.rows(f"SELECT {TIMES} FROM lineage.loads") == [
         ("TIMESTAMPUTC", "2024-03-01 08:00:00", "2024-03-01 08:02:00", 2)
     ]
+
+
+_BEGUN = datetime(2024, 2, 1, tzinfo=UTC)
+STRETCHES = {
+    "whole minutes, over 64 of them": [
+        f"2024-02-29 {n // 60:02}:{n % 60:02}:00" for n in range(200)
+    ],
+    # The step is guessed from some thousand rows, and these are more.
+    "out of step after a while": [
+        *(f"{_BEGUN + timedelta(minutes=n):%Y-%m-%d %H:%M:%S}" for n in range(9000)),
+        "2024-02-29 10:00:07",
+        "2024-02-29 10:00:11",
+        "2024-02-29 10:00:07",
+    ],
+    "before and after 1970": ["1969-12-31 23:59:30", "1970-01-01 00:00:30", "1969-12-31 23:59:30"],
+    "one moment": ["2024-02-29 10:00:00"] * 4,
+    "nanoseconds": ["2024-02-29 10:00:00.123456701", "2024-02-29 10:00:00.123456702"] * 2,
+    "with empty ones": ["2024-02-29 10:00:00", "", "2024-02-29 10:00:00", ""],
+}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_times_that_come_twice_are_counted_whatever_steps_they_are_apart(
+    site: Site, together: bool
+) -> None:
+    for subject, times in enumerate(STRETCHES.values(), start=1):
+        records = [*times, *times[::3], *["2024-03-01 00:00:0" + str(subject)] * (subject - 1)]
+        dataset = "Together" if together else f"Alone{subject}"
+        site.put(
+            "TIMESTAMP,N\n" + "".join(f"{time},1\n" for time in records),
+            subject_id=subject, dataset=dataset,
+        )  # fmt: skip
+    site.sync()
+    datasets = [name for (name,) in site.rows("SELECT DISTINCT dataset_name FROM lineage.loads")]
+    counted = [
+        row
+        for name in datasets
+        for row in site.rows(
+            "SELECT _load_id, count(TIMESTAMP) - count(DISTINCT TIMESTAMP)"
+            f' FROM history."{name}" GROUP BY ALL'
+        )
+    ]
+    assert len(counted) == len(STRETCHES)
+    assert all(duplicates for _, duplicates in counted)
+    said = site.rows("SELECT load_id, duplicate_timestamps FROM lineage.loads ORDER BY ALL")
+    assert said == sorted(counted)
 
 
 def test_a_timestamp_goes_before_a_date_and_a_date_before_nothing(site: Site) -> None:

@@ -41,20 +41,23 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loading_processes() -> list[int]:
-    """Processes that load, of any parent."""
+    """Processes that load into this test's folder, of any parent; other tests have theirs."""
+    mine = os.fsencode(f"CP_DATA_DIR={os.environ['CP_DATA_DIR']}") + b"\0"
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"own_process import serve" in path.read_bytes():
-                found.append(int(path.parent.name))
+            if b"own_process import serve" in (process / "cmdline").read_bytes() and (
+                mine in (process / "environ").read_bytes()
+            ):
+                found.append(int(process.name))
     return found
 
 
-def none_left(before: list[int]) -> bool:
+def none_left() -> bool:
     deadline = time.monotonic() + 10
-    while set(loading_processes()) - set(before) and time.monotonic() < deadline:
+    while loading_processes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not set(loading_processes()) - set(before)
+    return not loading_processes()
 
 
 def wait_for(met: Callable[[], bool]) -> None:
@@ -110,7 +113,6 @@ def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
 
 
 def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandbox) -> None:
-    before = loading_processes()
     exports, plan = planned()
     with exports.carry_out_beside(plan) as results:
         assert isinstance(results, CarryingOutApart)
@@ -119,17 +121,16 @@ def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandb
         results.begin()
         wait_for(exports.workbench.exists)
         assert len(list(results)) == PARTITIONS
-    assert none_left(before)
+    assert none_left()
 
 
 def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
     sandbox: Sandbox,
 ) -> None:
-    before = loading_processes()
     exports, plan = planned()
     with exports.carry_out_beside(plan):
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
-    assert none_left(before)
+    assert none_left()
     assert not exports.workbench.exists()
     assert list((exports.landing.root / ".aside").iterdir()) == []
     assert len(sync_all()) == PARTITIONS
@@ -137,11 +138,10 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
 
 
 def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None:
-    before = loading_processes()
     exports, plan = planned()
     with exports.carry_out_beside(plan) as results:
         assert isinstance(next(iter(results)), PartitionLoaded)
-    assert none_left(before)
+    assert none_left()
     assert list((exports.landing.root / ".aside").iterdir()) == []
     sync_all()
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
@@ -151,11 +151,10 @@ def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None
 def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded_later(
     sandbox: Sandbox,
 ) -> None:
-    before = loading_processes()
     exports, plan = planned()
     with exports.carry_out_beside(plan) as results:
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
-        (process,) = set(loading_processes()) - set(before)
+        (process,) = loading_processes()
         os.kill(process, signal.SIGKILL)
         with pytest.raises(ProcessLost, match="killed by SIGKILL"):
             list(results)
@@ -167,7 +166,6 @@ def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded
 def test_where_the_one_who_asked_is_killed_the_loading_process_ends(
     study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = loading_processes()
     with Sandbox(study, latency_seconds=0.1) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
@@ -175,7 +173,7 @@ def test_where_the_one_who_asked_is_killed_the_loading_process_ends(
         wait_for(lambda: files_fetched(sandbox) > EXPORTS / 3)
         asking.kill()
         asking.wait()
-        assert none_left(before)
+        assert none_left()
         assert files_fetched(sandbox) < EXPORTS
         sync_all()
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS

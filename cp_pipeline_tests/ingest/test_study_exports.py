@@ -212,6 +212,13 @@ def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
     assert one("SELECT count(*) FROM lineage.export_files") == 59
 
 
+def test_a_file_cut_short_is_fetched_once_more_and_no_oftener(sandbox: Sandbox) -> None:
+    sandbox.cut_short()
+    sync_all()
+    exports = one("SELECT count(*) FROM lineage.export_files")
+    assert one("SELECT count(*) FROM lineage.loads") == exports == files_fetched(sandbox) - 1
+
+
 def test_no_url_is_kept_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
     sync_all()
     for path in (tmp_path / "data").rglob("*"):
