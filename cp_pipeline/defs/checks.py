@@ -128,9 +128,10 @@ def log_checks(
     compared: RecordsCompared,
 ) -> None:
     """Ask all, at the end of a run that loads and has compared its records."""
-    for check in CHECKS:
-        # Dagster records it all the same; its annotation has not heard of checks yet.
-        context.log_event(_evaluate(check, exports, lambda: compared))  # type: ignore[arg-type]
+    with exports.one_look():
+        for check in CHECKS:
+            # Dagster records it all the same; its annotation has not heard of checks yet.
+            context.log_event(_evaluate(check, exports, lambda: compared))  # type: ignore[arg-type]
 
 
 def _evaluate(

@@ -4,7 +4,7 @@ Belongs here: listing, planning, carrying out, as Dagster and the command line a
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -217,6 +217,12 @@ class StudyExports:
             WarehouseError: the warehouse cannot be read.
         """
         return count_loaded_by(self._questions, run_id)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Whatever is asked inside is answered from one state of the warehouse, opened once."""
+        with self._questions.reading() if self._questions.exists() else nullcontext():
+            yield
 
     def ask(self, question: Question) -> Finding:
         """What is at fault with all that is loaded."""

@@ -63,7 +63,7 @@ class Loader:
 
         Args:
             batch: the exports of each partition.
-            ready: called when all is read and typed, before the warehouse is touched.
+            ready: called when all is read, typed and looked at, before the warehouse is touched.
             again: load executions again that are loaded already (``sync --refresh``).
 
         Raises:
@@ -86,9 +86,11 @@ class Loader:
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
                     # A file of a refused partition is staged; its values must not widen a column.
                     continue
+                with self._workbench.in_use:
+                    looks = self._first_looks(staged)
                 ready()
                 with self._workbench.in_use:
-                    self._commit(exports, staged, numbers, result, again)
+                    self._commit(exports, staged, numbers, looks, result, again)
             except _StagedOnOldColumns:
                 continue
             finally:
@@ -113,20 +115,24 @@ class Loader:
                 )
                 result.refused[partition] = (exports[0].landed, refusal)
 
+    def _first_looks(self, staged: Mapping[str, list[Staged]]) -> dict[int, FirstLook]:
+        looks: dict[int, FirstLook] = {}
+        for parts in staged.values():
+            for part in parts:
+                looks |= first_looks(self._workbench.connection, part.table, part.columns)
+        return looks
+
     def _commit(
         self,
         exports: NumberedExports,
         staged: Mapping[str, list[Staged]],
         numbers: set[int],
+        looks: Mapping[int, FirstLook],
         result: BatchResult,
         again: bool,
     ) -> None:
         if not numbers:
             return
-        looks: dict[int, FirstLook] = {}
-        for parts in staged.values():
-            for part in parts:
-                looks |= first_looks(self._workbench.connection, part.table, part.columns)
         rebuilt: dict[str, Rebuild] = {}
         while True:
             with self._workbench.transaction() as connection:

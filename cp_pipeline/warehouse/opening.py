@@ -55,6 +55,7 @@ class Workbench:
         self.longest_hold_seconds = 0.0
         self.in_use = threading.RLock()
         self._made = False
+        self._is_read = False
         self.connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
         self.connection.execute("SET preserve_insertion_order = false")
@@ -79,9 +80,20 @@ class Workbench:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse attached read-only, as the default database."""
-        with self._attached("READ_ONLY"):
-            yield self.connection
+        """The warehouse attached read-only, as the default database.
+
+        Inside such a block, another one is part of it, and sees the same state of the warehouse.
+        """
+        with self.in_use:
+            if self._is_read:
+                yield self.connection
+                return
+            with self._attached("READ_ONLY"):
+                self._is_read = True
+                try:
+                    yield self.connection
+                finally:
+                    self._is_read = False
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

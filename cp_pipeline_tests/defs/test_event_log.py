@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -247,3 +248,68 @@ def test_without_dagster_home_its_file_is_not_followed_to_nowhere(
     monkeypatch.delenv("DAGSTER_HOME")
     with pytest.raises(SettingsError, match="Set DAGSTER_HOME"):
         assert dg.DagsterInstance.from_config(str(home)).event_log_storage
+
+
+def _made(file: Path) -> tuple[list[tuple[object, ...]], ...]:
+    """All that says how a file is made: its tables and indexes, its version, its journal."""
+    with closing(sqlite3.connect(file)) as opened:
+        return (
+            opened.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall(),
+            opened.execute("SELECT version_num FROM alembic_version").fetchall(),
+            opened.execute("PRAGMA journal_mode").fetchall(),
+        )
+
+
+def test_its_files_are_made_as_dagsters_own_are(tmp_path: Path) -> None:
+    for name, kind in (("own", SqliteEventLogStorage), ("kept", KeptOpenEventLog)):
+        storage = kind(str(tmp_path / name))
+        storage.get_logs_for_run("a-run")
+        storage.dispose()
+    for shard in ("index.db", "a-run.db"):
+        made = _made(tmp_path / "kept" / shard)
+        assert made == _made(tmp_path / "own" / shard)
+        assert made[2] == [("wal",)]
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+        "DROP TABLE alembic_version",
+    ],
+)
+def test_a_file_that_a_killed_process_left_half_made_is_completed(
+    half: str, tmp_path: Path
+) -> None:
+    storage = KeptOpenEventLog(str(tmp_path))
+    file = tmp_path / "a-run.db"
+    if half.startswith("DROP"):
+        storage.get_logs_for_run("a-run")
+        storage.dispose()
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute(half)
+        opened.commit()
+    again = KeptOpenEventLog(str(tmp_path))
+    assert again.get_logs_for_run("a-run") == []
+    again.dispose()
+    tables, version, _ = _made(file)
+    assert "event_logs" in {name for _, name, _ in tables}
+    assert version == _made(tmp_path / "index.db")[1]
+
+
+def test_a_file_that_several_make_at_once_is_whole(tmp_path: Path) -> None:
+    KeptOpenEventLog(str(tmp_path)).dispose()
+    together = threading.Barrier(4)
+
+    def make(_: int) -> None:
+        storage = KeptOpenEventLog(str(tmp_path))
+        together.wait()
+        for number in range(5):
+            assert storage.get_logs_for_run(f"run-{number}") == []
+        storage.dispose()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(make, range(4)))
+    expected = _made(tmp_path / "index.db")
+    for number in range(5):
+        assert _made(tmp_path / f"run-{number}.db")[:2] == expected[:2]

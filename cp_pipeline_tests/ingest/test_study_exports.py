@@ -2,12 +2,14 @@
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cp_pipeline.exports import Instant, Partition
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
 
@@ -245,3 +247,20 @@ def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
     assert len(sync_all()) == 47
     assert files_fetched(sandbox) == 59
     assert list((Path(open_exports().landing.root) / ".aside").iterdir()) == []
+
+
+def test_in_one_look_all_answers_are_of_one_state_of_the_warehouse(sandbox: Sandbox) -> None:
+    sync_all()
+    exports = open_exports()
+    write = [sys.executable, "-c", f"import duckdb; duckdb.connect({exports.workbench.location!r})"]
+
+    def can_be_written() -> bool:
+        return subprocess.run(write, capture_output=True, check=False).returncode == 0
+
+    with exports.one_look():
+        assert len(exports.states()) == 47
+        assert not can_be_written()
+        assert exports.ask(Question.ROWS_MATCH_FILES).examined == 59
+        assert not can_be_written()
+    assert can_be_written()
+    assert len(exports.states()) == 47
