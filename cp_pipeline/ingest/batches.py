@@ -43,9 +43,10 @@ class Batch:
         self.export_count += len(fetched)
         self.csv_bytes += csv_bytes(fetched)
 
-    def is_full(self, export_count: int) -> bool:
+    @property
+    def is_full(self) -> bool:
         """Whether it is worth its transaction, by the number of exports or by their size."""
-        return self.export_count >= export_count or self.csv_bytes >= BATCH_CSV_BYTES
+        return self.export_count >= BATCH_EXPORTS or self.csv_bytes >= BATCH_CSV_BYTES
 
     @property
     def is_empty(self) -> bool:

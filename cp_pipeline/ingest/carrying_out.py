@@ -20,15 +20,13 @@ from typing import Self
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, BATCH_EXPORTS, Batch, BatchLoader, csv_bytes
+from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
 from cp_pipeline.ingest.fetching import Fetched, Fetching
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.results import PartitionResult
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 
 PARTITIONS_AHEAD = 1024
-# The first batches are small, so that there is something to record while the next ones load.
-FIRST_BATCH_EXPORTS = 32
 # A load is worth its transaction after so long, however little there is of it.
 BATCH_SECONDS = 5.0
 _BATCHES_AHEAD = 2
@@ -129,16 +127,14 @@ class CarryingOut:
 
     def _load_all(self) -> None:
         """The loading thread: a batch of what has arrived, as long as anything comes."""
-        export_count = FIRST_BATCH_EXPORTS
         self._ask_for_more()
         while self._under_way and not self._stop.is_set():
-            batch = self._next_batch(export_count)
+            batch = self._next_batch()
             if not batch.is_empty and not self._stop.is_set():
                 with self._time_spent.on(Activity.LOAD):
                     results = self._loader.load(batch, self._until_wanted)
                 self._room.leave(batch.csv_bytes)
                 self._hand_on(results)
-                export_count = min(2 * export_count, BATCH_EXPORTS)
         if self._fault is not None:
             raise self._fault
 
@@ -174,14 +170,11 @@ class CarryingOut:
         self._room.enter(csv_bytes(fetched))
         return fetched
 
-    def _next_batch(self, export_count: int) -> Batch:
+    def _next_batch(self) -> Batch:
         """Gather what arrives until it is enough, or has waited long enough."""
         batch = Batch()
         deadline: float | None = None
-        # As long as nobody waits for a small first batch, a large one is the better.
-        while self._under_way and not batch.is_full(
-            export_count if self._wanted else BATCH_EXPORTS
-        ):
+        while self._under_way and not batch.is_full:
             pause = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
                 arrival = self._arrived.get(timeout=pause)

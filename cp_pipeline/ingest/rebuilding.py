@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cp_pipeline.exports import Instant, Partition
-from cp_pipeline.ingest.batches import BATCH_EXPORTS, Batch
+from cp_pipeline.ingest.batches import Batch
 from cp_pipeline.ingest.fetching import explain
 from cp_pipeline.landing import (
     ExportRefused,
@@ -121,7 +121,7 @@ class _Building:
             if export is not None:
                 partition = Partition(landed.subject_id, landed.dataset_name)
                 batch.add(partition, [*batch.exports.pop(partition, ()), export])
-            if batch.is_full(BATCH_EXPORTS):
+            if batch.is_full:
                 self._load(batch)
                 batch = Batch()
             self._saw(place + 1, len(numbered))

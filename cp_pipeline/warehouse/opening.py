@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -56,11 +57,17 @@ class Workbench:
         self.in_use = threading.RLock()
         self._made = False
         self._is_read = False
-        self.connection = duckdb.connect()
+        self._scratch = scratch
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The workbench itself; made when it is first used, which takes a hundredth of a second."""
+        connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
-        self.connection.execute("SET preserve_insertion_order = false")
-        if scratch is not None:
-            self.connection.execute("SET temp_directory = ?", [str(scratch)])
+        connection.execute("SET preserve_insertion_order = false")
+        if self._scratch is not None:
+            connection.execute("SET temp_directory = ?", [str(self._scratch)])
+        return connection
 
     @property
     def is_file(self) -> bool:

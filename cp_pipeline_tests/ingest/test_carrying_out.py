@@ -3,10 +3,11 @@
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, Plan, StudyExports, carrying_out
+from cp_pipeline.ingest import PartitionLoaded, Plan, StudyExports, batches, carrying_out
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
 
@@ -67,7 +68,7 @@ def test_whoever_was_never_ready_has_loaded_nothing(sandbox: Sandbox) -> None:
 def test_whoever_leaves_early_leaves_nothing_half_done(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying_out, "FIRST_BATCH_EXPORTS", 1)
+    monkeypatch.setattr(batches, "BATCH_EXPORTS", 1)
     exports, plan = listed_and_planned()
     with exports.carry_out(plan) as results:
         first = next(iter(results))
@@ -99,21 +100,26 @@ def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
+    ("module", "setting", "value"),
     [
-        ("PARTITIONS_AHEAD", 1),
-        ("_CSV_BYTES_AHEAD", 1),
-        ("_BATCHES_AHEAD", 1),
-        ("FIRST_BATCH_EXPORTS", 1),
-        ("BATCH_SECONDS", 0.0),
+        (carrying_out, "PARTITIONS_AHEAD", 1),
+        (carrying_out, "_CSV_BYTES_AHEAD", 1),
+        (carrying_out, "_BATCHES_AHEAD", 1),
+        (carrying_out, "BATCH_SECONDS", 0.0),
+        (batches, "BATCH_EXPORTS", 1),
+        (batches, "BATCH_CSV_BYTES", 1),
     ],
 )
 def test_however_narrow_the_bounds_are_all_is_loaded_once(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: float
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    setting: str,
+    value: float,
 ) -> None:
     # Where little fits in, batches are small, and each would wait for more.
     monkeypatch.setattr(carrying_out, "BATCH_SECONDS", 0.2)
-    monkeypatch.setattr(carrying_out, setting, value)
+    monkeypatch.setattr(module, setting, value)
     assert len(sync_all()) == PARTITIONS
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
     assert files_fetched(sandbox) == EXPORTS
@@ -123,8 +129,7 @@ def test_downloads_wait_while_nobody_takes_what_is_loaded(
     study: SandboxStudy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(carrying_out, "PARTITIONS_AHEAD", 4)
-    monkeypatch.setattr(carrying_out, "FIRST_BATCH_EXPORTS", 1)
-    monkeypatch.setattr(carrying_out, "BATCH_EXPORTS", 2)
+    monkeypatch.setattr(batches, "BATCH_EXPORTS", 2)
     exports, plan = listed_and_planned()
     with exports.carry_out(plan) as results:
         taken = iter(results)

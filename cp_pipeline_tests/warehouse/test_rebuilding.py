@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.ingest import compact, rebuild, rebuilding
+from cp_pipeline.ingest import batches, compact, rebuild
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import WarehouseUnreadable, Workbench, replacing
 from cp_pipeline_tests.conftest import one, rows
@@ -37,7 +37,7 @@ def test_it_equals_the_old_one_in_every_table_and_view(
     storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A transaction for every 7 exports, as a study of thousands has many.
-    monkeypatch.setattr(rebuilding, "BATCH_EXPORTS", 7)
+    monkeypatch.setattr(batches, "BATCH_EXPORTS", 7)
     before, moments, seen = contents(), rows(MOMENTS), []
     done = rebuild(storage, lambda number, total: seen.append((number, total)))
 
