@@ -31,6 +31,8 @@ from cp_pipeline.warehouse.column_types import (
 _SAMPLE_ROWS = 2048
 _USUAL_LINE_BYTES = 2 << 20
 _NUMBER_BYTES = 20
+# In each write Python lets all threads that download go first: few large ones are quicker.
+_WRITTEN_AT_ONCE = 1 << 20
 _COMPLAINT = "cp-pipeline: not of its kind"
 # A name that no file's column may have (landing.csv_structure.RESERVED_NAMES).
 _FILE = "_load_id"
@@ -107,7 +109,9 @@ class _Source:
             else:
                 self._read(first.path, select)
             return self
-        with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=self._aside, suffix=".csv", delete=False, buffering=_WRITTEN_AT_ONCE
+        ) as file:
             self._joined = Path(file.name)
             for number, text in self.texts.items():
                 for block in text.blocks():
