@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from cp_pipeline.defs.migrations import migrations_read_once
 from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
@@ -98,7 +99,7 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
 
 
 def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
-    with (home / ".opening.lock").open("w") as lock:
+    with (home / ".opening.lock").open("w") as lock, migrations_read_once():
         fcntl.flock(lock, fcntl.LOCK_EX)
         overrides = None if captures_output else _NO_CAPTURE
         reference = InstanceRef.from_dir(str(home), overrides=overrides)
