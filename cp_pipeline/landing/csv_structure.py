@@ -40,6 +40,7 @@ class CsvStructure:
 
     ``header``: the column names, in the file's order. ``record_count``: records after the header.
     ``byte_count``: bytes of the decoded file. ``has_quotes``: whether a record has quotes.
+    ``spans_lines``: whether a record has a line end inside quotes.
     ``longest_record_bytes``: no record is longer, though the longest may be shorter.
     """
 
@@ -47,6 +48,7 @@ class CsvStructure:
     record_count: int = 0
     byte_count: int = 0
     has_quotes: bool = False
+    spans_lines: bool = False
     longest_record_bytes: int = 0
     _line: int = field(default=1, repr=False)
     # The first blank line, or 0; only further blank lines may follow one.
@@ -153,7 +155,9 @@ class CsvStructure:
             self._check_each_record(skeleton, block)
         else:
             self.record_count += lines
-        self._line += lines if skeleton is block else block.count(b"\n")
+        line_ends = lines if skeleton is block else block.count(b"\n")
+        self._line += line_ends
+        self.spans_lines = self.spans_lines or line_ends > lines or b"\r" in plain
         if self._blank:
             plain = plain.rstrip(b"\n") + b"\n"
         return plain if plain != b"\n" else b""

@@ -25,15 +25,16 @@ class CsvText:
     """The records of one export: UTF-8, a line feed after each record, without the header.
 
     ``header``: column names in the file's order. ``record_count``: counted on the bytes.
-    ``csv_bytes``: size of the decoded file. ``longest_record_bytes``: no record is longer. The
-    records are ``body``, or, where they are too many
-    to be held in memory, in the file ``path``; one of the two is None.
+    ``csv_bytes``: size of the decoded file. ``spans_lines``: whether a record has a line end inside
+    quotes. ``longest_record_bytes``: no record is longer. The records are ``body``, or, where they
+    are too many to be held in memory, in the file ``path``; one of the two is None.
     """
 
     header: tuple[str, ...]
     record_count: int
     csv_bytes: int
     has_quotes: bool
+    spans_lines: bool
     longest_record_bytes: int
     body: bytes | None
     path: Path | None
@@ -95,6 +96,7 @@ def read_csv_text(
         record_count=structure.record_count,
         csv_bytes=structure.byte_count,
         has_quotes=structure.has_quotes,
+        spans_lines=structure.spans_lines,
         longest_record_bytes=structure.longest_record_bytes,
         body=small,
         path=large,

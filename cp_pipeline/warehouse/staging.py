@@ -31,6 +31,9 @@ from cp_pipeline.warehouse.column_types import (
 _SAMPLE_ROWS = 2048
 _USUAL_LINE_BYTES = 2 << 20
 _NUMBER_BYTES = 20
+# DuckDB's threads take shares of 8 MB, of which a batch has few: on two of them, five take as long
+# as six. A buffer is never shared, so that smaller ones are smaller shares.
+_JOINED_BUFFER_BYTES = 4 << 20
 # In each write Python lets all threads that download go first: few large ones are quicker.
 _WRITTEN_AT_ONCE = 1 << 20
 _COMPLAINT = "cp-pipeline: not of its kind"
@@ -95,6 +98,7 @@ class _Source:
         # shares of 16 MiB they find nothing to share.
         longest = max(text.longest_record_bytes for text in texts.values()) + _NUMBER_BYTES
         self._longest_line = max(_USUAL_LINE_BYTES, longest)
+        self._spans_lines = any(text.spans_lines for text in texts.values())
         self._aside = aside
         self._joined: Path | None = None
 
@@ -144,8 +148,12 @@ class _Source:
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
             f" new_line = '\\n', max_line_size = {self._longest_line}"
+            # A thread that begins in the middle looks for the next line end, and cannot tell one
+            # inside quotes: DuckDB 2.0 then refuses files that are right.
+            + (", parallel = false" if self._spans_lines else "")
         )
-        self.expression = f"{call}))"
+        buffer = max(_JOINED_BUFFER_BYTES, self._longest_line)
+        self.expression = call + (f", buffer_size = {buffer}))" if with_number else "))")
         # Of DuckDB's usual 16 lines at once, most would be read for nothing.
         self.beginning = f"{call}, buffer_size = {self._longest_line}))"
 

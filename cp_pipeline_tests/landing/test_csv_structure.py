@@ -78,6 +78,8 @@ def test_the_record_count_is_that_of_pythons_csv_wherever_chunks_end(
     assert list(structure.header) == expected[0]
     assert structure.byte_count == len(data)
     assert structure.has_quotes == (b'"' in body)
+    fields = [field for record in parsed(body.decode()) for field in record]
+    assert structure.spans_lines == any("\n" in field or "\r" in field for field in fields)
     assert parsed(body.decode()) == expected[1:]
 
 

@@ -1,0 +1,81 @@
+"""Quoted text over several lines comes back to the letter, however much of it there is.
+
+DuckDB's threads each begin somewhere in a file, and where a line end may be inside quotes, what
+follows it may look like a record, or like the end of a quoted field.
+"""
+
+import csv
+import io
+import random
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.landing import CsvText, read_csv_text
+from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.warehouse import Workbench
+from cp_pipeline.warehouse.staging import stage
+from cp_pipeline_tests.site import DATASET, Site
+
+HEADER = ("NUMBER", "TEXT", "SIZE")
+Record = tuple[int, str, int]
+
+
+def text_like_records(chance: random.Random) -> str:
+    """A text whose lines look like records, or like the beginning or the end of quotes."""
+    kind = chance.random()
+    if kind < 0.5:
+        return "\n".join(
+            f'{chance.randrange(9)},"{chance.randrange(9)}",z'
+            if chance.random() < 0.5
+            else f"{chance.randrange(99)},{chance.randrange(99)},y,q"
+            for _ in range(chance.randint(1, 8))
+        )
+    if kind < 0.6:
+        return '"\n"' * chance.randint(1, 5)
+    if kind < 0.65:
+        return "\n" * chance.randint(1, 30)
+    return "x" * chance.randint(1, 60)
+
+
+def records(chance: random.Random, number: int) -> list[Record]:
+    return [(place, text_like_records(chance), chance.randrange(10**6)) for place in range(number)]
+
+
+def written(rows: list[Record]) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("seed", [10, 12, 15, 22])
+def test_of_many_files_that_are_read_together(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    texts: dict[int, CsvText] = {}
+    expected: list[tuple[int, ...]] = []
+    for number in range(40):
+        rows = records(chance, 2500)
+        texts[number] = read_csv_text(Path("unpacked"), tmp_path, written(rows).encode())
+        expected += [(number, *row) for row in rows]
+    assert all(text.spans_lines and text.body for text in texts.values())
+    bench = Workbench(str(tmp_path / "warehouse.duckdb"))
+    bench.connection.execute("SET threads = 4")
+    staged = stage(bench.connection, "together", texts, {}, tmp_path)
+    found = bench.connection.execute("SELECT _load_id, * EXCLUDE (_load_id) FROM memory.together")
+    assert sorted(found.fetchall()) == sorted(expected)
+    assert staged.row_counts == dict.fromkeys(range(40), 2500)
+    bench.close()
+
+
+def test_of_one_large_file(tmp_path: Path) -> None:
+    rows = records(random.Random(1), 300_000)
+    text = written(rows)
+    assert len(text) > 12 << 20
+    with Sandbox(SandboxStudy.empty(), packing=Packing.GZIP) as served:
+        site = Site(served, tmp_path)
+        site.load(text)
+        assert sorted(
+            site.rows(f'SELECT "NUMBER", "TEXT", "SIZE" FROM exports."{DATASET}"')
+        ) == sorted(rows)
