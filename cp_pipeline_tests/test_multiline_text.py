@@ -54,7 +54,7 @@ def written(rows: list[Record]) -> str:
 def test_of_many_files_that_are_read_together(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     texts: dict[int, CsvText] = {}
-    expected: list[tuple[int, ...]] = []
+    expected: list[tuple[int, int, str, int]] = []
     for number in range(40):
         rows = records(chance, 2500)
         texts[number] = read_csv_text(Path("unpacked"), tmp_path, written(rows).encode())
