@@ -20,19 +20,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from alembic.runtime.migration import MigrationContext
 from dagster import EventLogEntry
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from dagster._time import datetime_from_timestamp
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
-from cp_pipeline.defs.migrations import migrations
+from cp_pipeline.defs.migrations import migrations_read_once
 from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.settings import SettingsError
 
@@ -184,22 +182,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         return engine
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        """Make what is in a new file; one that is complete is left as it is.
-
-        Dagster's own method, to which all other cases are left, reads all migrations each time.
-        """
-        # Another process may be doing the same; Dagster's method waits for it.
-        with suppress(DatabaseError), engine.connect() as connection:
-            context = MigrationContext.configure(connection)
-            if context.get_current_revision():
-                return
-            if not inspect(connection).get_table_names():
-                SqlEventLogStorageMetadata.create_all(engine)
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-                context.stamp(migrations(), "head")
-                connection.commit()
-                return
-        super()._initdb(engine, for_index_shard)
+        with migrations_read_once():
+            super()._initdb(engine, for_index_shard)
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         if column_name not in self._asset_columns:

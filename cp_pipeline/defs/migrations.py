@@ -7,6 +7,7 @@ newest: Dagster asks for each of its SQLite files once, and for a new one twice.
 opens four.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,11 +18,13 @@ from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION, get_alembic_config
 
 _read = ScriptDirectory.from_config
+# Two threads must not take each other's way of asking for Alembic's own.
+_one_at_a_time = threading.RLock()
 
 
 @cache
-def migrations() -> ScriptDirectory:
-    """All migrations of Dagster's storages, which share them."""
+def _migrations() -> ScriptDirectory:
+    """Those of Dagster's storages, which share them."""
     return _read(get_alembic_config(sqlite_event_log.__file__))
 
 
@@ -31,12 +34,13 @@ def migrations_read_once() -> Iterator[None]:
 
     def read(config: Config) -> ScriptDirectory:
         if config.get_main_option("script_location") == ALEMBIC_SCRIPTS_LOCATION:
-            return migrations()
+            return _migrations()
         return _read(config)
 
-    before = ScriptDirectory.from_config
-    ScriptDirectory.from_config = read  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ScriptDirectory.from_config = before  # type: ignore[method-assign]
+    with _one_at_a_time:
+        before = ScriptDirectory.from_config
+        ScriptDirectory.from_config = read  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            ScriptDirectory.from_config = before  # type: ignore[method-assign]

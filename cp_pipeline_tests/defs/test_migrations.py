@@ -1,6 +1,8 @@
 """Dagster's home is made as Dagster makes it, with its migrations read once."""
 
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def test_a_home_is_made_as_dagsters_own(storage: StorageSettings, tmp_path: Path
     assert made(storage.dagster_home) == expected
 
 
-def test_to_open_a_home_its_migrations_are_read_once(
+def test_for_a_home_and_the_logs_of_its_runs_the_migrations_are_read_once(
     storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
@@ -60,9 +62,13 @@ def test_to_open_a_home_its_migrations_are_read_once(
         return actual(config)
 
     monkeypatch.setattr(migrations, "_read", counted)
-    migrations.migrations.cache_clear()
-    for _ in range(2):
-        open_instance(storage).dispose()
+    monkeypatch.setattr(ScriptDirectory, "from_config", counted)
+    migrations._migrations.cache_clear()
+    for number in range(2):
+        instance = open_instance(storage)
+        instance.event_log_storage.get_logs_for_run(f"run-{number}")
+        instance.dispose()
+    assert len(list(storage.dagster_home.rglob("run-*.db"))) == 2
     assert len(read) == 1
 
 
@@ -76,4 +82,16 @@ def test_others_migrations_are_their_own_and_afterwards_alembic_is_as_it_was(
     with migrations.migrations_read_once():
         assert ScriptDirectory.from_config(others).dir == str(tmp_path)
         assert ScriptDirectory.from_config(others).get_heads() == []
+    assert ScriptDirectory.from_config == before
+
+
+def test_threads_at_the_same_time_leave_alembic_as_it_was() -> None:
+    before = ScriptDirectory.from_config
+
+    def hold(number: int) -> None:
+        with migrations.migrations_read_once():
+            time.sleep(0.01 * (number % 3))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(hold, range(12)))
     assert ScriptDirectory.from_config == before
