@@ -40,15 +40,12 @@ class Workbench:
 
     Args:
         location: what ATTACH opens: a file, or ``ducklake:…``.
-        scratch: a folder for what does not fit in memory.
         wait_seconds: how long to wait for another process that holds the file.
 
     One thread at a time has ``in_use``: whoever reads, writes, or works in the memory.
     """
 
-    def __init__(
-        self, location: str, scratch: Path | None = None, wait_seconds: float = WAIT_SECONDS
-    ) -> None:
+    def __init__(self, location: str, wait_seconds: float = WAIT_SECONDS) -> None:
         self.location = location
         self.wait_seconds = wait_seconds
         # How long the file was held read-write: in all, and the longest time at once.
@@ -57,7 +54,6 @@ class Workbench:
         self.in_use = threading.RLock()
         self._made = False
         self._is_read = False
-        self._scratch = scratch
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -65,8 +61,6 @@ class Workbench:
         connection = duckdb.connect()
         # The order of rows in a table means nothing, and keeping it costs a third of the speed.
         connection.execute("SET preserve_insertion_order = false")
-        if self._scratch is not None:
-            connection.execute("SET temp_directory = ?", [str(self._scratch)])
         return connection
 
     @property
