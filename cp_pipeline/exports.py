@@ -18,6 +18,7 @@ _INSTANT = re.compile(
     r"(?:([Zz])|([+-])(\d{2}):?([0-5]\d))",
     re.ASCII,
 )
+_GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
 
 
 @total_ordering
@@ -72,6 +73,11 @@ class Instant:
 
     def __str__(self) -> str:
         return self.verbatim
+
+
+def canonical_program(study_program_id: str) -> str:
+    """One spelling for each study program; the case of a GUID means nothing (API.md, "An item")."""
+    return study_program_id.lower() if _GUID.fullmatch(study_program_id) else study_program_id
 
 
 class ExportKey(NamedTuple):
@@ -133,7 +139,9 @@ class UnusableItem:
 class ExportFile:
     """One item of a listing (API.md, "An item").
 
-    ``url`` is signed: it is never shown, stored or compared.
+    ``study_program_id`` is spelled as ``canonical_program`` has it. ``modified`` is None where the
+    service does not say when, or says never. ``url`` is signed: it is never shown, stored or
+    compared.
     """
 
     study_id: int
@@ -142,7 +150,7 @@ class ExportFile:
     dataset_name: str
     file_name: str
     file_format: str
-    modified: Instant
+    modified: Instant | None
     execution: Instant
     url: str = field(repr=False, compare=False)
 
@@ -156,8 +164,34 @@ class ExportFile:
         """The subject and data set that this file belongs to."""
         return Partition(self.subject_id, self.dataset_name)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether the link still leads to the file of an execution before the listed one.
+
+        A program writes its files after it was executed (API.md, "Which version of an export an
+        item is").
+        """
+        return self.modified is not None and self.modified < self.execution
+
     def __str__(self) -> str:
         return (
             f"study {self.study_id}, subject {self.subject_id}, data set {self.dataset_name}, "
             f"study program {self.study_program_id}, file {self.file_name}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyListing:
+    """What CentrePoint lists of one study, for one set of filters.
+
+    ``items``: can be loaded. ``unusable``: break the contract. ``never_executed``: exports of
+    programs that never ran for the subject. ``other_formats``: the formats, in lower case, of items
+    that are no CSV, each with its export, which may be listed as CSV too. ``missing``: how many
+    items the service counts and did not list; 0 for a complete listing.
+    """
+
+    items: tuple[ExportFile, ...] = ()
+    unusable: tuple[UnusableItem, ...] = ()
+    never_executed: tuple[ExportKey, ...] = ()
+    other_formats: tuple[tuple[ExportKey, str], ...] = ()
+    missing: int = 0

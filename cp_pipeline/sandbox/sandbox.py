@@ -5,6 +5,7 @@ Belongs here: the public class. Does not: any behaviour of the service it starts
 
 import contextlib
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
 
@@ -21,7 +22,7 @@ from cp_pipeline.sandbox.faults import FaultKind, RequestRecord
 from cp_pipeline.sandbox.listing import PAGE_ORDERS, PageOrder
 from cp_pipeline.sandbox.packing import Packing
 from cp_pipeline.sandbox.server import Server
-from cp_pipeline.sandbox.service import API_PATH, TOKEN_PATH, Service
+from cp_pipeline.sandbox.service import API_PATH, TOKEN_PATH, Page, Service
 from cp_pipeline.sandbox.study import SandboxStudy
 
 
@@ -141,6 +142,15 @@ class Sandbox:
     @ignore_filters.setter
     def ignore_filters(self, ignore: bool) -> None:
         self._service.ignore_filters = ignore
+
+    @property
+    def rewrite_page(self) -> Callable[[Page], Page] | None:
+        """What makes another page of each page of the listing, as JSON, before it is sent."""
+        return self._service.rewrite_page
+
+    @rewrite_page.setter
+    def rewrite_page(self, rewrite: Callable[[Page], Page] | None) -> None:
+        self._service.rewrite_page = rewrite
 
     @property
     def requests(self) -> list[RequestRecord]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from cp_pipeline.sandbox.access import LinkSigner, RateLimit, TokenError, TokenOffice
@@ -39,6 +40,7 @@ _LISTING = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/(datasetexportfiles|
 _FORM = "application/x-www-form-urlencoded"
 
 Handler = Callable[[Request], Answer]
+Page = dict[str, Any]
 
 
 class Service:
@@ -70,6 +72,7 @@ class Service:
         self.faults = Faults()
         self.journal = Journal()
         self.ignore_filters = False
+        self.rewrite_page: Callable[[Page], Page] | None = None
         self.base_url = ""
         self._tokens = tokens
         self._rate = rate
@@ -161,7 +164,8 @@ class Service:
             path = f"/blobs/{file.container}/{quote(file.file_name, safe='')}"
             return f"{self.base_url}{path}?{self._links.query(path, expiry)}", expires_on
 
-        return document(200, page(files, limit, offset, dialect, link))
+        listed = page(files, limit, offset, dialect, link)
+        return document(200, self.rewrite_page(listed) if self.rewrite_page else listed)
 
     def _filters(self, dialect: Dialect, query: dict[str, str], body: bytes) -> Filters:
         if self.ignore_filters:
