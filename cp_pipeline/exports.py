@@ -89,6 +89,30 @@ class ExportKey(NamedTuple):
     dataset_name: str
 
 
+class Version(NamedTuple):
+    """Which bytes of an export a file is (API.md, "Which version of an export an item is").
+
+    ``executed`` and ``modified``: nanoseconds since 1970 (UTC); ``modified`` is None where the
+    service does not say.
+    """
+
+    executed: int
+    modified: int | None
+    file_name: str
+
+    def covers(self, listed: "Version") -> bool:
+        """Whether nothing newer is to be had from ``listed``.
+
+        Of one execution, the file that was modified later is the newer one. Where that cannot be
+        told, another file name means another file.
+        """
+        if self.executed != listed.executed:
+            return self.executed > listed.executed
+        if None not in (self.modified, listed.modified) and self.modified != listed.modified:
+            return (self.modified or 0) > (listed.modified or 0)
+        return self.file_name == listed.file_name
+
+
 class Partition(NamedTuple):
     """One subject and one data set: all the exports that the API lists for that pair."""
 
@@ -163,6 +187,12 @@ class ExportFile:
     def partition(self) -> Partition:
         """The subject and data set that this file belongs to."""
         return Partition(self.subject_id, self.dataset_name)
+
+    @property
+    def version(self) -> Version:
+        """Which bytes the link leads to."""
+        modified = None if self.modified is None else self.modified.nanoseconds
+        return Version(self.execution.nanoseconds, modified, self.file_name)
 
     @property
     def is_pending(self) -> bool:

@@ -3,8 +3,8 @@
 Belongs here: when a failed partition may be tried again.
 Does not belong: trying (``carrying_out``), waking up in time (``defs.sensors``).
 
-All of it follows from ``lineage.failures``, so it holds over restarts. A new program execution is a
-new file, which nothing is known against: it is tried at once. A person may try at any time.
+All of it follows from ``lineage.failures``, so it holds over restarts. A new version of an export
+is a new file, which nothing is known against: it is tried at once. A person may try at any time.
 
 A failure that is to come was written down before the clock went back. It is waited for no longer
 than its own pause, because the clock may have been wrong by years.
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cp_pipeline.exports import ExportKey, Partition
+from cp_pipeline.exports import ExportKey, Partition, Version
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.warehouse import FailedAttempts
 
@@ -23,7 +23,7 @@ FIRST_PAUSE = timedelta(minutes=5)
 PAUSE_GROWTH = 4
 ATTEMPTS = 6
 
-Attempts = Mapping[tuple[ExportKey, int], FailedAttempts]
+Attempts = Mapping[tuple[ExportKey, Version], FailedAttempts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Healing:
 
 
 def pause_after(failures: int) -> timedelta:
-    """How long to wait after so many failures of one program execution."""
+    """How long to wait after so many failures of one version."""
     return FIRST_PAUSE * float(PAUSE_GROWTH ** (failures - 1))
 
 
@@ -49,7 +49,7 @@ def healing(plan: Plan, attempts: Attempts, now: datetime | None = None) -> Heal
 
     Args:
         plan: what is listed and not loaded.
-        attempts: failures by export and program execution.
+        attempts: failures by export and version.
         now: the moment, in UTC.
     """
     moment = now or datetime.now(UTC)
@@ -60,7 +60,7 @@ def healing(plan: Plan, attempts: Attempts, now: datetime | None = None) -> Heal
         failed = [
             attempts[key]
             for each in planned
-            if (key := (each.export_file.key, each.export_file.execution.nanoseconds)) in attempts
+            if (key := (each.export_file.key, each.export_file.version)) in attempts
         ]
         exhausted = next((each for each in failed if each.number >= ATTEMPTS), None)
         until = max((_rests_until(each, moment) for each in failed), default=moment)

@@ -1,4 +1,4 @@
-"""The plan: what the API lists against what the warehouse has loaded, by program execution.
+"""The plan: what the API lists against what the warehouse has loaded, by version.
 
 Belongs here: deciding, without doing anything.
 Does not belong: carrying it out (``carrying_out``).
@@ -7,17 +7,26 @@ Does not belong: carrying it out (``carrying_out``).
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from cp_pipeline.exports import ExportFile, ExportKey, Partition
 from cp_pipeline.warehouse import LoadedExecution
+from cp_pipeline.words import count
+
+# A program writes its files minutes after it was executed (API.md, "Which version of an export an
+# item is"). After a day nobody waits any longer.
+PENDING_AT_MOST = timedelta(days=1)
 
 
 class Reason(StrEnum):
-    """Why an export is in the plan."""
+    """Why an export is in the plan; kept in ``lineage.loads``."""
 
     NEW = "never loaded"
     EXECUTED_AGAIN = "its program was executed again"
+    WRITTEN_AGAIN = "its file was written again after the same program execution"
+    OVERDUE = "its file was not written for a day after the program execution"
     REFRESH = "asked for again"
 
 
@@ -34,12 +43,14 @@ class Plan:
     """What to load, by partition, and what needs no loading.
 
     ``to_load``: partitions with the exports to load. ``kept``: in all asked-for partitions, the
-    exports whose listed execution is loaded already. ``without_export``: asked-for partitions for
-    which nothing is listed.
+    current loads that stay so. ``pending``: in all asked-for partitions, the exports whose file is
+    still that of an earlier execution. ``without_export``: asked-for
+    partitions for which nothing is listed.
     """
 
     to_load: Mapping[Partition, tuple[PlannedExport, ...]]
     kept: Mapping[Partition, tuple[LoadedExecution, ...]]
+    pending: Mapping[Partition, tuple[ExportFile, ...]]
     without_export: tuple[Partition, ...]
 
     @property
@@ -48,13 +59,29 @@ class Plan:
         return sum(len(exports) for exports in self.to_load.values())
 
     @property
-    def executed_again(self) -> tuple[ExportFile, ...]:
-        """Exports that are loaded, from an older execution than the listed one."""
+    def pending_count(self) -> int:
+        """How many files are still to be written by CentrePoint."""
+        return sum(len(exports) for exports in self.pending.values())
+
+    def remarks(self) -> list[str]:
+        """What a person should know of what is not loaded now, in a sentence or two."""
+        if not self.pending:
+            return []
+        words = (
+            f"{count(self.pending_count, 'export')} pending: the program was executed, and its new "
+            "file is not written yet. Nothing is loaded from the old file; a later sync loads the "
+            "new one."
+        )
+        return [words]
+
+    @property
+    def replaced(self) -> tuple[ExportFile, ...]:
+        """Listed exports that are loaded, in another version than the listed one."""
         return tuple(
             each.export_file
             for exports in self.to_load.values()
             for each in exports
-            if each.reason is Reason.EXECUTED_AGAIN
+            if each.reason in {Reason.EXECUTED_AGAIN, Reason.WRITTEN_AGAIN}
         )
 
     @property
@@ -69,6 +96,8 @@ def make_plan(
     partitions: Collection[Partition] | None = None,
     *,
     refresh: bool = False,
+    pending_since: Mapping[ExportKey, datetime] = MappingProxyType({}),
+    now: datetime | None = None,
 ) -> Plan:
     """Compare what is listed with what is loaded.
 
@@ -77,29 +106,50 @@ def make_plan(
         loaded: the current load of each export.
         partitions: the ones asked for; None for all that are listed.
         refresh: load again what is loaded.
+        pending_since: since when (UTC) the file of an export has been that of an earlier execution.
+        now: the moment, in UTC.
 
-    The newest execution is current: an export listed with an older execution than the loaded one
-    is not in the plan.
+    The newest version is current: an export listed in an older version than the loaded one is not
+    in the plan. What is pending is not loaded, for a day: it would be the rows of one execution
+    under the name of another.
     """
+    moment = now or datetime.now(UTC)
     wanted = None if partitions is None else frozenset(partitions)
     to_load: dict[Partition, list[PlannedExport]] = defaultdict(list)
     kept: dict[Partition, list[LoadedExecution]] = defaultdict(list)
+    pending: dict[Partition, list[ExportFile]] = defaultdict(list)
     seen: set[Partition] = set()
     for item in sorted(listed, key=lambda item: (item.dataset_name, item.key)):
         if wanted is not None and item.partition not in wanted:
             continue
         seen.add(item.partition)
         present = loaded.get(item.key)
-        if present is None:
-            to_load[item.partition].append(PlannedExport(item, Reason.NEW))
-        elif refresh:
-            to_load[item.partition].append(PlannedExport(item, Reason.REFRESH))
-        elif present.program_executed_ns < item.execution.nanoseconds:
-            to_load[item.partition].append(PlannedExport(item, Reason.EXECUTED_AGAIN))
-        else:
-            kept[item.partition].append(present)
+        if present is not None and present.covers(item.version):
+            if refresh:
+                to_load[item.partition].append(PlannedExport(item, Reason.REFRESH))
+            else:
+                kept[item.partition].append(present)
+            continue
+        waited = moment - pending_since.get(item.key, moment)
+        if item.is_pending and waited < PENDING_AT_MOST:
+            pending[item.partition].append(item)
+            if present is not None:
+                kept[item.partition].append(present)
+            continue
+        to_load[item.partition].append(PlannedExport(item, _reason(item, present)))
     return Plan(
         {partition: tuple(exports) for partition, exports in to_load.items()},
         {partition: tuple(exports) for partition, exports in kept.items()},
+        {partition: tuple(exports) for partition, exports in pending.items()},
         tuple(sorted(frozenset(wanted or ()) - seen)),
     )
+
+
+def _reason(item: ExportFile, present: LoadedExecution | None) -> Reason:
+    if item.is_pending:
+        return Reason.OVERDUE
+    if present is None:
+        return Reason.NEW
+    if present.program_executed_ns < item.version.executed:
+        return Reason.EXECUTED_AGAIN
+    return Reason.WRITTEN_AGAIN

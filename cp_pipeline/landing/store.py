@@ -18,12 +18,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from io import RawIOBase
 from pathlib import Path
 
-from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.exports import ExportFile, ExportKey, Instant, Version, canonical_program
 from cp_pipeline.workspaces import remove_abandoned, workspace
 
 # Numbers files in folders that only this process writes to.
@@ -35,7 +35,8 @@ class LandedFile:
     """One export file on disk.
 
     ``path`` is relative to the landing; ``sha256`` (hexadecimal) and ``byte_count`` are of the
-    bytes as they came. ``modified`` and ``execution`` are CentrePoint's timestamps to the letter.
+    bytes as they came. ``modified`` and ``execution`` are CentrePoint's timestamps to the letter;
+    ``modified`` is None where CentrePoint does not say.
     """
 
     study_id: int
@@ -43,7 +44,7 @@ class LandedFile:
     study_program_id: str
     dataset_name: str
     file_name: str
-    modified: str
+    modified: str | None
     execution: str
     sha256: str
     byte_count: int
@@ -53,6 +54,12 @@ class LandedFile:
     def key(self) -> ExportKey:
         """The export that this file is an execution of."""
         return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
+
+    @property
+    def version(self) -> Version:
+        """Which bytes of the export these are."""
+        modified = None if self.modified is None else Instant.parse(self.modified).nanoseconds
+        return Version(Instant.parse(self.execution).nanoseconds, modified, self.file_name)
 
     def __str__(self) -> str:
         return (
@@ -129,7 +136,7 @@ class Landing:
         return landed
 
     def find(self, export_file: ExportFile) -> LandedFile | None:
-        """The newest landed file of this very execution whose bytes are still what they were."""
+        """The newest landed file of this very version whose bytes are still what they were."""
         key = export_file.key
         # To look for each file takes longer than to know whose files there are.
         if str(key.subject_id) not in self._landed_subjects(key.study_id):
@@ -147,7 +154,11 @@ class Landing:
         found.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
         for path in (Path(entry) for entry in found):
             landed = read_description(path)
-            if landed is not None and _sha256(path) == landed.sha256:
+            if (
+                landed is not None
+                and landed.version == export_file.version
+                and _sha256(path) == landed.sha256
+            ):
                 return landed
         return None
 
@@ -204,7 +215,7 @@ class Landing:
         return LandedFile(
             *export_file.key,
             file_name=export_file.file_name,
-            modified=export_file.modified.verbatim,
+            modified=None if export_file.modified is None else export_file.modified.verbatim,
             execution=export_file.execution.verbatim,
             sha256=sha256,
             byte_count=byte_count,
@@ -219,9 +230,11 @@ def _folder(key: ExportKey) -> str:
 def read_description(path: Path) -> LandedFile | None:
     """What the file at ``path`` is, by the description beside it; None if there is none."""
     try:
-        return LandedFile(**json.loads(path.with_suffix(".json").read_text()))
+        landed = LandedFile(**json.loads(path.with_suffix(".json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    # An earlier version of this project kept the case in which CentrePoint wrote the program.
+    return replace(landed, study_program_id=canonical_program(landed.study_program_id))
 
 
 def _sha256(path: Path) -> str:

@@ -21,10 +21,11 @@ _COLOURS = {
     "stale": "#e9b949",
     "missing": "#9aa7b5",
     "failed": "#d1495b",
+    "pending": "#5b8fd9",
     "withdrawn": "#7b68a6",
 }
 # In a shared cell, from the left: what somebody must look at comes first.
-_MOST_URGENT_FIRST = ("failed", "stale", "missing", "withdrawn", "current", "")
+_MOST_URGENT_FIRST = ("failed", "stale", "missing", "pending", "withdrawn", "current", "")
 _NO_EXPORT = "#f0f2f4"
 _CELL, _GAP, _SUBJECT_WIDTH, _NAME_PIXELS = 26, 2, 76, 6.2
 _LEAST_SHARE_PIXELS = 2.0

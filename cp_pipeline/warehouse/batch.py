@@ -15,11 +15,15 @@ from cp_pipeline.warehouse.history import ColumnChange
 
 @dataclass(frozen=True, slots=True)
 class ExportToLoad:
-    """One landed export and its checked text; in a rebuild, with the number that it keeps."""
+    """One landed export and its checked text.
+
+    ``load_id``: in a rebuild, the number that it keeps. ``reason``: why it is loaded, in words.
+    """
 
     landed: LandedFile
     text: CsvText
     load_id: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from cp_pipeline.exports import Instant
 from cp_pipeline.warehouse.batch import BatchResult, Load, NumberedExports
 from cp_pipeline.warehouse.column_types import Column, quoted
 from cp_pipeline.warehouse.first_look import FirstLook
 from cp_pipeline.warehouse.history import ColumnChange, grow, table_name
 from cp_pipeline.warehouse.staging import Staged
 from cp_pipeline.warehouse.tables import insert_rows
+from cp_pipeline.warehouse.views import covers, supersede_older
 from cp_pipeline.warehouse.widening import Rebuild, swap_in
 
 _PREVIEW_RECORDS = 5
@@ -87,7 +87,7 @@ class Commit:
                 )
                 self._append(dataset_name, part, mine, first_id)
         insert_rows(self._connection, "loads", [self._row(n, first_id, looks.get(n)) for n in new])
-        self._supersede(first_id)
+        supersede_older(self._connection, first_id)
         for number in sorted(numbers):
             partition, export = self._exports[number]
             self._result.loads.setdefault(partition, []).append(
@@ -126,23 +126,31 @@ class Commit:
         return following if self._is_file else max(time.time_ns() // 1000, following)
 
     def _already_loaded(self, numbers: set[int]) -> dict[int, int]:
-        """The last look: executions that another process has loaded meanwhile, by number."""
+        """The last look: what another process has loaded meanwhile, by number.
+
+        A newer version of the same execution counts too: older bytes must not become current.
+        """
         wanted = sorted(numbers)
         landed = [self._exports[number][1].landed for number in wanted]
         rows = self._connection.execute(
             "SELECT wanted.number, max(loads.load_id) FROM (SELECT unnest(?::BIGINT[]) AS number,"
             " unnest(?::BIGINT[]) AS study_id, unnest(?::BIGINT[]) AS subject_id,"
             " unnest(?::VARCHAR[]) AS dataset_name, unnest(?::VARCHAR[]) AS study_program_id,"
-            " make_timestamp_ns(unnest(?::BIGINT[])) AS program_executed_at) AS wanted"
-            " INNER JOIN lineage.loads AS loads USING (study_id, subject_id, dataset_name,"
-            " study_program_id, program_executed_at) GROUP BY wanted.number",
+            " make_timestamp_ns(unnest(?::BIGINT[])) AS program_executed_at,"
+            " make_timestamp_ns(unnest(?::BIGINT[])) AS modified_at,"
+            " unnest(?::VARCHAR[]) AS file_name) AS wanted"
+            " INNER JOIN lineage.loads AS loads"
+            " USING (study_id, subject_id, dataset_name, study_program_id, program_executed_at)"
+            f" WHERE {covers('loads', 'wanted')} GROUP BY wanted.number",
             [
                 wanted,
                 [each.study_id for each in landed],
                 [each.subject_id for each in landed],
                 [each.dataset_name for each in landed],
                 [each.study_program_id for each in landed],
-                [Instant.parse(each.execution).nanoseconds for each in landed],
+                [each.version.executed for each in landed],
+                [each.version.modified for each in landed],
+                [each.file_name for each in landed],
             ],
         ).fetchall()
         return dict(rows)
@@ -169,8 +177,8 @@ class Commit:
             "dataset_name": landed.dataset_name,
             "study_program_id": landed.study_program_id,
             "program_execution": landed.execution,
-            "program_executed_at": Instant.parse(landed.execution).nanoseconds,
-            "modified_at": Instant.parse(landed.modified).nanoseconds,
+            "program_executed_at": landed.version.executed,
+            "modified_at": landed.version.modified,
             "file_name": landed.file_name,
             "file_sha256": landed.sha256,
             "file_bytes": landed.byte_count,
@@ -186,20 +194,5 @@ class Commit:
             "first_timestamp": look and look.first,
             "last_timestamp": look and look.last,
             "duplicate_timestamps": look and look.duplicate_count,
+            "reason": export.reason,
         }
-
-    def _supersede(self, first_id: int) -> None:
-        """The newest program execution is current, whichever of them is loaded first."""
-        self._connection.execute(
-            "INSERT INTO lineage.superseded BY NAME"
-            " SELECT least_current.load_id, least_current.superseded_by, ? AS superseded_at FROM ("
-            " SELECT load_id, max_by(load_id, (program_executed_at, load_id)) OVER export"
-            " AS superseded_by FROM lineage.current_loads"
-            " WHERE (study_id, subject_id, dataset_name, study_program_id) IN ("
-            " SELECT (study_id, subject_id, dataset_name, study_program_id)"
-            " FROM lineage.loads WHERE load_id >= ?)"
-            " WINDOW export AS"
-            " (PARTITION BY study_id, subject_id, dataset_name, study_program_id)"
-            ") AS least_current WHERE load_id <> superseded_by",
-            [self._now, first_id],
-        )

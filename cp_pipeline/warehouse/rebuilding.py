@@ -174,7 +174,8 @@ def _carry_over(aside: Path, old: duckdb.DuckDBPyConnection | None) -> None:
         with closing(duckdb.connect()) as connection, _attached(connection, aside):
             # The moments of this rebuild would be lies.
             connection.execute(
-                "UPDATE fresh.lineage.loads SET loaded_at = NULL, dagster_run_id = NULL"
+                "UPDATE fresh.lineage.loads"
+                " SET loaded_at = NULL, dagster_run_id = NULL, reason = NULL"
             )
         return
     with _attached(old, aside):
@@ -183,7 +184,8 @@ def _carry_over(aside: Path, old: duckdb.DuckDBPyConnection | None) -> None:
         old.execute(
             "UPDATE fresh.lineage.loads SET loaded_at = was.loaded_at,"
             " dagster_run_id = was.dagster_run_id"
-            " FROM memory.was_loads AS was WHERE was.load_id = loads.load_id"
+            + (", reason = was.reason" if "reason" in _common_columns(old, "loads") else "")
+            + " FROM memory.was_loads AS was WHERE was.load_id = loads.load_id"
         )
         old.execute(
             # Where a file had to be left out, what the loader found stays: the newest there is.

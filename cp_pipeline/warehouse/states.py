@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cp_pipeline.exports import ExportKey, Partition
+from cp_pipeline.exports import ExportKey, Partition, Version
 from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.views import covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class PartitionState:
 
 
 class FailedAttempts(NamedTuple):
-    """How often one program execution of an export failed, when last (UTC), and why then."""
+    """How often one version of an export failed, when last (UTC), and why then."""
 
     number: int
     last: datetime
@@ -69,25 +70,32 @@ def loaded_versions(workbench: Workbench) -> dict[Partition, LoadedVersions]:
     }
 
 
-def failed_attempts(workbench: Workbench) -> dict[tuple[ExportKey, int], FailedAttempts]:
-    """Failures of executions that are listed and not loaded, by export and execution.
+def failed_attempts(workbench: Workbench) -> dict[tuple[ExportKey, Version], FailedAttempts]:
+    """Failures of files that are listed and not loaded, by export and version.
 
-    The execution is in nanoseconds since 1970. What has been loaded since, or is listed no more,
-    is of the past.
+    What has been loaded since, or is listed no more, is of the past.
     """
     if not workbench.exists():
         return {}
     with workbench.reading() as connection:
         rows = connection.execute(
             "SELECT study_id, subject_id, study_program_id, dataset_name,"
-            " epoch_ns(program_executed_at), count(*), max(failed_at), max_by(error, failed_at)"
-            " FROM lineage.failures SEMI JOIN lineage.export_files"
-            " USING (study_id, subject_id, study_program_id, dataset_name, program_executed_at)"
-            " ANTI JOIN lineage.current_loads"
-            " USING (study_id, subject_id, study_program_id, dataset_name, program_executed_at)"
-            " GROUP BY ALL"
+            " epoch_ns(failures.program_executed_at), epoch_ns(failures.modified_at),"
+            " failures.file_name, count(*), max(failed_at), max_by(error, failed_at)"
+            " FROM lineage.failures AS failures INNER JOIN lineage.export_files AS listed"
+            " USING (study_id, subject_id, study_program_id, dataset_name)"
+            " WHERE failures.program_executed_at = listed.program_executed_at"
+            " AND failures.modified_at IS NOT DISTINCT FROM listed.modified_at"
+            " AND failures.file_name = listed.file_name"
+            " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+            " WHERE loads.study_id = failures.study_id AND loads.subject_id = failures.subject_id"
+            " AND loads.study_program_id = failures.study_program_id"
+            " AND loads.dataset_name = failures.dataset_name"
+            f" AND {covers('loads', 'failures')}) GROUP BY ALL"
         ).fetchall()
     return {
-        (ExportKey(*row[:4]), row[4]): FailedAttempts(row[5], row[6].replace(tzinfo=UTC), row[7])
+        (ExportKey(*row[:4]), Version(*row[4:7])): FailedAttempts(
+            row[7], row[8].replace(tzinfo=UTC), row[9]
+        )
         for row in rows
     }

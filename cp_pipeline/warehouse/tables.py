@@ -1,14 +1,18 @@
-"""The warehouse's own tables, views and macro; what each row is, is said beside it.
+"""The warehouse's own tables; what each row is, is said beside it.
 
-Belongs here: their definitions, and how rows get in (`insert_rows`).
-Does not belong: the data sets' tables (``history``).
+Belongs here: their definitions, bringing an older warehouse up to date, and how rows get in
+(`insert_rows`). Does not belong: views (``views``), the data sets' tables (``history``).
 
 No keys, sequences, generated columns or HUGEINT: a DuckLake has none of them (DESIGN.md, 8).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import duckdb
+
+from cp_pipeline.exports import canonical_program
+from cp_pipeline.warehouse.views import VIEWS, supersede_older
 
 _TABLES = {
     # One row per load of one export. Loads are never changed; only `compact` and `erase` remove
@@ -40,6 +44,8 @@ _TABLES = {
         "last_timestamp": "TIMESTAMP",
         # Rows beyond the first for one and the same time.
         "duplicate_timestamps": "BIGINT",
+        # Why it was loaded, in words.
+        "reason": "VARCHAR",
     },
     # One row per load that is no longer current, naming the load that is newer.
     "superseded": {
@@ -47,7 +53,7 @@ _TABLES = {
         "superseded_by": "BIGINT",
         "superseded_at": "TIMESTAMP",
     },
-    # One row per export in the latest listing; no URL.
+    # One row per export in the latest listing, or in the one before the latest; no URL.
     "export_files": {
         "study_id": "BIGINT",
         "subject_id": "BIGINT",
@@ -59,6 +65,10 @@ _TABLES = {
         "file_name": "VARCHAR",
         "file_format": "VARCHAR",
         "listed_at": "TIMESTAMP",
+        # Since when the file is still that of an earlier execution; NULL if it is not.
+        "pending_since": "TIMESTAMP",
+        # When a whole listing first lacked it; the next one that does removes the row.
+        "unlisted_since": "TIMESTAMP",
     },
     # One row per item of the latest listing that breaks the contract; NULL is what it lacks.
     "unusable_items": {
@@ -84,6 +94,7 @@ _TABLES = {
         "error": "VARCHAR",
         "failed_at": "TIMESTAMP",
         "dagster_run_id": "VARCHAR",
+        "modified_at": "TIMESTAMP_NS",
     },
     # One row per column and change of it; the row with the highest revision holds.
     "column_types": {
@@ -105,6 +116,8 @@ _TABLES = {
         # Of the whole warehouse, by then: so that no number of an erased load is given again.
         "highest_load_id": "BIGINT",
     },
+    # One row: which definitions of these tables and views the warehouse was last written with.
+    "schema_version": {"version": "VARCHAR"},
 }
 # One row per superseded load whose rows `compact` dropped: what it was, and what replaced it.
 _TABLES["compacted"] = _TABLES["loads"] | {
@@ -113,114 +126,8 @@ _TABLES["compacted"] = _TABLES["loads"] | {
     "compacted_at": "TIMESTAMP",
 }
 
-_VIEWS = """
-CREATE OR REPLACE VIEW lineage.current_loads AS
-SELECT loads.*
-FROM lineage.loads
-ANTI JOIN lineage.superseded ON superseded.load_id = loads.load_id;
-
-CREATE OR REPLACE VIEW lineage.partition_status AS
-WITH exports AS (
-    SELECT
-        coalesce(listed.subject_id, loaded.subject_id) AS subject_id,
-        coalesce(listed.dataset_name, loaded.dataset_name) AS dataset_name,
-        listed.program_execution AS exported_execution,
-        listed.program_executed_at AS exported_at,
-        loaded.program_execution AS loaded_execution,
-        loaded.program_executed_at AS loaded_execution_at,
-        loaded.row_count,
-        CASE
-            WHEN listed.subject_id IS NULL THEN 'withdrawn'
-            WHEN loaded.program_executed_at >= listed.program_executed_at THEN 'current'
-            WHEN failed.subject_id IS NOT NULL THEN 'failed'
-            WHEN loaded.subject_id IS NULL THEN 'missing'
-            ELSE 'stale'
-        END AS state
-    FROM lineage.export_files AS listed
-    FULL JOIN lineage.current_loads AS loaded
-        ON listed.study_id = loaded.study_id
-        AND listed.subject_id = loaded.subject_id
-        AND listed.dataset_name = loaded.dataset_name
-        AND listed.study_program_id = loaded.study_program_id
-    LEFT JOIN (
-        SELECT DISTINCT
-            study_id, subject_id, dataset_name, study_program_id, program_executed_at
-        FROM lineage.failures
-    ) AS failed
-        ON failed.study_id = listed.study_id
-        AND failed.subject_id = listed.subject_id
-        AND failed.dataset_name = listed.dataset_name
-        AND failed.study_program_id = listed.study_program_id
-        AND failed.program_executed_at = listed.program_executed_at
-)
-SELECT
-    subject_id,
-    dataset_name,
-    CASE
-        WHEN bool_and(state = 'withdrawn') THEN 'withdrawn'
-        WHEN bool_or(state = 'failed') THEN 'failed'
-        WHEN bool_or(state = 'stale') THEN 'stale'
-        WHEN bool_or(state = 'missing') THEN
-            CASE WHEN bool_and(state IN ('missing', 'withdrawn')) THEN 'missing' ELSE 'stale' END
-        ELSE 'current'
-    END AS state,
-    arg_max(exported_execution, exported_at) AS exported_execution,
-    arg_max(loaded_execution, loaded_execution_at) AS loaded_execution,
-    max(exported_at) AS exported_execution_at,
-    max(loaded_execution_at) AS loaded_execution_at,
-    coalesce(sum(row_count), 0)::BIGINT AS row_count,
-    count(exported_at)::INTEGER AS exported_files,
-    count(loaded_execution_at)::INTEGER AS loaded_files
-FROM exports
-GROUP BY subject_id, dataset_name;
-
--- A load whose rows `compact` dropped cannot be shown as it was, and the one before it would be a
--- wrong answer: so an instant at which such a load was the latest of its export is an error, which
--- names the load. With a condition on _subject_id, only that subject's loads count.
-CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE
-WITH chosen AS NOT MATERIALIZED (
-    SELECT * FROM (
-        SELECT {names}, false AS is_gone FROM lineage.loads
-        UNION ALL
-        SELECT {names}, row_count > 0 AS is_gone FROM lineage.compacted
-    ) AS every
-    WHERE lower(every.dataset_name) = lower(dataset)
-        AND every.program_executed_at <= instant::TIMESTAMP_NS
-    QUALIFY row_number() OVER (
-        PARTITION BY study_id, subject_id, study_program_id
-        ORDER BY program_executed_at DESC, load_id DESC
-    ) = 1
-)
-SELECT
-    rows.* EXCLUDE (_load_id),
-    chosen.study_id AS _study_id,
-    chosen.subject_id AS _subject_id,
-    chosen.study_program_id AS _study_program_id,
-    chosen.program_execution AS _program_execution,
-    chosen.program_executed_at AS _program_executed_at,
-    rows._load_id AS _load_id
-FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
-INNER JOIN chosen ON chosen.load_id = rows._load_id
-UNION ALL BY NAME
-SELECT
-    gone.study_id AS _study_id,
-    gone.subject_id AS _subject_id,
-    gone.study_program_id AS _study_program_id,
-    gone.program_execution AS _program_execution,
-    gone.program_executed_at AS _program_executed_at,
-    gone.load_id AS _load_id
-FROM chosen AS gone
--- In a condition, because a column that nobody asks for is never worked out.
-WHERE gone.is_gone AND error(
-    'as_of cannot tell: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
-    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest then, and '
-    'its rows have been compacted. Ask for a later instant, or of other subjects only; '
-    'lineage.compacted says what it was.'
-) IS NULL;
-""".format(
-    names="load_id, study_id, subject_id, dataset_name, study_program_id, program_execution,"
-    " program_executed_at, row_count"
-)
+# Changes with any definition.
+_VERSION = hashlib.sha256(repr((_TABLES, VIEWS)).encode()).hexdigest()[:16]
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -232,23 +139,59 @@ def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(made and made[0])
 
 
+def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the default database, a warehouse or not, has the tables and views of today."""
+    present = _present(connection)
+    complete = all(columns.keys() <= present.get(name, set()) for name, columns in _TABLES.items())
+    if not complete or not has_tables(connection):
+        return False
+    row = connection.execute("SELECT version FROM lineage.schema_version").fetchone()
+    return row is not None and row[0] == _VERSION
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make what is missing in the default database; cheap when nothing is.
 
-    A warehouse of an earlier version gets its new tables here, and the views and macro of today.
+    A warehouse of an earlier version gets its new tables and columns here, and the views and macro
+    of today.
     """
-    present = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
-        " AND schema_name = 'lineage'"
-    ).fetchall()
-    if has_tables(connection) and _TABLES.keys() <= {name for (name,) in present}:
+    if is_current(connection):
         return
     for schema in ("history", "exports", "lineage"):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    present = _present(connection)
     for name, columns in _TABLES.items():
         definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS lineage.{name} ({definition})")
-    connection.execute(_VIEWS)
+        for column in columns.keys() - present.get(name, columns.keys()):
+            connection.execute(f"ALTER TABLE lineage.{name} ADD COLUMN {column} {columns[column]}")
+        if name in present and "study_program_id" in columns:
+            _spell_programs_alike(connection, name)
+    connection.execute(VIEWS)
+    supersede_older(connection)
+    connection.execute("DELETE FROM lineage.schema_version")
+    connection.execute("INSERT INTO lineage.schema_version VALUES (?)", [_VERSION])
+
+
+def _present(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """The columns of each table in ``lineage``."""
+    rows = connection.execute(
+        "SELECT table_name, list(column_name) FROM duckdb_columns() SEMI JOIN duckdb_tables()"
+        " USING (database_name, schema_name, table_name)"
+        " WHERE database_name = current_database() AND schema_name = 'lineage' GROUP BY table_name"
+    ).fetchall()
+    return {name: set(columns) for name, columns in rows}
+
+
+def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """An earlier version kept GUIDs in the case in which CentrePoint wrote them."""
+    rows = connection.execute(f"SELECT DISTINCT study_program_id FROM lineage.{table}").fetchall()
+    for (program,) in rows:
+        if program is not None and canonical_program(program) != program:
+            connection.execute(
+                f"UPDATE lineage.{table} SET study_program_id = ? WHERE study_program_id = ?",
+                [canonical_program(program), program],
+            )
 
 
 def columns_of(table: str) -> tuple[str, ...]:

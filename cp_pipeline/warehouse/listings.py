@@ -1,0 +1,166 @@
+"""What CentrePoint listed, and what became of it since the last time: ``lineage.export_files``.
+
+Belongs here: writing a listing down, what is pending and since when, what is no longer listed.
+Does not belong: asking for a listing (``centrepoint``), what is loaded (``lineage``).
+
+An export is called withdrawn when two whole listings lacked it: a listing can be wrong while
+CentrePoint executes programs. The first one that lacks it notes when (``unlisted_since``), the
+second removes the row.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+
+from cp_pipeline.exports import ExportFile, ExportKey, StudyListing, Version
+from cp_pipeline.warehouse.erasing import read_erased
+from cp_pipeline.warehouse.lineage import Scope, identity
+from cp_pipeline.warehouse.opening import Workbench
+from cp_pipeline.warehouse.tables import insert_rows
+from cp_pipeline.warehouse.unusable import replace_unusable, unusable_items
+
+_KEY = "study_id, subject_id, study_program_id, dataset_name"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of ``lineage.export_files``, without its key and moments of no concern here."""
+
+    execution: str
+    version: Version
+    pending_since: datetime | None
+    unlisted_since: datetime | None
+
+    def says(self, item: ExportFile) -> bool:
+        """Whether it says the same as a listed item."""
+        return (
+            (self.execution, self.version) == (item.execution.verbatim, item.version)
+            and self.unlisted_since is None
+            and (self.pending_since is not None) == item.is_pending
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a listing changes: rows to write anew, to remove, and to mark as no longer listed."""
+
+    fresh: tuple[ExportFile, ...]
+    gone: tuple[ExportKey, ...]
+    unlisted: tuple[ExportKey, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.gone or self.unlisted)
+
+
+def record_listing(workbench: Workbench, listing: StudyListing, scope: Scope) -> bool:
+    """Make ``lineage.export_files`` say what was listed, within the scope; True if it changed.
+
+    An export whose item cannot be loaded now (unusable, of another format, of a program that never
+    ran) stays as it was listed before. When nothing changed, the file is not opened for writing.
+    """
+    unusable_before = [item for item in unusable_items(workbench) if scope.may_cover(item)]
+    before = _recorded(workbench)
+    changes = _compare(before, listing, scope)
+    if not changes and set(unusable_before) == set(listing.unusable) and workbench.exists():
+        return False
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with workbench.transaction() as connection:
+        erased = read_erased(connection)
+        fresh = [item for item in changes.fresh if item.subject_id not in erased]
+        _remove(connection, [*changes.gone, *(item.key for item in changes.fresh)])
+        connection.execute(
+            f"UPDATE lineage.export_files SET unlisted_since = ? WHERE ({_KEY}) IN ({_KEYS})",
+            [now, *_columns(changes.unlisted)],
+        )
+        rows = [_listed_row(item, before.get(item.key), now) for item in fresh]
+        insert_rows(connection, "export_files", rows)
+        still = [item for item in listing.unusable if item.subject_id not in erased]
+        replace_unusable(connection, unusable_before, still, now)
+    return True
+
+
+def pending_since(workbench: Workbench) -> dict[ExportKey, datetime]:
+    """Since when (UTC) the files of exports have been those of an earlier execution."""
+    return {
+        key: row.pending_since.replace(tzinfo=UTC)
+        for key, row in _recorded(workbench).items()
+        if row.pending_since is not None
+    }
+
+
+def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Scope) -> _Changes:
+    unread = {item.key for item in listing.unusable}
+    unread |= {key for key, _ in listing.other_formats} | {*listing.never_executed}
+    listed = {item.key: item for item in listing.items}
+    fresh = tuple(
+        item for key, item in listed.items() if key not in before or not before[key].says(item)
+    )
+    lacking: Collection[ExportKey] = ()
+    if scope.is_whole and not listing.missing:
+        lacking = sorted(key for key in before.keys() - listed.keys() - unread if scope.covers(key))
+    return _Changes(
+        fresh,
+        tuple(key for key in lacking if before[key].unlisted_since is not None),
+        tuple(key for key in lacking if before[key].unlisted_since is None),
+    )
+
+
+def _recorded(workbench: Workbench) -> dict[ExportKey, _Row]:
+    if not workbench.exists():
+        return {}
+    with workbench.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
+            " epoch_ns(modified_at), file_name, pending_since, unlisted_since"
+            " FROM lineage.export_files"
+        ).fetchall()
+    return {
+        ExportKey(*row[:4]): _Row(row[4], Version(row[5], row[6], row[7]), row[8], row[9])
+        for row in rows
+    }
+
+
+_KEYS = (
+    "SELECT (unnest(?::BIGINT[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]))"
+)
+
+
+def _columns(keys: Iterable[ExportKey]) -> list[list[object]]:
+    found = list(keys)
+    return [[key[place] for key in found] for place in range(4)]
+
+
+def _remove(connection: duckdb.DuckDBPyConnection, keys: Iterable[ExportKey]) -> None:
+    connection.execute(
+        f"DELETE FROM lineage.export_files WHERE ({_KEY}) IN ({_KEYS})", _columns(keys)
+    )
+
+
+def _listed_row(item: ExportFile, before: _Row | None, now: datetime) -> dict[str, object]:
+    pending = now if item.is_pending else None
+    if (
+        pending
+        and before
+        and before.pending_since
+        and before.version.executed == item.version.executed
+    ):
+        # Not later than now: the clock may have gone back.
+        pending = min(before.pending_since, now)
+    return {
+        **identity(item),
+        "file_format": item.file_format,
+        "listed_at": now,
+        "pending_since": _since(item, before, now) if item.is_pending else None,
+        "unlisted_since": None,
+    }
+
+
+def _since(item: ExportFile, before: _Row | None, now: datetime) -> datetime:
+    """Since when the file of this very execution is to be written."""
+    if before is None or before.pending_since is None:
+        return now
+    # Not later than now: the clock may have gone back.
+    same = before.version.executed == item.version.executed
+    return min(before.pending_since, now) if same else now

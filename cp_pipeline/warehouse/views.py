@@ -1,0 +1,198 @@
+"""What is current, how each partition stands, and what was current at an instant: in SQL.
+
+Belongs here: the views and the macro over ``lineage``, and which load supersedes which.
+Does not belong: the tables (``tables``), the view of a data set (``history``).
+"""
+
+from datetime import UTC, datetime
+
+import duckdb
+
+
+def covers(load: str, listed: str) -> str:
+    """SQL of ``Version.covers``, for tables with program_executed_at, modified_at and file_name."""
+    return (
+        f"({load}.program_executed_at > {listed}.program_executed_at"
+        f" OR ({load}.program_executed_at = {listed}.program_executed_at"
+        f" AND CASE WHEN {load}.modified_at <> {listed}.modified_at"
+        f" THEN {load}.modified_at > {listed}.modified_at"
+        f" ELSE {load}.file_name = {listed}.file_name END))"
+    )
+
+
+# Of the files of one execution, the one that was modified last is the newest; but where CentrePoint
+# does not say it of all of them, only the order of the loads tells.
+_EXECUTION = (
+    "(PARTITION BY study_id, subject_id, dataset_name, study_program_id, program_executed_at)"
+)
+_WRITTEN = (
+    f"CASE WHEN count(*) OVER {_EXECUTION} = count(modified_at) OVER {_EXECUTION}"
+    " THEN modified_at END"
+)
+
+VIEWS = """
+CREATE OR REPLACE VIEW lineage.current_loads AS
+SELECT loads.*
+FROM lineage.loads
+ANTI JOIN lineage.superseded ON superseded.load_id = loads.load_id;
+
+CREATE OR REPLACE VIEW lineage.partition_status AS
+WITH covered AS (
+    SELECT DISTINCT listed.study_id, listed.subject_id, listed.dataset_name, listed.study_program_id
+    FROM lineage.export_files AS listed
+    INNER JOIN lineage.loads AS loads
+        USING (study_id, subject_id, dataset_name, study_program_id)
+    WHERE {loads_cover_listed}
+),
+failed AS (
+    SELECT DISTINCT listed.study_id, listed.subject_id, listed.dataset_name, listed.study_program_id
+    FROM lineage.export_files AS listed
+    INNER JOIN lineage.failures AS failures
+        USING (study_id, subject_id, dataset_name, study_program_id, program_executed_at)
+    WHERE {failure_is_of_listed}
+),
+exports AS (
+    SELECT
+        coalesce(listed.subject_id, loaded.subject_id) AS subject_id,
+        coalesce(listed.dataset_name, loaded.dataset_name) AS dataset_name,
+        listed.program_execution AS exported_execution,
+        listed.program_executed_at AS exported_at,
+        loaded.program_execution AS loaded_execution,
+        loaded.program_executed_at AS loaded_execution_at,
+        loaded.row_count,
+        CASE
+            WHEN listed.subject_id IS NULL THEN 'withdrawn'
+            WHEN covered.subject_id IS NOT NULL THEN 'current'
+            WHEN failed.subject_id IS NOT NULL THEN 'failed'
+            WHEN listed.modified_at < listed.program_executed_at THEN 'pending'
+            WHEN loaded.subject_id IS NULL THEN 'missing'
+            ELSE 'stale'
+        END AS state
+    FROM lineage.export_files AS listed
+    FULL JOIN lineage.current_loads AS loaded
+        ON listed.study_id = loaded.study_id
+        AND listed.subject_id = loaded.subject_id
+        AND listed.dataset_name = loaded.dataset_name
+        AND listed.study_program_id = loaded.study_program_id
+    LEFT JOIN covered
+        ON covered.study_id = listed.study_id
+        AND covered.subject_id = listed.subject_id
+        AND covered.dataset_name = listed.dataset_name
+        AND covered.study_program_id = listed.study_program_id
+    LEFT JOIN failed
+        ON failed.study_id = listed.study_id
+        AND failed.subject_id = listed.subject_id
+        AND failed.dataset_name = listed.dataset_name
+        AND failed.study_program_id = listed.study_program_id
+)
+SELECT
+    subject_id,
+    dataset_name,
+    CASE
+        WHEN bool_and(state = 'withdrawn') THEN 'withdrawn'
+        WHEN bool_or(state = 'failed') THEN 'failed'
+        WHEN bool_or(state = 'stale') THEN 'stale'
+        WHEN bool_or(state = 'missing') THEN
+            CASE
+                WHEN bool_and(state IN ('missing', 'withdrawn', 'pending')) THEN 'missing'
+                ELSE 'stale'
+            END
+        WHEN bool_or(state = 'pending') THEN 'pending'
+        ELSE 'current'
+    END AS state,
+    arg_max(exported_execution, exported_at) AS exported_execution,
+    arg_max(loaded_execution, loaded_execution_at) AS loaded_execution,
+    max(exported_at) AS exported_execution_at,
+    max(loaded_execution_at) AS loaded_execution_at,
+    coalesce(sum(row_count), 0)::BIGINT AS row_count,
+    count(exported_at)::INTEGER AS exported_files,
+    count(loaded_execution_at)::INTEGER AS loaded_files
+FROM exports
+GROUP BY subject_id, dataset_name;
+
+-- A load whose rows `compact` dropped cannot be shown as it was, and the one before it would be a
+-- wrong answer: so an instant at which such a load was the latest of its export is an error, which
+-- names the load. With a condition on _subject_id, only that subject's loads count.
+CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE
+WITH every AS NOT MATERIALIZED (
+    SELECT *, {written} AS written FROM (
+        SELECT {names}, false AS is_gone FROM lineage.loads
+        UNION ALL
+        SELECT {names}, row_count > 0 AS is_gone FROM lineage.compacted
+    ) AS loaded
+    WHERE lower(loaded.dataset_name) = lower(dataset)
+        AND loaded.program_executed_at <= instant::TIMESTAMP_NS
+),
+chosen AS NOT MATERIALIZED (
+    SELECT * FROM every
+    QUALIFY row_number() OVER (
+        PARTITION BY study_id, subject_id, study_program_id
+        ORDER BY program_executed_at DESC, written DESC NULLS LAST, load_id DESC
+    ) = 1
+)
+SELECT
+    rows.* EXCLUDE (_load_id),
+    chosen.study_id AS _study_id,
+    chosen.subject_id AS _subject_id,
+    chosen.study_program_id AS _study_program_id,
+    chosen.program_execution AS _program_execution,
+    chosen.program_executed_at AS _program_executed_at,
+    rows._load_id AS _load_id
+FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
+INNER JOIN chosen ON chosen.load_id = rows._load_id
+UNION ALL BY NAME
+SELECT
+    gone.study_id AS _study_id,
+    gone.subject_id AS _subject_id,
+    gone.study_program_id AS _study_program_id,
+    gone.program_execution AS _program_execution,
+    gone.program_executed_at AS _program_executed_at,
+    gone.load_id AS _load_id
+FROM chosen AS gone
+-- In a condition, because a column that nobody asks for is never worked out.
+WHERE gone.is_gone AND error(
+    'as_of cannot tell: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
+    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest then, and '
+    'its rows have been compacted. Ask for a later instant, or of other subjects only; '
+    'lineage.compacted says what it was.'
+) IS NULL;
+""".format(
+    loads_cover_listed=covers("loads", "listed"),
+    failure_is_of_listed=(
+        "failures.file_name = listed.file_name"
+        " AND failures.modified_at IS NOT DISTINCT FROM listed.modified_at"
+    ),
+    names="load_id, study_id, subject_id, dataset_name, study_program_id, program_execution,"
+    " program_executed_at, modified_at, row_count",
+    written=_WRITTEN,
+)
+
+
+def supersede_older(connection: duckdb.DuckDBPyConnection, first_load_id: int = 0) -> None:
+    """Mark all loads of an export but the current one as superseded, in the load's transaction.
+
+    The newest program execution is current, whichever of them was loaded first; of one execution,
+    the file that was modified last, or, where CentrePoint does not say when for all of them, the
+    one loaded last.
+
+    Args:
+        connection: the warehouse is its default database.
+        first_load_id: only exports that have a load with this number or a higher one.
+    """
+    connection.execute(
+        "INSERT INTO lineage.superseded BY NAME"
+        " WITH candidates AS ("
+        " SELECT load_id, study_id, subject_id, dataset_name, study_program_id,"
+        f" program_executed_at, {_WRITTEN} AS written FROM lineage.current_loads"
+        " WHERE (study_id, subject_id, dataset_name, study_program_id) IN ("
+        " SELECT (study_id, subject_id, dataset_name, study_program_id)"
+        " FROM lineage.loads WHERE load_id >= ?)"
+        "), ranked AS ("
+        " SELECT load_id, first_value(load_id) OVER ("
+        " PARTITION BY study_id, subject_id, dataset_name, study_program_id"
+        " ORDER BY program_executed_at DESC, written DESC NULLS LAST, load_id DESC"
+        ") AS superseded_by FROM candidates"
+        ") SELECT load_id, superseded_by, ? AS superseded_at FROM ranked"
+        " WHERE load_id <> superseded_by",
+        [first_load_id, datetime.now(UTC).replace(tzinfo=None)],
+    )
