@@ -19,6 +19,7 @@ from cp_pipeline.centrepoint.errors import (
     TokenRefused,
 )
 from cp_pipeline.centrepoint.items import Filters
+from cp_pipeline.centrepoint.redaction import redact
 
 __all__ = [
     "AnswerNotUnderstood",
@@ -34,4 +35,5 @@ __all__ = [
     "ServiceUnavailable",
     "StudyRefused",
     "TokenRefused",
+    "redact",
 ]

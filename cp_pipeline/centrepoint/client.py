@@ -13,7 +13,7 @@ from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile, UnusableItem
+from cp_pipeline.exports import ExportFile, StudyListing, UnusableItem
 from cp_pipeline.settings import CentrePointSettings
 
 
@@ -56,10 +56,11 @@ class CentrePoint:
         self,
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
-        unusable: list[UnusableItem] | None = None,
-    ) -> list[ExportFile]:
+    ) -> StudyListing:
         """The export files of a study; see ``Listing.export_files``."""
-        return self._listing.export_files(study_id, filters, unusable)
+        unusable: list[UnusableItem] = []
+        items = self._listing.export_files(study_id, filters, unusable)
+        return StudyListing(tuple(items), tuple(unusable))
 
     def fetch(self, export_file: ExportFile, receive: Receive[Kept]) -> Kept:
         """Fetch one file; see ``Downloads.fetch``."""

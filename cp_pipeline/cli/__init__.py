@@ -6,6 +6,7 @@ Belongs here: options, words on the screen, exit codes. Does not belong: any wor
 import logging
 import os
 import sys
+import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -72,14 +73,15 @@ def main() -> None:
         _say(error)
         _leave(EXIT_AT_FAULT)
     except OSError as error:
-        if error.errno is None:
-            raise
-        _say(_about_a_file(error))
+        _say(_about_a_file(error) if error.errno is not None else _not_foreseen(error))
         _leave(EXIT_AT_FAULT)
     except SystemExit as leaving:
         if isinstance(leaving.code, int):
             _leave(leaving.code)
         raise
+    except Exception as error:  # noqa: BLE001  (exit code 1 means that some partitions failed)
+        _say(_not_foreseen(error))
+        _leave(EXIT_AT_FAULT)
 
 
 def _say(error: PipelineError) -> None:
@@ -95,6 +97,15 @@ def _about_a_file(error: OSError) -> PipelineError:
         "See whose it is, that there is room, and whether its disk is read-only; then run this "
         "again.",
     )
+
+
+def _not_foreseen(error: Exception) -> PipelineError:
+    """An error for which nobody wrote words; its traceback tells those who made cp-pipeline."""
+    # Imported here, because most commands need no HTTP.
+    from cp_pipeline.ingest import explain, redact  # noqa: PLC0415
+
+    errors.print(redact("".join(traceback.format_exception(error))), highlight=False, markup=False)
+    return PipelineError(explain(error), "Report it, with what stands above.")
 
 
 def _leave(exit_code: int) -> None:

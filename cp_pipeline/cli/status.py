@@ -14,7 +14,7 @@ from cp_pipeline.warehouse import Workbench, dataset_statuses, unusable_items
 
 @click.command()
 def status() -> None:
-    """Show, for each data set, what is exported, loaded, stale, failed and withdrawn.
+    """Show, for each data set, what is exported, loaded, stale, failed, pending, withdrawn.
 
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
     """
@@ -27,7 +27,7 @@ def status() -> None:
         return
     table = Table(box=None)
     table.add_column("data set")
-    numbers = ("exported", "loaded", "stale", "missing", "failed", "withdrawn", "rows")
+    numbers = ("exported", "loaded", "stale", "missing", "failed", "pending", "withdrawn", "rows")
     for heading in numbers:
         table.add_column(heading, justify="right")
     table.add_column("last program execution")
@@ -39,6 +39,7 @@ def status() -> None:
             f"{each.stale:,}",
             f"{each.missing:,}",
             f"{each.failed:,}",
+            f"{each.pending:,}",
             f"{each.withdrawn:,}",
             f"{each.row_count:,}",
             each.last_execution or "",

@@ -8,7 +8,7 @@ import gc
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import uuid4
 
@@ -17,12 +17,13 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.cut_off import look_after_cut_off_runs, marked_as_going, remove_marks
-from cp_pipeline.cli.run_failure import reason
+from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.unusable import say_unusable
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
+    Account,
     Listed,
     PartitionFailed,
     PartitionLoaded,
@@ -75,13 +76,14 @@ def run_sync(
     exports = StudyExports(CentrePointSettings.from_environment(), storage)
     with errors.status("Listing the exports …"):
         listed = exports.list_exports(subject_ids, dataset_names)
+    if not dry_run:
+        exports.record(listed)
     plan = exports.plan(listed, refresh=refresh)
     _say_plan(listed, plan)
     if dry_run:
         _print_plan(plan)
         say_unusable(errors, listed.unusable)
         return 0
-    exports.record(listed)
     if not plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         exports.tidy()
@@ -138,7 +140,7 @@ class _WatchedSource(ExportsSource):
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
         self._started = time.monotonic()
-        self.loaded = 0
+        self.account = Account(plan)
         self.rows = 0
         self.failures: list[PartitionFailed] = []
 
@@ -161,13 +163,13 @@ class _WatchedSource(ExportsSource):
         self._results.begin()
 
     def saw(self, result: PartitionResult) -> None:
+        self.account.saw(result)
         if isinstance(result, PartitionLoaded):
-            self.loaded += 1
             self.rows += sum(load.row_count for load in result.loads)
         else:
             self.failures.append(result)
         seconds = max(time.monotonic() - self._started, 0.001)
-        rate = f"{(self.loaded + len(self.failures)) / seconds:,.0f} partitions/s"
+        rate = f"{(self.account.loaded + self.account.failed) / seconds:,.0f} partitions/s"
         self._progress.update(self._task, advance=1, rate=rate)
 
 
@@ -222,8 +224,11 @@ def _run_in_dagster(
         if result.success:
             mark.unlink(missing_ok=True)
             remove_marks(storage, instance)
-        if not result.success and not source.failures:
+        elif not only_partitions_failed(result.all_events):
+            _say_failures(source.failures)
             raise PipelineError(reason(result.all_events))
+    # Whatever Dagster made of it.
+    source.account.close()
 
 
 @contextmanager
@@ -247,12 +252,14 @@ def _frozen() -> Iterator[None]:
 
 
 def _say_plan(listed: Listed, plan: Plan) -> None:
+    for remark in listed.remarks():
+        errors.print(remark)
     if listed.erased:
         verb = "is" if listed.erased == 1 else "are"
         exports = count(listed.erased, "export")
         answers.print(f"{exports} of an erased subject {verb} left alone.")
     if not listed.items:
-        if not listed.erased and not listed.unusable:
+        if listed.is_empty:
             answers.print(EMPTY_LISTING)
         return
     answers.print(
@@ -260,6 +267,8 @@ def _say_plan(listed: Listed, plan: Plan) -> None:
         f"listed, {count(plan.export_count, 'export')} in "
         f"{count(len(plan.to_load), 'partition')} to load."
     )
+    for remark in plan.remarks():
+        answers.print(remark)
 
 
 def _print_plan(plan: Plan) -> None:
@@ -285,13 +294,17 @@ def _print_plan(plan: Plan) -> None:
 
 def _say_outcome(source: _WatchedSource, seconds: float) -> None:
     answers.print(
-        f"{count(source.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
+        f"{count(source.account.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
         f"in {seconds:.1f} s."
     )
     answers.print(f"Where the time went: {source.exports.where_the_time_went()}.")
-    if not source.failures:
+    _say_failures(source.failures)
+
+
+def _say_failures(failures: Sequence[PartitionFailed]) -> None:
+    if not failures:
         return
-    errors.print(f"{count(len(source.failures), 'partition')} failed:")
-    for failure in source.failures:
+    errors.print(f"{count(len(failures), 'partition')} failed:")
+    for failure in failures:
         errors.print(f"  {failure}")
     errors.print("Nothing of them was loaded; what was loaded before is untouched.")

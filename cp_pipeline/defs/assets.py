@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted, log_unusable
+from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted, log_listing
 from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
 from cp_pipeline.defs.records import (
     CODE_VERSION,
@@ -48,19 +48,20 @@ def export_files(
     with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(exports)
-        exports.record(listed)
-        plan = exports.plan(listed)
-    subjects, datasets = register(context.instance, listed.partitions)
-    for observation in observations(plan.executed_again):
-        context.log_event(observation)
-    context.log.info(f"{len(listed.items)} exports; {subjects} new subjects, {datasets} data sets")
-    log_unusable(context, listed)
-    if not listed.items and not listed.unusable:
-        context.log.warning(
-            "CentrePoint lists no exports. That is no error: it is so until processing of the "
-            "study has been requested in CentrePoint."
+        plan = source.plan(exports, listed, refresh=False)
+        subjects, datasets = register(context.instance, listed.partitions)
+        for observation in observations(plan.replaced):
+            context.log_event(observation)
+        context.log.info(
+            f"{len(listed.items)} exports; {subjects} new subjects, {datasets} new data sets"
         )
-    return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
+        log_listing(context, listed)
+        if listed.is_empty:
+            context.log.warning(
+                "CentrePoint lists no exports. That is no error: it is so until processing of the "
+                "study has been requested in CentrePoint."
+            )
+        return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
 
 
 listed_executions = dg.AssetSpec(

@@ -54,6 +54,14 @@ CHECKS = (
         "loads that have other rows than their files",
     ),
     Check(
+        Question.FILES_ARE_OF_THEIR_EXECUTION.value,
+        _ERROR,
+        "Each file was written after the program execution under which it is loaded. One that is "
+        "not written a day after is loaded all the same: its rows may be those of the execution "
+        "before. Ask ActiGraph support.",
+        "current loads whose file is older than their program execution",
+    ),
+    Check(
         NOTHING_WAITS_FOR_A_PERSON,
         _ERROR,
         f"No partition has failed {ATTEMPTS} times: those are not tried again by themselves. Look "

@@ -17,7 +17,7 @@ from cp_pipeline.defs.loading import (
     in_words,
     load_partitions,
     load_wanted,
-    log_unusable,
+    log_listing,
     newest_event,
 )
 from cp_pipeline.defs.partitions import register
@@ -63,7 +63,7 @@ def sync_exports(
     with in_words(source, context):
         exports = source.open()
         listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
-        log_unusable(context, listed)
+        log_listing(context, listed)
         plan = source.plan(exports, listed, refresh=config.refresh)
         register(context.instance, listed.partitions)
         load_partitions(

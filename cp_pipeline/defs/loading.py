@@ -4,6 +4,7 @@ Belongs here: what the asset and the jobs have in common.
 Does not belong: the words of a record (``records``), the loading itself (``ingest``).
 """
 
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.defs.records import (
     DATASET_EXPORTS,
     EXPORT_FILES,
+    NOT_LISTED,
+    NOT_WRITTEN,
     listing_metadata,
     materialization,
     no_export,
@@ -33,6 +36,8 @@ from cp_pipeline.ingest import (
     PartitionLoaded,
     Plan,
     StudyExports,
+    explain,
+    redact,
 )
 from cp_pipeline.words import count
 
@@ -41,34 +46,47 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
+# Metadata of a failure that is of some partitions alone; what else failed has no such number.
+FAILED_PARTITIONS = "failed_partitions"
 TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
 _NAMED = 20
 _RECORDS_AT_ONCE = 500
 
 
-def log_unusable(context: Context, listed: Listed) -> None:
-    """Say in the run's log which items of a listing cannot be used; the check names them, too."""
+def log_listing(context: Context, listed: Listed) -> None:
+    """Say in the run's log what is wrong with a listing; a check names unusable items, too."""
     for item in listed.unusable[:_NAMED]:
         context.log.error(f"A listed item cannot be used. {item}")
+    for remark in listed.remarks():
+        context.log.warning(remark)
 
 
 @contextmanager
 def in_words(source: ExportsSource, context: Context) -> Iterator[None]:
-    """Let a run that fails for a known reason say the reason, without a traceback of ours.
+    """Let a run that fails say the reason in words.
 
-    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself. Of a run that
-    ends without a word, its tag says which process to look for.
+    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself, and nothing
+    where the source's results can be had once. A reason that nobody foresaw fails the run at once;
+    the log has its traceback. Of a run that ends without a word, its tag says which process to look
+    for.
     """
     reason, again = "", False
     try:
         with records_in_words():
             context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
             yield
+    except dg.Failure:
+        raise
     except PipelineError as error:
         reason, again = str(error), error.passing and source.retries
     except OSError as error:
         reason, again = f"A file cannot be read or written: {error}", source.retries
+    except Exception as error:  # noqa: BLE001  (Dagster would try again whatever it does not know)
+        reason = explain(error)
+        trace = redact("".join(traceback.format_exception(error)))
+        # Not `exception`, whose own traceback is not redacted.
+        context.log.error(trace)  # noqa: TRY400
     if reason:
         raise dg.Failure(description=reason, allow_retries=again)
 
@@ -95,7 +113,7 @@ def load_wanted(
             {partition.dataset_name for partition in wanted},
         )
         exports.record(listed)
-        log_unusable(context, listed)
+        log_listing(context, listed)
         plan = exports.plan(listed, wanted, refresh=refresh)
         register(context.instance, listed.partitions)
         record_current(context, plan, listed_after)
@@ -136,6 +154,8 @@ def load_partitions(
     finally:
         _record_outcome(context, exports, plan, failures, listed_after)
     context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
+    for remark in plan.remarks():
+        context.log.warning(remark)
     if failures:
         raise _failure(failures, loaded)
 
@@ -147,8 +167,11 @@ def record_current(context: Context, plan: Plan, listed_after: int) -> None:
         context.log_event(materialization(current, listed_after, before))
     if plan.current:
         context.log.info(f"current: {count(len(plan.current), 'partition')}; nothing was fetched")
+    pending = sorted(plan.pending.keys() - plan.to_load.keys() - plan.kept.keys())
+    for partition in pending:
+        context.log_event(no_export(partition, listed_after, NOT_WRITTEN))
     for partition in plan.without_export:
-        context.log_event(no_export(partition, listed_after))
+        context.log_event(no_export(partition, listed_after, NOT_LISTED))
     if plan.without_export:
         context.log.info(
             f"CentrePoint lists no export for {len(plan.without_export)} of the partitions asked "
@@ -216,7 +239,7 @@ def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
     return dg.Failure(
         description=f"{count(len(failures), 'partition')} failed, {loaded:,} loaded:\n"
         + "\n".join(lines),
-        metadata={"failed": len(failures), "loaded": loaded},
+        metadata={FAILED_PARTITIONS: len(failures), "loaded": loaded},
         allow_retries=False,
     )
 

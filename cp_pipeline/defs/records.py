@@ -25,6 +25,8 @@ LOOKS = ("load_ids", "curve", "first_records", "dagster/column_schema")
 VERSION_TAG = "dagster/data_version"
 _SHOWN = 50
 _NO_EXPORT = "no export"
+NOT_LISTED = "CentrePoint lists no export for {}; nothing was written."
+NOT_WRITTEN = "CentrePoint has executed the program for {}, and not written the file yet (pending)."
 
 
 def provenance(version: str, listed_after: int) -> dict[str, str]:
@@ -93,21 +95,26 @@ def materialization(
     )
 
 
-def no_export(partition: Partition, listed_after: int) -> dg.AssetMaterialization:
-    """Says of a partition that was asked for that there is nothing to load, and nothing loaded.
+def no_export(partition: Partition, listed_after: int, words: str) -> dg.AssetMaterialization:
+    """Says of a partition that was asked for why there is nothing to load, and nothing loaded.
 
     A materialization, because Dagster calls a backfill failed when one of its partitions has none,
     and a pair without an export is no failure.
+
+    Args:
+        partition: the one that was asked for.
+        listed_after: see ``provenance``.
+        words: ``NOT_LISTED`` or ``NOT_WRITTEN``.
     """
     return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(partition),
-        description=f"CentrePoint lists no export for {partition}; nothing was written.",
+        description=words.format(partition),
         metadata={
             "dagster/partition_row_count": dg.MetadataValue.int(0),
             "rows": dg.MetadataValue.int(0),
             "files": dg.MetadataValue.int(0),
-            "note": dg.MetadataValue.text("CentrePoint lists no export for this pair."),
+            "note": dg.MetadataValue.text(words.format(partition)),
         },
         tags=provenance(_NO_EXPORT, listed_after),
     )

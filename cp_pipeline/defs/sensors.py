@@ -146,7 +146,7 @@ def tick(
                 EXPORT_FILES, metadata=listing_metadata(exports.states())
             )
             instance.report_runless_asset_event(record)
-        reason = _nothing_to_ask(listed, healing, going)
+        reason = _nothing_to_ask(listed, plan, healing, going)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
     return _ask_for(instance, exports, plan, wanted, memory, seconds, moment)
 
@@ -180,7 +180,7 @@ def _ask_for(
     # A run that neither loaded nor recorded a failure, asked for anew: not at once for ever.
     pause = _growing(seconds, memory.times - 1) if memory.times > 1 else timedelta(0)
     memory.not_before = max(memory.not_before, (moment + pause).timestamp())
-    stale = [item for item in plan.executed_again if item.partition in set(wanted)]
+    stale = [item for item in plan.replaced if item.partition in set(wanted)]
     for observation in observations(stale[:_OBSERVED]):
         instance.report_runless_asset_event(observation)
     by_dataset: dict[str, list[int]] = {}
@@ -216,8 +216,8 @@ def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> da
     return moment + timedelta(minutes=requests / allowed)
 
 
-def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> str:
-    if not listed.items and not listed.unusable:
+def _nothing_to_ask(listed: Listed, plan: Plan, healing: Healing, going: Iterable[str]) -> str:
+    if listed.is_empty:
         return (
             "CentrePoint lists no exports. That is no error: it is so until processing of the "
             "study has been requested in CentrePoint."
@@ -242,6 +242,7 @@ def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> s
         reasons.append(
             f"{count(len(listed.unusable), 'listed item')} cannot be used ({listed.unusable[0]})"
         )
+    reasons += [remark.rstrip(".") for remark in (*plan.remarks(), *listed.remarks())]
     if not reasons:
         return f"all {len(listed.items):,} listed exports are loaded"
     return "; ".join(reasons)
@@ -249,7 +250,7 @@ def _nothing_to_ask(listed: Listed, healing: Healing, going: Iterable[str]) -> s
 
 def _digest(plan: Plan, wanted: Iterable[Partition]) -> str:
     names = sorted(
-        f"{each.export_file.key} {each.export_file.execution.ticks}"
+        f"{each.export_file.key} {each.export_file.version}"
         for partition in wanted
         for each in plan.to_load[partition]
     )

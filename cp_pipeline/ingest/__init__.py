@@ -4,9 +4,12 @@ Knows: the rooms ``centrepoint``, ``landing`` and ``warehouse``.
 Does not know: Dagster.
 """
 
+from cp_pipeline.centrepoint import redact
+from cp_pipeline.ingest.account import Account, Unaccounted
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
+from cp_pipeline.ingest.fetching import explain
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.own_process import ProcessLost
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
@@ -28,6 +31,7 @@ from cp_pipeline.warehouse import (
 __all__ = [
     "ATTEMPTS",
     "OLDER_THAN",
+    "Account",
     "Activity",
     "CarryingOut",
     "Compacted",
@@ -53,15 +57,18 @@ __all__ = [
     "StudyExports",
     "SyncGoing",
     "TimeSpent",
+    "Unaccounted",
     "UnderWay",
     "check_writable",
     "compact",
     "compactable",
     "erasable",
     "erase",
+    "explain",
     "make_plan",
     "pause_after",
     "publish",
     "rebuild",
+    "redact",
     "states_to_publish",
 ]

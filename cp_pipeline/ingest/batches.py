@@ -4,25 +4,32 @@ Belongs here: when a batch is full, and what becomes of its partitions.
 Does not belong: threads (``carrying_out``), the transaction (``warehouse``).
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest.fetching import Fetched, explain
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.landing import Landing, erase_files
+from cp_pipeline.landing import ExportRefused, LandedFile, Landing, erase_files
 from cp_pipeline.warehouse import (
+    BatchResult,
     ExportToLoad,
     FailedExport,
+    FileRefused,
     Loader,
     SubjectErased,
+    WarehouseBusy,
+    WarehouseUnreadable,
     Workbench,
     record_failures,
 )
+from cp_pipeline.words import count
 
 BATCH_EXPORTS = 512
 BATCH_CSV_BYTES = 64 << 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -94,25 +101,14 @@ class BatchLoader:
             WarehouseError: the warehouse cannot be used; nothing of the batch is loaded.
         """
         try:
-            outcome = self._loader.load(batch.exports, ready, again=self._refresh)
+            outcome = load_in_halves(self._loader, batch.exports, ready, again=self._refresh)
         finally:
             for exports in batch.exports.values():
                 for export in exports:
                     export.text.discard()
         failures = list(batch.failures)
         for partition, (landed, error) in outcome.refused.items():
-            export_file = next(
-                each.export_file
-                for each in self._plan.to_load[partition]
-                if each.export_file.key == landed.key
-            )
-            if isinstance(error, SubjectErased):
-                # Nothing of it is kept, and its file is named nowhere.
-                erase_files(self._landing, partition.subject_id)
-                export_file = replace(export_file, file_name="(erased)")
-            else:
-                self._landing.quarantine(landed, explain(error))
-            failures.append(PartitionFailed(partition, export_file, "load", explain(error)))
+            failures.append(self._refused(partition, landed, error))
         record_failures(
             self._workbench,
             [FailedExport(each.export_file, each.stage, each.error) for each in failures],
@@ -123,6 +119,84 @@ class BatchLoader:
             for partition, loads in outcome.loads.items()
         ]
         return [*loaded, *failures]
+
+    def _refused(
+        self, partition: Partition, landed: LandedFile, error: Exception
+    ) -> PartitionFailed:
+        export_file = next(
+            each.export_file
+            for each in self._plan.to_load[partition]
+            if each.export_file.key == landed.key
+        )
+        if isinstance(error, SubjectErased):
+            # Nothing of it is kept, and its file is named nowhere.
+            erase_files(self._landing, partition.subject_id)
+            export_file = replace(export_file, file_name="(erased)")
+        elif isinstance(error, ExportRefused | FileRefused):
+            self._landing.quarantine(landed, explain(error))
+        return PartitionFailed(partition, export_file, "load", explain(error))
+
+
+def load_in_halves(
+    loader: Loader,
+    exports: Mapping[Partition, Sequence[ExportToLoad]],
+    ready: Callable[[], None] = lambda: None,
+    *,
+    again: bool,
+    apart: bool = False,
+) -> BatchResult:
+    """Load some partitions; where that fails for a reason that nobody foresaw, in halves.
+
+    So the export at fault, and it alone, ends up refused.
+
+    Args:
+        loader: the warehouse's.
+        exports: of each partition.
+        ready: see ``Loader.load``.
+        again: load versions again that are loaded already.
+        apart: whether a partition may be loaded in parts.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be used.
+    """
+    try:
+        return loader.load(exports, ready, again=again)
+    except (WarehouseBusy, WarehouseUnreadable):
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever it is, it fails what it is of)
+        parts = _parts(exports, apart=apart)
+        if len(parts) == 1:
+            ((partition, some),) = exports.items()
+            return BatchResult(refused={partition: (_at_fault(loader, some), error)})
+        number = sum(map(len, exports.values()))
+        _log.info("%s cannot be loaded: %s; trying parts", count(number, "export"), explain(error))
+    outcome = BatchResult()
+    for part in parts:
+        done = load_in_halves(loader, part, ready, again=again, apart=apart)
+        for partition, loads in done.loads.items():
+            outcome.loads.setdefault(partition, []).extend(loads)
+        outcome.refused |= done.refused
+    return outcome
+
+
+def _parts(
+    exports: Mapping[Partition, Sequence[ExportToLoad]], *, apart: bool
+) -> list[dict[Partition, Sequence[ExportToLoad]]]:
+    """Two halves of many partitions; of a single one its exports, where it may be taken apart."""
+    items = list(exports.items())
+    if len(items) > 1:
+        return [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
+    ((partition, some),) = items
+    return [{partition: [export]} for export in some] if apart else [{partition: some}]
+
+
+def _at_fault(loader: Loader, exports: Sequence[ExportToLoad]) -> LandedFile:
+    """Of a partition that cannot be loaded, the export that cannot be read by itself."""
+    if len(exports) > 1:
+        for export in exports:
+            if not loader.can_be_read(export):
+                return export.landed
+    return exports[0].landed
 
 
 def csv_bytes(fetched: Fetched) -> int:

@@ -20,6 +20,7 @@ from typing import Self
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.exports import Partition
+from cp_pipeline.ingest.account import Account
 from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
 from cp_pipeline.ingest.fetching import Fetched, Fetching
 from cp_pipeline.ingest.plan import Plan, PlannedExport
@@ -57,6 +58,8 @@ class CarryingOut:
         threads: int,
         time_spent: TimeSpent,
     ) -> None:
+        self._plan = plan
+        self._iterated = False
         self._waiting = iter(plan.to_load.items())
         self._fetching = fetching
         self._loader = loader
@@ -113,15 +116,24 @@ class CarryingOut:
         Raises:
             ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded.
             WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
+            Unaccounted: a planned partition was neither loaded nor failed.
+            RuntimeError: outside the with block, or for a second time.
         """
         if self._loading is None:
             raise RuntimeError("results are to be had inside the with block")
+        if self._iterated:
+            raise RuntimeError("the results of a plan can be had once")
+        self._iterated = True
         self.begin()
+        account = Account(self._plan)
         try:
             while not self._stop.is_set() and (some := self._done.get()) is not None:
-                yield from some
+                for result in some:
+                    account.saw(result)
+                    yield result
             if not self._stop.is_set():
                 self._loading.result()
+                account.close()
         finally:
             self._end()
 
@@ -207,8 +219,11 @@ class CarryingOut:
                 return
 
 
-class _Unwanted(Exception):
-    """Whoever wanted the results has gone before being ready for them."""
+class _Unwanted(BaseException):
+    """Whoever wanted the results has gone before being ready for them.
+
+    No ``Exception``: it is nothing that went wrong with what was to be loaded.
+    """
 
 
 class _Room:

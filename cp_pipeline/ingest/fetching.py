@@ -4,12 +4,13 @@ Belongs here: landing each export, opening it, fetching it once more where its b
 Does not belong: many partitions at once (``carrying_out``).
 """
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from cp_pipeline.centrepoint import CentrePoint, ExportFileError
+from cp_pipeline.centrepoint import CentrePoint, ExportFileError, ServiceError, redact
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.plan import PlannedExport, Reason
@@ -23,10 +24,17 @@ from cp_pipeline.landing import (
     Landing,
     read_csv_text,
 )
-from cp_pipeline.warehouse import ExportToLoad
+from cp_pipeline.warehouse import ExportToLoad, NotEnoughMemory
 
 Fetched = list[ExportToLoad] | PartitionFailed
 _FEW_BYTES = 1 << 20
+# What no other file is spared of; all else is one file's own fault.
+_OF_THE_DISK = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+        errno.EMFILE, errno.ENFILE, errno.ENOTDIR,
+    }
+)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -61,33 +69,37 @@ class Fetching:
         ready: list[ExportToLoad] = []
         for each in planned:
             try:
-                ready.append(self._export(each.export_file, again=each.reason is Reason.REFRESH))
-            except (ExportFileError, ExportRefused) as error:
+                ready.append(self._export(each))
+            except (ServiceError, DiskUnusable):
+                raise
+            except Exception as error:  # noqa: BLE001  (whatever it is, it fails this partition)
+                if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                    raise DiskUnusable(
+                        f"Files under {self._landing.root} cannot be written or read: "
+                        f"{error.strerror}.",
+                        "See that there is room, and whose the folder is; then run this again.",
+                    ) from None
                 for export in ready:
                     export.text.discard()
                 stage = "download" if isinstance(error, ExportFileError) else "decode"
-                return PartitionFailed(partition, each.export_file, stage, str(error))
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise DiskUnusable(
-                    f"Files under {self._landing.root} cannot be written or read: {reason}.",
-                    "See that there is room, and whose the folder is; then run this again.",
-                ) from None
+                return PartitionFailed(partition, each.export_file, stage, explain(error))
         return ready
 
-    def _export(self, export_file: ExportFile, *, again: bool) -> ExportToLoad:
+    def _export(self, planned: PlannedExport) -> ExportToLoad:
+        export_file, reason = planned.export_file, planned.reason
+        again = reason is Reason.REFRESH
         landed, content = None if again else self._landing.find(export_file), None
         if landed is None:
             landed, content = self._download(export_file)
         try:
-            return ExportToLoad(landed, self._read(landed, content))
+            return ExportToLoad(landed, self._read(landed, content), reason=reason.value)
         except ExportRefused as error:
             # Damage may have happened on the way; a second copy tells.
             if not error.may_be_damaged:
                 raise
             _log.info("%s: %s fetching it again", landed, error)
         landed, content = self._download(export_file)
-        return ExportToLoad(landed, self._read(landed, content))
+        return ExportToLoad(landed, self._read(landed, content), reason=reason.value)
 
     def _read(self, landed: LandedFile, content: bytes | None) -> CsvText:
         try:
@@ -150,7 +162,9 @@ class _Arriving:
 
 
 def explain(error: Exception) -> str:
-    """An error of a single export in words; anything unexpected with its kind."""
+    """An error in words; anything that nobody foresaw with its kind."""
     if isinstance(error, PipelineError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+        return str(NotEnoughMemory(str(error) or "Python cannot have more"))
+    return redact(f"Not foreseen: {type(error).__name__}: {error}")

@@ -30,6 +30,7 @@ from multiprocessing.connection import Connection
 from typing import Self
 
 from cp_pipeline.errors import PipelineError
+from cp_pipeline.ingest.account import Account
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
@@ -90,6 +91,7 @@ class CarryingOutApart:
         self._task = task
         self._tell = ended
         self._ended: _Ended | None = None
+        self._iterated = False
 
     def __enter__(self) -> Self:
         """Start the process, which begins to download, and gets a first batch ready."""
@@ -125,9 +127,16 @@ class CarryingOutApart:
         Raises:
             PipelineError: as ``CarryingOut`` does.
             ProcessLost: the process has been killed.
+            Unaccounted: a planned partition was neither loaded nor failed.
+            RuntimeError: for a second time.
         """
+        if self._iterated:
+            raise RuntimeError("the results of a plan can be had once")
+        self._iterated = True
         self.begin()
+        account = Account(self._task.plan)
         while (result := self._hear()) is not None:
+            account.saw(result)
             yield result
         if self._ended is None:
             code = self._process.wait()
@@ -137,6 +146,7 @@ class CarryingOutApart:
             )
         if self._ended.error is not None:
             raise self._ended.error
+        account.close()
 
     def _say(self, words: object) -> None:
         # To one who is gone there is nothing to be said; that it is gone is found on listening.

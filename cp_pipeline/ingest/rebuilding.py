@@ -13,8 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from cp_pipeline.exports import Instant, Partition
-from cp_pipeline.ingest.batches import Batch
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest.batches import Batch, load_in_halves
 from cp_pipeline.ingest.fetching import explain
 from cp_pipeline.landing import (
     ExportRefused,
@@ -147,7 +147,7 @@ class _Building:
         record_erasures(self._new.workbench, erased)
         everything = sorted(
             (each for each in landed_files(self._landing) if each.subject_id not in erased),
-            key=lambda landed: (Instant.parse(landed.execution), landed.path),
+            key=lambda landed: (landed.version.executed, landed.version.modified or 0, landed.path),
         )
         return list(enumerate(everything, start=1))
 
@@ -167,13 +167,14 @@ class _Building:
     def _load(self, batch: Batch) -> None:
         if not batch.exports:
             return
-        outcome = self._loader.load(batch.exports, again=True)
+        outcome = load_in_halves(self._loader, batch.exports, again=True, apart=True)
+        loaded = {load.load_id for loads in outcome.loads.values() for load in loads}
         for export in _exports(batch):
             export.text.discard()
-        for partition, (_, error) in outcome.refused.items():
-            self.left_out += [
-                LeftOut(export.landed.path, explain(error)) for export in batch.exports[partition]
-            ]
+            if export.load_id not in loaded:
+                partition = Partition(export.landed.subject_id, export.landed.dataset_name)
+                _, error = outcome.refused[partition]
+                self.left_out.append(LeftOut(export.landed.path, explain(error)))
         for loads in outcome.loads.values():
             self.loads += len(loads)
             self.rows += sum(load.row_count for load in loads)

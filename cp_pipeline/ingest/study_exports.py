@@ -3,18 +3,20 @@
 Belongs here: listing, planning, carrying out, as Dagster and the command line ask for it.
 """
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
 from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters
-from cp_pipeline.exports import ExportFile, Partition, UnusableItem
+from cp_pipeline.exports import ExportFile, ExportKey, Partition, StudyListing, UnusableItem
 from cp_pipeline.ingest.batches import BatchLoader
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.fetching import Fetching
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
+from cp_pipeline.ingest.missing_files import MissingFiles
 from cp_pipeline.ingest.own_process import CarryingOutApart, Spent, Task
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
@@ -37,6 +39,7 @@ from cp_pipeline.warehouse import (
     loaded_executions,
     loaded_versions,
     partition_states,
+    pending_since,
     record_listing,
 )
 from cp_pipeline.words import count
@@ -49,20 +52,81 @@ UnderWay = CarryingOut | CarryingOutApart
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A listing, and what it covers; without the exports of ``erased`` subjects, so many.
+    """A listing of all studies, and what it covers; without ``erased`` exports, so many."""
 
-    ``unusable``: items that say too little to be loaded; all others are.
-    """
-
-    items: tuple[ExportFile, ...]
+    listing: StudyListing
     scope: Scope
     erased: int = 0
-    unusable: tuple[UnusableItem, ...] = ()
+
+    @property
+    def items(self) -> tuple[ExportFile, ...]:
+        """The exports that can be loaded."""
+        return self.listing.items
+
+    @property
+    def unusable(self) -> tuple[UnusableItem, ...]:
+        """Items that say too little to be loaded; all others are."""
+        return self.listing.unusable
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions that the listing has exports for."""
         return tuple(sorted({item.partition for item in self.items}))
+
+    def remarks(self) -> list[str]:
+        """What a person should know of the listing, each in a sentence or two."""
+        found = []
+        if missing := self.listing.missing:
+            found.append(
+                f"CentrePoint counts {count(missing, 'more export')} than it listed. They are "
+                "loaded when they are listed, and nothing is called withdrawn meanwhile."
+            )
+        formats = Counter(name for _, name in self.listing.other_formats)
+        found += [
+            f"{count(number, 'listed item')} left out: the format is {name}, not csv."
+            for name, number in sorted(formats.items())
+        ]
+        if never := len(self.listing.never_executed):
+            found.append(
+                f"{count(never, 'listed export')} of programs that never ran: no file to load yet."
+            )
+        return found
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether CentrePoint lists nothing at all."""
+        return self.listing == StudyListing() and not self.erased
+
+
+def _together(listings: Iterable[StudyListing]) -> StudyListing:
+    """Listings of several studies, or for several filters, as one; each item once."""
+    every = list(listings)
+    return StudyListing(
+        tuple({item.key: item for each in every for item in each.items}.values()),
+        tuple(dict.fromkeys(item for each in every for item in each.unusable)),
+        tuple(dict.fromkeys(key for each in every for key in each.never_executed)),
+        tuple(dict.fromkeys(found for each in every for found in each.other_formats)),
+        sum(each.missing for each in every),
+    )
+
+
+def _within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
+    """What of a listing is in the scope, without erased subjects."""
+
+    def wanted(key: ExportKey) -> bool:
+        return scope.covers(key) and key.subject_id not in erased
+
+    return StudyListing(
+        tuple(item for item in listing.items if wanted(item.key)),
+        tuple(
+            item
+            for item in listing.unusable
+            if scope.may_cover(item) and item.subject_id not in erased
+        ),
+        tuple(key for key in listing.never_executed if wanted(key)),
+        tuple(found for found in listing.other_formats if wanted(found[0])),
+        listing.missing,
+    )
 
 
 class StudyExports:
@@ -112,29 +176,24 @@ class StudyExports:
         ]
         if len(filters) > _FILTERED_REQUESTS:
             filters = [Filters()]
-        unusable: list[UnusableItem] = []
+        self.workbench.bring_up_to_date()
         with self.time_spent.on(Activity.LISTING):
-            items = [
-                item
+            listing = _together(
+                self.centrepoint.list_export_files(study_id, each)
                 for study_id in scope.study_ids
                 for each in filters
-                for item in self.centrepoint.list_export_files(study_id, each, unusable)
-                if scope.covers(item.key)
-            ]
-        if unusable and not items and not (subject_ids or dataset_names):
+            )
+        if listing.unusable and not listing.items and scope.is_whole:
             # Not of one item that went wrong, but of another contract.
             raise AnswerNotUnderstood(
-                f"CentrePoint lists {count(len(unusable), 'item')}, and none of them can be used. "
-                f"{unusable[0]}.",
+                f"CentrePoint lists {count(len(listing.unusable), 'item')}, and none of them can be"
+                f" used. {listing.unusable[0]}.",
                 "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
             )
         erased = erased_subjects(self.workbench) | remembered_erasures(self.landing).keys()
-        kept = tuple(item for item in items if item.subject_id not in erased)
-        # One that says too little may come with the answer to each of several filters.
-        broken = dict.fromkeys(
-            item for item in unusable if scope.may_cover(item) and item.subject_id not in erased
-        )
-        return Listed(kept, scope, len(items) - len(kept), tuple(broken))
+        kept = _within(listing, scope, erased)
+        covered = sum(scope.covers(item.key) for item in listing.items)
+        return Listed(kept, scope, covered - len(kept.items))
 
     def where_the_time_went(self) -> str:
         """One line for people: seconds by activity, so that they see what to turn."""
@@ -155,7 +214,7 @@ class StudyExports:
 
     def record(self, listed: Listed) -> bool:
         """Write the listing to ``lineage``; True if anything changed."""
-        return record_listing(self.workbench, listed.items, listed.scope, listed.unusable)
+        return record_listing(self.workbench, listed.listing, listed.scope)
 
     def plan(
         self,
@@ -166,7 +225,11 @@ class StudyExports:
     ) -> Plan:
         """What of the listing is to be loaded."""
         return make_plan(
-            listed.items, loaded_executions(self.workbench), partitions, refresh=refresh
+            listed.items,
+            loaded_executions(self.workbench),
+            partitions,
+            refresh=refresh,
+            pending_since=pending_since(self.workbench),
         )
 
     def tidy(self) -> None:
@@ -280,7 +343,13 @@ class StudyExports:
             loader = BatchLoader(
                 plan,
                 self.landing,
-                Loader(self.workbench, self.landing, aside, run_id),
+                Loader(
+                    self.workbench,
+                    self.landing,
+                    aside,
+                    run_id,
+                    MissingFiles(self.centrepoint, self.landing, aside).restore,
+                ),
                 self.workbench,
                 run_id,
                 refresh=refresh,

@@ -20,7 +20,9 @@ from cp_pipeline.warehouse.erasing import (
     record_erasures,
 )
 from cp_pipeline.warehouse.errors import (
+    FileRefused,
     LoadRefused,
+    NotEnoughMemory,
     SubjectErased,
     WarehouseBusy,
     WarehouseError,
@@ -36,8 +38,8 @@ from cp_pipeline.warehouse.lineage import (
     dataset_statuses,
     loaded_executions,
     record_failures,
-    record_listing,
 )
+from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loading import Loader
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.publishing import (
@@ -57,6 +59,7 @@ from cp_pipeline.warehouse.states import (
     partition_states,
 )
 from cp_pipeline.warehouse.unusable import unusable_items
+from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
     "Batch",
@@ -68,14 +71,17 @@ __all__ = [
     "ExportToLoad",
     "FailedAttempts",
     "FailedExport",
+    "FileRefused",
     "Finding",
     "FirstLook",
+    "HistoricLoad",
     "Load",
     "LoadRefused",
     "LoadedExecution",
     "LoadedVersions",
     "Loader",
     "NewWarehouse",
+    "NotEnoughMemory",
     "PartitionState",
     "Published",
     "Question",
@@ -102,6 +108,7 @@ __all__ = [
     "loaded_versions",
     "old_files",
     "partition_states",
+    "pending_since",
     "publish_current",
     "published_state",
     "query",

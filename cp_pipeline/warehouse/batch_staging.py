@@ -14,7 +14,7 @@ import duckdb
 from cp_pipeline.landing import CsvRefused, CsvText, Landing, read_csv_text
 from cp_pipeline.warehouse.batch import BatchResult, ExportToLoad, NumberedExports
 from cp_pipeline.warehouse.column_types import Column
-from cp_pipeline.warehouse.errors import LoadRefused, WarehouseError
+from cp_pipeline.warehouse.errors import FileRefused, WarehouseError
 from cp_pipeline.warehouse.staging import Staged, stage
 
 
@@ -96,7 +96,7 @@ class BatchStaging:
                 wrong = {n: self._why_refused(exports[n][1], error, alone=alone) for n in texts}
                 if not any(wrong.values()):
                     raise WarehouseError(
-                        f"DuckDB cannot read the files together: {_first_line(error)}."
+                        f"DuckDB cannot read the files together: {first_line(error)}."
                     ) from error
             else:
                 wrong = {n: _miscounted(text, staged.row_counts[n]) for n, text in texts.items()}
@@ -130,8 +130,8 @@ class BatchStaging:
         except CsvRefused as refusal:
             return refusal
         except duckdb.InvalidInputException as reason:
-            return LoadRefused(f"DuckDB cannot read the CSV: {_first_line(reason)}.")
-        return LoadRefused(f"DuckDB cannot read the CSV: {_first_line(error)}.") if alone else None
+            return FileRefused(f"DuckDB cannot read the CSV: {first_line(reason)}.")
+        return FileRefused(f"DuckDB cannot read the CSV: {first_line(error)}.") if alone else None
 
 
 def _apart_if_large(texts: dict[int, CsvText]) -> list[dict[int, CsvText]]:
@@ -141,13 +141,14 @@ def _apart_if_large(texts: dict[int, CsvText]) -> list[dict[int, CsvText]]:
     return ([small] if small else []) + large
 
 
-def _miscounted(text: CsvText, row_count: int) -> LoadRefused | None:
+def _miscounted(text: CsvText, row_count: int) -> FileRefused | None:
     if row_count == text.record_count:
         return None
-    return LoadRefused(
+    return FileRefused(
         f"The file has {text.record_count} records, but DuckDB reads {row_count} rows."
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+def first_line(error: Exception) -> str:
+    """The beginning of an error's words; DuckDB's go on for pages."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

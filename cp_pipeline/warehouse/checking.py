@@ -26,6 +26,7 @@ class Question(StrEnum):
     EXPORTS_ARE_STILL_LISTED = "exports_are_still_listed"
     TIMESTAMPS_ARE_UNIQUE = "timestamps_are_unique"
     LISTED_ITEMS_CAN_BE_USED = "listed_items_can_be_used"
+    FILES_ARE_OF_THEIR_EXECUTION = "files_are_of_their_execution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,15 @@ _QUESTIONS = {
         SELECT {_PARTITION}, current.program_execution, current.time_column,
             current.duplicate_timestamps AS rows_too_many
         FROM lineage.current_loads AS current WHERE duplicate_timestamps > 0
+        """,
+    ),
+    Question.FILES_ARE_OF_THEIR_EXECUTION: (
+        "SELECT count(*) FROM lineage.current_loads WHERE modified_at IS NOT NULL",
+        f"""
+        SELECT {_PARTITION}, current.study_program_id, current.program_execution,
+            current.modified_at, current.load_id
+        FROM lineage.current_loads AS current
+        WHERE current.modified_at < current.program_executed_at
         """,
     ),
     Question.LISTED_ITEMS_CAN_BE_USED: (

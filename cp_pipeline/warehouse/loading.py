@@ -8,23 +8,31 @@ A partition is loaded whole or not at all; a batch of partitions is one transact
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.exports import Partition
 from cp_pipeline.landing import Landing
-from cp_pipeline.warehouse.batch import Batch, BatchResult, NumberedExports
-from cp_pipeline.warehouse.batch_staging import BatchStaging
+from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, NumberedExports
+from cp_pipeline.warehouse.batch_staging import BatchStaging, first_line
 from cp_pipeline.warehouse.column_types import Column
 from cp_pipeline.warehouse.committing import Commit
 from cp_pipeline.warehouse.erasing import read_erased
-from cp_pipeline.warehouse.errors import LoadRefused, SubjectErased
+from cp_pipeline.warehouse.errors import FileRefused, LoadRefused, NotEnoughMemory, SubjectErased
 from cp_pipeline.warehouse.first_look import FirstLook, first_looks
 from cp_pipeline.warehouse.history import read_all_columns, read_columns
 from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.staging import Staged
-from cp_pipeline.warehouse.widening import Rebuild, must_widen, rebuild
+from cp_pipeline.warehouse.widening import (
+    HistoricLoad,
+    LandedFileGone,
+    Rebuild,
+    must_widen,
+    read_loads,
+    rebuild,
+)
 
 
 class _StagedOnOldColumns(Exception):
@@ -39,15 +47,22 @@ class Loader:
         landing: for widening a column, which reads old loads again.
         aside: a folder of ``Landing.workspace``.
         run_id: the Dagster run, for lineage; empty outside Dagster.
+        restore: asked to bring files back that are gone from the landing, as far as it can.
     """
 
     def __init__(
-        self, workbench: Workbench, landing: Landing, aside: Path, run_id: str = ""
+        self,
+        workbench: Workbench,
+        landing: Landing,
+        aside: Path,
+        run_id: str = "",
+        restore: Callable[[Sequence[HistoricLoad]], None] = lambda _: None,
     ) -> None:
         self._workbench = workbench
         self._landing = landing
         self._aside = aside
         self._run_id = run_id
+        self._restore = restore
         self._staging = BatchStaging(workbench.connection, landing, aside)
         self._columns: dict[str, dict[str, Column]] = {}
         # Columns that old loads turned out to need wider than the new files do.
@@ -67,7 +82,8 @@ class Loader:
             again: load executions again that are loaded already (``sync --refresh``).
 
         Raises:
-            WarehouseError: the warehouse itself cannot be used; nothing of the batch is loaded.
+            WarehouseBusy, WarehouseUnreadable: the warehouse itself cannot be used.
+            Exception: something of the batch cannot be loaded. Nothing of it is.
         """
         result = BatchResult()
         self._refuse_other_spellings(batch, result)
@@ -93,10 +109,26 @@ class Loader:
                     self._commit(exports, staged, numbers, looks, result, again)
             except _StagedOnOldColumns:
                 continue
+            except (duckdb.OutOfMemoryException, MemoryError) as error:
+                raise NotEnoughMemory(first_line(error)) from None
             finally:
                 with self._workbench.in_use:
                     self._staging.drop()
             return result
+
+    def can_be_read(self, export: ExportToLoad) -> bool:
+        """Whether one export can be read, typed and profiled by itself."""
+        partition = Partition(export.landed.subject_id, export.landed.dataset_name)
+        try:
+            with self._workbench.in_use:
+                staged = self._staging.stage({0: (partition, export)}, self._known(), BatchResult())
+                self._first_looks(staged)
+        except Exception:  # noqa: BLE001  (whatever it is that nobody foresaw)
+            return False
+        finally:
+            with self._workbench.in_use:
+                self._staging.drop()
+        return True
 
     def _known(self) -> dict[str, dict[str, Column]]:
         return {
@@ -108,7 +140,7 @@ class Loader:
         for partition, exports in batch.items():
             other = in_use.setdefault(partition.dataset_name.lower(), partition.dataset_name)
             if other != partition.dataset_name:
-                refusal = LoadRefused(
+                refusal = FileRefused(
                     f"The data sets {other} and {partition.dataset_name} differ by case only, "
                     "and DuckDB cannot tell their tables apart.",
                     "Ask ActiGraph to rename one of them.",
@@ -151,28 +183,50 @@ class Loader:
                         self._columns[dataset_name] = read_columns(connection, dataset_name)
                     return
             for dataset_name, (wanted, loads) in to_rebuild.items():
-                rebuilt[dataset_name] = rebuild(
+                made = self._rebuild(dataset_name, wanted, loads, f"rebuilt_{len(rebuilt)}")
+                rebuilt[dataset_name] = made
+                columns = {column.name.lower(): column for column in made.columns}
+                if columns != wanted:
+                    # The new files were typed too narrowly, and have lost their original text.
+                    self._at_least[dataset_name] = columns
+                    raise _StagedOnOldColumns
+
+    def _rebuild(
+        self, dataset_name: str, wanted: dict[str, Column], loads: list[HistoricLoad], table: str
+    ) -> Rebuild:
+        """A data set's history under wider kinds; landed files that are gone are asked for once.
+
+        Raises:
+            LoadRefused: a file is gone for good.
+        """
+        gone = [load for load in loads if not (self._landing.root / load.landing_path).exists()]
+        asked: set[int] = set()
+        while True:
+            if gone:
+                self._restore(gone)
+                asked |= {load.load_id for load in gone}
+            try:
+                return rebuild(
                     self._workbench.connection,
                     dataset_name,
                     wanted,
                     loads,
                     self._landing,
                     self._aside,
-                    f"rebuilt_{len(rebuilt)}",
+                    table,
                 )
-                made = {column.name.lower(): column for column in rebuilt[dataset_name].columns}
-                if made != wanted:
-                    # The new files were typed too narrowly, and have lost their original text.
-                    self._at_least[dataset_name] = made
-                    raise _StagedOnOldColumns
+            except LandedFileGone as error:
+                if error.load.load_id in asked:
+                    raise _cannot_widen(dataset_name, error) from error
+                gone = [error.load]
 
     def _needed_rebuilds(
         self,
         connection: duckdb.DuckDBPyConnection,
         staged: Mapping[str, list[Staged]],
         rebuilt: Mapping[str, Rebuild],
-    ) -> dict[str, tuple[dict[str, Column], dict[int, str]]]:
-        """Data sets that must widen first: their columns, and the landing path of each load.
+    ) -> dict[str, tuple[dict[str, Column], list[HistoricLoad]]]:
+        """Data sets that must widen first: their columns, and all their loads.
 
         Raises:
             _StagedOnOldColumns: the columns are no longer those that the staging assumed.
@@ -185,17 +239,25 @@ class Loader:
                 raise _StagedOnOldColumns
             after = {c.name.lower(): c.kind for part in parts for c in part.columns}
             wider = must_widen(present, after)
-            loads = dict(
-                connection.execute(
-                    "SELECT load_id, landing_path FROM lineage.loads"
-                    " WHERE dataset_name = ? ORDER BY load_id",
-                    [dataset_name],
-                ).fetchall()
-            )
+            if not wider:
+                continue
+            loads = read_loads(connection, dataset_name)
             made = rebuilt.get(dataset_name)
-            if wider and (made is None or made.load_ids != frozenset(loads)):
+            if made is None or made.load_ids != frozenset(load.load_id for load in loads):
                 needed[dataset_name] = (wider, loads)
         return needed
+
+
+def _cannot_widen(dataset_name: str, error: LandedFileGone) -> LoadRefused:
+    load = error.load
+    return LoadRefused(
+        f"A column of data set {dataset_name} must widen, for which its earlier files are read "
+        f"again, but the landed file of load {load.load_id} (subject {load.key.subject_id}, "
+        f"landing/{load.landing_path}) is gone or damaged, and CentrePoint no longer has it: "
+        f"{error}.",
+        "Put that file back from a backup. If the load is superseded, "
+        "`cp-pipeline compact --older-than 0` drops it, and then it is not needed.",
+    )
 
 
 def _refuse_erased(

@@ -20,8 +20,8 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.warehouse.column_types import literal
-from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseUnreadable
-from cp_pipeline.warehouse.tables import create_tables, has_tables
+from cp_pipeline.warehouse.errors import NotEnoughMemory, WarehouseBusy, WarehouseUnreadable
+from cp_pipeline.warehouse.tables import create_tables, has_tables, is_current
 
 WAIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -74,6 +74,22 @@ class Workbench:
             with self.reading() as connection:
                 self._made = has_tables(connection)
         return self._made
+
+    def bring_up_to_date(self) -> None:
+        """Give a warehouse of an earlier version the tables and views of today.
+
+        Raises:
+            WarehouseBusy: another process held the file for ``wait_seconds``.
+            WarehouseUnreadable: it cannot be opened or written.
+        """
+        if not self.exists():
+            return
+        with self.reading() as connection:
+            current = is_current(connection)
+        if not current:
+            with self.transaction():
+                # Entering it does so.
+                pass
 
     def close(self) -> None:
         """Let go of the workbench."""
@@ -172,6 +188,8 @@ class Workbench:
             message = ""
             try:
                 self.connection.execute(statement)
+            except duckdb.OutOfMemoryException as error:
+                raise NotEnoughMemory(str(error).splitlines()[0]) from None
             except duckdb.Error as error:
                 message = str(error)
             if identity is not None and identity != self._identity():

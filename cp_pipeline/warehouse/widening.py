@@ -5,17 +5,36 @@ Belongs here: reading old loads again under wider kinds, so that every value has
 Does not belong: finding out that a column must widen (``staging``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
+from cp_pipeline.exports import ExportKey, Version
 from cp_pipeline.landing import ExportRefused, Landing, read_csv_text
 from cp_pipeline.warehouse.column_types import Column, Kind, quoted
-from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.history import ColumnChange, read_columns, record_changes, table_name
 from cp_pipeline.warehouse.staging import stage
+
+
+class HistoricLoad(NamedTuple):
+    """A load whose bytes a widening reads again; ``landing_path`` and ``file_sha256`` say which."""
+
+    load_id: int
+    key: ExportKey
+    version: Version
+    file_sha256: str
+    landing_path: str
+
+
+class LandedFileGone(Exception):
+    """The bytes of a load are not in the landing any more, or are not what they were."""
+
+    def __init__(self, load: HistoricLoad, reason: str) -> None:
+        super().__init__(reason)
+        self.load = load
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +51,7 @@ def rebuild(
     connection: duckdb.DuckDBPyConnection,
     dataset_name: str,
     wanted: Mapping[str, Column],
-    loads: Mapping[int, str],
+    loads: Sequence[HistoricLoad],
     landing: Landing,
     aside: Path,
     table: str = "rebuilt",
@@ -43,27 +62,27 @@ def rebuild(
         connection: the workbench; the warehouse need not be attached.
         dataset_name: the data set.
         wanted: its columns by lower-case name, in the table's order, with the new kinds.
-        loads: the landing path of each load.
+        loads: all loads of the data set.
         landing: where the original bytes are.
         aside: a folder for what does not fit in memory.
         table: the table to make; another one for each data set of a batch.
 
     Raises:
-        WarehouseError: the bytes of a load are gone or damaged.
+        LandedFileGone: the bytes of a load are gone or damaged.
     """
     columns = dict(wanted)
     while True:
-        wider = _read_all(connection, dataset_name, columns, loads, landing, aside, table)
+        wider = _read_all(connection, columns, loads, landing, aside, table)
         if wider == columns:
-            return Rebuild(dataset_name, table, tuple(columns.values()), frozenset(loads))
+            load_ids = frozenset(load.load_id for load in loads)
+            return Rebuild(dataset_name, table, tuple(columns.values()), load_ids)
         columns = wider
 
 
 def _read_all(
     connection: duckdb.DuckDBPyConnection,
-    dataset_name: str,
     columns: Mapping[str, Column],
-    loads: Mapping[int, str],
+    loads: Sequence[HistoricLoad],
     landing: Landing,
     aside: Path,
     table: str,
@@ -72,17 +91,13 @@ def _read_all(
     definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns.values())
     connection.execute(f"CREATE OR REPLACE TABLE memory.{table} ({definition}, _load_id BIGINT)")
     wider = dict(columns)
-    for load_id, path in loads.items():
+    for load in loads:
         try:
-            text = read_csv_text(landing.root / path, aside)
+            text = read_csv_text(landing.root / load.landing_path, aside)
         except (ExportRefused, OSError) as error:
-            raise WarehouseError(
-                f"A column of data set {dataset_name} must widen, but the landed file of load "
-                f"{load_id} cannot be read again ({error}).",
-                "Restore the landing from a backup, or run sync --refresh for this data set.",
-            ) from error
+            raise LandedFileGone(load, str(error)) from error
         try:
-            staged = stage(connection, "again", {load_id: text}, wider, aside)
+            staged = stage(connection, "again", {load.load_id: text}, wider, aside)
         finally:
             text.discard()
         for column in staged.columns:
@@ -119,3 +134,16 @@ def must_widen(before: Mapping[str, Column], after: Mapping[str, Kind]) -> dict[
         name: Column(column.name, after.get(name, column.kind)) for name, column in before.items()
     }
     return None if wider == dict(before) else wider
+
+
+def read_loads(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> list[HistoricLoad]:
+    """All loads of a data set, also superseded ones, in their order."""
+    rows = connection.execute(
+        "SELECT load_id, study_id, subject_id, study_program_id, dataset_name,"
+        " epoch_ns(program_executed_at), epoch_ns(modified_at), file_name, file_sha256,"
+        " landing_path FROM lineage.loads WHERE dataset_name = ? ORDER BY load_id",
+        [dataset_name],
+    ).fetchall()
+    return [
+        HistoricLoad(row[0], ExportKey(*row[1:5]), Version(*row[5:8]), *row[8:]) for row in rows
+    ]

@@ -66,7 +66,7 @@ def test_sync_loads_all_then_nothing_then_what_was_executed_again(
 
     shown = run("status", folder=tmp_path)
     assert shown.returncode == 0
-    assert re.search(rf"{DAILY}\s+12\s+12\s+0\s+0\s+0\s+0\s+12", shown.stdout)
+    assert re.search(rf"{DAILY}\s+12\s+12\s+0\s+0\s+0\s+0\s+0\s+12", shown.stdout)
 
 
 def test_sync_exits_1_and_names_the_partition_that_failed(
@@ -79,7 +79,7 @@ def test_sync_exits_1_and_names_the_partition_that_failed(
         assert words in done.stderr
     assert "Traceback" not in all_output(done)
     assert one("SELECT count(*) FROM lineage.loads") == 59
-    assert re.search(r"X\s+1\s+0\s+0\s+0\s+1\s+0", run("status", folder=tmp_path).stdout)
+    assert re.search(r"X\s+1\s+0\s+0\s+0\s+1\s+0\s+0", run("status", folder=tmp_path).stdout)
 
 
 @pytest.mark.parametrize("command", ["sync", "doctor"])

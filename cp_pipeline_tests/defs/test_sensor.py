@@ -228,6 +228,7 @@ def test_a_withdrawn_export_is_seen_on_the_coverage_map_without_a_run(
     sensor.run(sensor.asked())
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     assert "all 58 listed exports are loaded" in sensor.reason()
+    assert "all 58 listed exports are loaded" in sensor.reason()
     assert "withdrawn 1" in picture_in(latest(sensor.instance, FILES).metadata["coverage"])
     assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE _subject_id = 10822') == 1
 

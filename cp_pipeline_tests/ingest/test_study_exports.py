@@ -180,11 +180,13 @@ def test_one_bad_file_fails_its_own_partition_and_no_other(
     ]
 
 
-def test_a_withdrawn_export_keeps_its_rows_and_is_called_so(
+def test_a_withdrawn_export_keeps_its_rows_and_is_called_so_when_two_listings_lack_it(
     sandbox: Sandbox, study: SandboxStudy
 ) -> None:
     sync_all()
     study.withdraw(subject_id=10823, data_set_name=DAILY)
+    sync_all()
+    assert one("SELECT count(*) FROM lineage.partition_status WHERE state <> 'current'") == 0
     sync_all()
     assert rows("SELECT subject_id, dataset_name FROM lineage.partition_status"
                 " WHERE state = 'withdrawn'") == [(10823, DAILY)]  # fmt: skip
@@ -233,14 +235,14 @@ def test_no_url_is_kept_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cp_pipeline.warehouse import Loader, WarehouseError
+    from cp_pipeline.warehouse import Loader, WarehouseUnreadable
 
     def refuse(*_: object, **__: object) -> None:
-        raise WarehouseError("no room")
+        raise WarehouseUnreadable("no room")
 
     with monkeypatch.context() as broken:
         broken.setattr(Loader, "load", refuse)
-        with pytest.raises(WarehouseError):
+        with pytest.raises(WarehouseUnreadable):
             sync_all()
     before = files_fetched(sandbox)
     assert before > 0
