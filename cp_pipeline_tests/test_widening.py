@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from cp_pipeline.exports import Partition
+from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded, compact
 from cp_pipeline_tests.site import DATASET, Site
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
@@ -208,3 +210,103 @@ def test_a_large_file_may_begin_with_a_mark_that_is_a_value(site: Site) -> None:
     load = site.load("N,T\n\ufeff1,a\n" + records)
     assert load.csv_bytes > 4 << 20
     assert site.rows(f"SELECT N FROM exports.{DATASET} WHERE T = 'a'") == [("\ufeff1",)]
+
+
+# Landed files that are gone -----------------------------------------------------------------------
+
+
+def gone(site: Site, subject_id: int) -> None:
+    """As where a rule of the storage has put files away: the bytes, not the description."""
+    found = list(site.storage.landing.glob(f"*/{subject_id}/*/*.export"))
+    assert found
+    for path in found:
+        path.unlink()
+
+
+def test_a_landed_file_that_is_gone_is_fetched_again_where_it_is_still_to_be_had(
+    site: Site,
+) -> None:
+    site.put("N\n1\n", subject_id=1)
+    site.put("N\n2\n", subject_id=2)
+    site.sync()
+    gone(site, 1)
+    site.sandbox.forget_requests()
+    assert isinstance(site.load("N\n1.50\n", subject_id=3), Load)
+    assert site.rows(f'SELECT N FROM exports."{DATASET}" ORDER BY N') == [(1.0,), (1.5,), (2.0,)]
+    assert sum(each.kind == "file" for each in site.sandbox.requests) == 2
+    assert len(list(site.storage.landing.glob("*/1/*/*.export"))) == 1
+
+
+def test_files_that_are_gone_for_good_fail_the_partitions_that_need_them_and_nothing_else(
+    site: Site,
+) -> None:
+    site.put("N\n1\n", subject_id=1)
+    site.put("M\na\n", subject_id=1, dataset="Other")
+    site.sync()
+    # Superseded, and CentrePoint has the newer execution only.
+    site.put("N\n10\n", subject_id=1)
+    site.sync()
+    ((load_id, first),) = site.rows(
+        "SELECT load_id, landing_path FROM lineage.loads SEMI JOIN lineage.superseded USING (load_id)"
+    )
+    (site.storage.landing / str(first)).unlink()
+    site.put("N\n2\n", subject_id=2)
+    site.put("N\n2.5\n", subject_id=3)
+    site.put("M\nb\n", subject_id=2, dataset="Other")
+    results = {result.partition: result for result in site.sync()}
+    assert len(results) == 3
+    (failed,) = [each for each in results.values() if isinstance(each, PartitionFailed)]
+    assert failed.partition == Partition(3, DATASET)
+    for words in (
+        f"data set {DATASET} must widen",
+        f"load {load_id}",
+        str(first),
+        "compact --older-than 0",
+    ):
+        assert words in failed.error
+    assert site.rows("SELECT subject_id, dataset_name FROM lineage.failures") == [(3, DATASET)]
+    # The advice holds.
+    compact(site.storage, timedelta(0))
+    assert [type(result) for result in site.sync()] == [PartitionLoaded]
+    assert site.rows(f'SELECT N FROM exports."{DATASET}" ORDER BY N') == [(2.0,), (2.5,), (10.0,)]
+
+
+def test_many_that_are_gone_are_listed_in_one_request(site: Site) -> None:
+    for subject in range(1, 31):
+        site.put(f"N\n{subject}\n", subject_id=subject)
+    site.sync()
+    for subject in range(1, 31):
+        gone(site, subject)
+    site.put("N\nx\n", subject_id=31)
+    site.sandbox.forget_requests()
+    site.sync()
+    assert site.types() == {"N": "VARCHAR"}
+    assert sum(each.kind == "listing" for each in site.sandbox.requests) == 2
+    assert site.rows("SELECT count(*) FROM lineage.failures") == [(0,)]
+
+
+def test_other_bytes_than_those_that_were_loaded_are_not_taken_for_them(site: Site) -> None:
+    site.put("N\n1\n", subject_id=1)
+    site.sync()
+    item = site.sandbox.study.export_files[0]
+    gone(site, 1)
+    # Written again meanwhile, though the listing says that nothing has changed.
+    site.sandbox.study.put(
+        subject_id=1, data_set_name=DATASET, csv=b"N\n9\n", execution=item.execution,
+        modified=item.modified, file_name=item.file_name,
+    )  # fmt: skip
+    site.put("N\n1.5\n", subject_id=2)
+    (failed,) = site.sync()
+    assert isinstance(failed, PartitionFailed)
+    assert "is gone or damaged" in failed.error
+    assert site.rows(f'SELECT N FROM exports."{DATASET}"') == [(1,)]
+
+
+def test_a_damaged_landed_file_is_fetched_again(site: Site) -> None:
+    site.put("N\n1\n", subject_id=1)
+    site.sync()
+    (landed,) = site.storage.landing.glob("*/1/*/*.export")
+    landed.write_bytes(landed.read_bytes()[:-3])
+    site.put("N\n1.5\n", subject_id=2)
+    assert [type(result) for result in site.sync()] == [PartitionLoaded]
+    assert site.types() == {"N": "DOUBLE"}

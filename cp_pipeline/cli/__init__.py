@@ -101,11 +101,15 @@ def _about_a_file(error: OSError) -> PipelineError:
 
 def _not_foreseen(error: Exception) -> PipelineError:
     """An error for which nobody wrote words; its traceback tells those who made cp-pipeline."""
-    # Imported here, because most commands need no HTTP.
-    from cp_pipeline.ingest import explain, redact  # noqa: PLC0415
+    # Imported here, because most commands need none of it.
+    from cp_pipeline.ingest import NOT_FORESEEN, explain, redact  # noqa: PLC0415
 
-    errors.print(redact("".join(traceback.format_exception(error))), highlight=False, markup=False)
-    return PipelineError(explain(error), "Report it, with what stands above.")
+    words = explain(error)
+    if not words.startswith(NOT_FORESEEN):
+        return PipelineError(words)
+    trace = redact("".join(traceback.format_exception(error)))
+    errors.print(trace, highlight=False, markup=False)
+    return PipelineError(words, "Report it, with what stands above.")
 
 
 def _leave(exit_code: int) -> None:

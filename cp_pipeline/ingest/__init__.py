@@ -9,7 +9,7 @@ from cp_pipeline.ingest.account import Account, Unaccounted
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
-from cp_pipeline.ingest.fetching import explain
+from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.own_process import ProcessLost
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
@@ -30,6 +30,7 @@ from cp_pipeline.warehouse import (
 
 __all__ = [
     "ATTEMPTS",
+    "NOT_FORESEEN",
     "OLDER_THAN",
     "Account",
     "Activity",

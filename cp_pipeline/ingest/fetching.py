@@ -6,6 +6,7 @@ Does not belong: many partitions at once (``carrying_out``).
 
 import errno
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -35,6 +36,10 @@ _OF_THE_DISK = frozenset(
         errno.EMFILE, errno.ENFILE, errno.ENOTDIR,
     }
 )  # fmt: skip
+NOT_FORESEEN = "Not foreseen"
+_OF_MEMORY = re.compile(
+    "can't start new thread|cannot allocate memory|failed to map segment|bad.alloc", re.IGNORECASE
+)
 _log = logging.getLogger(__name__)
 
 
@@ -165,6 +170,6 @@ def explain(error: Exception) -> str:
     """An error in words; anything that nobody foresaw with its kind."""
     if isinstance(error, PipelineError):
         return str(error)
-    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+    if isinstance(error, MemoryError) or _OF_MEMORY.search(str(error)):
         return str(NotEnoughMemory(str(error) or "Python cannot have more"))
-    return redact(f"Not foreseen: {type(error).__name__}: {error}")
+    return redact(f"{NOT_FORESEEN}: {type(error).__name__}: {error}")

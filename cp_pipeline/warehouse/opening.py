@@ -161,6 +161,8 @@ class Workbench:
             try:
                 self.connection.execute("USE warehouse")
                 yield
+            except duckdb.OutOfMemoryException as error:
+                raise NotEnoughMemory(str(error).splitlines()[0]) from None
             finally:
                 _quietly(self.connection, "USE memory")
                 _quietly(self.connection, "DETACH warehouse")

@@ -1,0 +1,304 @@
+"""What nobody foresaw: it fails one partition by name, and is never taken for an end.
+
+The faults are put into the code that loads, in whatever process it runs, by a ``sitecustomize`` on
+the path: a file that holds the word ``Boom`` breaks it. For all that follows, the code is as it is.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.ingest import (
+    Account,
+    PartitionFailed,
+    PartitionLoaded,
+    StudyExports,
+    Unaccounted,
+    rebuild,
+)
+from cp_pipeline.ingest.batches import Batch
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import NotEnoughMemory, first_look
+from cp_pipeline_tests.conftest import one, open_exports, rows, sync_all
+from cp_pipeline_tests.keeping import run
+from cp_pipeline_tests.site import Site
+
+_PLACES = {
+    "profile": ("cp_pipeline.warehouse.loading", "first_looks", "args[2][0].name == 'Boom'"),
+    "commit": ("cp_pipeline.warehouse.committing", "grow", "args[2][0].name == 'Boom'"),
+    "typing": ("cp_pipeline.warehouse.batch_staging", "stage", "'Boom' in str(args[2])"),
+    "validation": ("cp_pipeline.ingest.fetching", "read_csv_text", "b'Boom' in (args[2] or b'')"),
+}
+_FAULT = """
+from importlib import import_module
+module = import_module({module!r})
+called = getattr(module, {name!r})
+def broken(*args, **options):
+    if {condition}:
+        raise {error}
+    return called(*args, **options)
+setattr(module, {name!r}, broken)
+"""
+
+
+@pytest.fixture
+def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Breaks a place in the code, in this process and in all that it starts."""
+
+    def broken(place: str, error: str = "KeyError('ended')") -> None:
+        module, name, condition = _PLACES[place]
+        text = _FAULT.format(module=module, name=name, condition=condition, error=error)
+        folder = tmp_path / "broken"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    return broken
+
+
+def a_study(here: Site, subjects: int = 3) -> None:
+    """Two data sets, and one more that has the fault."""
+    for subject in range(1, subjects + 1):
+        here.put(f"N\n{subject}\n", subject_id=subject, dataset="Sound")
+        here.put(f"M,T\n{subject},a\n", subject_id=subject, dataset="Other")
+    here.sandbox.study.put(subject_id=2, data_set_name="Faulty", csv=b"Boom\nBoom\n", raw=None)
+
+
+@pytest.mark.parametrize("place", _PLACES)
+def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_else(
+    here: Site, breaks: Callable[..., None], place: str
+) -> None:
+    a_study(here)
+    if place == "validation":
+        # Looked for in the bytes as they come, which are packed otherwise.
+        here.sandbox.study.put(subject_id=2, data_set_name="Faulty", raw=b"Boom\nBoom\n")
+    breaks(place)
+    done = run("sync")
+    assert done.returncode == 1, done.stderr
+    assert "6 partitions loaded" in done.stdout
+    assert "subject 2, data set Faulty" in done.stderr
+    assert "Not foreseen: KeyError: 'ended'" in done.stderr
+    assert rows("SELECT subject_id, dataset_name, error FROM lineage.failures") == [
+        (2, "Faulty", "Not foreseen: KeyError: 'ended'")
+    ]
+    # Nothing is known against the file, so it stays where it is.
+    assert not list(here.storage.data_dir.glob("quarantine/**/*.export"))
+
+
+def test_it_does_so_where_loads_have_a_process_of_their_own(
+    here: Site, breaks: Callable[..., None]
+) -> None:
+    a_study(here, subjects=StudyExports.own_process_from)
+    breaks("profile")
+    done = run("sync")
+    assert done.returncode == 1, done.stderr
+    assert f"{2 * StudyExports.own_process_from} partitions loaded" in done.stdout
+    assert one("SELECT count(*) FROM lineage.failures") == 1
+
+
+def test_of_a_partition_of_two_programs_the_export_at_fault_is_named(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("11111111-0000-0000-0000-000000000000", "99999999-0000-0000-0000-000000000000"):
+        here.sandbox.study.put(
+            subject_id=1,
+            data_set_name="Two",
+            csv=b"Boom\n1\n" if program.startswith("9") else b"N\n1\n",
+            study_program_id=program,
+            file_name=f"{program[:4]}.csv.gz",
+        )
+    profile = first_look.first_looks
+
+    def broken(connection: object, table: str, columns: object) -> object:
+        if "Boom" in str(columns):
+            raise ZeroDivisionError
+        return profile(connection, table, columns)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("cp_pipeline.warehouse.loading.first_looks", broken)
+    (failed,) = sync_all()
+    assert isinstance(failed, PartitionFailed)
+    assert failed.export_file.file_name == "9999.csv.gz"
+    assert "ZeroDivisionError" in failed.error
+    # A partition is loaded whole or not at all.
+    assert one("SELECT count(*) FROM lineage.loads") == 0
+
+
+def test_in_dagsters_daemon_it_is_one_failed_run_and_then_rests(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(here)
+
+    def broken(*_: object) -> object:
+        raise KeyError("ended")
+
+    profile = first_look.first_looks
+    monkeypatch.setattr(
+        "cp_pipeline.warehouse.loading.first_looks",
+        lambda *args: broken() if "Boom" in str(args[2]) else profile(*args),
+    )
+    with dg.instance_for_test() as instance:
+        memory = Memory()
+        asked = tick(instance, ExportsSource(), memory, 60)
+        (request,) = asked.run_requests or ()
+        job = build_defs(ExportsSource()).resolve_job_def("load_partitions")
+        done = job.execute_in_process(
+            instance=instance, run_config=request.run_config, raise_on_error=False
+        )
+        assert not done.success
+        assert not [event for event in done.all_events if event.is_step_up_for_retry]
+        assert one("SELECT count(*) FROM lineage.current_loads") == 6
+        again = tick(instance, ExportsSource(), Memory(), 60)
+        assert not again.run_requests
+        assert "1 partition failed and at rest" in str(again.skip_reason)
+
+
+def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_again(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(here)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("cp_pipeline.defs.loading.observations", broken)
+    monkeypatch.setattr("cp_pipeline.defs.loading.materialization", broken)
+    with dg.instance_for_test() as instance:
+        done = (
+            build_defs(ExportsSource())
+            .resolve_job_def("sync")
+            .execute_in_process(instance=instance, raise_on_error=False)
+        )
+    (failure,) = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert "KeyError: 'no such thing'" in str(failure.user_failure_data.description)
+    assert not [event for event in done.all_events if event.is_step_up_for_retry]
+
+
+def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
+    here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    text = _FAULT.format(
+        module="cp_pipeline.ingest.study_exports",
+        name="make_plan",
+        condition="True",
+        error="KeyError('https://x/y?sig=TopSecret')",
+    )
+    (folder / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    done = run("sync")
+    assert done.returncode == 2
+    assert "Not foreseen: KeyError" in done.stderr
+    assert "Report it" in done.stderr
+    assert "TopSecret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_results_can_be_had_once(here: Site, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
+    monkeypatch.setattr(StudyExports, "own_process_from", 0 if apart else 1000)
+    a_study(here)
+    exports = open_exports()
+    listed = exports.list_exports()
+    exports.record(listed)
+    with exports.carry_out_beside(exports.plan(listed)) as results:
+        assert len(list(results)) == 7
+        with pytest.raises(RuntimeError, match="once"):
+            list(results)
+
+
+def test_a_partition_that_gets_lost_on_the_way_is_missed(
+    here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(here)
+    add = Batch.add
+    monkeypatch.setattr(
+        Batch,
+        "add",
+        lambda self, partition, fetched: (
+            None if partition.dataset_name == "Other" else add(self, partition, fetched)
+        ),
+    )
+    with pytest.raises(Unaccounted, match=r"7 partitions planned, but only 4 loaded and 0 failed"):
+        sync_all()
+    # The command says the same, with exit code 2.
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    text = (
+        "from cp_pipeline.ingest.batches import Batch\n"
+        "add = Batch.add\n"
+        "Batch.add = lambda self, p, f: None if p.subject_id == 1 else add(self, p, f)\n"
+    )
+    (folder / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    done = run("sync", "--refresh")
+    assert done.returncode == 2, done.stdout
+    assert "Nothing is known of 2 partitions (subject 1, data set Other; " in done.stderr
+
+
+def test_an_account_counts_each_planned_partition_once(here: Site) -> None:
+    a_study(here)
+    exports = open_exports()
+    listed = exports.list_exports()
+    exports.record(listed)
+    plan = exports.plan(listed)
+    account = Account(plan)
+    with exports.carry_out(plan) as running:
+        results = list(running)
+    for result in results:
+        account.saw(result)
+    account.close()
+    assert (account.planned, account.loaded, account.failed) == (7, 7, 0)
+    with pytest.raises(Unaccounted, match="two results"):
+        account.saw(results[0])
+
+
+def test_a_fault_does_not_keep_others_out_of_a_rebuilt_warehouse(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_study(here)
+    assert all(isinstance(result, PartitionLoaded) for result in sync_all())
+    profile = first_look.first_looks
+
+    def broken(connection: object, table: str, columns: object) -> object:
+        if "Boom" in str(columns):
+            raise KeyError("ended")
+        return profile(connection, table, columns)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("cp_pipeline.warehouse.loading.first_looks", broken)
+    done = rebuild(StorageSettings.from_environment())
+    assert done.loads == 6
+    (left_out,) = done.left_out
+    assert "KeyError" in left_out.reason
+
+
+def test_too_little_memory_is_said_as_such_with_what_to_set(
+    here: Site, breaks: Callable[..., None]
+) -> None:
+    a_study(here)
+    breaks("profile", "__import__('duckdb').OutOfMemoryException('failed to allocate 16 MiB')")
+    done = run("sync")
+    assert done.returncode == 1
+    assert "6 partitions loaded" in done.stdout
+    for words in ("not enough memory", "failed to allocate", "CP_DOWNLOAD_THREADS"):
+        assert words in done.stderr
+    breaks("validation", "MemoryError()")
+    here.sandbox.study.put(subject_id=2, data_set_name="Faulty", raw=b"Boom\nBoom\n")
+    done = run("sync")
+    assert done.returncode == 1
+    assert "not enough memory" in done.stderr
+
+
+def test_a_warehouse_that_cannot_be_opened_for_want_of_memory_says_so(here: Site) -> None:
+    a_study(here)
+    sync_all()
+    exports = open_exports()
+    exports.workbench.connection.execute("SET memory_limit = '1KB'")
+    with pytest.raises(NotEnoughMemory, match="CP_DOWNLOAD_THREADS"):
+        sync_all(exports, refresh=True)
