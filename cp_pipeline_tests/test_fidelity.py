@@ -8,8 +8,7 @@ import io
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,9 @@ from hypothesis import strategies as st
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_structure import RESERVED_NAMES
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline_tests.cells import value_of
 from cp_pipeline_tests.kinds_of_values import KINDS, KindOfValue
 from cp_pipeline_tests.site import DATASET, Site
-
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
 
 
 def _one_column_a_kind(empty_rows_before: int) -> bytes:
@@ -107,28 +105,6 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return header, [[draw(each) for each in values] for _ in range(count)]
 
 
-def _value_of(text: str, type_name: str, *, quoted: bool) -> object:
-    """What a cell must be in a column of that type; fails where the type would change it."""
-    if type_name == "VARCHAR":
-        return text if text or quoted else None
-    if not text:
-        return None
-    if type_name == "BIGINT":
-        assert str(int(text)) == text
-        assert -(2**63) <= int(text) < 2**63
-        return int(text)
-    if type_name == "DOUBLE":
-        assert Decimal(repr(float(text))) == Decimal(text)
-        return float(text)
-    if type_name == "DATE":
-        assert date.fromisoformat(text).isoformat() == text
-        return date.fromisoformat(text)
-    assert type_name in {"TIMESTAMP", "TIMESTAMP_NS"}
-    moment = datetime.fromisoformat(text)
-    naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return naive if type_name == "TIMESTAMP" else (naive - EPOCH) // timedelta(microseconds=1)
-
-
 @pytest.fixture(scope="module")
 def served() -> Iterator[Sandbox]:
     with Sandbox(SandboxStudy.empty(), packing=Packing.GZIP, requests_per_minute=100_000) as served:
@@ -177,7 +153,7 @@ def test_every_cell_of_an_arbitrary_table_comes_back(
     quoted = quoting == csv.QUOTE_ALL or len(header) == 1
     expected = [
         tuple(
-            _value_of(text, types[name], quoted=quoted)
+            value_of(text, types[name], quoted=quoted)
             for name, text in zip(header, record, strict=True)
         )
         for record in cells

@@ -247,7 +247,8 @@ def test_files_that_are_gone_for_good_fail_the_partitions_that_need_them_and_not
     site.put("N\n10\n", subject_id=1)
     site.sync()
     ((load_id, first),) = site.rows(
-        "SELECT load_id, landing_path FROM lineage.loads SEMI JOIN lineage.superseded USING (load_id)"
+        "SELECT load_id, landing_path FROM lineage.loads"
+        " SEMI JOIN lineage.superseded USING (load_id)"
     )
     (site.storage.landing / str(first)).unlink()
     site.put("N\n2\n", subject_id=2)

@@ -1,0 +1,28 @@
+"""What a cell of a table must be, by Python alone: for comparing with what DuckDB holds."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
+
+
+def value_of(text: str, type_name: str, *, quoted: bool) -> object:
+    """What a cell must be in a column of that type; fails where the type would change it."""
+    if type_name == "VARCHAR":
+        return text if text or quoted else None
+    if not text:
+        return None
+    if type_name == "BIGINT":
+        assert str(int(text)) == text
+        assert -(2**63) <= int(text) < 2**63
+        return int(text)
+    if type_name == "DOUBLE":
+        assert Decimal(repr(float(text))) == Decimal(text)
+        return float(text)
+    if type_name == "DATE":
+        assert date.fromisoformat(text).isoformat() == text
+        return date.fromisoformat(text)
+    assert type_name in {"TIMESTAMP", "TIMESTAMP_NS"}
+    moment = datetime.fromisoformat(text)
+    naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return naive if type_name == "TIMESTAMP" else (naive - EPOCH) // timedelta(microseconds=1)

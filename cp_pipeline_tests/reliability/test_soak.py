@@ -1,0 +1,284 @@
+"""Random studies, with everything odd at once; each must end in a full account and right cells.
+
+What is random: names of data sets and columns, values, packings, broken files, versions (executed
+again, written again, pending), the case of GUIDs, the shape of pages, faults of the service. What
+must hold after each sync: planned = loaded + failed + pending, and every loaded cell is what
+Python's ``csv`` wrote.
+
+``SOAK=500 SOAK_SEED=1 pytest cp_pipeline_tests/reliability/test_soak.py`` runs so many studies.
+"""
+
+import csv
+import io
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from cp_pipeline.exports import ExportKey, Partition
+from cp_pipeline.ingest import Account, PartitionFailed, PartitionLoaded, StudyExports
+from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline_tests.cells import value_of
+
+STUDIES = int(os.environ.get("SOAK", "10"))
+SEED = int(os.environ.get("SOAK_SEED", "20261125"))
+ROUNDS = 3
+
+_DATASETS = (
+    "ActivityDaily8", "ActivityEpochs10", "Data Set", "a|b", "x'\"; --", "loads", "select", "100%",
+    "[ab]", "Schlafqualität 💤", "..", "rows",
+)  # fmt: skip
+_COLUMNS = (
+    "TIMESTAMPUTC", "DATE", "STEPS", "MET", "ENDED", "BEGUN", "STARTED", "RUN", "rows", "loads",
+    "select", "from", "value_0", "text_0", "cast_0", "number", "stretch", "rest", "steps2", "load",
+    "subject_id", "dataset_name", "instant", "dataset", "chosen", "gone", "a b", "ä", "x'", 'q"',
+    "order", "group", "TIME", "START", "12.5kHz", "_x", "memory", "history",
+)  # fmt: skip
+_VALUES: tuple[Callable[[random.Random], str], ...] = (
+    lambda r: str(r.randint(-(10**6), 10**6)),
+    lambda r: str(r.randint(-(2**66), 2**66)),
+    lambda r: f"{r.random() * 1000:.3f}",
+    lambda r: repr(r.uniform(-1, 1) * 10 ** r.randint(-30, 30)),
+    lambda r: f"{r.randint(1, 99)}E{r.randint(0, 9)}",
+    lambda r: f"2024-{r.randint(1, 12):02}-{r.randint(1, 28):02}",
+    lambda r: f"2024-02-{r.randint(1, 28):02} {r.randint(0, 23):02}:{r.randint(0, 59):02}:00",
+    lambda r: f"2024-02-{r.randint(1, 28):02}T10:09:20.{r.randint(0, 9_999_999):07}",
+    lambda r: f"2024-02-{r.randint(1, 28):02}T10:09:20+02:00",
+    lambda r: r.choice(["0001-01-01 00:00:00", "9999-12-31 23:59:59", "1969-12-31 23:59:59"]),
+    lambda r: r.choice(["NA", "true", "007", " 1 ", "a,b", 'say "hi"', "two\nlines", "💤", "-0"]),
+    lambda r: "".join(r.choices('",;\r\nab1. \t', k=r.randint(0, 8))),
+    lambda _: "",
+)
+_BROKEN = (
+    b"N,M\n1\n",
+    b"N,M\n1,2,3\n",
+    b"N,N\n1,2\n",
+    b'N,M\n1,"2\n',
+    b"",
+    b"<html>busy</html>",
+    b"N,M\n\xff,1\n",
+    b"_load_id,M\n1,2\n",
+)
+
+
+@dataclass
+class _Export:
+    """What is listed of an export, and what its file holds; None for a file that is broken."""
+
+    subject_id: int
+    dataset: str
+    program: str
+    kinds: list[tuple[str, Callable[[random.Random], str]]]
+    header: list[str] = field(default_factory=list)
+    records: list[list[str]] | None = None
+    execution: int = 0
+    written: int = 0
+    pending: bool = False
+
+    @property
+    def key(self) -> ExportKey:
+        return ExportKey(4711, self.subject_id, self.program, self.dataset)
+
+    @property
+    def partition(self) -> Partition:
+        return Partition(self.subject_id, self.dataset)
+
+
+class _Study:
+    """A random study, changed at random between syncs."""
+
+    def __init__(self, chance: random.Random, folder: Path) -> None:
+        self.chance = chance
+        self.packing = chance.choice(list(Packing))
+        self.sandbox = Sandbox(
+            SandboxStudy.empty(), packing=self.packing, requests_per_minute=10**6
+        )
+        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder / "data")})
+        self.exports: list[_Export] = []
+        for dataset in chance.sample(_DATASETS, chance.randint(1, 4)):
+            names = chance.sample(_COLUMNS, chance.randint(1, 6))
+            kinds = [(name, chance.choice(_VALUES)) for name in names]
+            programs = chance.sample([f"{n}a0b0c0d-0000-4000-8000-00000000000{n}" for n in "1234"],
+                                     1 + (chance.random() < 0.2))  # fmt: skip
+            for subject in range(1, chance.randint(2, 5)):
+                for program in programs:
+                    export = _Export(subject, dataset, program, kinds)
+                    self.exports.append(export)
+                    self.write(export)
+
+    def write(self, export: _Export) -> None:
+        """A new file of the same execution."""
+        export.written += 1
+        export.pending = False
+        export.header = [name for name, _ in export.kinds]
+        if self.chance.random() < 0.2:
+            # A column comes, or one has other values from now on.
+            place = self.chance.randrange(len(export.kinds))
+            name = export.kinds[place][0]
+            export.kinds[place] = (name, self.chance.choice(_VALUES))
+        values = [value for _, value in export.kinds]
+        count = self.chance.choice([0, 1, 3, 20])
+        export.records = [[value(self.chance) for value in values] for _ in range(count)]
+        if self.chance.random() < 0.08:
+            export.records = None
+        self.put(export)
+
+    def put(self, export: _Export) -> None:
+        day = f"2024-02-{10 + export.execution:02}"
+        modified = f"{day}T10:{10 + export.written:02}:00.1234567+00:00"
+        if export.pending:
+            modified = f"2024-02-{9 + export.execution:02}T10:10:00+00:00"
+        self.sandbox.study.put(
+            subject_id=export.subject_id,
+            data_set_name=export.dataset,
+            study_program_id=export.program,
+            csv=self.chance.choice(_BROKEN) if export.records is None else _csv(export),
+            execution=f"{day}T10:05:08.0000001+00:00",
+            modified=modified,
+            file_name="one-name-for-all.csv.gz",
+        )
+
+    def change(self) -> None:
+        """What CentrePoint does between two syncs."""
+        for export in self.exports:
+            event = self.chance.random()
+            if event < 0.2:
+                export.execution += 1
+                export.written = 0
+                self.write(export)
+            elif event < 0.3:
+                self.write(export)
+            elif event < 0.4:
+                # Executed, and the link still leads to the file of before.
+                export.execution += 1
+                export.written = 0
+                export.pending = True
+                self.put(export)
+            elif export.pending and event < 0.7:
+                self.write(export)
+
+    def trouble(self) -> None:
+        """What the service does during the next sync."""
+        events = ["503", "cut", "hang up", "", "", ""]
+        # Damage in what is not packed has no checksum that would tell.
+        if self.packing not in {Packing.PLAIN, Packing.MIXED}:
+            events.append("corrupt")
+        for event in self.chance.sample(events, 2):
+            match event:
+                case "503":
+                    kind = self.chance.choice(["listing", "file", "token"])
+                    self.sandbox.fail(kind, 503, times=1, retry_after=0)  # type: ignore[arg-type]
+                case "cut":
+                    self.sandbox.cut_short()
+                case "corrupt":
+                    self.sandbox.corrupt()
+                case "hang up":
+                    self.sandbox.disconnect("file")
+        capitals, short = (self.chance.random() < 0.3 for _ in range(2))
+        limit = self.chance.randint(1, 5)
+
+        def rewrite(page: dict[str, Any]) -> dict[str, Any]:
+            items = page["items"]
+            if capitals:
+                items = [
+                    each | {"studyProgramId": each["studyProgramId"].upper()} for each in items
+                ]
+            if short:
+                # A service that gives fewer items a page than it was asked for, and says so.
+                items = items[:limit]
+                page = page | {"limit": limit}
+            return page | {"items": items}
+
+        self.sandbox.rewrite_page = rewrite
+
+
+def _csv(export: _Export) -> bytes:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\r\n")
+    writer.writerow(export.header)
+    writer.writerows(export.records or [])
+    return written.getvalue().encode()
+
+
+_Table = tuple[list[str], list[list[str]]]
+
+
+def _check_cells(study: _Study, loaded: dict[ExportKey, _Table]) -> None:
+    """Every loaded cell is what Python's csv wrote."""
+    if not loaded:
+        return
+    with duckdb.connect(study.storage.warehouse, read_only=True) as opened:
+        for key, (header, records) in loaded.items():
+            dataset = key.dataset_name
+            described = opened.execute(f"DESCRIBE exports.{quoted(dataset)}").fetchall()
+            types = {name.casefold(): kind for name, kind, *_ in described}
+            selected = ", ".join(
+                f"epoch_us({quoted(name)})"
+                if types[name.casefold()] == "TIMESTAMP_NS"
+                else quoted(name)
+                for name in header
+            )
+            found = opened.execute(
+                f"SELECT {selected} FROM exports.{quoted(dataset)}"
+                " WHERE _subject_id = ? AND _study_program_id = ?",
+                [key.subject_id, key.study_program_id],
+            ).fetchall()
+            expected = [
+                tuple(
+                    value_of(text, types[name.casefold()], quoted=len(header) == 1)
+                    for name, text in zip(header, record, strict=True)
+                )
+                for record in records
+            ]
+            assert Counter(found) == Counter(expected), key
+
+
+@pytest.mark.parametrize("number", range(STUDIES))
+@pytest.mark.usefixtures("no_backoff")
+def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_path: Path) -> None:
+    study = _Study(random.Random(SEED * 100_000 + number), tmp_path)
+    loaded: dict[ExportKey, _Table] = {}
+    with study.sandbox:
+        access = CentrePointSettings.from_environment(study.sandbox.environment)
+        for place in range(ROUNDS):
+            if place:
+                study.change()
+            study.trouble()
+            exports = StudyExports(access, study.storage)
+            listed = exports.list_exports()
+            assert len(listed.items) == len(study.exports)
+            exports.record(listed)
+            plan = exports.plan(listed)
+            account = Account(plan)
+            with exports.carry_out(plan) as results:
+                done = list(results)
+            for result in done:
+                account.saw(result)
+            account.close()
+            pending = {each.partition for each in study.exports if each.pending}
+            assert set(plan.pending) == pending
+            failed = {each.partition for each in done if isinstance(each, PartitionFailed)}
+            broken = {
+                each.partition
+                for each in study.exports
+                if each.records is None and not each.pending
+            }
+            # Nothing else fails, and whatever is broken does.
+            assert failed == broken & set(plan.to_load)
+            listed_now = {each.key: each for each in study.exports}
+            for result in done:
+                for load in result.loads if isinstance(result, PartitionLoaded) else ():
+                    export = listed_now[load.landed.key]
+                    assert export.records is not None
+                    loaded[export.key] = (export.header, export.records)
+            states = {each.partition: each.state for each in exports.states()}
+            assert all(states[partition] == "failed" for partition in failed)
+            _check_cells(study, loaded)
