@@ -112,15 +112,14 @@ class StudyExports:
         ]
         if len(filters) > _FILTERED_REQUESTS:
             filters = [Filters()]
-        unusable: list[UnusableItem] = []
         with self.time_spent.on(Activity.LISTING):
-            items = [
-                item
+            listings = [
+                self.centrepoint.list_export_files(study_id, each)
                 for study_id in scope.study_ids
                 for each in filters
-                for item in self.centrepoint.list_export_files(study_id, each, unusable)
-                if scope.covers(item.key)
             ]
+        items = [item for each in listings for item in each.items if scope.covers(item.key)]
+        unusable = [item for each in listings for item in each.unusable]
         if unusable and not items and not (subject_ids or dataset_names):
             # Not of one item that went wrong, but of another contract.
             raise AnswerNotUnderstood(

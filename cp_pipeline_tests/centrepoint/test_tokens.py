@@ -42,7 +42,7 @@ def test_a_token_of_two_seconds_is_renewed_in_time_during_a_long_listing(
     monkeypatch.setattr("cp_pipeline.centrepoint.listing.PAGE_SIZE", 2)
     study = small_study(14, SlowStudy(STUDY))
     with Sandbox(study, token_seconds=2) as sandbox:
-        assert len(connect(sandbox).list_export_files(STUDY)) == 14
+        assert len(connect(sandbox).list_export_files(STUDY).items) == 14
         assert asked(sandbox, "token") == [("token", 200)] * 2
         assert asked(sandbox, "listing") == [("listing", 200)] * 7
 
@@ -122,7 +122,7 @@ def test_another_refusal_is_shown_with_its_words(sandbox: Sandbox) -> None:
         "{}",
         '{"access_token": ""}',
         '{"access_token": null}',
-        '{"access_token": "x", "expires_in": null}',
+        '{"access_token": 3, "expires_in": 3600}',
     ],
 )
 def test_an_answer_without_a_token_is_not_understood(sandbox: Sandbox, answer: str) -> None:
