@@ -68,6 +68,19 @@ def obey(retry_after_seconds: float) -> None:
     time.sleep(retry_after_seconds)
 
 
+def announced_length(response: requests.Response) -> str | None:
+    """The length that an answer announces, as written; None where something else tells its end."""
+    # Chunks count, whatever length is said beside them (RFC 9112, 6.3).
+    if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
+        return None
+    written = response.headers.get("Content-Length")
+    if written is None:
+        return None
+    # The same length twice is that length (RFC 9110, 8.6).
+    lengths = {each.strip() for each in written.split(",")}
+    return lengths.pop() if len(lengths) == 1 else written
+
+
 def body_of(response: requests.Response) -> str:
     """The beginning of an error's body; empty where even that breaks off."""
     try:

@@ -26,8 +26,9 @@ from cp_pipeline.centrepoint.pace import too_slow
 from cp_pipeline.centrepoint.redaction import redact
 
 # What sending a request may raise, but for a host that is private: ``requests`` lets some of the
-# errors of ``urllib3``, and of the functions that both call, through as they are.
-BEFORE_AN_ANSWER = (OSError, ValueError, HTTPError)
+# errors of ``urllib3``, and of the functions that both call, through as they are. TypeError is what
+# it raises for a proxy without a host.
+BEFORE_AN_ANSWER = (OSError, ValueError, TypeError, HTTPError)
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -44,8 +45,8 @@ def explained(error: Exception, url: str, purpose: str, setting: str) -> Service
     through = f" It goes through the proxy that {variable} names." if proxy else ""
     if is_about_certificates(error):
         return _certificates_wrong(error, purpose)
-    # The libraries' words for an address that is no good are ValueErrors, all others are not.
-    if not isinstance(error, ValueError):
+    # The libraries' words for an address that is no good are these, all others are of the network.
+    if not isinstance(error, ValueError | TypeError):
         at_the_proxy = any(isinstance(each, ProxyError) for each in _behind(error))
         return ServiceUnavailable(
             f"No answer while {purpose}: {'the proxy: ' * at_the_proxy}{_reason(error)}.",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from cp_pipeline.centrepoint.answers import describe, obey, retry_after
+from cp_pipeline.centrepoint.answers import announced_length, describe, obey, retry_after
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     ConnectionSettingsWrong,
@@ -60,10 +60,17 @@ class _Interrupted(Exception):
 class _Fetch:
     """One file on its way: what was asked for so far."""
 
-    file: ExportFile
+    planned: ExportFile
     requests: FileRequests
-    has_fresh_link: bool = False
     pauses: int = 0
+
+    @property
+    def file(self) -> ExportFile:
+        return self.requests.listed_again or self.planned
+
+    @property
+    def has_fresh_link(self) -> bool:
+        return self.requests.listed_again is not None
 
 
 class Downloads:
@@ -144,8 +151,7 @@ class Downloads:
         if fetch.has_fresh_link or self._storage.refuses_all:
             self._give_up(fetch, failed)
         _log.info("%s: %s; asking for a new link", fetch.file, failed)
-        fetch.file = self._listed_again(fetch.file)
-        fetch.has_fresh_link = True
+        fetch.requests.listed_again = self._listed_again(fetch.planned)
 
     def _give_up(self, fetch: _Fetch, failed: _Interrupted) -> NoReturn:
         refuses_all = self._storage.refuses_all
@@ -208,7 +214,7 @@ class Downloads:
         self._check_scheme(export_file)
         response = self._open(export_file)
         with response:
-            announced = _announced(response)
+            announced = announced_length(response)
             arrived, failure, slow = 0, False, None
             try:
                 while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
@@ -269,19 +275,6 @@ class Downloads:
                 f"The link of a file is not HTTPS ({export_file}).",
                 "Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox; else report it to ActiGraph.",
             )
-
-
-def _announced(response: requests.Response) -> str | None:
-    """The length that an answer announces, as written; None where something else tells its end."""
-    # Chunks count, whatever length is said beside them (RFC 9112, 6.3).
-    if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
-        return None
-    written = response.headers.get("Content-Length")
-    if written is None:
-        return None
-    # The same length twice is that length (RFC 9110, 8.6).
-    lengths = {each.strip() for each in written.split(",")}
-    return lengths.pop() if len(lengths) == 1 else written
 
 
 def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:

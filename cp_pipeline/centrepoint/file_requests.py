@@ -3,6 +3,8 @@
 Belongs here: the count that all who ask for a file take from. Does not belong: who asks, and why.
 """
 
+from cp_pipeline.exports import ExportFile
+
 REQUESTS_FOR_A_FILE = 4
 
 
@@ -19,6 +21,8 @@ class FileRequests:
     def __init__(self, most: int = REQUESTS_FOR_A_FILE) -> None:
         self._most = most
         self.spent = 0
+        # The item as it was listed again, which is done once; its link is the one to use.
+        self.listed_again: ExportFile | None = None
 
     @property
     def left(self) -> int:
