@@ -8,6 +8,7 @@ from cp_pipeline.centrepoint.client import CentrePoint
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     CentrePointError,
+    ConnectionSettingsWrong,
     CredentialsRefused,
     DownloadFailed,
     ExportFileError,
@@ -18,17 +19,21 @@ from cp_pipeline.centrepoint.errors import (
     StudyRefused,
     TokenRefused,
 )
+from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.redaction import redact
 
 __all__ = [
+    "REQUESTS_FOR_A_FILE",
     "AnswerNotUnderstood",
     "CentrePoint",
     "CentrePointError",
+    "ConnectionSettingsWrong",
     "CredentialsRefused",
     "DownloadFailed",
     "ExportFileError",
     "ExportWithdrawn",
+    "FileRequests",
     "Filters",
     "ScopeRefused",
     "ServiceError",

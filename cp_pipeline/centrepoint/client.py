@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 from cp_pipeline.centrepoint.budget import RequestBudget
 from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
+from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile, StudyListing, UnusableItem
+from cp_pipeline.exports import ExportFile, StudyListing
 from cp_pipeline.settings import CentrePointSettings
 
 
@@ -35,7 +36,7 @@ class CentrePoint:
         rule = HostRule([own_host, *settings.private_hosts])
         # Blob storage is another service and is not counted against the API's minute.
         self._downloads = Downloads(
-            Transport(budget=None, rule=rule),
+            Transport(budget=None, rule=rule, retries=False),
             self._listing,
             allow_insecure_http=settings.allow_insecure_http,
         )
@@ -57,11 +58,14 @@ class CentrePoint:
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
     ) -> StudyListing:
-        """The export files of a study; see ``Listing.export_files``."""
-        unusable: list[UnusableItem] = []
-        items = self._listing.export_files(study_id, filters, unusable)
-        return StudyListing(tuple(items), tuple(unusable))
+        """What is listed of a study; see ``Listing.export_files``."""
+        return self._listing.export_files(study_id, filters)
 
-    def fetch(self, export_file: ExportFile, receive: Receive[Kept]) -> Kept:
+    def fetch(
+        self,
+        export_file: ExportFile,
+        receive: Receive[Kept],
+        requests: FileRequests | None = None,
+    ) -> Kept:
         """Fetch one file; see ``Downloads.fetch``."""
-        return self._downloads.fetch(export_file, receive)
+        return self._downloads.fetch(export_file, receive, requests)

@@ -1,36 +1,44 @@
 """Fetching one export file by its signed link (API.md, "Files").
 
-Belongs here: the link's life and death, and that all announced bytes arrive.
-Does not belong: where the bytes go; a ``receive`` function is given for that.
+Belongs here: the link's life and death, trying again, and that all announced bytes arrive.
+Does not belong: where the bytes go (a ``receive`` function is given for that), what the storage's
+refusals mean (``storage``).
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from http.client import HTTPException
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from cp_pipeline.centrepoint.answers import announced_length, describe, obey, retry_after
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
+    ConnectionSettingsWrong,
     DownloadFailed,
     ExportFileError,
     ExportWithdrawn,
     ServiceUnavailable,
 )
+from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.pace import too_slow
-from cp_pipeline.centrepoint.redaction import redact
-from cp_pipeline.centrepoint.transport import Transport, describe
-from cp_pipeline.exports import ExportFile, UnusableItem
+from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
+from cp_pipeline.centrepoint.transport import Transport
+from cp_pipeline.exports import ExportFile
 
 CHUNK_BYTES = 1 << 20
-_ATTEMPTS = 4
+# Before the second, third and fourth request, where no Retry-After says otherwise; a little more.
+_BACKOFF_SECONDS = (0.25, 2.0, 8.0)
+_JITTER_SECONDS = 0.25
 _log = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept")
@@ -38,15 +46,38 @@ Receive = Callable[[ExportFile, Iterator[bytes]], Kept]
 
 
 class _Interrupted(Exception):
-    """An attempt that is worth another one; ``fresh_link`` if the link itself was no good."""
+    """A request that was in vain. ``link``: what it says of the link; None for another reason."""
 
-    def __init__(self, reason: str, fresh_link: bool = False) -> None:
+    def __init__(
+        self, reason: str, link: LinkState | None = None, wait_seconds: float | None = None
+    ) -> None:
         super().__init__(reason)
-        self.fresh_link = fresh_link
+        self.link = link
+        self.wait_seconds = wait_seconds
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """One file on its way: what was asked for so far."""
+
+    planned: ExportFile
+    requests: FileRequests
+    pauses: int = 0
+
+    @property
+    def file(self) -> ExportFile:
+        return self.requests.listed_again or self.planned
+
+    @property
+    def has_fresh_link(self) -> bool:
+        return self.requests.listed_again is not None
 
 
 class Downloads:
-    """Fetches export files, asking for a new link where the old one has died."""
+    """Fetches export files, asking for a new link where the old one has died.
+
+    All tries to get a file are counted here, and none below: the transport must not retry.
+    """
 
     def __init__(
         self, transport: Transport, listing: Listing, *, allow_insecure_http: bool
@@ -54,51 +85,127 @@ class Downloads:
         self._transport = transport
         self._listing = listing
         self._allow_insecure_http = allow_insecure_http
+        self._storage = StorageState()
 
-    def fetch(self, export_file: ExportFile, receive: Receive[Kept]) -> Kept:
+    def fetch(
+        self,
+        export_file: ExportFile,
+        receive: Receive[Kept],
+        requests: FileRequests | None = None,
+    ) -> Kept:
         """Hand the bytes of one export file, as stored, to ``receive`` and return its result.
 
         ``receive`` is called with the file that the bytes are of, because a program may have been
         executed again since the listing, and an iterator of chunks. It is called anew for each
         attempt, and an attempt that breaks off raises inside the iterator.
 
+        Args:
+            export_file: what to fetch.
+            receive: where the bytes go.
+            requests: how many may be sent for the file, with those that were; by default
+                ``REQUESTS_FOR_A_FILE``. There must be one left.
+
         Raises:
             ExportWithdrawn: the export is no longer listed.
-            DownloadFailed: several attempts failed, or the link is not one to follow.
+            DownloadFailed: all attempts failed, the link is not one to follow, or the file is being
+                written anew.
             ServiceError: the listing, asked for a new link, cannot be had.
         """
-        reason = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(0.2 * 4 ** (attempt - 1) if attempt > 1 else 0.0)
+        fetch = _Fetch(export_file, requests or FileRequests())
+        while True:
+            fetch.requests.spend()
             try:
-                return receive(export_file, self._chunks(export_file))
+                kept = receive(fetch.file, self._chunks(fetch.file))
             except _Interrupted as interruption:
-                reason, fresh_link = str(interruption), interruption.fresh_link
-            _log.info("%s: %s; again", export_file, reason)
-            if fresh_link:
-                export_file = self._listed_again(export_file)
+                failed = interruption
+            else:
+                self._storage.gave_a_file()
+                return kept
+            self._prepare_another(fetch, failed)
+
+    def _prepare_another(self, fetch: _Fetch, failed: _Interrupted) -> None:
+        """Wait, or ask for a new link, so that another request is worth it.
+
+        Raises:
+            DownloadFailed: none is.
+        """
+        if not fetch.requests.left:
+            self._give_up(fetch, failed)
+        if failed.link is None:
+            _log.info("%s: %s; again", fetch.file, failed)
+            if failed.wait_seconds:
+                obey(failed.wait_seconds)
+            else:
+                time.sleep(_backoff(fetch.requests.spent))
+            return
+        # A fresh link is refused for all the longer, but if nothing else helps, it may.
+        if failed.link is LinkState.MAYBE_TOO_EARLY and (
+            fetch.has_fresh_link or fetch.requests.left > 1
+        ):
+            pause = self._storage.pause(fetch.pauses)
+            if pause is not None:
+                _log.info("%s: %s; again in %.0f s", fetch.file, failed, pause)
+                fetch.pauses += 1
+                time.sleep(pause)
+                return
+        if fetch.has_fresh_link or self._storage.refuses_all:
+            self._give_up(fetch, failed)
+        _log.info("%s: %s; asking for a new link", fetch.file, failed)
+        fetch.requests.listed_again = self._listed_again(fetch.planned)
+
+    def _give_up(self, fetch: _Fetch, failed: _Interrupted) -> NoReturn:
+        refuses_all = self._storage.refuses_all
+        if failed.link is not None and fetch.has_fresh_link:
+            self._storage.refused_a_fresh_link()
+        if failed.link is not None and refuses_all:
+            raise DownloadFailed(
+                f"The storage refuses one file after another, also with new links: {failed} "
+                f"({fetch.file}).",
+                "See whether a firewall or proxy stands before the storage; else ask ActiGraph "
+                "support.",
+            )
+        tries = fetch.requests.spent
         raise DownloadFailed(
-            f"The file could not be fetched in {_ATTEMPTS} attempts: {reason} ({export_file}).",
+            f"The file could not be fetched in {tries} attempts: {failed} ({fetch.file}).",
             "Run it again later; if it stays so, report it to ActiGraph support.",
         )
 
     def _listed_again(self, export_file: ExportFile) -> ExportFile:
-        filters = Filters(
-            export_file.subject_id, export_file.study_program_id, export_file.dataset_name
-        )
-        unusable: list[UnusableItem] = []
-        listed = self._listing.export_files(export_file.study_id, filters, unusable)
-        fresh = next((item for item in listed if item.key == export_file.key), None)
-        if fresh is None and unusable:
-            raise DownloadFailed(
-                f"The export was listed again, but not as the contract has it: {unusable[0]}.",
-                "Report it to ActiGraph support.",
-            )
+        """The export's item as it is now, with a new link.
+
+        Raises:
+            ExportWithdrawn: there is none.
+            DownloadFailed: it cannot be used, or its file is being written.
+        """
+        # Not by study program, whose spelling a service may compare to the letter.
+        filters = Filters(export_file.subject_id, dataset_name=export_file.dataset_name)
+        listing = self._listing.export_files(export_file.study_id, filters)
+        fresh = next((item for item in listing.items if item.key == export_file.key), None)
         if fresh is None:
+            broken = [item for item in listing.unusable if item.key in (None, export_file.key)]
+            if broken:
+                raise DownloadFailed(
+                    f"The export was listed again, but not as the contract has it: {broken[0]}.",
+                    "Report it to ActiGraph support.",
+                )
+            if listing.missing:
+                raise DownloadFailed(
+                    f"The export was listed again, and CentrePoint did not list all that it counts "
+                    f"({export_file}).",
+                    "Run it again later; if it stays so, report it to ActiGraph support.",
+                )
             raise ExportWithdrawn(
                 f"The export was withdrawn while it was being fetched ({export_file}).",
                 "Nothing to do, unless it should be there: then ask ActiGraph support.",
+            )
+        if _same_version(fresh, export_file):
+            # Of the execution that was listed with it first: a later one has not written it.
+            return replace(export_file, url=fresh.url)
+        if fresh.is_pending:
+            raise DownloadFailed(
+                f"The file was replaced while it was being fetched, and the new one is still "
+                f"being written ({fresh}).",
+                "The next sync gets it.",
             )
         return fresh
 
@@ -107,7 +214,7 @@ class Downloads:
         self._check_scheme(export_file)
         response = self._open(export_file)
         with response:
-            announced = response.headers.get("Content-Length")
+            announced = announced_length(response)
             arrived, failure, slow = 0, False, None
             try:
                 while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
@@ -115,12 +222,12 @@ class Downloads:
                     yield chunk
             except (HTTPError, HTTPException, OSError) as error:
                 failure, slow = True, too_slow(error)
-            if failure or (announced is not None and str(arrived) != announced.strip()):
+            if failure or (announced is not None and str(arrived) != announced):
                 reason = f"{arrived} bytes arrived of {announced or 'an unknown number'} announced"
                 raise _Interrupted(f"{reason}; {slow}" if slow else reason)
 
     def _open(self, export_file: ExportFile) -> requests.Response:
-        failure, private = "", ""
+        wrong: DownloadFailed | _Interrupted
         try:
             response = self._transport.send(
                 "GET",
@@ -130,28 +237,33 @@ class Downloads:
                 stream=True,
             )
         except ServiceUnavailable as error:
-            failure = redact(error.what)
+            wrong = _Interrupted(error.what.rstrip("."))
         except PrivateHost as error:
-            private = str(error)
-        except AnswerNotUnderstood as error:
-            raise DownloadFailed(
-                f"{error.what} ({export_file})", "Report it to ActiGraph support."
-            ) from None
-        if private:
-            raise DownloadFailed(
-                f"The link of a file {private} ({export_file}).",
+            wrong = DownloadFailed(
+                f"The link of a file {error} ({export_file}).",
                 "If the storage really is there, name the host in CP_ALLOW_PRIVATE_HOSTS; "
                 "else report it to ActiGraph.",
             )
-        if failure:
-            raise _Interrupted(failure)
+        except ConnectionSettingsWrong as error:
+            wrong = DownloadFailed(f"{error.what} ({export_file})", error.remedy)
+        except AnswerNotUnderstood as error:
+            wrong = DownloadFailed(
+                f"{error.what} ({export_file})", "Report it to ActiGraph support."
+            )
+        else:
+            return self._checked(response, export_file)
+        # Outside the handlers, so that no error travels along that names the link.
+        raise wrong
+
+    def _checked(self, response: requests.Response, export_file: ExportFile) -> requests.Response:
         if response.status_code == requests.codes.ok:
             return response
         with response:
             answer = describe(response)
-        if response.status_code in {401, 403, 404, 410}:
-            raise _Interrupted(f"the link has died: {answer}", fresh_link=True)
-        raise _Interrupted(f"the storage answered {answer}")
+            link = state_of_link(response, export_file.url)
+        wait_seconds = retry_after(response.headers.get("Retry-After"))
+        said = f"{link.value}: {answer}" if link else f"the storage answered {answer}"
+        raise _Interrupted(said, link, wait_seconds)
 
     def _check_scheme(self, export_file: ExportFile) -> None:
         try:
@@ -163,6 +275,22 @@ class Downloads:
                 f"The link of a file is not HTTPS ({export_file}).",
                 "Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox; else report it to ActiGraph.",
             )
+
+
+def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
+    """Whether two items stand for the same file (API.md, "Which version of an export an item is").
+
+    Where nobody says when it was written, another execution is another version.
+    """
+    if (fresh.modified, fresh.file_name) != (planned.modified, planned.file_name):
+        return False
+    return fresh.modified is not None or fresh.execution == planned.execution
+
+
+def _backoff(requests_spent: int) -> float:
+    """How many seconds to wait after so many requests, where the storage does not ask for it."""
+    place = min(requests_spent, len(_BACKOFF_SECONDS)) - 1
+    return _BACKOFF_SECONDS[place] + random.uniform(0, _JITTER_SECONDS)  # noqa: S311  (no secret)
 
 
 __all__ = ["Downloads", "ExportFileError", "Receive"]

@@ -7,6 +7,7 @@ CentrePointError
 │   ├── TokenRefused             a fresh token was refused too
 │   ├── StudyRefused             CP_STUDY_ID
 │   ├── ServiceUnavailable       no answer, or only errors, after all retries
+│   ├── ConnectionSettingsWrong  an address, a proxy or a file of certificates is no good
 │   └── AnswerNotUnderstood      not what the contract (API.md) promises
 └── ExportFileError              one file; only its partition fails
     ├── ExportWithdrawn          no longer listed
@@ -44,6 +45,10 @@ class ServiceUnavailable(ServiceError):
     """No usable answer, after all retries."""
 
     passing = True
+
+
+class ConnectionSettingsWrong(ServiceError):
+    """Nothing can be asked with this address, this proxy or these certificates."""
 
 
 class AnswerNotUnderstood(ServiceError):

@@ -1,20 +1,27 @@
 """Reading one item of a listing (API.md, "An item").
 
-Belongs here: from JSON to ``ExportFile``, or to what is wrong; and what was asked for against
-what came.
-Does not belong: pages and requests (``listing``).
+Belongs here: from JSON to ``ExportFile``, to why it is left out, or to what is wrong; and what was
+asked for against what came.
+Does not belong: pages and requests (``listing``), when a listing is complete (``readings``).
 """
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from cp_pipeline.centrepoint.errors import AnswerNotUnderstood
 from cp_pipeline.centrepoint.redaction import redact
-from cp_pipeline.exports import ExportFile, Instant, UnusableItem
+from cp_pipeline.exports import ExportFile, ExportKey, Instant, UnusableItem, canonical_program
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 _HALF = re.compile("[\ud800-\udfff]")
+# .NET's DateTimeOffset.MinValue, which is the vendor's word for "never" (API.md, "An item").
+_NEVER = re.compile(r"0001-\d{2}-\d{2}(?:[Tt ].*)?", re.ASCII)
+_WORD = re.compile(r"[a-z0-9]+")
+# What else the name of a CSV's format may say: its kind of name, and how it is packed.
+_BESIDE_CSV = frozenset(
+    {"text", "application", "x", "file", "gz", "gzip", "gzipped", "compressed", "zip", "zipped"}
+)
+_LONGEST_FORMAT = 40
 # Numbers, and moments in nanoseconds since 1970, that 64 bits hold; a little less, because the
 # outermost ones mean infinity to DuckDB.
 _LARGEST = 2**63 - 2
@@ -32,39 +39,66 @@ class Filters:
         """The filters under the API's names, those that are set."""
         named = {
             "subjectId": self.subject_id,
-            "studyProgramId": self.study_program_id,
+            "studyProgramId": self._program,
             "dataSetName": self.dataset_name,
         }
         return {name: value for name, value in named.items() if value is not None}
 
-    def accept(self, item: ExportFile | UnusableItem) -> bool:
+    def accept(self, item: "ExportFile | ExportKey | UnusableItem") -> bool:
         """Whether ``item`` is what was asked for (a server may ignore a filter, API.md).
 
         What an item does not say of itself may be what was asked for.
         """
-        program = self.study_program_id
         return (
             _fits(self.subject_id, item.subject_id)
             and _fits(self.dataset_name, item.dataset_name)
-            and _fits(program and program.casefold(), (item.study_program_id or "").casefold())
+            and _fits(self._program, item.study_program_id)
         )
+
+    @property
+    def _program(self) -> str | None:
+        program = self.study_program_id
+        return None if program is None else canonical_program(program)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An item that is as it should be, but nothing to load.
+
+    ``other_format``: what it is instead of a CSV, in lower case; None where the program never ran.
+    """
+
+    key: ExportKey
+    other_format: str | None
+
+
+ReadItem = ExportFile | UnusableItem | LeftOut
 
 
 def _fits(asked: int | str | None, said: int | str | None) -> bool:
     return asked is None or said in (asked, None, "")
 
 
-def read_item(raw: Any) -> ExportFile | UnusableItem:  # noqa: ANN401  (JSON is anything)
+def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
     """Read one item of a page, or say what is wrong with it, without its URL."""
     try:
-        return ExportFile(
+        key = ExportKey(
             study_id=_whole_number(raw["studyId"]),
             subject_id=_whole_number(raw["subjectId"]),
-            study_program_id=_text(raw["studyProgramId"]),
+            study_program_id=canonical_program(_text(raw["studyProgramId"])),
             dataset_name=_text(raw["dataSetName"]),
+        )
+        file_format = _format(raw.get("fileFormat"))
+        if not _is_csv(file_format):
+            return LeftOut(key, file_format.lower())
+        if _is_never(raw.get(_EXECUTION)):
+            return LeftOut(key, None)
+        modified = raw.get("modifiedDate")
+        return ExportFile(
+            *key,
             file_name=_text(raw["fileName"]),
-            file_format=str(raw.get("fileFormat") or "csv"),
-            modified=_instant(raw["modifiedDate"]),
+            file_format=file_format,
+            modified=None if _is_never(modified) else _instant(modified),
             execution=_instant(raw[_EXECUTION]),
             url=_text(raw["fileUrl"]),
         )
@@ -73,10 +107,11 @@ def read_item(raw: Any) -> ExportFile | UnusableItem:  # noqa: ANN401  (JSON is 
     except (TypeError, ValueError, AttributeError) as error:
         reason = str(error)
     readable = raw if isinstance(raw, dict) else {}
+    program = _as_text(readable.get("studyProgramId"))
     return UnusableItem(
         study_id=_as_number(readable.get("studyId")),
         subject_id=_as_number(readable.get("subjectId")),
-        study_program_id=_as_text(readable.get("studyProgramId")),
+        study_program_id=None if program is None else canonical_program(program),
         dataset_name=_as_text(readable.get("dataSetName")),
         file_name=_as_text(readable.get("fileName")),
         program_execution=_as_text(readable.get(_EXECUTION)),
@@ -84,12 +119,25 @@ def read_item(raw: Any) -> ExportFile | UnusableItem:  # noqa: ANN401  (JSON is 
     )
 
 
-def contract_broken(item: UnusableItem) -> AnswerNotUnderstood:
-    """The error for an item without which there is no going on."""
-    return AnswerNotUnderstood(
-        redact(f"CentrePoint listed an item that breaks the contract. {item}."),
-        "Report it to ActiGraph support.",
-    )
+def _format(value: object) -> str:
+    """The format's name as listed; an item that names none is a CSV (API.md, "An item")."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "csv"
+    return redact(_text(value).strip())[:_LONGEST_FORMAT]
+
+
+def _is_csv(file_format: str) -> bool:
+    """Whether a format is CSV, however that is written: ``text/csv; charset=utf-8``, ``.csv.gz``.
+
+    A page calls it ``csv``; names of files and media types have been seen for formats elsewhere.
+    """
+    words = set(_WORD.findall(file_format.lower().partition(";")[0]))
+    return "csv" in words and words <= _BESIDE_CSV | {"csv"}
+
+
+def _is_never(value: object) -> bool:
+    """Whether a timestamp is one of the vendor's two words for "never"."""
+    return value is None or (isinstance(value, str) and _NEVER.fullmatch(value) is not None)
 
 
 def _whole_number(value: object) -> int:
@@ -112,7 +160,6 @@ def _text(value: object) -> str:
 def _instant(value: object) -> Instant:
     instant = Instant.parse(_text(value))
     if abs(instant.nanoseconds) > _LARGEST:
-        # For instance .NET's word for no date, which is of the year 1.
         raise ValueError(f"{value!r} is not of the years 1678 to 2261")
     return instant
 

@@ -8,7 +8,8 @@ import logging
 import re
 
 _QUERY = re.compile(r"\?[^\s'\"<>)]*")
-_PASSWORD = re.compile(r"//[^/\s@]+@")
+# To the last @ of the word: a password that nobody has encoded may hold / and @ itself.
+_PASSWORD = re.compile(r"//[^\s'\"<>]+@")
 _BEARER = re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+")
 _FORM_SECRET = re.compile(r"(?i)(client_secret|access_token|sig)(=|\"\s*:\s*\")[^&\s\"]+")
 

@@ -3,22 +3,27 @@
 Belongs here: taking a token, renewing it in time, and saying why one was refused.
 """
 
+import math
 import threading
 import time
 
 import requests
 from requests.auth import AuthBase
 
+from cp_pipeline.centrepoint.answers import describe, json_of
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     CredentialsRefused,
     ScopeRefused,
     ServiceUnavailable,
 )
-from cp_pipeline.centrepoint.transport import RETRIED_STATUSES, Transport, describe
+from cp_pipeline.centrepoint.transport import RETRIED_STATUSES, Transport
 from cp_pipeline.settings import CentrePointSettings
 
 SCOPE = "DataAccess"
+# What OAuth's answers usually say; one that has run out earlier is replaced at the API's 401.
+_USUAL_LIFETIME_SECONDS = 3600.0
+_LONGEST_LIFETIME_SECONDS = 86_400.0
 _PURPOSE = "asking for an access token (CP_TOKEN_URL)"
 
 
@@ -69,6 +74,7 @@ class TokenSource:
             "POST",
             self._settings.token_url,
             purpose=_PURPOSE,
+            setting="CP_TOKEN_URL",
             data={
                 "client_id": self._settings.client_id,
                 "client_secret": self._settings.client_secret,
@@ -79,8 +85,8 @@ class TokenSource:
         if response.status_code != requests.codes.ok:
             raise _refusal(response)
         try:
-            answer = response.json()
-            token, lifetime = answer["access_token"], float(answer.get("expires_in", 3600))
+            answer = json_of(response)
+            token, lifetime = answer["access_token"], _lifetime(answer.get("expires_in"))
         except (ValueError, KeyError, TypeError, AttributeError):
             token, lifetime = "", 0.0
         if not token or not isinstance(token, str):
@@ -92,9 +98,20 @@ class TokenSource:
         return Bearer(token)
 
 
+def _lifetime(expires_in: object) -> float:
+    """For how many seconds a token is good, as far as the answer says so in any way."""
+    try:
+        seconds = float(expires_in) if isinstance(expires_in, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if isinstance(expires_in, bool) or not seconds > 0:
+        return _USUAL_LIFETIME_SECONDS
+    return min(seconds, _LONGEST_LIFETIME_SECONDS)
+
+
 def _refusal(response: requests.Response) -> Exception:
     try:
-        reason = str(response.json().get("error", ""))
+        reason = str(json_of(response).get("error", ""))
     except (ValueError, AttributeError):
         reason = ""
     if reason == "invalid_scope":

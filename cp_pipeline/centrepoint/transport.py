@@ -1,12 +1,12 @@
 """HTTP as this project speaks it: sessions, timeouts, retries, no redirects.
 
 Belongs here: what holds for every request, to the API, the token service and the blob storage.
-Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``).
+Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``), reading answers
+(``answers``), errors in words (``connection_errors``).
 """
 
 import threading
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, Self
 
 import requests
@@ -15,18 +15,21 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
+from cp_pipeline.centrepoint.answers import retry_after
 from cp_pipeline.centrepoint.budget import RequestBudget
+from cp_pipeline.centrepoint.connection_errors import (
+    BEFORE_AN_ANSWER,
+    explained,
+    is_about_certificates,
+    proxy_refused,
+)
 from cp_pipeline.centrepoint.connections import PacedAdapter
-from cp_pipeline.centrepoint.errors import AnswerNotUnderstood, ServiceUnavailable
+from cp_pipeline.centrepoint.errors import AnswerNotUnderstood, ServiceError
 from cp_pipeline.centrepoint.hosts import HostRule
-from cp_pipeline.centrepoint.pace import too_slow
-from cp_pipeline.centrepoint.redaction import redact, redact_http_log
+from cp_pipeline.centrepoint.redaction import redact_http_log
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
-# A service that is right asks for a minute (API.md, "Limits"). One whose Retry-After is a date is
-# read by our clock, which may be an hour behind.
-LONGEST_RETRY_AFTER_SECONDS = 300.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 USER_AGENT = "cp-pipeline"
 _ANSWERS_CUT_SHORT = 3
@@ -44,8 +47,14 @@ class _BudgetedRetry(Retry):
         return again
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        asked_for = super().get_retry_after(response)
-        return None if asked_for is None else min(asked_for, LONGEST_RETRY_AFTER_SECONDS)
+        return retry_after(response.headers.get("Retry-After"))
+
+    def increment(self, *args: Any, **options: Any) -> Self:  # noqa: ANN401  (urllib3's own)
+        error = options.get("error")
+        lasting = isinstance(error, Exception) and is_about_certificates(error)
+        # No more tries are left for what would fail in the same way.
+        counted = self.new(total=0) if lasting else self
+        return super(_BudgetedRetry, counted).increment(*args, **options)
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         super().sleep(response)
@@ -70,10 +79,14 @@ class Transport:
             the API's; blob storage has none).
         rule: which hosts are private and not to be connected to; None for the services that a
             person has named in the settings.
+        retries: whether a request that fails is sent again here; else who calls does that.
     """
 
-    def __init__(self, budget: RequestBudget | None, rule: HostRule | None = None) -> None:
+    def __init__(
+        self, budget: RequestBudget | None, rule: HostRule | None = None, *, retries: bool = True
+    ) -> None:
         redact_http_log()
+        self._retries = retries
         self._budget = budget
         self._rule = rule
         self._threads = threading.local()
@@ -84,6 +97,7 @@ class Transport:
         url: str,
         *,
         purpose: str,
+        setting: str = "",
         auth: AuthBase | None = None,
         **options: Any,  # noqa: ANN401  (requests' own options)
     ) -> requests.Response:
@@ -93,35 +107,37 @@ class Transport:
             method: ``GET`` or ``POST``.
             url: the address; never shown.
             purpose: what the request is for, in words for an error.
+            setting: the variable that has the address; none for a link that was listed.
             auth: adds the Authorization header; none is sent without it.
             options: passed on to ``requests`` (``params``, ``json``, ``data``, ``stream``).
 
         Raises:
             ServiceUnavailable: no answer came, after all retries.
+            ConnectionSettingsWrong: the address, a proxy or a file of certificates is no good.
             AnswerNotUnderstood: the answer sends us elsewhere (redirects are not followed: a token
                 must not leave the API's host).
             PrivateHost: the rule forbids where it leads.
         """
-        failure = ""
-        for _ in range(_ANSWERS_CUT_SHORT):
+        failure: ServiceError | None = None
+        for _ in range(_ANSWERS_CUT_SHORT if self._retries else 1):
             if self._budget is not None:
                 self._budget.spend()
+            failure = None
             try:
                 response = self._send(method, url, auth=auth or NoAuthorization(), **options)
-            except requests.RequestException as error:
-                failure = redact(_reason(error))
+            except BEFORE_AN_ANSWER as error:
+                failure = explained(error, url, purpose, setting)
                 if not _broke_off(error):
                     break
             else:
-                failure = ""
                 break
         # Raised outside the handler: the original error, which names the signed URL, must not
         # travel along as its context.
-        if failure:
-            raise ServiceUnavailable(
-                f"No answer while {purpose}: {failure}.",
-                "Check the network and that the service is up; then run it again.",
-            )
+        if failure is not None:
+            raise failure
+        if response.status_code == requests.codes.proxy_authentication_required:
+            response.close()
+            raise proxy_refused(url, purpose)
         if response.is_redirect or response.is_permanent_redirect:
             response.close()
             raise AnswerNotUnderstood(
@@ -175,6 +191,8 @@ class Transport:
         return session
 
     def _retry(self) -> Retry:
+        if not self._retries:
+            return Retry(total=0, redirect=0, raise_on_status=False)
         retry = _BudgetedRetry(
             total=6,
             connect=4,
@@ -193,36 +211,7 @@ class Transport:
         return retry
 
 
-def _broke_off(error: requests.RequestException) -> bool:
+def _broke_off(error: Exception) -> bool:
     """Whether the body did not come to its end: urllib3's retries end where it begins."""
     timed_out = any(isinstance(each, ReadTimeoutError) for each in error.args)
     return timed_out or isinstance(error, requests.exceptions.ChunkedEncodingError)
-
-
-def _reason(error: requests.RequestException) -> str:
-    """The innermost reason of a failed request, without the address it was for."""
-    if slow := too_slow(error):
-        return str(slow)
-    inner: BaseException = error
-    while deeper := _inside(inner):
-        inner = deeper
-    text = str(inner).rpartition(": ")[2] or type(inner).__name__
-    return text.strip().rstrip(".")
-
-
-def _inside(error: BaseException) -> BaseException | None:
-    parts = (*error.args, getattr(error, "reason", None))
-    return next((part for part in parts if isinstance(part, BaseException)), None)
-
-
-def describe(response: requests.Response) -> str:
-    """``HTTP 503 (Service Unavailable): …``: status and the beginning of a small error body."""
-    try:
-        phrase = HTTPStatus(response.status_code).phrase
-    except ValueError:
-        phrase = "unknown"
-    try:
-        body = redact(response.text[:200].strip().replace("\n", " "))
-    except requests.RequestException:  # the body of a streamed answer can break off even now
-        body = ""
-    return f"HTTP {response.status_code} ({phrase})" + (f": {body}" if body else "")

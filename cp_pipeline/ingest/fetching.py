@@ -11,7 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from cp_pipeline.centrepoint import CentrePoint, ExportFileError, ServiceError, redact
+from cp_pipeline.centrepoint import (
+    CentrePoint,
+    ExportFileError,
+    FileRequests,
+    ServiceError,
+    redact,
+)
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.plan import PlannedExport, Reason
@@ -93,17 +99,18 @@ class Fetching:
     def _export(self, planned: PlannedExport) -> ExportToLoad:
         export_file, reason = planned.export_file, planned.reason
         again = reason is Reason.REFRESH
+        requests = FileRequests()
         landed, content = None if again else self._landing.find(export_file), None
         if landed is None:
-            landed, content = self._download(export_file)
+            landed, content = self._download(export_file, requests)
         try:
             return ExportToLoad(landed, self._read(landed, content), reason=reason.value)
         except ExportRefused as error:
             # Damage may have happened on the way; a second copy tells.
-            if not error.may_be_damaged:
+            if not error.may_be_damaged or not requests.left:
                 raise
             _log.info("%s: %s fetching it again", landed, error)
-        landed, content = self._download(export_file)
+        landed, content = self._download(export_file, requests)
         return ExportToLoad(landed, self._read(landed, content), reason=reason.value)
 
     def _read(self, landed: LandedFile, content: bytes | None) -> CsvText:
@@ -119,7 +126,9 @@ class Fetching:
             self._landing.quarantine(landed, str(error))
             raise
 
-    def _download(self, export_file: ExportFile) -> tuple[LandedFile, bytes | None]:
+    def _download(
+        self, export_file: ExportFile, requests: FileRequests
+    ) -> tuple[LandedFile, bytes | None]:
         """Land the file; its bytes, too, where they are few."""
         arriving = _Arriving()
         incomplete = IncompleteFile(self._aside / f"{uuid4().hex}.incomplete")
@@ -130,6 +139,7 @@ class Fetching:
                     lambda actual, chunks: self._landing.keep(
                         actual, arriving.seen(chunks), self._aside, incomplete
                     ),
+                    requests,
                 )
                 return landed, arriving.content
         except ExportFileError as error:

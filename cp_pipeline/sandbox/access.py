@@ -96,9 +96,16 @@ class RateLimit:
 class LinkSigner:
     """Signs the paths of blobs for a while, in the manner of an Azure SAS (API.md, An item)."""
 
-    def __init__(self, lifetime: float, clock: Clock = time.time) -> None:
-        """Takes the seconds a link is good for, and a clock in seconds since 1970."""
+    def __init__(self, lifetime: float, clock: Clock = time.time, valid_after: float = 0.0) -> None:
+        """Takes the seconds a link is good for, and a clock in seconds since 1970.
+
+        Args:
+            lifetime: seconds until a link dies.
+            clock: in seconds since 1970.
+            valid_after: seconds until a link is taken, where the storage's clock is behind.
+        """
         self._lifetime = lifetime
+        self._valid_after = valid_after
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
@@ -125,7 +132,8 @@ class LinkSigner:
         until, signature = query.get("se", ""), query.get("sig", "")
         if not hmac.compare_digest(self._signature(path, until).encode(), signature.encode()):
             return False
-        return self._clock() < datetime.fromisoformat(until).timestamp()
+        dies = datetime.fromisoformat(until).timestamp()
+        return dies - self._lifetime + self._valid_after <= self._clock() < dies
 
     def _signature(self, path: str, until: str) -> str:
         digest = hmac.digest(self._key, f"{path}\n{until}".encode(), hashlib.sha256)

@@ -51,6 +51,7 @@ class Answer:
             connection is cut after what is sent.
         sent_length: how many bytes of the body to send before the connection is cut.
         trickle: send the body, or all of it, a byte at a time.
+        chunked: send the body in chunks, although a Content-Length is announced, too.
     """
 
     status: int
@@ -59,6 +60,7 @@ class Answer:
     declared_length: int | None = None
     sent_length: int | None = None
     trickle: "Trickle | None" = None
+    chunked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class Faults:
         self._answers: dict[str, deque[Answer]] = defaultdict(deque)
         self._cuts = 0
         self._corruptions = 0
+        self._chunked = 0
         self._trickles: dict[str, deque[Trickle]] = defaultdict(deque)
         self._lock = threading.Lock()
 
@@ -101,6 +102,11 @@ class Faults:
         with self._lock:
             self._corruptions += times
 
+    def add_chunked(self, times: int) -> None:
+        """The next `times` good answers of the blob storage come in chunks."""
+        with self._lock:
+            self._chunked += times
+
     def take(self, kind: RequestKind) -> Answer | None:
         """The fault for a request of the kind, which uses it up; None if there is none."""
         with self._lock:
@@ -119,6 +125,13 @@ class Faults:
         with self._lock:
             due = self._corruptions > 0
             self._corruptions -= due
+            return due
+
+    def take_chunked(self) -> bool:
+        """Whether this good answer is to come in chunks, which uses that up."""
+        with self._lock:
+            due = self._chunked > 0
+            self._chunked -= due
             return due
 
     def take_trickle(self, kind: RequestKind) -> Trickle | None:

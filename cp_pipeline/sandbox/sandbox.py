@@ -40,6 +40,7 @@ class Sandbox:
         port: int = 0,
         page_order: PageOrder = "stable",
         latency_seconds: float = 0.0,
+        link_valid_after_seconds: float = 0.0,
     ) -> None:
         """Takes the study and how strict to be; starts nothing yet.
 
@@ -53,6 +54,8 @@ class Sandbox:
             page_order: `stable`, or `newest_first` or `newest_last`, where a re-executed item moves
                 to the front or the end of the listing and pages shift under whoever reads them.
             latency_seconds: how long each answer takes on its way, as from a service far off.
+            link_valid_after_seconds: for how long a new link is refused, as where the storage's
+                clock is behind that of the API.
 
         Raises:
             ValueError: an unknown packing or page order.
@@ -63,7 +66,7 @@ class Sandbox:
             study,
             tokens=TokenOffice(token_seconds),
             rate=RateLimit(requests_per_minute),
-            links=LinkSigner(link_seconds),
+            links=LinkSigner(link_seconds, valid_after=link_valid_after_seconds),
             packing=Packing(packing),
             page_order=page_order,
             latency_seconds=latency_seconds,
@@ -153,6 +156,18 @@ class Sandbox:
         self._service.rewrite_page = rewrite
 
     @property
+    def bodies_of_get(self) -> int | None:
+        """What a proxy in front does to a GET with a body; None where there is no such proxy.
+
+        A status that it answers with, 0 to hang up, or 200 to pass the request on without its body.
+        """
+        return self._service.bodies_of_get
+
+    @bodies_of_get.setter
+    def bodies_of_get(self, status: int | None) -> None:
+        self._service.bodies_of_get = status
+
+    @property
     def requests(self) -> list[RequestRecord]:
         """The requests so far, oldest first: a snapshot."""
         return self._service.journal.snapshot()
@@ -195,10 +210,10 @@ class Sandbox:
             status: HTTP status of the answers.
             times: how many requests.
             retry_after: the Retry-After header, in seconds or verbatim.
-            body: by default what the service in question would say.
+            body: by default what the service in question would say, with the headers it has.
         """
         answer = _failure(kind, status)
-        headers = dict(answer.headers)
+        headers = dict(answer.headers) if body is None else {}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
         said = body.encode() if isinstance(body, str) else body
@@ -213,6 +228,10 @@ class Sandbox:
     def cut_short(self, times: int = 1) -> None:
         """Makes the next good answers with a file announce the whole length and stop half way."""
         self._service.faults.add_cuts(times)
+
+    def chunk(self, times: int = 1) -> None:
+        """Sends the next good answers with a file in chunks; a Content-Length is there, too."""
+        self._service.faults.add_chunked(times)
 
     def corrupt(self, times: int = 1) -> None:
         """Changes a byte in the middle of the next good answers with a file; the length holds."""

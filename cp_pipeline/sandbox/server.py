@@ -140,10 +140,15 @@ class Connection(socketserver.StreamRequestHandler):
             "Server: cp-pipeline-sandbox",
             *(f"{name}: {value}" for name, value in answer.headers.items()),
         ]
+        if answer.chunked:
+            lines.append("Transfer-Encoding: chunked")
         if not keep_alive:
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         body = b"" if method == "HEAD" else answer.body[: answer.sent_length]
+        if answer.chunked:
+            # A body that is cut short has no last chunk.
+            body = _in_chunks(body) + (b"0\r\n\r\n" if answer.sent_length is None else b"")
         if answer.trickle is not None:
             self._trickle(head, body, answer.trickle)
         elif len(body) <= _JOINED_BODY:
@@ -159,6 +164,12 @@ class Connection(socketserver.StreamRequestHandler):
         for place in range(len(slowly)):
             time.sleep(how.pause_seconds)
             self.request.sendall(slowly[place : place + 1])
+
+
+def _in_chunks(body: bytes) -> bytes:
+    size = max(1, len(body) // 3)
+    pieces = [body[place : place + size] for place in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
 
 
 def _line(stream: BufferedIOBase) -> str | None:

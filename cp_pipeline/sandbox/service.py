@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -73,6 +74,7 @@ class Service:
         self.journal = Journal()
         self.ignore_filters = False
         self.rewrite_page: Callable[[Page], Page] | None = None
+        self.bodies_of_get: int | None = None
         self.base_url = ""
         self._tokens = tokens
         self._rate = rate
@@ -85,7 +87,8 @@ class Service:
     def answer(self, request: Request) -> Answer:
         """The answer to a request, which is in the journal before anybody can have read it."""
         kind, handler = self._route(request.path)
-        answer = self._limited(kind) or self.faults.take(kind) or handler(request)
+        request, refused = self._by_way_of_the_proxy(request)
+        answer = refused or self._limited(kind) or self.faults.take(kind) or handler(request)
         if trickle := self.faults.take_trickle(kind):
             answer = replace(answer, trickle=trickle)
         record = RequestRecord(kind, request.method, request.path, answer.status, time.time())
@@ -93,6 +96,15 @@ class Service:
         if self._latency_seconds:
             time.sleep(self._latency_seconds)
         return answer
+
+    def _by_way_of_the_proxy(self, request: Request) -> tuple[Request, Answer | None]:
+        """What a proxy in front lets through, or its own answer; see `Sandbox.bodies_of_get`."""
+        status = self.bodies_of_get
+        if status is None or request.method != "GET" or not request.body:
+            return request, None
+        page = b"<html><body><h1>Request blocked</h1></body></html>"
+        answer = Answer(status, page, {"Content-Type": "text/html"})
+        return replace(request, body=b""), None if status == HTTPStatus.OK else answer
 
     def prepare(self) -> None:
         """Packs every export file, so that answers no longer wait for contents to be made."""
@@ -186,6 +198,8 @@ class Service:
         answer = self._blob_answer(file)
         if self.faults.take_corruption():
             answer = replace(answer, body=corrupted(answer.body))
+        if self.faults.take_chunked():
+            answer = replace(answer, chunked=True)
         if not self.faults.take_cut():
             return answer
         return replace(answer, sent_length=len(answer.body) // 2)

@@ -50,7 +50,7 @@ def test_an_item_that_moves_between_pages_is_neither_lost_nor_listed_twice(
 ) -> None:
     study.before_page = lambda page: page == 3 and study.execute_again(subject_id)
     with Sandbox(study, page_order=page_order) as sandbox:  # type: ignore[arg-type]
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         assert sorted(file.subject_id for file in listed) == list(range(1, 11))
         if asked(sandbox, "listing") != [("listing", 200)] * 4:
             study.before_page = None
@@ -63,7 +63,7 @@ def test_an_item_that_moves_behind_the_readers_back_makes_him_read_again(
     # Newest first, subject 1 is last; it moves to the front after the front was read.
     study.before_page = lambda page: page == 2 and study.execute_again(1)
     with Sandbox(study, page_order="newest_first") as sandbox:
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         study.before_page = None
         assert {file.subject_id: str(file.execution) for file in listed} == executions(sandbox)
         assert len(listed) == 10
@@ -77,7 +77,7 @@ def test_a_withdrawn_item_does_not_hide_the_one_that_took_its_place(study: Restl
 
     study.before_page = withdraw
     with Sandbox(study) as sandbox:
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         assert [file.subject_id for file in listed] == list(range(2, 11))
 
 
@@ -88,7 +88,7 @@ def test_a_new_item_that_shifts_the_pages_is_listed_too(study: RestlessStudy) ->
 
     study.before_page = add
     with Sandbox(study, page_order="newest_first") as sandbox:
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         assert sorted(file.subject_id for file in listed) == list(range(1, 12))
 
 
@@ -106,7 +106,7 @@ def test_a_listing_that_never_stands_still_is_given_up_in_words(study: RestlessS
 def test_an_item_listed_twice_is_one(study: RestlessStudy) -> None:
     study.listed_besides = study.export_files[:2]
     with Sandbox(study) as sandbox:
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         assert [file.subject_id for file in listed] == list(range(1, 11))
 
 
@@ -121,7 +121,7 @@ def test_of_an_item_listed_with_two_executions_the_newer_counts(
         study.withdraw(subject_id=1, data_set_name="Steps")
     study.listed_besides = (old, new) if older_first else (old,)
     with Sandbox(study) as sandbox:
-        listed = connect(sandbox).list_export_files(STUDY)
+        listed = connect(sandbox).list_export_files(STUDY).items
         executed = {file.subject_id: str(file.execution) for file in listed}
         assert len(listed) == 10
         assert executed[1] == new.execution

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from cp_pipeline.centrepoint import AnswerNotUnderstood
-from cp_pipeline.centrepoint.items import read_item
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.centrepoint.items import Filters, LeftOut, read_item
+from cp_pipeline.exports import ExportFile, StudyListing, UnusableItem
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.asking import STUDY, connect
 
@@ -25,12 +24,22 @@ ITEM: dict[str, Any] = {
 }
 
 
+MAY_BE_MISSING = {"fileFormat", "modifiedDate", EXECUTION}
+
+
+def listing_of(sandbox: Sandbox, *items: object) -> StudyListing:
+    """The listing that a page with these items makes."""
+    sandbox.fail("listing", 200, body=json.dumps({"items": items, "totalCount": len(items)}))
+    return connect(sandbox).list_export_files(STUDY)
+
+
 def refusal_of(sandbox: Sandbox, item: object) -> str:
-    """What is said of a page with this item."""
-    sandbox.fail("listing", 200, body=json.dumps({"items": [item], "totalCount": 1}))
-    with pytest.raises(AnswerNotUnderstood) as refusal:
-        connect(sandbox).list_export_files(STUDY)
-    return str(refusal.value)
+    """What is said of an item that is listed beside a good one."""
+    listing = listing_of(sandbox, {**ITEM, "dataSetName": "Another"}, item)
+    assert [each.dataset_name for each in listing.items] == ["Another"]
+    (unusable,) = listing.unusable
+    assert unusable.study_id == STUDY
+    return str(unusable)
 
 
 def test_an_item_is_read_with_its_timestamps_to_the_letter() -> None:
@@ -46,7 +55,7 @@ def test_unknown_fields_are_no_hindrance_and_the_format_may_be_missing() -> None
     assert read_item({**known, "studyVersion": 3, "new": [1]}) == read_item(ITEM)
 
 
-@pytest.mark.parametrize("field", [name for name in ITEM if name != "fileFormat"])
+@pytest.mark.parametrize("field", [name for name in ITEM if name not in MAY_BE_MISSING])
 def test_a_missing_field_is_named_together_with_what_the_item_has(
     sandbox: Sandbox, field: str
 ) -> None:
@@ -82,7 +91,6 @@ def test_a_field_of_another_kind_is_shown_together_with_what_the_item_has(
     sandbox: Sandbox, field: str, value: object
 ) -> None:
     said = refusal_of(sandbox, {**ITEM, field: value})
-    assert "breaks the contract" in said
     assert ITEM["fileName"] in said or field == "fileName"
     assert "10821" in said
     assert "TopSecret" not in said
@@ -92,4 +100,105 @@ def test_a_field_of_another_kind_is_shown_together_with_what_the_item_has(
 
 @pytest.mark.parametrize("item", [None, 3, "text", []])
 def test_what_is_no_item_at_all_breaks_the_contract(sandbox: Sandbox, item: object) -> None:
-    assert "breaks the contract" in refusal_of(sandbox, item)
+    assert "subject (none), data set (none)" in refusal_of(sandbox, item)
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        None,
+        "missing",
+        "0001-01-01T00:00:00+00:00",
+        "0001-01-01T00:00:00.0000000+00:00",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00",
+        "0001-01-01",
+        "0001-01-01T00:00:00+02:00",
+        "0001-01-01T05:00:00-05:00",
+    ],
+)
+def test_both_words_for_never_break_no_contract(never: str | None) -> None:
+    changed = {**ITEM, "modifiedDate": never}
+    unexecuted = {**ITEM, EXECUTION: never, "fileName": None, "fileUrl": None}
+    if never == "missing":
+        del changed["modifiedDate"], unexecuted[EXECUTION]
+    file = read_item(changed)
+    assert isinstance(file, ExportFile)
+    assert file.modified is None
+    assert not file.is_pending
+    assert read_item(unexecuted) == LeftOut(file.key, None)
+
+
+@pytest.mark.parametrize("field", ["modifiedDate", EXECUTION])
+@pytest.mark.parametrize("value", ["", "never", 0, False, [], "0001", "0002-01-01T00:00:00+00:00"])
+def test_what_is_no_word_for_never_breaks_the_contract(field: str, value: object) -> None:
+    assert isinstance(read_item({**ITEM, field: value}), UnusableItem)
+
+
+GUID = ITEM["studyProgramId"]
+
+
+@pytest.mark.parametrize("spelt", [GUID, GUID.upper(), GUID.title(), GUID[:9].upper() + GUID[9:]])
+def test_a_study_program_is_one_whatever_the_case_of_its_guid(spelt: str) -> None:
+    item = read_item({**ITEM, "studyProgramId": spelt})
+    broken = read_item({**ITEM, "studyProgramId": spelt, "fileUrl": None})
+    left_out = read_item({**ITEM, "studyProgramId": spelt, "fileFormat": "avro"})
+    assert isinstance(item, ExportFile)
+    assert isinstance(broken, UnusableItem)
+    assert isinstance(left_out, LeftOut)
+    assert item.key == broken.key == left_out.key
+    assert item.study_program_id == GUID
+    for asked in (GUID, GUID.upper()):
+        filters = Filters(study_program_id=asked)
+        assert filters.as_parameters() == {"studyProgramId": GUID}
+        assert filters.accept(item)
+        assert filters.accept(broken)
+        assert filters.accept(left_out.key)
+    assert not Filters(study_program_id=GUID.replace("5", "6")).accept(item)
+
+
+def test_names_that_are_no_guid_keep_their_case() -> None:
+    program = read_item({**ITEM, "studyProgramId": "Program A"})
+    assert program.study_program_id == "Program A"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, "", "  ", "csv", "CSV", "Csv", " csv ", ".csv", ".CSV", "text/csv", "TEXT/CSV",
+        "text/csv; charset=utf-8", "application/csv", "csv.gz", ".csv.gz", "csv.gzip", "CSV (gzip)",
+        "csv+gzip", "gzip csv", "application/x-csv", "csv file",
+    ],
+)  # fmt: skip
+def test_a_csv_is_one_however_that_is_written(written: str | None) -> None:
+    file = read_item({**ITEM, "fileFormat": written})
+    assert isinstance(file, ExportFile)
+    assert file.file_format == ((written or "").strip() or "csv")
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("avro", "avro"),
+        ("AVRO", "avro"),
+        ("parquet", "parquet"),
+        ("application/vnd.apache.parquet", "application/vnd.apache.parquet"),
+        ("json", "json"),
+        ("agd", "agd"),
+        ("csvw", "csvw"),
+        ("csv-avro", "csv-avro"),
+        ("gz", "gz"),
+        ("text", "text"),
+        ("x" * 500, "x" * 40),
+        ("avro https://x/y?sv=1&sig=TopSecret", "avro https://x/y?…"),
+    ],
+)
+def test_another_format_is_left_out_by_its_name(written: str, named: str) -> None:
+    item = read_item({**ITEM, "fileFormat": written})
+    assert isinstance(item, LeftOut)
+    assert item.other_format == named
+
+
+@pytest.mark.parametrize("written", [5, True, ["csv"], {}])
+def test_a_format_that_is_no_text_breaks_the_contract(written: object) -> None:
+    assert isinstance(read_item({**ITEM, "fileFormat": written}), UnusableItem)

@@ -25,14 +25,14 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_service_that_fails_for_a_moment_is_asked_again(sandbox: Sandbox, status: int) -> None:
     sandbox.fail("listing", status=status, times=3)
-    assert len(connect(sandbox).list_export_files(STUDY)) == 14
+    assert len(connect(sandbox).list_export_files(STUDY).items) == 14
     assert asked(sandbox, "listing") == [("listing", status)] * 3 + [("listing", 200)]
 
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_connection_that_breaks_for_a_moment_is_made_again(sandbox: Sandbox) -> None:
     sandbox.disconnect("listing", times=2)
-    assert len(connect(sandbox).list_export_files(STUDY)) == 14
+    assert len(connect(sandbox).list_export_files(STUDY).items) == 14
     assert asked(sandbox, "listing") == [("listing", 0), ("listing", 0), ("listing", 200)]
 
 
@@ -92,7 +92,7 @@ def test_retry_after_is_obeyed(sandbox: Sandbox, kind: str, status: int) -> None
 @pytest.mark.usefixtures("no_backoff")
 def test_retry_after_is_obeyed_by_downloads_and_as_a_date(sandbox: Sandbox) -> None:
     centrepoint = connect(sandbox)
-    file = centrepoint.list_export_files(STUDY)[0]
+    file = centrepoint.list_export_files(STUDY).items[0]
     sandbox.fail("file", status=503, retry_after=formatdate(time.time() + 2, usegmt=True))
     assert centrepoint.fetch(file, Keeper())
     failed, repeated = [each for each in sandbox.requests if each.kind == "file"]
@@ -125,7 +125,7 @@ def test_retries_are_taken_from_the_budget_too(sandbox: Sandbox) -> None:
 @pytest.mark.usefixtures("short_window")
 def test_downloads_are_not_taken_from_the_budget(sandbox: Sandbox) -> None:
     centrepoint = connect(sandbox, requests_per_minute=2)
-    file = centrepoint.list_export_files(STUDY)[0]
+    file = centrepoint.list_export_files(STUDY).items[0]
     start = time.monotonic()
     for _ in range(6):
         centrepoint.fetch(file, Keeper())

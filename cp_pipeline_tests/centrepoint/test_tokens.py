@@ -42,7 +42,7 @@ def test_a_token_of_two_seconds_is_renewed_in_time_during_a_long_listing(
     monkeypatch.setattr("cp_pipeline.centrepoint.listing.PAGE_SIZE", 2)
     study = small_study(14, SlowStudy(STUDY))
     with Sandbox(study, token_seconds=2) as sandbox:
-        assert len(connect(sandbox).list_export_files(STUDY)) == 14
+        assert len(connect(sandbox).list_export_files(STUDY).items) == 14
         assert asked(sandbox, "token") == [("token", 200)] * 2
         assert asked(sandbox, "listing") == [("listing", 200)] * 7
 
@@ -122,7 +122,7 @@ def test_another_refusal_is_shown_with_its_words(sandbox: Sandbox) -> None:
         "{}",
         '{"access_token": ""}',
         '{"access_token": null}',
-        '{"access_token": "x", "expires_in": null}',
+        '{"access_token": 3, "expires_in": 3600}',
     ],
 )
 def test_an_answer_without_a_token_is_not_understood(sandbox: Sandbox, answer: str) -> None:
@@ -151,6 +151,41 @@ def test_a_token_without_a_lifetime_is_good_for_an_hour() -> None:
         centrepoint = CentrePoint(service.settings)
         assert [centrepoint.count_export_files(STUDY) for _ in range(2)] == [3, 3]
         assert [each.path == "/token" for each in service.asked] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "lifetime",
+    [
+        "null", '""', '"soon"', '"PT1H"', "0", "-1", "-3600", '"-5"', "NaN", '"nan"', "true", "[]",
+        "{}", "3600.5", '"3600"', '" 3600 "', '"3600.0"', "1e300", "1e999", '"inf"', "9" * 500,
+        "1" + "0" * 400,
+    ],
+)  # fmt: skip
+def test_a_lifetime_that_says_nothing_is_an_hour_and_no_error(lifetime: str) -> None:
+    token = Said(body=f'{{"access_token": "good", "expires_in": {lifetime}}}'.encode())
+    with Scripted(lambda asked: page_of(total=3), token=token) as service:
+        centrepoint = CentrePoint(service.settings)
+        assert [centrepoint.count_export_files(STUDY) for _ in range(3)] == [3, 3, 3]
+        assert [each.path == "/token" for each in service.asked] == [True, False, False, False]
+
+
+def test_a_token_whose_lifetime_is_not_known_is_renewed_by_the_refusal(
+    sandbox: Sandbox,
+) -> None:
+    centrepoint = connect(sandbox)
+    centrepoint.check_access()
+    centrepoint._tokens._renew_at = float("inf")
+    forget_tokens(sandbox)
+    assert len(centrepoint.list_export_files(STUDY).items) == 14
+    assert asked(sandbox) == [
+        ("token", 200), ("listing", 401), ("token", 200), ("listing", 200),
+    ]  # fmt: skip
+
+
+def test_a_refusal_with_a_byte_order_mark_is_told_by_its_reason(sandbox: Sandbox) -> None:
+    sandbox.fail("token", 400, body=b'\xef\xbb\xbf{"error": "invalid_client"}')
+    with pytest.raises(CredentialsRefused, match="invalid_client"):
+        connect(sandbox).check_access()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -99,7 +99,7 @@ def test_no_more_than_the_allowed_requests_in_any_minute(
     )
     centrepoint = CentrePoint(settings)
     for _ in range(20):
-        assert len(centrepoint.list_export_files(4711)) == 350
+        assert len(centrepoint.list_export_files(4711).items) == 350
         sent.append((clock[0], len(here.sandbox.requests)))
     assert len(here.sandbox.requests) == 81
     for since, before in sent:
@@ -186,7 +186,7 @@ def test_items_of_another_study_or_subject_are_left_out(here: Site) -> None:
     of_another = {
         "studyId": 9, "subjectId": 1, "studyProgramId": item.study_program_id,
         "dataSetName": "Kinds", "fileName": "x.csv.gz", "fileFormat": "csv", "fileUrl": item.url,
-        "modifiedDate": item.modified.verbatim,
+        "modifiedDate": str(item.modified),
         "lastSuccessfulProgramExecutionTimeStamp": item.execution.verbatim,
     }  # fmt: skip
     page = {"items": [of_another], "totalCount": 1, "links": {}}

@@ -182,7 +182,7 @@ def test_what_failed_rests_no_longer_than_twice_its_pause_when_the_clock_goes_ba
     failed_at = datetime.now(UTC)
     item, attempts = _failed(number, failed_at)
     plan = make_plan([item], {})
-    known = {(item.key, item.execution.nanoseconds): attempts}
+    known = {(item.key, item.version): attempts}
     now = failed_at - back
     rests = healing(plan, known, now)
     until = rests.resting.get(item.partition, now)

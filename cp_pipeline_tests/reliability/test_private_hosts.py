@@ -168,7 +168,8 @@ def test_only_the_partition_of_a_private_link_fails(here: Site, elsewhere: Elsew
     exports = open_exports()
     listed = exports.list_exports()
     lured = replace(listed.items[1], url=link("127.0.0.2", elsewhere))
-    listed = replace(listed, items=(listed.items[0], lured))
+    listing = replace(listed.listing, items=(listed.items[0], lured))
+    listed = replace(listed, listing=listing)
     exports.record(listed)
     with exports.carry_out(exports.plan(listed)) as results:
         by_subject = {result.partition.subject_id: result for result in results}

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -241,8 +242,15 @@ def _check_cells(study: _Study, loaded: dict[ExportKey, _Table]) -> None:
             assert Counter(found) == Counter(expected), key
 
 
+@pytest.fixture(autouse=True)
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    retry = "cp_pipeline.centrepoint.transport._BudgetedRetry"
+    monkeypatch.setattr(f"{retry}.get_backoff_time", lambda self: 0.0)
+    without_sleep = SimpleNamespace(sleep=lambda seconds: None)
+    monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
+
+
 @pytest.mark.parametrize("number", range(STUDIES))
-@pytest.mark.usefixtures("no_backoff")
 def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_path: Path) -> None:
     study = _Study(random.Random(SEED * 100_000 + number), tmp_path)
     loaded: dict[ExportKey, _Table] = {}

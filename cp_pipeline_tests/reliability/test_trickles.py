@@ -71,7 +71,7 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
         storage.trickle("file", times=1_000, head=head)
         link = _link_of(storage)
         items = (listed.items[0], replace(listed.items[1], url=link))
-        listed = replace(listed, items=items)
+        listed = replace(listed, listing=replace(listed.listing, items=items))
         exports.record(listed)
         with exports.carry_out(exports.plan(listed)) as results:
             by_subject = {result.partition.subject_id: result for result in results}
