@@ -1,5 +1,6 @@
 """What a cell of a table must be, by Python alone: for comparing with what DuckDB holds."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -7,7 +8,10 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without 
 
 
 def value_of(text: str, type_name: str, *, quoted: bool) -> object:
-    """What a cell must be in a column of that type; fails where the type would change it."""
+    """What a cell must be in a column of that type; fails where the type would change it.
+
+    A TIMESTAMP_NS is given in nanoseconds since 1970.
+    """
     if type_name == "VARCHAR":
         return text if text or quoted else None
     if not text:
@@ -25,4 +29,9 @@ def value_of(text: str, type_name: str, *, quoted: bool) -> object:
     assert type_name in {"TIMESTAMP", "TIMESTAMP_NS"}
     moment = datetime.fromisoformat(text)
     naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return naive if type_name == "TIMESTAMP" else (naive - EPOCH) // timedelta(microseconds=1)
+    if type_name == "TIMESTAMP":
+        return naive
+    # Python reads six digits of the fraction.
+    fraction = re.search(r"\.([0-9]+)", text)
+    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
+    return (naive.replace(microsecond=0) - EPOCH) // timedelta(seconds=1) * 10**9 + nanoseconds

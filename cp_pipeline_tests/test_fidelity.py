@@ -144,7 +144,7 @@ def test_every_cell_of_an_arbitrary_table_comes_back(
         assert list(types) == header
         assert load.row_count == len(cells)
         selected = ", ".join(
-            f"epoch_us({name})" if types[column] == "TIMESTAMP_NS" else name
+            f"epoch_ns({name})" if types[column] == "TIMESTAMP_NS" else name
             for column in header
             for name in ['"' + column.replace('"', '""') + '"']
         )

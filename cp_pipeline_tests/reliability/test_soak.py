@@ -222,7 +222,7 @@ def _check_cells(study: _Study, loaded: dict[ExportKey, _Table]) -> None:
             described = opened.execute(f"DESCRIBE exports.{quoted(dataset)}").fetchall()
             types = {name.casefold(): kind for name, kind, *_ in described}
             selected = ", ".join(
-                f"epoch_us({quoted(name)})"
+                f"epoch_ns({quoted(name)})"
                 if types[name.casefold()] == "TIMESTAMP_NS"
                 else quoted(name)
                 for name in header
@@ -280,7 +280,8 @@ def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_
                 if each.records is None and not each.pending
             }
             # Nothing else fails, and whatever is broken does.
-            assert failed == broken & set(plan.to_load)
+            why = "\n".join(str(each) for each in done if isinstance(each, PartitionFailed))
+            assert failed == broken & set(plan.to_load), why
             listed_now = {each.key: each for each in study.exports}
             for result in done:
                 for load in result.loads if isinstance(result, PartitionLoaded) else ():
