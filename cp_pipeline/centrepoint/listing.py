@@ -97,7 +97,7 @@ class Listing:
             filters: what to ask for.
             by_items: go on after the last item that came, and not after as many as a page holds.
         """
-        reading, offset, barren = Reading(), 0, 0
+        reading, offset, barren = Reading(by_items), 0, 0
         while True:
             page = self._page(study_id, filters, offset, PAGE_SIZE)
             barren = 0 if reading.add(page) else barren + 1

@@ -30,8 +30,10 @@ class Reading:
     """What the pages read so far hold, each item once.
 
     ``came`` counts what came, also twice; ``totals`` has each number of items that was counted.
+    ``by_items``: each page began after the last item of the one before, so pages may overlap.
     """
 
+    by_items: bool = False
     files: dict[ExportKey, ExportFile] = field(default_factory=dict)
     unusable: dict[UnusableItem, None] = field(default_factory=dict)
     left_out: dict[LeftOut, None] = field(default_factory=dict)
@@ -74,8 +76,8 @@ class Reading:
 
     @property
     def is_short(self) -> bool:
-        """Whether fewer different items were seen than were counted, all the time."""
-        return self.is_steady and self.seen < self.total
+        """Whether fewer items came than were counted, all the time."""
+        return self.is_steady and self.came < self.total
 
     def agrees_with(self, other: "Reading | None") -> bool:
         """Whether two readings, one after the other, saw the same: then the listing stood still."""
@@ -90,9 +92,11 @@ class Reading:
         Args:
             other: the reading that agrees with this one; None for one that is whole by itself.
         """
-        if other is not None and self.came == other.came == self.total:
-            return 0
-        return max(self.total - self.seen, 0)
+        # In pages that overlap, what came says nothing.
+        if other is None or (self.by_items and other.by_items):
+            return max(self.total - self.seen, 0)
+        all_came = self.came == other.came == self.total
+        return 0 if all_came else max(self.total - self.seen, 0)
 
     @property
     def content(self) -> Hashable:

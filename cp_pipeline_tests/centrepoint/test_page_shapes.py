@@ -91,6 +91,24 @@ def test_an_item_listed_twice_hides_none_and_makes_none_missing() -> None:
     assert len(listing.items) == 149
 
 
+def test_pages_that_overlap_make_no_listing_complete() -> None:
+    """Read by items, as many come as are counted, but some of them twice, and 50 not at all."""
+    study = small_study(150)
+    filtered = without(set(range(51, 101)))
+    pages = iter(range(100))
+
+    def changing(page: Page) -> Page:
+        # At the second page of the first reading, so that the two that agree come after it.
+        if next(pages) == 1:
+            study.execute_again(1)
+        return filtered(page)
+
+    with Sandbox(study) as sandbox:
+        sandbox.rewrite_page = changing
+        listing = connect(sandbox).list_export_files(STUDY)
+    assert (len(listing.items), listing.missing) == (100, 50)
+
+
 @pytest.mark.parametrize("counted", [3, 1_000, 10**9])
 def test_a_count_that_is_too_high_ends_and_says_so(
     counted: int, monkeypatch: pytest.MonkeyPatch
