@@ -17,7 +17,7 @@ from cp_pipeline.env_file import read_differently
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Workbench, loaded_executions
-from cp_pipeline.words import count
+from cp_pipeline.words import NO_EXPORTS, count
 
 EXIT_AT_FAULT = 2
 Answer = TypeVar("Answer")
@@ -103,6 +103,4 @@ def _counting(centrepoint: CentrePoint, study_id: int) -> Callable[[], int]:
 
 
 def _exports(number: int) -> str:
-    if number:
-        return f"{count(number, 'export')} listed"
-    return "no exports listed: processing has not been requested in CentrePoint yet (no error)"
+    return f"{count(number, 'export')} listed" if number else NO_EXPORTS

@@ -18,6 +18,7 @@ from cp_pipeline.defs.records import (
     observations,
 )
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.words import NO_EXPORTS
 
 
 class LoadingConfig(dg.Config):
@@ -56,10 +57,7 @@ def export_files(
     context.log.info(f"{len(listed.items)} exports; {subjects} new subjects, {datasets} data sets")
     log_unusable(context, listed)
     if not listed.items and not listed.unusable:
-        context.log.warning(
-            "CentrePoint lists no exports. That is no error: it is so until processing of the "
-            "study has been requested in CentrePoint."
-        )
+        context.log.warning(NO_EXPORTS)
     return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
 
 
