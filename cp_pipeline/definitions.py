@@ -1,9 +1,13 @@
 """What ``dagster dev`` and ``workspace.yaml`` load."""
 
+from pathlib import Path
+
 from cp_pipeline.defs.build import build_defs
 from cp_pipeline.defs.models import model_definitions
+from cp_pipeline.env_file import read_to_the_letter
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone, sensor_seconds
 
 for_the_owner_alone()
+read_to_the_letter(Path.cwd())
 anchor_paths()
 defs = build_defs(sensor_seconds=sensor_seconds(), models=model_definitions())

@@ -22,6 +22,32 @@ PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S
 _SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")
 
+# What a path must not have, and why: tried with DuckDB 2.0.0 and 1.5.5, dbt-duckdb 1.11, and
+# Dagster 1.13 on SQLAlchemy 2.1.
+_Refused = tuple[tuple[re.Pattern[str], str, str], ...]
+_SCHEMAS = "exports|history|lineage|main|system|temp|information_schema|pg_catalog"
+_BY_ALL: _Refused = (
+    (re.compile("[\ud800-\udfff]"), "bytes that are not UTF-8", "DuckDB refuses it"),
+)
+_BY_DUCKDB: _Refused = (
+    (re.compile(r"\?"), "'?'", "DuckDB puts the file's log elsewhere"),
+    (re.compile(r"\\"), "a backslash", "DuckDB takes it for '/'"),
+)
+_BY_DBT: _Refused = (
+    (re.compile("#"), "'#'", "dbt takes it for the name's end"),
+    (re.compile(";[^/]*$"), "';' in the file's name", "dbt takes it for the name's end"),
+    (re.compile("['\"][^/]*$"), "quotes in the file's name", "dbt takes one for the name's end"),
+    (
+        re.compile(rf"/\.*({_SCHEMAS})(\.[^/]*)?$", re.IGNORECASE),
+        "the name of a schema as its file's name",
+        "DuckDB would take one for the other",
+    ),
+)
+_BY_DAGSTER: _Refused = (
+    (re.compile(r"\?"), "'?'", "Dagster takes it for the name's end"),
+    (re.compile("%[0-9A-Fa-f]{2}"), "'%' before two digits", "Dagster takes it for a code"),
+)
+
 SENSOR_SECONDS = 60
 WAREHOUSE_WAIT_SECONDS = 600
 LARGEST_CSV_GIGABYTES = 20.0
@@ -92,6 +118,22 @@ class _Reader:
                 "https:// and port, several with commas."
             )
         return tuple(dict.fromkeys(hosts))
+
+    def path(self, name: str, default: Path, refused: _Refused) -> Path:
+        """An absolute path, which must not have what those who open it misread."""
+        value = self.text(name)
+        # Absolute, because Dagster's processes may be started in another folder than the person's.
+        path = Path(value).expanduser().absolute() if value else default
+        # What a link leads to is opened by its own name.
+        for opened in dict.fromkeys((str(path), os.path.realpath(path))):
+            shown = opened.encode(errors="backslashreplace").decode()
+            self.complaints += [
+                f"{name if value else 'CP_DATA_DIR'} leads to {shown}, but a path must not have "
+                f"{what} there: {why}."
+                for pattern, what, why in refused
+                if pattern.search(opened)
+            ]
+        return path
 
     def finish(self) -> None:
         if self.complaints:
@@ -180,17 +222,18 @@ class StorageSettings:
             SettingsError: naming every variable that is wrong.
         """
         read = _Reader(environment)
-        # Absolute, because Dagster's processes may be started in another folder than the person's.
-        data_dir = Path(read.text("CP_DATA_DIR", "data")).expanduser().absolute()
-        warehouse = read.text("CP_WAREHOUSE", str(data_dir / "warehouse.duckdb"))
+        data_dir = read.path("CP_DATA_DIR", Path("data").absolute(), _BY_ALL)
+        warehouse = read.text("CP_WAREHOUSE")
         if ":" not in warehouse.partition("/")[0]:
-            warehouse = str(Path(warehouse).expanduser().absolute())
-        published = Path(read.text("CP_PUBLISHED", str(data_dir / "centrepoint.duckdb")))
+            default = data_dir / "warehouse.duckdb"
+            warehouse = str(read.path("CP_WAREHOUSE", default, _BY_DUCKDB + _BY_DBT))
+        published = read.path("CP_PUBLISHED", data_dir / "centrepoint.duckdb", _BY_DUCKDB)
+        read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published.expanduser().absolute(), wait, largest)
+        return cls(data_dir, warehouse, published, wait, largest)
 
 
 def anchor_paths() -> None:

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 
 from cp_pipeline.landing.csv_structure import RESERVED_NAMES
+from cp_pipeline_tests.headers import REFUSED
 
 HEADER = b"SUBJECTID,TIMESTAMPUTC,STEPS\n"
 # The header is line 1, so record n is on line n + 1.
@@ -138,6 +139,10 @@ def _headers() -> list[Malformed]:
     ]
 
 
+def _no_headers() -> list[Malformed]:
+    return [Malformed(name, packed(csv.encode()), words, n) for name, csv, words, n in REFUSED]
+
+
 def _not_a_csv() -> list[Malformed]:
     text = good_csv(20).decode()
     return [
@@ -207,4 +212,4 @@ def _packings() -> list[Malformed]:
     ]  # fmt: skip
 
 
-MALFORMED = [*_structures(), *_quotes(), *_headers(), *_not_a_csv(), *_packings()]
+MALFORMED = [*_structures(), *_quotes(), *_headers(), *_no_headers(), *_not_a_csv(), *_packings()]

@@ -3,6 +3,8 @@
 All files are served by one sandbox and brought in by one sync; each has its own test.
 """
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, PartitionResult, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.headers import ACCEPTED, REFUSED
 from cp_pipeline_tests.malformed_files import HEADER, MALFORMED, Malformed, good_csv
 
 DATASET = "ActivityEpochs10"
@@ -25,6 +28,8 @@ GOOD = {
     for subject, rows in [(10_821, 50), (19_999, 1), (50_000, 200_000), (30_000, 0)]
     for dataset in ["GoodOnly", DATASET if subject != 50_000 else "GoodLarge"]
 }
+# Each in a data set of its own, so that no other file has a say in its types.
+UNUSUAL = {Partition(40_000, name): text.encode() for name, text in ACCEPTED.items()}
 SUBJECTS = {each.name: FIRST_MALFORMED + place for place, each in enumerate(MALFORMED)}
 
 
@@ -59,8 +64,8 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
             raw=each.blob,
             declared_length=each.declared_length,
         )
-    for partition, csv in GOOD.items():
-        study.put(subject_id=partition.subject_id, data_set_name=partition.dataset_name, csv=csv)
+    for partition, text in (GOOD | UNUSUAL).items():
+        study.put(subject_id=partition.subject_id, data_set_name=partition.dataset_name, csv=text)
     data_dir = tmp_path_factory.mktemp("malformed")
     with Sandbox(study) as sandbox:
         storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
@@ -119,6 +124,25 @@ def test_every_good_partition_beside_them_is_loaded(synced: Synced, partition: P
     assert counted == [(expected, expected * (expected + 1) // 2)]
 
 
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_an_unusual_header_is_a_header(synced: Synced, name: str) -> None:
+    header, *records = csv.reader(io.StringIO(ACCEPTED[name], newline=""))
+    result = synced.results[Partition(40_000, name)]
+    assert isinstance(result, PartitionLoaded), result
+    table = f'exports."{name}"'
+    described = synced.rows(f"DESCRIBE {table}")
+    assert [row[0] for row in described][: len(header)] == header
+    columns = [f'"{column}"::VARCHAR' for column in header]
+    found = synced.rows(f"SELECT {', '.join(columns)} FROM {table}")
+    expected = [tuple(field or None for field in record) for record in records]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+
+
+def test_there_are_at_least_twenty_headers_of_each_kind() -> None:
+    assert len(REFUSED) >= 20
+    assert len(ACCEPTED) >= 20
+
+
 def test_nothing_of_a_malformed_file_is_in_a_table_or_in_the_type_of_a_column(
     synced: Synced,
 ) -> None:
@@ -137,7 +161,7 @@ def test_nothing_of_a_malformed_file_is_in_a_table_or_in_the_type_of_a_column(
         f"SELECT count(*) FROM history.{DATASET} WHERE _load_id NOT IN"
         " (SELECT load_id FROM lineage.loads)"
     ) == [(0,)]
-    assert synced.rows("SELECT count(*) FROM lineage.loads") == [(len(GOOD),)]
+    assert synced.rows("SELECT count(*) FROM lineage.loads") == [(len(GOOD | UNUSUAL),)]
 
 
 def test_a_header_without_rows_is_a_valid_export_of_no_rows(synced: Synced) -> None:

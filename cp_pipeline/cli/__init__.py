@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-from dotenv import load_dotenv
 
 from cp_pipeline.cli.screen import errors
+from cp_pipeline.env_file import read_env_file
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
@@ -58,7 +58,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="cp-pipeline")
 def commands() -> None:
     """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
-    load_dotenv(Path.cwd() / ".env")
+    read_env_file(Path.cwd())
     for_the_owner_alone()
     anchor_paths()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from cp_pipeline.defs.faces import POOL
 from cp_pipeline.defs.migrations import migrations_read_once
-from cp_pipeline.defs.record_store import records_in_words
+from cp_pipeline.defs.record_store import RecordsOutdated, records_in_words, what_is_missing
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 
@@ -84,6 +86,7 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
 
     Raises:
         RecordsUnwritable: the home has no room, is read-only, or damaged.
+        RecordsOutdated: it is of an older Dagster, and lacks what this one reads.
         PipelineError: its ``dagster.yaml`` cannot be understood.
     """
     home = _home(storage)
@@ -107,4 +110,19 @@ def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
         instance.get_runs_count()
         instance.get_dynamic_partitions("subjects")
         instance.all_instigator_state()
+        _refuse_older(home, instance)
     return instance
+
+
+def _refuse_older(home: Path, instance: dg.DagsterInstance) -> None:
+    """Of all that came to Dagster's tables since 1.4, a run cannot do without the pools' limits."""
+    records = instance.event_log_storage
+    if not records.supports_global_concurrency_limits:
+        return
+    try:
+        records.get_concurrency_info(POOL)
+    except DBAPIError as error:
+        if not (missing := what_is_missing(error)):
+            raise
+        found, newest = records.alembic_version() or (None, None)
+        raise RecordsOutdated(home, missing, can_be_migrated=found != newest) from None

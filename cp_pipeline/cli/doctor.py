@@ -6,16 +6,18 @@ Belongs here: the questions and their order. Does not belong: the answers, which
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.env_file import read_differently
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Workbench, loaded_executions
-from cp_pipeline.words import count
+from cp_pipeline.words import NO_EXPORTS, count
 
 EXIT_AT_FAULT = 2
 Answer = TypeVar("Answer")
@@ -30,6 +32,8 @@ def doctor() -> None:
     """
     checks = _Checks()
     answers.print("versions   " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
+    if Path(".env").exists():
+        checks.ask(".env", _reading_it_alike, lambda _: "taken to the letter")
     access = checks.ask("settings", CentrePointSettings.from_environment, _settings)
     if access is not None:
         centrepoint = CentrePoint(access)
@@ -73,6 +77,15 @@ class _Checks:
         return answer
 
 
+def _reading_it_alike() -> bool:
+    if names := read_differently(Path.cwd()):
+        raise PipelineError(
+            f"{', '.join(names)}: here ${{…}} is taken to the letter; `dagster dev` fills it in.",
+            "Write the value out.",
+        )
+    return True
+
+
 def _settings(access: CentrePointSettings) -> str:
     studies = ", ".join(map(str, access.study_ids))
     hosts = ", ".join(access.private_hosts)
@@ -90,6 +103,4 @@ def _counting(centrepoint: CentrePoint, study_id: int) -> Callable[[], int]:
 
 
 def _exports(number: int) -> str:
-    if number:
-        return f"{count(number, 'export')} listed"
-    return "no exports listed: processing has not been requested in CentrePoint yet (no error)"
+    return f"{count(number, 'export')} listed" if number else NO_EXPORTS

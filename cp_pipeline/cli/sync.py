@@ -33,15 +33,11 @@ from cp_pipeline.ingest import (
     UnderWay,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.words import count
+from cp_pipeline.words import NO_EXPORTS, count
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
 _SECONDS_TO_COUNT = 1.0
-EMPTY_LISTING = (
-    "CentrePoint lists no exports. That is no error: it is so until processing of the study has "
-    "been requested in CentrePoint. Nothing to do."
-)
 
 
 @click.command()
@@ -260,7 +256,7 @@ def _say_plan(listed: Listed, plan: Plan) -> None:
         answers.print(f"{exports} of an erased subject {verb} left alone.")
     if not listed.items:
         if listed.is_empty:
-            answers.print(EMPTY_LISTING)
+            answers.print(f"{NO_EXPORTS} Nothing to do.")
         return
     answers.print(
         f"{count(len(listed.items), 'export')} in {count(len(listed.partitions), 'partition')} "

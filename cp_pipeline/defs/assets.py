@@ -18,6 +18,7 @@ from cp_pipeline.defs.records import (
     observations,
 )
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.words import NO_EXPORTS
 
 
 class LoadingConfig(dg.Config):
@@ -57,10 +58,7 @@ def export_files(
         )
         log_listing(context, listed)
         if listed.is_empty:
-            context.log.warning(
-                "CentrePoint lists no exports. That is no error: it is so until processing of the "
-                "study has been requested in CentrePoint."
-            )
+            context.log.warning(NO_EXPORTS)
         return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
 
 

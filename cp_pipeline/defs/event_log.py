@@ -171,7 +171,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
             if shard not in self._initialized_dbs:
-                self._initdb(engine)
+                # Dagster does not say this here, and takes an old index for a new one.
+                self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA synchronous = NORMAL")

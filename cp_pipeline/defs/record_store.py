@@ -9,6 +9,7 @@ statement and its values. Neither is anything for a person, or for a log.
 
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -26,11 +27,44 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_OURS = frozenset(
     {"attempt to write a readonly database", "unable to open database file", "disk I/O error"}
 )
+# A table or column that an older Dagster did not make.
+_MISSING = re.compile("no such (table|column)|has no column named")
 _DAMAGED = frozenset({"file is not a database", "database disk image is malformed"})
 
 
 class RecordsUnwritable(PipelineError):
     """Dagster's home has no room, is read-only, or is damaged: no record can be kept."""
+
+
+class RecordsOutdated(RecordsUnwritable):
+    """Dagster's home is of an older Dagster, and lacks what this one reads.
+
+    Args:
+        home: Dagster's home.
+        missing: SQLite's words for what is missing.
+        can_be_migrated: whether its event log says of which version it is; None if that is not
+            known. By SQLAlchemy 2.0, Dagster 1.8 and older wrote no version (tried: 1.4.17 to
+            1.8.13). Dagster's own event log then takes the file for a new one, notes the newest
+            version in it, and `dagster instance migrate` finds nothing to do.
+    """
+
+    def __init__(self, home: Path, missing: str, *, can_be_migrated: bool | None = None) -> None:
+        migrate = (
+            "End everything of Dagster, set DAGSTER_HOME to that folder, run "
+            "`dagster instance migrate` once, and then this again."
+        )
+        another = (
+            "Move that folder away, or set DAGSTER_HOME to a new one: the next sync records there "
+            "what is loaded. `dagster instance migrate` cannot help, because the older Dagster did "
+            "not note of which version the folder is."
+        )
+        if can_be_migrated is None:
+            remedy = f"{migrate} If that changes nothing: {another}"
+        else:
+            remedy = migrate if can_be_migrated else another
+        super().__init__(
+            f"Dagster's records in {home} were made by an older Dagster: {missing}.", remedy
+        )
 
 
 @contextmanager
@@ -42,6 +76,7 @@ def records_in_words(home: Path | None = None) -> Iterator[None]:
 
     Raises:
         RecordsUnwritable: in place of SQLite's errors, and of the system's on a file in the home.
+        RecordsOutdated: what is missing there was not made by an older Dagster.
     """
     try:
         yield
@@ -49,11 +84,20 @@ def records_in_words(home: Path | None = None) -> Iterator[None]:
         folder = home or Path(os.environ.get("DAGSTER_HOME", ""))
         if not _is_of(folder, error):
             raise
+        if missing := what_is_missing(error):
+            raise RecordsOutdated(folder, missing) from None
         raise RecordsUnwritable(
             f"Dagster's records in {folder} cannot be written or read: {_reason(error, folder)}.",
             "Mend that (DAGSTER_HOME names the folder) and run this again. The next sync loads "
             "the rest, and records what was loaded.",
         ) from None
+
+
+def what_is_missing(error: Exception) -> str:
+    """SQLite's words where a table or a column is missing; else nothing."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    is_of_database = isinstance(error, (DBAPIError, sqlite3.Error))
+    return said if is_of_database and _MISSING.search(said) else ""
 
 
 def _is_of(home: Path, error: Exception) -> bool:

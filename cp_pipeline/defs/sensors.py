@@ -27,7 +27,7 @@ from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import Healing, Listed, Plan, StudyExports
-from cp_pipeline.words import count
+from cp_pipeline.words import NO_EXPORTS, count
 
 # A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
 _WAREHOUSE_SECONDS = 10.0
@@ -218,10 +218,7 @@ def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> da
 
 def _nothing_to_ask(listed: Listed, plan: Plan, healing: Healing, going: Iterable[str]) -> str:
     if listed.is_empty:
-        return (
-            "CentrePoint lists no exports. That is no error: it is so until processing of the "
-            "study has been requested in CentrePoint."
-        )
+        return NO_EXPORTS
     reasons = []
     if healing.due:
         runs = ", ".join(run_id[:8] for run_id in going)

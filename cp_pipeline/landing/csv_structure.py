@@ -2,7 +2,8 @@
 
 Belongs here: UTF-8, header, quotes, the length and the number of the records; the same text with
 plain line ends, record by record. Refuses whatever two readers could read in two ways.
-Does not belong: what a value means (``warehouse.column_types``).
+Does not belong: whether the first line can be a header (``csv_header``), what a value means
+(``warehouse.column_types``).
 
 The dialect is API.md's: UTF-8, comma, double quotes doubled inside quotes (RFC 4180), one header.
 """
@@ -13,6 +14,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cp_pipeline.landing.csv_header import (
+    RecordsUnderHeader,
+    refuse_other_separator,
+    refuse_values_as_names,
+)
 from cp_pipeline.landing.errors import CsvRefused
 
 LONGEST_RECORD_BYTES = 16 << 20
@@ -53,6 +59,7 @@ class CsvStructure:
     _line: int = field(default=1, repr=False)
     # The first blank line, or 0; only further blank lines may follow one.
     _blank: int = field(default=0, repr=False)
+    _under_header: RecordsUnderHeader | None = field(default=None, repr=False)
 
     def records(self, chunks: Iterable[bytes], *, thorough: bool = False) -> Iterator[bytes]:
         r"""Blocks of whole records without the header, each ending in ``\n``.
@@ -72,6 +79,8 @@ class CsvStructure:
         for block in blocks:
             if plain := self._check(block, thorough):
                 yield plain
+        if self._under_header:
+            self._under_header.finish()
 
     def _checked_bytes(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Complete, valid UTF-8 without NUL bytes; a byte order mark is dropped."""
@@ -120,14 +129,17 @@ class CsvStructure:
         line = block[:end].rstrip(b"\r\n")
         if not line.strip():
             raise CsvRefused("The line is blank where the header should be.", 1)
+        refuse_other_separator(line)
         if b"\r" in self._without_quoted(line)[0]:
             raise CsvRefused("There is a lone carriage return outside quotes.", 1)
         try:
             names = next(csv.reader(io.StringIO(line.decode(), newline=""), strict=True), [])
         except csv.Error as error:
             raise CsvRefused(f"The header cannot be read: {error}.", 1) from None
+        refuse_values_as_names(names)
         _check_names(names)
         self.header = tuple(names)
+        self._under_header = RecordsUnderHeader(line, names)
         self._line += block.count(b"\n", 0, end)
         return block[end:]
 
@@ -156,6 +168,8 @@ class CsvStructure:
         else:
             self.record_count += lines
         line_ends = lines if skeleton is block else block.count(b"\n")
+        if self._under_header:
+            self._under_header.look_at(plain, self._line)
         self._line += line_ends
         self.spans_lines = self.spans_lines or line_ends > lines or b"\r" in plain
         if self._blank:

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -142,9 +143,10 @@ class _Source:
     def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> None:
         names = {self.text(place): "VARCHAR" for place in range(self.width)}
         columns = {_FILE: "BIGINT", **names} if with_number else names
-        # `aside` is ours, so its path holds no brackets, which read_csv takes for a pattern.
+        # For read_csv, brackets and the like in the data folder's name are a pattern.
+        located = literal(escape(str(path)))
         call = (
-            f"({select} FROM read_csv({literal(path)}, columns = {columns}, auto_detect = false,"
+            f"({select} FROM read_csv({located}, columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
             f" new_line = '\\n', max_line_size = {self._longest_line}"

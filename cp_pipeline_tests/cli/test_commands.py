@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.words import NO_EXPORTS
 from cp_pipeline_tests.conftest import files_fetched, one, rows
 
 DAILY = "ActivityDaily8"
@@ -133,7 +134,7 @@ def test_an_empty_listing_is_no_error_and_is_explained(
     with Sandbox(SandboxStudy.empty(4711)) as service:
         done = run(command, folder=tmp_path, **service.environment)
     assert done.returncode == 0, all_output(done)
-    assert "processing" in done.stdout
+    assert NO_EXPORTS in done.stdout
 
 
 def test_doctor_and_status_are_content_before_the_first_sync(

@@ -1,0 +1,108 @@
+"""A home that an older Dagster made is migrated or left alone, as the words say.
+
+The homes of Dagster 1.4.17 to 1.12.22 were looked at once; what they lacked is taken out of one
+that today's Dagster made.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.sandbox import Sandbox
+from cp_pipeline_tests.conftest import open_exports
+from cp_pipeline_tests.defs.conftest import EXPORTS
+from cp_pipeline_tests.keeping import run
+
+OWN_LOG, DAGSTERS_LOG = True, False
+# What `alembic_version` of the event log's index says.
+NO_VERSION = ""
+BEFORE_THE_COLUMN = "16e3655b4d9b"
+OF_1_9_13 = "7e2f3204cf8e"
+
+
+@pytest.fixture
+def home(sandbox: Sandbox, tmp_path: Path) -> Path:
+    made = tmp_path / "data" / "dagster_home"
+    open_instance(open_exports().storage).dispose()
+    return made
+
+
+def make_older(home: Path, version: str, *, lacks_column: bool, own_log: bool) -> None:
+    if not own_log:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with closing(sqlite3.connect(home / "history/runs/index.db")) as index, index:
+        index.execute("DELETE FROM alembic_version")
+        if version:
+            index.execute("INSERT INTO alembic_version VALUES (?)", [version])
+        if lacks_column:
+            index.execute("ALTER TABLE concurrency_limits DROP COLUMN using_default_limit")
+
+
+def migrate(home: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "dagster", "instance", "migrate"],
+        env=os.environ | {"DAGSTER_HOME": str(home)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def refused() -> str:
+    done = run("sync")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "made by an older Dagster: no such column" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("own_log", [OWN_LOG, DAGSTERS_LOG])
+def test_a_home_that_says_its_version_is_to_be_migrated_and_then_works(
+    home: Path, own_log: bool
+) -> None:
+    make_older(home, BEFORE_THE_COLUMN, lacks_column=True, own_log=own_log)
+    assert "set DAGSTER_HOME to that folder, run `dagster instance migrate`" in refused()
+    migrate(home)
+    assert run("sync").returncode == 0
+
+
+def test_one_without_a_version_that_our_event_log_opens_is_to_be_migrated_too(home: Path) -> None:
+    make_older(home, NO_VERSION, lacks_column=True, own_log=OWN_LOG)
+    assert "run `dagster instance migrate` once" in refused()
+    migrate(home)
+    assert run("sync").returncode == 0
+
+
+def test_one_without_a_version_that_dagsters_event_log_opens_needs_another_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_older(home, NO_VERSION, lacks_column=True, own_log=DAGSTERS_LOG)
+    for _ in range(2):
+        said = refused()
+        assert "Move that folder away, or set DAGSTER_HOME to a new one" in said
+        assert "`dagster instance migrate` cannot help" in said
+        migrate(home)
+    new = home.with_name("new_home")
+    monkeypatch.setenv("DAGSTER_HOME", str(new))
+    assert run("sync").returncode == 0
+    with open_instance(open_exports().storage) as instance:
+        assert len(instance.get_materialized_partitions(EXPORTS)) == 47
+    monkeypatch.delenv("DAGSTER_HOME")
+    shutil.move(home, home.with_name("away"))
+    assert run("sync").returncode == 0
+
+
+@pytest.mark.parametrize("own_log", [OWN_LOG, DAGSTERS_LOG])
+@pytest.mark.parametrize("version", [OF_1_9_13, NO_VERSION])
+def test_an_older_one_that_lacks_nothing_just_works(
+    home: Path, version: str, own_log: bool
+) -> None:
+    make_older(home, version, lacks_column=False, own_log=own_log)
+    assert run("sync").returncode == 0
