@@ -95,8 +95,8 @@ class RecordsUnderHeader:
 
     def __init__(self, line: bytes, names: Sequence[str]) -> None:
         self._names = names
-        styles = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        self._lines = {line + b"\n", *(_written(names, style) for style in styles)}
+        minimal, quoted = _written(names, csv.QUOTE_MINIMAL), _written(names, csv.QUOTE_ALL)
+        self._lines = {line + b"\n", minimal, quoted}
         self._first_seen = False
         # With one column: its first values, and the first line that is its name.
         self._values: list[str] = []
