@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cp_pipeline.defs.faces import POOL
-from cp_pipeline.defs.migrations import migrations_read_once
 from cp_pipeline.defs.record_store import RecordsOutdated, records_in_words, what_is_missing
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
@@ -102,7 +101,7 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
 
 
 def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
-    with (home / ".opening.lock").open("w") as lock, migrations_read_once():
+    with (home / ".opening.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         overrides = None if captures_output else _NO_CAPTURE
         reference = InstanceRef.from_dir(str(home), overrides=overrides)

@@ -30,7 +30,6 @@ from dagster._serdes import ConfigurableClassData
 from dagster._time import datetime_from_timestamp
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
-from cp_pipeline.defs.migrations import migrations_read_once
 from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.settings import SettingsError
 
@@ -181,10 +180,6 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         if len(self._engines) > _ENGINES:
             self._engines.popitem(last=False)[1].dispose()
         return engine
-
-    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        with migrations_read_once():
-            super()._initdb(engine, for_index_shard)
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         if column_name not in self._asset_columns:
