@@ -5,13 +5,16 @@ The expected types and values are the issue's; what a table holds is what Python
 
 import csv
 import io
+import math
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_structure import RESERVED_NAMES
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.warehouse.column_types import Kind, holds, value
 from cp_pipeline_tests.cells import value_of
 from cp_pipeline_tests.kinds_of_values import KINDS, KindOfValue
 from cp_pipeline_tests.site import DATASET, Site
@@ -69,6 +73,63 @@ def test_a_kind_of_value_has_its_type_and_comes_back(
     assert elsewhere == [(0,)]
 
 
+def test_a_minus_before_a_zero_is_kept(kinds_site: Site) -> None:
+    place = next(place for place, kind in enumerate(KINDS) if kind.name == "negative-zeros")
+    found = kinds_site.rows(
+        f'SELECT K{place} FROM exports."AtOnce" WHERE "ROW" BETWEEN 0 AND 2 ORDER BY "ROW"'
+    )
+    assert [str(value) for (value,) in found] == ["-0.0", "-0.0", "0.0"]
+
+
+# Doubles
+
+
+_digits = st.text("0123456789", min_size=1, max_size=20).map(lambda each: each.lstrip("0") or "0")
+_mantissas = st.tuples(_digits, st.text("0123456789", max_size=20)).map(
+    lambda each: f"{each[0]}.{each[1]}" if each[1] else each[0]
+)
+_exponents = st.tuples(st.sampled_from("eE"), st.sampled_from(["", "+", "-"]), st.integers(0, 400))
+_any_double = st.floats(allow_nan=False, allow_infinity=False)
+_number_texts = (
+    _any_double.map(repr)
+    | _any_double.map(lambda each: f"{each:.17g}")
+    | _any_double.map(lambda each: f"{each:.15g}")
+    | _any_double.map(lambda each: f"{each:.14E}")
+    | _any_double.map(lambda each: f"{Decimal(each):.25e}")
+    | st.floats(-5e-308, 5e-308).map(repr)
+    | _mantissas
+    | st.tuples(_mantissas, _exponents).map(
+        lambda each: each[0] + each[1][0] + each[1][1] + str(each[1][2])
+    )
+    | st.text("0123456789.eE+-", max_size=8)
+)
+_SEEN_AS_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def _is_a_double(text: str) -> bool:
+    """Python's view: the text is the same decimal number as the shortest one of its double."""
+    if not _SEEN_AS_NUMBER.fullmatch(text) or math.isinf(float(text)):
+        return False
+    return Decimal(text) == Decimal(repr(float(text)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(_number_texts.filter(bool), min_size=20, max_size=60))
+@example(texts=["inf", "nan", "-inf", "1e400", "-0", "-0.0", "0e999999999999", "1e-999999999999"])
+def test_a_double_is_told_as_python_tells_it(texts: list[str]) -> None:
+    with duckdb.connect() as connection:
+        told = connection.execute(
+            f"SELECT text, coalesce({holds(Kind.DOUBLE, 'text')}, false),"
+            f" {value(Kind.DOUBLE, 'text')} FROM (SELECT unnest(?::VARCHAR[]) AS text)",
+            [texts],
+        ).fetchall()
+    assert len(told) == len(texts)
+    for text, is_double, double in told:
+        assert is_double == _is_a_double(text), text
+        if is_double:
+            assert repr(double) == repr(float(text))
+
+
 def test_there_are_at_least_sixty_kinds_of_values() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) >= 60
 
@@ -79,14 +140,24 @@ _characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 _numbers = st.integers(-(2**70), 2**70).map(str) | st.decimals(
     allow_nan=False, allow_infinity=False, places=3, min_value=-(10**14), max_value=10**14
 ).map(str)
-_floats = st.floats(allow_nan=False).map(repr)
+_floats = st.floats(allow_nan=False).map(repr) | st.floats(allow_nan=False).map("{:.6E}".format)
+_exponents_alone = st.tuples(st.integers(1, 99), st.integers(0, 20)).map("{0[0]}E{0[1]}".format)
 _dates = st.dates().map(date.isoformat)
 _moments = st.datetimes().map(datetime.isoformat) | st.datetimes().map(str)
 _instants = st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
 _texts = st.text(_characters, max_size=12) | st.text('",\r\n \ufeffa1', max_size=6)
-_columns = st.sampled_from([_numbers, _floats, _dates, _moments, _instants, _texts]).flatmap(
-    lambda values: st.just(values | st.just(""))
-)
+_columns = st.sampled_from(
+    [
+        _numbers,
+        _floats,
+        _exponents_alone,
+        _exponents_alone | _numbers | _floats,
+        _dates,
+        _moments,
+        _instants,
+        _texts,
+    ]
+).flatmap(lambda values: st.just(values | st.just("")))
 _names = st.text(_characters, min_size=1, max_size=8).filter(
     lambda name: (
         name.strip()

@@ -5,6 +5,7 @@ Whatever the order in which files arrive, the original text of every value is in
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from itertools import permutations
 
 import pytest
 
@@ -50,6 +51,20 @@ WIDENINGS = {
         ["2024-02-29 10:00:00.50", "?"],
     ),
     "empty-to-bigint": (["", ""], ["5"], "BIGINT", [None, None, 5]),
+    "names-of-wells-to-numbers": (
+        ["1E5", "", '""'],
+        ["12"],
+        "DOUBLE",
+        [1e5, None, None, 12.0],
+    ),
+    "names-of-wells-to-names": (["1E5", ""], ["A1"], "VARCHAR", ["1E5", None, "A1"]),
+    "numbers-to-a-name-of-a-well": (["12"], ["1E5"], "DOUBLE", [12.0, 1e5]),
+    "large-number-to-an-exponent": (
+        ["9007199254740993"],
+        ["1E5"],
+        "VARCHAR",
+        ["9007199254740993", "1E5"],
+    ),
     "quoted-empty-to-bigint": (['""', ""], ["5"], "BIGINT", [None, None, 5]),
     "quoted-empty-to-text": (['""', ""], ["x"], "VARCHAR", ["", None, "x"]),
     "typed-quoted-empty-to-text": (['""', "", "1"], ["x"], "VARCHAR", ["", None, "1", "x"]),
@@ -91,6 +106,9 @@ def test_a_seventh_digit_in_a_later_export_makes_nanoseconds_of_all(site: Site) 
     ("early", "late", "type_name"),
     [
         ("7", "1.5", "DOUBLE"),
+        ("1E5", "7", "DOUBLE"),
+        ("7", "1E5", "DOUBLE"),
+        ("1E5", "A1", "VARCHAR"),
         ("7", "007", "VARCHAR"),
         ("1.50", "NA", "VARCHAR"),
         ("2024-02-29", "02/03/2024", "VARCHAR"),
@@ -133,6 +151,44 @@ def test_two_data_sets_that_widen_in_one_sync_keep_their_own_rows(site: Site) ->
             (value,),
             ("x",),
         ]
+
+
+# Whatever the order
+
+
+NUMBERS_AND_NAMES = [
+    (("1E5", "12"), "DOUBLE"),
+    (("1E5", "0.5"), "DOUBLE"),
+    (("1E5", "1e+22"), "DOUBLE"),
+    (("1E5", "", "12"), "DOUBLE"),
+    (("1E5", "2E3", ""), "VARCHAR"),
+    (("1E5", "9007199254740993"), "VARCHAR"),
+    (("1E400", "12"), "VARCHAR"),
+    (("1E5", "12", "A1"), "VARCHAR"),
+    (("1E5", "2024-02-29"), "VARCHAR"),
+]
+
+
+@pytest.mark.parametrize("way", ["one file", "one sync", "a sync each"])
+@pytest.mark.parametrize(
+    ("values", "type_name"),
+    [(order, kind) for values, kind in NUMBERS_AND_NAMES for order in permutations(values)],
+)
+def test_a_column_of_exponents_is_the_same_in_any_order(
+    site: Site, values: tuple[str, ...], type_name: str, way: str
+) -> None:
+    if way == "one file":
+        site.load(_column(values))
+    else:
+        for subject, value in enumerate(values, start=1):
+            site.put(_column([value]), subject_id=subject)
+            if way == "a sync each":
+                site.sync()
+        site.sync()
+    assert site.types()["V"] == type_name
+    found = {row[0] for row in site.rows(f"SELECT V FROM exports.{DATASET}")}
+    convert = float if type_name == "DOUBLE" else str
+    assert found == {convert(value) if value else None for value in values}
 
 
 # Columns

@@ -15,28 +15,70 @@ from cp_pipeline.pictures import curve, in_markdown
 _LOADS_SHOWN = 3
 _COLUMNS_SHOWN = 30
 _LONGEST_VALUE = 40
-_MINUTE = "%Y-%m-%d %H:%M"
+_LONGEST_CHANGE = 200
+# Dagster stores the schema with every record: of 1,500 columns, half a megabyte each time.
+_COLUMNS_IN_SCHEMA = 200
 
 
-def curves(loads: Sequence[Load]) -> str:
-    """Markdown: a curve over the time of each load, or nothing where there is none to draw."""
-    return _together(loads, _curve)
+def looks(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
+    """Metadata: how the data looks.
+
+    A picture that cannot be drawn is named in ``not_drawn``, with the reason: the data is loaded by
+    now, and how it looks must not be what fails a step.
+    """
+    drawn: dict[str, dg.MetadataValue] = {}
+    not_drawn = []
+    for name, draw in (
+        ("curve", _curves),
+        ("first_records", _first_records),
+        ("dagster/column_schema", _column_schema),
+    ):
+        try:
+            drawn |= draw(loads)
+        except Exception as error:  # noqa: BLE001  (whatever a value makes of the drawing)
+            not_drawn.append(f"{name}: {type(error).__name__}: {error}")
+    if not_drawn:
+        drawn["not_drawn"] = dg.MetadataValue.text("; ".join(not_drawn))
+    return drawn
 
 
-def first_records(loads: Sequence[Load]) -> str:
-    """Markdown: the first records of each load, as they stand in its file."""
-    return _together(loads, _records)
+def _curves(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
+    """A curve over the time of each load, or nothing where there is none to draw."""
+    drawn = _together(loads, _curve)
+    return {"curve": dg.MetadataValue.md(drawn)} if drawn else {}
 
 
-def column_schema(loads: Iterable[Load]) -> dg.MetadataValue:
-    """The partition's columns with their types in the warehouse."""
+def _first_records(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
+    """The first records of each load, as they stand in its file."""
+    return {"first_records": dg.MetadataValue.md(_together(loads, _records))}
+
+
+def _column_schema(loads: Iterable[Load]) -> dict[str, dg.MetadataValue]:
+    """The partition's columns with their types in the warehouse, and how many are left out."""
     types: dict[str, str] = {}
     for load in loads:
         for column in load.columns:
             types.setdefault(column.name, column.kind.sql_type)
-    return dg.MetadataValue.table_schema(
-        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in types.items()])
-    )
+    shown = list(types.items())[:_COLUMNS_IN_SCHEMA]
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in shown])
+    drawn: dict[str, dg.MetadataValue] = {
+        "dagster/column_schema": dg.MetadataValue.table_schema(schema)
+    }
+    if left_out := len(types) - len(shown):
+        drawn["columns_left_out"] = dg.MetadataValue.text(
+            f"The schema has the first {len(shown)} columns; {left_out:,} more are in "
+            "lineage.column_types."
+        )
+    return drawn
+
+
+def changed_columns(loads: Iterable[Load]) -> str:
+    """Markdown: the columns that came or widened with these loads, or nothing."""
+    changes = [str(change) for load in loads for change in load.changes]
+    lines = [f"- {plain(change, _LONGEST_CHANGE)}" for change in changes[:_COLUMNS_IN_SCHEMA]]
+    if left_out := len(changes) - len(lines):
+        lines.append(f"- and {left_out:,} more (lineage.column_types has them all)")
+    return "\n".join(lines)
 
 
 def _together(loads: Sequence[Load], shown: Callable[[Load], str]) -> str:
@@ -55,8 +97,13 @@ def _curve(load: Load) -> str:
         return ""
     title = f"{look.value_column}, mean over {look.time_column}"
     words = f"{look.value_column} over time".translate(_NO_BRACKETS)
-    picture = curve(title, f"{look.first:{_MINUTE}}", f"{look.last:{_MINUTE}}", look.curve)
+    picture = curve(title, _minute(look.first), _minute(look.last), look.curve)
     return in_markdown(picture, words)
+
+
+def _minute(moment: str) -> str:
+    """``2024-02-29 10:09`` of ``2024-02-29 10:09:20.5``."""
+    return moment.rpartition(":")[0]
 
 
 def _records(load: Load) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from cp_pipeline.defs.first_look import column_schema, curves, first_records, plain
+from cp_pipeline.defs.first_look import changed_columns, looks, plain
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest import PartitionLoaded, PartitionState
@@ -21,7 +21,9 @@ DATASET_EXPORTS = dg.AssetKey("dataset_exports")
 # How rows come from a file. A new number makes Dagster call every partition stale.
 CODE_VERSION = "1"
 # How a load looks, written once when it is loaded.
-LOOKS = ("load_ids", "curve", "first_records", "dagster/column_schema")
+LOOKS = (
+    "load_ids", "curve", "first_records", "dagster/column_schema", "columns_left_out", "not_drawn",
+)  # fmt: skip
 VERSION_TAG = "dagster/data_version"
 _SHOWN = 50
 _NO_EXPORT = "no export"
@@ -63,7 +65,6 @@ def materialization(
     files += [(kept.file_name, kept.file_sha256) for kept in loaded.kept]
     columns = [load.column_count for load in loaded.loads]
     columns += [kept.column_count for kept in loaded.kept]
-    changes = [str(change) for load in loaded.loads for change in load.changes]
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/partition_row_count": dg.MetadataValue.int(loaded.row_count),
         "program_execution": dg.MetadataValue.text(", ".join(loaded.executions)),
@@ -79,14 +80,11 @@ def materialization(
         metadata["load_ids"] = dg.MetadataValue.text(
             ", ".join(str(load.load_id) for load in loaded.loads)
         )
-        if drawn := curves(loaded.loads):
-            metadata["curve"] = dg.MetadataValue.md(drawn)
-        metadata["first_records"] = dg.MetadataValue.md(first_records(loaded.loads))
-        metadata["dagster/column_schema"] = column_schema(loaded.loads)
+        metadata |= looks(loaded.loads)
     elif before is not None and (before.tags or {}).get(VERSION_TAG) == version:
         metadata |= {name: before.metadata[name] for name in LOOKS if name in before.metadata}
-    if changes:
-        metadata["schema_changes"] = dg.MetadataValue.md("\n".join(f"- {c}" for c in changes))
+    if changes := changed_columns(loaded.loads):
+        metadata["schema_changes"] = dg.MetadataValue.md(changes)
     return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(loaded.partition),

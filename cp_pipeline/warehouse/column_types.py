@@ -9,30 +9,35 @@ is not 7. DuckDB's own casts are kinder than that (DESIGN.md, "Silent changes"),
 guarded by a comparison with the text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 _DECIMAL = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
-# `1E5` may be the name of a well on a plate, so an exponent counts only beside a point or a minus.
-# With at most 15 digits before it (see _SAFE_DIGITS).
-_SCIENTIFIC = r"-?(0|[1-9])\.[0-9]{1,14}[eE][+-]?[0-9]{1,2}|-?[1-9][eE]-[0-9]{1,2}"
+_NUMBER = _DECIMAL + r"([eE][+-]?[0-9]+)?"
+# `1E5` may be the name of a well on a plate; what has a point or a sign is a number.
+_NAME_OR_NUMBER = r"(0|[1-9][0-9]*)[eE][0-9]+"
 _DAY_AND_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-5][0-9]%s)?"
 _OFFSET = r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 _MICROSECONDS = r"(\.[0-9]{1,6})?"
 _NANOSECONDS = r"(\.[0-9]{1,9})?"
 # A double holds any decimal of 15 significant digits (IEEE 754), hence texts of up to 15 letters.
 _SAFE_DIGITS = 15
+# Of more columns, planning an expression for each takes longer than carrying it out.
+MANY_COLUMNS = 32
 
 
 class Kind(StrEnum):
     """What a column holds; the names are kept in ``lineage.column_types``.
 
-    ``undetermined``: nothing but empty fields so far. ``instant`` and ``instant_ns``: timestamps
-    that came with an offset and are kept in UTC.
+    ``undetermined``: nothing but empty fields so far. ``name_or_number``: nothing but whole numbers
+    with an exponent so far, such as ``1E5``, which are numbers beside numbers and names otherwise.
+    ``instant`` and ``instant_ns``: timestamps that came with an offset and are kept in UTC.
     """
 
     UNDETERMINED = "undetermined"
     BIGINT = "bigint"
+    NAME_OR_NUMBER = "name_or_number"
     DOUBLE = "double"
     DATE = "date"
     TIMESTAMP = "timestamp"
@@ -53,12 +58,14 @@ class Kind(StrEnum):
 
 _SQL_TYPES = {
     Kind.UNDETERMINED: "VARCHAR",
+    Kind.NAME_OR_NUMBER: "VARCHAR",
     Kind.INSTANT: "TIMESTAMP",
     Kind.INSTANT_NS: "TIMESTAMP_NS",
 }
 _WIDENINGS: dict[Kind, tuple[Kind, ...]] = {
     Kind.UNDETERMINED: tuple(Kind),
     Kind.BIGINT: (Kind.BIGINT, Kind.DOUBLE, Kind.VARCHAR),
+    Kind.NAME_OR_NUMBER: (Kind.NAME_OR_NUMBER, Kind.DOUBLE, Kind.VARCHAR),
     Kind.DOUBLE: (Kind.DOUBLE, Kind.VARCHAR),
     Kind.DATE: (Kind.DATE, Kind.VARCHAR),
     Kind.TIMESTAMP: (Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.VARCHAR),
@@ -88,20 +95,39 @@ def literal(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def holds(kind: Kind, text: str) -> str:
-    """A SQL condition: the text, neither NULL nor empty, is kept whole as a value of ``kind``."""
+def text_name(place: int) -> str:
+    """What the text of a file's column is called while it is typed: no name of the file's."""
+    return f"text_{place}"
+
+
+def value_name(place: int) -> str:
+    """What the values of a file's column are called while they are staged."""
+    return f"value_{place}"
+
+
+def holds(kind: Kind, text: str, cast: str = "") -> str:
+    """A SQL condition: the text, neither NULL nor empty, is kept whole as a value of ``kind``.
+
+    Args:
+        kind: what the value would be.
+        text: a SQL name of the text.
+        cast: a SQL name of the same text's ``value``, where there is one: then it is cast once.
+    """
+    cast = cast or value(kind, text)
     match kind:
         case Kind.UNDETERMINED:
             return "false"
         case Kind.VARCHAR:
             return "true"
         case Kind.BIGINT | Kind.DATE:
-            return _usually_holds(kind, text, value(kind, text))
+            return _usually_holds(kind, text, cast)
+        case Kind.NAME_OR_NUMBER:
+            return f"regexp_full_match({text}, '{_NAME_OR_NUMBER}')"
         case Kind.DOUBLE:
-            return f"({_usually_holds(kind, text, '')}) OR {_unusual_double(text)}"
+            return f"({_usually_holds(kind, text, cast)}) OR {_unusual_double(text, cast)}"
         case Kind.TIMESTAMP:
             return (
-                f"({_usually_holds(kind, text, value(kind, text))})"
+                f"({_usually_holds(kind, text, cast)})"
                 f" OR {_holds_timestamp(kind, text, _DAY_AND_TIME % _MICROSECONDS)}"
             )
         case Kind.TIMESTAMP_NS:
@@ -115,9 +141,9 @@ def holds(kind: Kind, text: str) -> str:
 
 
 def value(kind: Kind, text: str) -> str:
-    """A SQL expression: the value of a text that ``holds`` as ``kind``."""
+    """A SQL expression: the value of a text that ``holds`` as ``kind``; of an empty one, NULL."""
     match kind:
-        case Kind.UNDETERMINED | Kind.VARCHAR:
+        case Kind.UNDETERMINED | Kind.NAME_OR_NUMBER | Kind.VARCHAR:
             return text
         case Kind.INSTANT:
             return f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
@@ -145,12 +171,26 @@ def kept_or_error(column: Column, text: str, cast: str, complaint: str) -> str:
     kind = column.kind
     if kind is Kind.VARCHAR:
         return text
-    empty = text if kind is Kind.UNDETERMINED else f"NULL::{kind.sql_type}"
+    empty = text if kind.sql_type == "VARCHAR" else f"NULL::{kind.sql_type}"
     usual = f"WHEN {_usually_holds(kind, text, cast)} THEN {cast} " if kind in _USUAL else ""
     return (
         f"CASE {usual}WHEN {text} IS NULL OR {text} = '' THEN {empty}"
-        f" WHEN {holds(kind, text)} THEN {cast} ELSE error('{complaint}') END"
+        f" WHEN {holds(kind, text, cast)} THEN {cast} ELSE error('{complaint}') END"
     )
+
+
+def any_against(kind: Kind, texts: Sequence[str]) -> str:
+    """A SQL condition: one of the texts, of those neither NULL nor empty, is not of ``kind``.
+
+    Args:
+        kind: of all of them.
+        texts: SQL names.
+    """
+    if kind is Kind.VARCHAR:
+        return "false"
+    # A condition of CASE is worked out no further than needed; by itself, OR always is.
+    against = f"CASE WHEN {holds(kind, 'text')} THEN NULL WHEN text <> '' THEN true END"
+    return f"list_contains(list_transform([{', '.join(texts)}], lambda text: {against}), true)"
 
 
 def _usually_holds(kind: Kind, text: str, cast: str) -> str:
@@ -166,13 +206,22 @@ def _usually_holds(kind: Kind, text: str, cast: str) -> str:
             return f"{cast}::VARCHAR = {text}"
 
 
-def _unusual_double(text: str) -> str:
-    double = f"TRY_CAST({text} AS DOUBLE)::VARCHAR"
+def _unusual_double(text: str, cast: str) -> str:
+    """The number's digits are those of the shortest decimal that is the same double.
+
+    That is how programs print a double, and how DuckDB does. Where the digits are the same, so is
+    the exponent: two decimals that differ in it alone are never the same double. Too large a number
+    is infinite, and too small a one zero; neither has its digits.
+    """
     return (
-        f"(strlen({text}) > {_SAFE_DIGITS} AND regexp_full_match({text}, '{_DECIMAL}')"
-        f" AND {double} IN ({text}, {text} || '.0', rtrim({text}, '0'), rtrim({text}, '0') || '0'))"
-        f" OR regexp_full_match({text}, '{_SCIENTIFIC}')"
+        f"(isfinite({cast}) AND {cast}::VARCHAR = {text})"
+        f" OR (regexp_full_match({text}, '{_NUMBER}')"
+        f" AND {_digits(text)} = {_digits(f'{cast}::VARCHAR')})"
     )
+
+
+def _digits(number: str) -> str:
+    return f"trim(regexp_replace({number}, '[eE].*|[^0-9]', '', 'g'), '0')"
 
 
 def _holds_timestamp(kind: Kind, text: str, pattern: str) -> str:

@@ -159,7 +159,7 @@ class Commit:
         names = ", ".join(quoted(column.name) for column in part.columns)
         self._connection.execute(
             f"INSERT INTO {table_name(dataset_name)} ({names}, _load_id)"
-            f" SELECT {names}, _load_id + {first_id} FROM memory.{part.table}"
+            f" SELECT {', '.join(part.values)}, _load_id + {first_id} FROM memory.{part.table}"
             + (
                 ""
                 if len(numbers) == len(part.numbers)

@@ -76,6 +76,7 @@ COLUMNS = {
     "state_of_warehouse": "Changes whenever anything is listed, loaded or fails.",
 }
 EXPORT = "One row per record of {name}, from the newest execution of each export."
+WIDE_EXPORT = " Columns without words of their own are as in the export."
 EXPORT_COLUMN = "As in the export."
 
 

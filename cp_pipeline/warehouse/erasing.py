@@ -23,6 +23,8 @@ from cp_pipeline.warehouse.tables import insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
 _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
+# Beside a file's own columns, which may be called SUBJECT_ID or LOAD_ID and mean another thing.
+_BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
 _OURS = frozenset({"exports", "history", "lineage"})
 _ERASURES = ("lineage", "erasures")
 _NAMING = {
@@ -221,8 +223,11 @@ def _conditions(
     """For each table the rows that are the subject's; empty where no column tells."""
     loads = _load_ids(connection, subject_id)
     for name, columns in _columns(connection).items():
-        of_subject = [columns[each] for each in sorted(_SUBJECT_COLUMNS & columns.keys())]
-        of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & columns.keys())]
+        telling = columns.keys()
+        if name[0] in {"exports", "history"}:
+            telling = telling & _BESIDE_A_FILE
+        of_subject = [columns[each] for each in sorted(_SUBJECT_COLUMNS & telling)]
+        of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & telling)]
         if name == _ERASURES:
             yield name, ""
         elif of_subject:

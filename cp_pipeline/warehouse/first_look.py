@@ -10,12 +10,11 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import Column, Kind, quoted
+from cp_pipeline.warehouse.column_types import Column, Kind, value_name
 
 POINTS = 72
 _SAMPLE_ROWS = 2048
@@ -28,15 +27,16 @@ _NUMBERS = (Kind.DOUBLE, Kind.BIGINT)
 class FirstLook:
     """What one load's rows say of their times.
 
-    ``time_column``: its name. ``first`` and ``last``: UTC where the file had an offset; None where
-    every field is empty. ``duplicate_count``: rows beyond the first for one and the same time.
+    ``time_column``: its name. ``first`` and ``last``: as DuckDB writes a TIMESTAMP, since Python's
+    own dates begin with the year 1; UTC where the file had an offset; None where every field is
+    empty. ``duplicate_count``: rows beyond the first for one and the same time.
     ``value_column``: what the curve is of, or empty. ``curve``: its mean in ``POINTS`` equal
     stretches from ``first`` to ``last``; None where a stretch has no value.
     """
 
     time_column: str
-    first: datetime | None
-    last: datetime | None
+    first: str | None
+    last: str | None
     duplicate_count: int
     value_column: str
     curve: tuple[float | None, ...]
@@ -66,53 +66,60 @@ def first_looks(
     if time is None:
         return {}
     drawn = _value_column(columns, time)
-    moment = quoted(time.name)
-    duplicates = _duplicates(connection, table, time)
+    moment = f"staged.{value_name(columns.index(time))}"
+    rows = f"memory.{table} AS staged"
+    duplicates = _duplicates(connection, rows, moment, time.kind)
     looks = {
         number: FirstLook(
             time.name, first, last, duplicates.get(number, 0), drawn.name if drawn else "", ()
         )
         for number, first, last in connection.execute(
-            f"SELECT _load_id, min({moment})::TIMESTAMP, max({moment})::TIMESTAMP"
-            f" FROM memory.{table} GROUP BY _load_id"
+            f"SELECT staged._load_id, min({moment})::TIMESTAMP::VARCHAR,"
+            f" max({moment})::TIMESTAMP::VARCHAR FROM {rows} GROUP BY staged._load_id"
         ).fetchall()
     }
-    return looks if drawn is None else _with_curves(connection, table, moment, drawn, looks)
+    if drawn is None:
+        return looks
+    return _with_curves(
+        connection, rows, moment, f"staged.{value_name(columns.index(drawn))}", looks
+    )
 
 
 def _duplicates(
-    connection: duckdb.DuckDBPyConnection, table: str, time: Column
+    connection: duckdb.DuckDBPyConnection, rows: str, moment: str, kind: Kind
 ) -> Mapping[int, int]:
     """Rows beyond the first for one and the same time, by load; those without a time don't count.
 
     Times are nearly always whole steps apart. Then 64 of them fit into one number, a bit for each,
     which takes a third of the time of ``count(DISTINCT …)``; where they are not, that is asked.
     """
-    moment = quoted(time.name)
-    ticks = f"epoch_{'ns' if time.kind.sql_type == 'TIMESTAMP_NS' else 'us'}({moment})"
-    step = _step(connection, table, moment, ticks)
+    ticks = f"epoch_{'ns' if kind.sql_type == 'TIMESTAMP_NS' else 'us'}({moment})"
+    step = _step(connection, rows, moment, ticks)
     counted = connection.execute(
-        "SELECT _load_id, sum(rows)::BIGINT - sum(bit_count(seen))::BIGINT,"
-        " min(least_rest) = max(greatest_rest) FROM ("
-        " SELECT _load_id, steps >> 6, count(*) AS rows,"
-        " bit_or(1::UBIGINT << (steps & 63)::UBIGINT) AS seen,"
-        " min(rest) AS least_rest, max(rest) AS greatest_rest"
-        f" FROM (SELECT _load_id, {ticks} // {step} AS steps, {ticks} % {step} AS rest"
-        f" FROM memory.{table} WHERE {moment} IS NOT NULL) GROUP BY ALL) GROUP BY _load_id"
+        "SELECT stretch._load_id, sum(stretch.row_count)::BIGINT"
+        " - sum(bit_count(stretch.seen))::BIGINT,"
+        " min(stretch.least_rest) = max(stretch.greatest_rest) FROM ("
+        " SELECT tick._load_id, tick.steps >> 6, count(*) AS row_count,"
+        " bit_or(1::UBIGINT << (tick.steps & 63)::UBIGINT) AS seen,"
+        " min(tick.rest) AS least_rest, max(tick.rest) AS greatest_rest"
+        f" FROM (SELECT staged._load_id, {ticks} // {step} AS steps, {ticks} % {step} AS rest"
+        f" FROM {rows} WHERE {moment} IS NOT NULL) AS tick GROUP BY ALL"
+        ") AS stretch GROUP BY stretch._load_id"
     ).fetchall()
     duplicates = {number: count for number, count, _ in counted}
     if out_of_step := [number for number, _, in_step in counted if not in_step]:
         duplicates |= connection.execute(
-            f"SELECT _load_id, count({moment}) - count(DISTINCT {moment}) FROM memory.{table}"
-            f" WHERE _load_id IN ({', '.join(map(str, out_of_step))}) GROUP BY _load_id"
+            f"SELECT staged._load_id, count({moment}) - count(DISTINCT {moment}) FROM {rows}"
+            f" WHERE staged._load_id IN ({', '.join(map(str, out_of_step))})"
+            " GROUP BY staged._load_id"
         ).fetchall()
     return duplicates
 
 
-def _step(connection: duckdb.DuckDBPyConnection, table: str, moment: str, ticks: str) -> int:
+def _step(connection: duckdb.DuckDBPyConnection, rows: str, moment: str, ticks: str) -> int:
     """How many ticks the times of some loads are apart, or a whole fraction of that."""
     sample = connection.execute(
-        f"SELECT _load_id, {ticks} FROM memory.{table} WHERE {moment} IS NOT NULL"
+        f"SELECT staged._load_id, {ticks} FROM {rows} WHERE {moment} IS NOT NULL"
         f" LIMIT {_SAMPLE_ROWS}"
     ).fetchall()
     apart = [
@@ -131,30 +138,22 @@ def _value_column(columns: Sequence[Column], time: Column) -> Column | None:
 
 def _with_curves(
     connection: duckdb.DuckDBPyConnection,
-    table: str,
+    rows: str,
     moment: str,
-    drawn: Column,
+    drawn: str,
     looks: Mapping[int, FirstLook],
 ) -> Mapping[int, FirstLook]:
-    rows = connection.execute(
+    means = connection.execute(
         # In doubles: ten thousand years of microseconds, times 72, are more than a BIGINT holds.
-        f"SELECT _load_id, least({POINTS - 1}, floor({POINTS} * ((epoch_us({moment}) - begun)"
-        f" / greatest(ended - begun, 1))))::INTEGER AS stretch, avg({quoted(drawn.name)}::DOUBLE)"
-        f" FROM memory.{table} INNER JOIN (SELECT _load_id, epoch_us(min({moment})) AS begun,"
-        f" epoch_us(max({moment})) AS ended FROM memory.{table} GROUP BY _load_id)"
-        f" USING (_load_id) WHERE {moment} IS NOT NULL GROUP BY ALL"
+        f"SELECT staged._load_id, least({POINTS - 1}, floor({POINTS} * ((epoch_us({moment})"
+        " - load.begun) / greatest(load.ended - load.begun, 1))))::INTEGER,"
+        f" avg({drawn}::DOUBLE) FROM {rows} INNER JOIN ("
+        f"SELECT staged._load_id, epoch_us(min({moment})) AS begun,"
+        f" epoch_us(max({moment})) AS ended FROM {rows} GROUP BY staged._load_id"
+        ") AS load ON load._load_id = staged._load_id"
+        f" WHERE {moment} IS NOT NULL GROUP BY ALL"
     ).fetchall()
     curves: dict[int, list[float | None]] = {number: [None] * POINTS for number in looks}
-    for number, stretch, mean in rows:
-        curves[number][stretch] = mean
-    return {
-        number: FirstLook(
-            look.time_column,
-            look.first,
-            look.last,
-            look.duplicate_count,
-            look.value_column,
-            tuple(curves[number]),
-        )
-        for number, look in looks.items()
-    }
+    for number, place, mean in means:
+        curves[number][place] = mean
+    return {number: replace(look, curve=tuple(curves[number])) for number, look in looks.items()}

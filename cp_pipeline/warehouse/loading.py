@@ -63,6 +63,7 @@ class Loader:
         self._aside = aside
         self._run_id = run_id
         self._restore = restore
+        workbench.spill_to(aside / "spilled")
         self._staging = BatchStaging(workbench.connection, landing, aside)
         self._columns: dict[str, dict[str, Column]] = {}
         # Columns that old loads turned out to need wider than the new files do.

@@ -63,6 +63,22 @@ class Workbench:
         connection.execute("SET preserve_insertion_order = false")
         return connection
 
+    def spill_to(self, folder: Path) -> None:
+        """Put what does not fit in memory into a folder, and not into the current one.
+
+        Args:
+            folder: of the work that begins now, when the memory holds nothing yet.
+        """
+        statement = f"SET temp_directory = {literal(folder)}"
+        with self.in_use:
+            try:
+                self.connection.execute(statement)
+            except duckdb.NotImplementedException:
+                # DuckDB keeps the first folder that it wrote to, which went with its work.
+                self.close()
+                del self.connection
+                self.connection.execute(statement)
+
     @property
     def is_file(self) -> bool:
         """Whether the warehouse is a DuckDB file (and not a DuckLake)."""

@@ -21,6 +21,7 @@ from uuid import uuid4
 import duckdb
 
 from cp_pipeline.errors import PipelineError
+from cp_pipeline.landing.csv_structure import RESERVED_NAMES
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.opening import Workbench
@@ -28,6 +29,8 @@ from cp_pipeline.warehouse.opening import Workbench
 # `history` stays behind: it is what is not current. So do dbt's and DuckDB's own schemas.
 _COPIED = ("exports", "lineage", "staging", "marts")
 _FOR_READERS = 0o644
+# Of more columns of its own, an export's have no comment each.
+_COMMENTED = 200
 _PARTIAL = ".{name}.{unique}.partial"
 # The sum, because the highest moment stays where the clock has gone back.
 _STATE = """
@@ -141,17 +144,21 @@ def _comment(
 ) -> None:
     """Comments: the warehouse's own (dbt writes the models' there), else ours."""
     target = f"published.{schema}.{quoted(name)}"
-    own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
-    if words := comment or (own and own.format(name=name)):
-        connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
     columns = connection.execute(
         "SELECT column_name, comment FROM duckdb_columns() WHERE database_name = 'warehouse'"
         " AND schema_name = ? AND table_name = ? ORDER BY column_index",
         [schema, name],
     ).fetchall()
+    as_in_the_export, more = descriptions.EXPORT_COLUMN, ""
+    if schema == "exports" and len(columns) > _COMMENTED:
+        # Each comment is a statement, which copies what DuckDB knows of the table.
+        as_in_the_export, more = "", descriptions.WIDE_EXPORT
+    own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
+    if words := comment or (own and own.format(name=name) + more):
+        connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
     for column, said in columns:
-        if schema == "exports" and not column.startswith("_"):
-            words = said or descriptions.EXPORT_COLUMN
+        if schema == "exports" and column not in RESERVED_NAMES:
+            words = said or as_in_the_export
         else:
             words = said or descriptions.of_column(column)
         if words:

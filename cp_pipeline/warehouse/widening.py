@@ -106,7 +106,7 @@ def _read_all(
             names = ", ".join(quoted(column.name) for column in staged.columns)
             connection.execute(
                 f"INSERT INTO memory.{table} ({names}, _load_id)"
-                f" SELECT {names}, _load_id FROM memory.again"
+                f" SELECT {', '.join(staged.values)}, _load_id FROM memory.again"
             )
     connection.execute("DROP TABLE IF EXISTS memory.again")
     return wider

@@ -102,15 +102,30 @@
 {%- endmacro %}
 
 
-{#- The names of one list that another lacks, upper and lower case alike; none, if one is NULL. -#}
-{% macro names_not_in(names, others) -%}
-    coalesce(
-        list_filter(
-            {{ names }},
-            lambda each: not list_contains(
-                list_transform({{ others }}, lambda other: lower(other)), lower(each)
-            )
-        ),
-        []
-    )
+{#- By load, the names of one list that another lacks, upper and lower case alike, as `names`; none,
+    where one of the lists is NULL.
+
+    A join, because to look for each of 1,500 names in a list of 1,500 takes long.
+
+    Arguments: loads, the name of a CTE with `load_id`; names and others, two of its columns. -#}
+{% macro names_not_in(loads, names, others) -%}
+    select
+        named.load_id,
+        list(named.name order by named.place) as names
+    from (
+        select
+            load_id,
+            unnest({{ names }}) as name,
+            generate_subscripts({{ names }}, 1) as place
+        from {{ loads }}
+        where {{ others }} is not null
+    ) as named
+    anti join (
+        select
+            load_id,
+            lower(unnest({{ others }})) as name
+        from {{ loads }}
+    ) as other
+        on named.load_id = other.load_id and lower(named.name) = other.name
+    group by named.load_id
 {%- endmacro %}

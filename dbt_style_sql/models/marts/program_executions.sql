@@ -27,14 +27,9 @@ in_order as (
 
 -- Those not compared yet, and those of which a later predecessor has come to light since. Not
 -- those whose predecessor was compacted away: what they changed was written down in time.
-to_compare as (
+new_or_changed as (
 
-    select
-        in_order.*,
-        {{ names_not_in('in_order.column_names', 'in_order.previous_column_names') }}
-            as columns_added,
-        {{ names_not_in('in_order.previous_column_names', 'in_order.column_names') }}
-            as columns_removed
+    select in_order.*
     from in_order
     {% if is_incremental() %}
         left join {{ this }} as compared on in_order.load_id = compared.load_id
@@ -49,6 +44,30 @@ to_compare as (
                 )
             )
     {% endif %}
+
+),
+
+columns_that_came as (
+
+    {{ names_not_in('new_or_changed', 'column_names', 'previous_column_names') }}
+
+),
+
+columns_that_went as (
+
+    {{ names_not_in('new_or_changed', 'previous_column_names', 'column_names') }}
+
+),
+
+to_compare as (
+
+    select
+        new_or_changed.*,
+        coalesce(columns_that_came.names, []) as columns_added,
+        coalesce(columns_that_went.names, []) as columns_removed
+    from new_or_changed
+    left join columns_that_came on new_or_changed.load_id = columns_that_came.load_id
+    left join columns_that_went on new_or_changed.load_id = columns_that_went.load_id
 
 ),
 

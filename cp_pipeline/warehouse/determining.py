@@ -1,0 +1,115 @@
+"""Finding the kind of each column from its texts.
+
+Belongs here: asking which kinds hold for every text of a column, in a table of text or in part of
+one. Does not belong: when a text is of a kind (``column_types``), reading files (``staging``).
+
+All columns are asked about in one statement of constant length, with a row for each field: planning
+an expression a column takes DuckDB a millisecond each, and with a FILTER the square of that, in
+memory too (DESIGN.md, "Field inputs").
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import MANY_COLUMNS, Column, Kind, holds, text_name
+
+_SAMPLE_ROWS = 2048
+_SAMPLE_FIELDS = 200_000
+
+
+def guess(
+    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
+) -> list[Column]:
+    """The narrowest kind, by a sample, of each column that nothing is known of.
+
+    Asked kind by kind, because nearly all columns are settled by the first ones.
+
+    Args:
+        connection: the workbench.
+        source: what to read text from, as it stands after FROM.
+        columns: as far as they are known.
+    """
+    guessed = list(columns)
+    unsettled = {place for place, column in enumerate(columns) if column.kind is Kind.UNDETERMINED}
+    if not unsettled:
+        return guessed
+    texts = ", ".join(f"source.{text_name(place)}" for place in sorted(unsettled))
+    row_count = min(_SAMPLE_ROWS, max(_SAMPLE_FIELDS // len(unsettled), 1))
+    # Read once: to open the file for each question takes several times as long as to answer it.
+    connection.execute(
+        f"CREATE OR REPLACE TABLE memory.sample AS SELECT {texts} FROM {source} AS source"
+        f" LIMIT {row_count}"
+    )
+    for kind in Kind.UNDETERMINED.widenings():
+        for place in _held(connection, "memory.sample", {kind: unsettled})[kind]:
+            guessed[place] = Column(columns[place].name, kind)
+            unsettled.remove(place)
+    return guessed
+
+
+def determine(
+    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
+) -> list[Column]:
+    """The columns with the narrowest kind that each may have by every value.
+
+    No value may say anything against the kind that a column already has; then it stays.
+    """
+    places: Collection[int] = range(len(columns))
+    if len(columns) > MANY_COLUMNS:
+        # Few of them are to blame, and only those are asked everything.
+        places = _to_blame(connection, source, columns)
+    questions: dict[Kind, set[int]] = {Kind.UNDETERMINED: set(places)}
+    for place in places:
+        for kind in columns[place].kind.widenings():
+            questions.setdefault(kind, set()).add(place)
+    yes = _held(connection, source, questions)
+    determined = list(columns)
+    for place in set(places) - yes[Kind.UNDETERMINED]:
+        name, before = columns[place].name, columns[place].kind
+        kind = next(kind for kind in before.widenings() if place in yes[kind])
+        determined[place] = Column(name, kind)
+    return determined
+
+
+def _to_blame(
+    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
+) -> set[int]:
+    """The places of columns that have a value which is not of their kind."""
+    questions: dict[Kind, set[int]] = {}
+    for place, column in enumerate(columns):
+        questions.setdefault(column.kind, set()).add(place)
+    yes = _held(connection, source, questions)
+    return set(range(len(columns))).difference(*yes.values())
+
+
+def _held(
+    connection: duckdb.DuckDBPyConnection, source: str, questions: Mapping[Kind, Collection[int]]
+) -> dict[Kind, set[int]]:
+    """Of each kind the places asked for whose texts, but for empty ones, are all of it.
+
+    Nothing but empty fields is of any kind, and of nothing else is ``UNDETERMINED``.
+    """
+    yes = {kind: set(places) for kind, places in questions.items()}
+    asked = [kind for kind in questions if kind is not Kind.VARCHAR]
+    places = sorted({place for kind in asked for place in questions[kind]})
+    if not places:
+        return yes
+    # As bits, so that each field is asked only what matters of its column.
+    bits = [sum((place in yes[kind]) << bit for bit, kind in enumerate(asked)) for place in places]
+    answers = ", ".join(
+        f"bool_and(CASE WHEN field.asked & {1 << bit} = 0 THEN true"
+        f" WHEN {holds(kind, 'field.text')} THEN true ELSE false END)"
+        for bit, kind in enumerate(asked)
+    )
+    texts = ", ".join(f"source.{text_name(place)}" for place in places)
+    rows = connection.execute(
+        f"SELECT field.place, {answers} FROM (SELECT unnest({places}) AS place,"
+        f" unnest({bits}) AS asked, unnest([{texts}]) AS text FROM {source} AS source) AS field"
+        " WHERE field.text <> '' GROUP BY field.place"
+    ).fetchall()
+    for place, *answered in rows:
+        for kind, is_held in zip(asked, answered, strict=True):
+            if not is_held:
+                yes[kind].discard(place)
+    return yes

@@ -1,0 +1,246 @@
+"""No name of a column or data set meets a name of ours in SQL: whatever a CSV calls its columns.
+
+The names are every word that stands in our own SQL, and every keyword of DuckDB.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import cp_pipeline.warehouse
+from cp_pipeline.ingest import PartitionLoaded, publish
+from cp_pipeline.landing.csv_structure import RESERVED_NAMES
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.warehouse import (
+    Question,
+    Workbench,
+    ask,
+    erase_from_published,
+    erase_from_warehouse,
+)
+from cp_pipeline_tests.models.building import PROJECT, BuiltSite
+from cp_pipeline_tests.site import DATASET, Site
+
+WAREHOUSE = Path(cp_pipeline.warehouse.__file__).parent
+# A family that has a staging model, so that the models read it.
+FAMILY = "ActivityDaily8"
+# Data sets may be called by our words as well.
+OTHERS = ("loads", "rows", "chosen", "history", "exports", "staged", "field", "Other")
+
+
+def _texts(module: Path) -> Iterator[str]:
+    """Every string of a module that is no docstring, the pieces of f-strings among them."""
+    tree = ast.parse(module.read_text())
+    statements = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in statements:
+            continue
+        if isinstance(node.value, str):
+            yield node.value
+
+
+def _words() -> list[str]:
+    texts = [text for module in sorted(WAREHOUSE.glob("*.py")) for text in _texts(module)]
+    texts += [path.read_text() for path in sorted(PROJECT.rglob("*.sql"))]
+    with duckdb.connect() as connection:
+        texts += [
+            word
+            for (word,) in connection.execute(
+                "SELECT keyword_name FROM duckdb_keywords()"
+            ).fetchall()
+        ]
+    words = {word.lower() for text in texts for word in re.findall(r"[A-Za-z_]\w*", text)}
+    places = [f"{name}_{place}" for name in ("value", "text", "cast") for place in range(3)]
+    return sorted({*words, *places} - RESERVED_NAMES)
+
+
+WORDS = _words()
+_FIELDS = (
+    ("2024-03-01 08:00:00", "2024-03-01 08:05:00", "2024-03-02 09:00:00"),
+    ("17", "4", "-5"),
+    ("1.5", "0.25", "1e+22"),
+    ("wear", "007", ""),
+    ("2024-03-01", "2024-03-02", "2024-03-02"),
+)
+_TYPES = ("TIMESTAMP", "BIGINT", "DOUBLE", "VARCHAR", "DATE")
+
+
+def _csv(names: list[str], *, changed: bool) -> str:
+    """A column for each name, of all types in turn; changed, every seventh holds text."""
+    columns = [_FIELDS[place % len(_FIELDS)] for place in range(len(names))]
+    if changed:
+        columns = [
+            ("now text", *fields[1:]) if place % 7 == 0 else fields
+            for place, fields in enumerate(columns)
+        ]
+    return "\n".join(",".join(each) for each in [names, *zip(*columns, strict=True)]) + "\n"
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A site with a data set of all words, loaded twice, and what was said of it by then."""
+
+    site: BuiltSite
+    first_execution: str
+    published: Path
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
+    with Sandbox(SandboxStudy.empty()) as sandbox:
+        site = BuiltSite(sandbox, tmp_path_factory.mktemp("names"))
+        site.put(_csv([word.upper() for word in WORDS], changed=False), dataset=FAMILY)
+        site.put("SUBJECT_ID,LOAD_ID,STEPS\n1,1,5\n", subject_id=2, dataset=DATASET)
+        site.put("SUBJECT_ID,LOAD_ID,STEPS\n2,2,5\n", subject_id=1, dataset=DATASET)
+        for name in OTHERS:
+            site.put(f"TIMESTAMP,{name}\n2024-03-01 08:00:00,1\n", dataset=name)
+        assert all(isinstance(result, PartitionLoaded) for result in site.sync())
+        _check_cells(site.rows(f'FROM exports."{FAMILY}"'), changed=False)
+        site.build("--resource-type", "model")
+        ((first,),) = site.rows(
+            "SELECT program_executed_at::VARCHAR FROM lineage.loads"
+            f" WHERE dataset_name = '{FAMILY}'"
+        )
+        site.put(_csv(WORDS, changed=True), dataset=FAMILY)
+        for name in OTHERS:
+            site.put(f"TIMESTAMP,{name}\n2024-03-01 08:00:00,2\n", dataset=name)
+        assert all(isinstance(result, PartitionLoaded) for result in site.sync())
+        site.build("--resource-type", "model")
+        publish(site.storage)
+        yield Everything(site, str(first), site.storage.published)
+
+
+def _check_cells(found: list[tuple[object, ...]], *, changed: bool, as_text: bool = False) -> None:
+    """All cells, as texts: a widened column's own, any other's as its type prints them."""
+    wanted = set()
+    for record in range(3):
+        cells = []
+        for place in range(len(WORDS)):
+            text = _FIELDS[place % len(_FIELDS)][record]
+            widened = (changed or as_text) and place % 7 == 0
+            if changed and place % 7 == 0 and record == 0:
+                text = "now text"
+            number = _TYPES[place % len(_TYPES)] in {"BIGINT", "DOUBLE"} and not widened
+            cells.append(str(float(text)) if number else text or "None")
+        wanted.add(tuple(cells))
+    shown = {
+        tuple(
+            str(float(cell)) if isinstance(cell, int | float) else str(cell)
+            for cell in row[: len(WORDS)]
+        )
+        for row in found
+    }
+    assert shown == wanted
+    assert len(found) == 3
+
+
+def test_there_are_many_words_and_those_of_the_issue_among_them() -> None:
+    assert len(WORDS) > 900
+    assert {"ended", "begun", "loads", "rows", "select", "order", "subject_id"} <= set(WORDS)
+
+
+def test_the_newer_execution_is_current_in_every_cell(everything: Everything) -> None:
+    _check_cells(everything.site.rows(f'FROM exports."{FAMILY}"'), changed=True)
+    types = everything.site.types(FAMILY)
+    assert [name.lower() for name in types] == WORDS
+    for place, kind in enumerate(types.values()):
+        assert kind == ("VARCHAR" if place % 7 == 0 else _TYPES[place % len(_TYPES)])
+
+
+def test_as_of_gives_the_older_execution_in_every_cell(everything: Everything) -> None:
+    question = f"FROM as_of('{FAMILY}', '{everything.first_execution}')"
+    _check_cells(everything.site.rows(question), changed=False, as_text=True)
+
+
+def test_the_published_file_has_every_cell(everything: Everything) -> None:
+    with duckdb.connect(str(everything.published), read_only=True) as opened:
+        _check_cells(opened.execute(f'FROM exports."{FAMILY}"').fetchall(), changed=True)
+
+
+def test_the_first_look_is_at_the_right_columns(everything: Everything) -> None:
+    looks = everything.site.rows(
+        "SELECT lower(time_column), first_timestamp::VARCHAR, last_timestamp::VARCHAR,"
+        f" duplicate_timestamps FROM lineage.loads WHERE dataset_name = '{FAMILY}' ORDER BY load_id"
+    )
+    named = re.compile("timestamp|^(date|day|time|start|begin)")
+    times = [
+        next(
+            word
+            for place, word in enumerate(WORDS)
+            if place % 5 == 0 and named.search(word) and not (widened and place % 7 == 0)
+        )
+        for widened in (False, True)
+    ]
+    assert looks == [(time, "2024-03-01 08:00:00", "2024-03-02 09:00:00", 0) for time in times]
+
+
+def test_models_compare_the_loads(everything: Everything) -> None:
+    compared = everything.site.rows(
+        "SELECT dataset_name, rows_added, rows_removed, rows_changed, columns_added,"
+        " columns_removed FROM marts.program_executions WHERE previous_load_id IS NOT NULL"
+        " ORDER BY dataset_name = 'ActivityDaily8' DESC, dataset_name"
+    )
+    # Every seventh column is text in the newer execution, in one row; to compare is fair as the
+    # older one's rows are text by now as well.
+    assert compared[0][:4] == (FAMILY, 0, 0, 1)
+    assert compared[1:] == [(name, 0, 0, 1, [], []) for name in sorted(OTHERS)]
+    assert everything.site.rows("SELECT count(*) FROM staging.activity_daily") == [(3,)]
+
+
+@pytest.mark.parametrize("question", Question)
+def test_every_question_is_answered(everything: Everything, question: Question) -> None:
+    with closing(Workbench(everything.site.storage.warehouse)) as workbench:
+        found = ask(workbench, question)
+    if question is Question.SCHEMA_IS_UNCHANGED:
+        assert [row[:2] for row in found.rows] == [(1, FAMILY)]
+    else:
+        assert found.at_fault == 0
+
+
+NAMES = (
+    "ENDED", "BEGUN", "STARTED", "RUN", "STRETCH", "STEPS", "REST", "ROWS", "TEXT_0", "VALUE_0",
+    "CAST_0", "LOADS", "CHOSEN", "STAGED", "FIELD", "SOURCE", "LOAD", "TICK",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_may_have_a_name_of_ours(site: Site, name: str) -> None:
+    """As the value that is drawn, and as the time, which then is no whole steps apart."""
+    times = ["2024-03-01 08:00:00", "2024-03-01 08:05:00", "2024-03-01 08:05:07"] * 2
+    value = [f"{time},{place}" for place, time in enumerate(times)]
+    site.put("\n".join([f"TIMESTAMP,{name}", *value, ""]), dataset="Value")
+    time = [f"{place},{time},{place}" for place, time in enumerate(times)]
+    site.put("\n".join([f"{name},TIMESTAMP{name},N", *time, ""]), dataset="Time")
+    results = {}
+    for result in site.sync():
+        assert isinstance(result, PartitionLoaded), result
+        results[result.partition.dataset_name] = result.loads[0]
+    for dataset, time_column, drawn in (
+        ("Value", "TIMESTAMP", name),
+        ("Time", f"TIMESTAMP{name}", "N"),
+    ):
+        look = results[dataset].look
+        assert look is not None
+        assert (look.time_column, look.value_column) == (time_column, drawn)
+        assert (look.first, look.last, look.duplicate_count) == (times[0], times[2], 3)
+        assert [mean for mean in look.curve if mean is not None] == [1.5, 2.5, 3.5]
+        assert site.rows(f'SELECT sum("{name}") FROM exports."{dataset}"') == [(15,)]
+
+
+def test_erasing_goes_by_the_load_and_not_by_a_column_of_the_file(everything: Everything) -> None:
+    """SUBJECT_ID in a file may be another number: here each says the other's."""
+    site = everything.site
+    with closing(Workbench(site.storage.warehouse)) as workbench:
+        erase_from_warehouse(workbench, 2, 1)
+    assert erase_from_published(everything.published, 2)
+    assert site.rows(f"SELECT SUBJECT_ID, _subject_id FROM exports.{DATASET}") == [(2, 1)]
+    assert site.rows(f"SELECT SUBJECT_ID FROM history.{DATASET}") == [(2,)]
+    with duckdb.connect(str(everything.published), read_only=True) as opened:
+        kept = opened.execute(f"SELECT SUBJECT_ID, _subject_id FROM exports.{DATASET}").fetchall()
+    assert kept == [(2, 1)]
