@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from cp_pipeline.ingest import PartitionResult, StudyExports, publish
+from cp_pipeline.ingest import PartitionResult, Request, StudyExports, publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.models.building import built_site
@@ -89,10 +89,7 @@ def sync_all(
 ) -> list[PartitionResult]:
     """What ``cp-pipeline sync`` does, without Dagster."""
     exports = exports or open_exports()
-    listed = exports.list_exports()
-    exports.record(listed)
-    plan = exports.plan(listed, refresh=refresh)
-    with exports.carry_out(plan, refresh=refresh) as results:
+    with exports.execute(exports.survey(Request.of(refresh=refresh))) as results:
         return list(results)
 
 

@@ -27,9 +27,8 @@ class Site:
     def sync(self) -> list[PartitionResult]:
         access = CentrePointSettings.from_environment(self.sandbox.environment)
         exports = StudyExports(access, self.storage)
-        listed = exports.list_exports()
-        exports.record(listed)
-        with exports.carry_out(exports.plan(listed)) as results:
+        listed = exports.survey()
+        with exports.execute(listed) as results:
             return list(results)
 
     def load(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> Load:

@@ -71,9 +71,8 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
         access = CentrePointSettings.from_environment(sandbox.environment)
         exports = StudyExports(access, storage)
-        listed = exports.list_exports()
-        exports.record(listed)
-        with exports.carry_out(exports.plan(listed)) as under_way:
+        listed = exports.survey()
+        with exports.execute(listed) as under_way:
             results = list(under_way)
     with duckdb.connect(storage.warehouse, read_only=True) as warehouse:
         yield Synced({result.partition: result for result in results}, data_dir, warehouse)

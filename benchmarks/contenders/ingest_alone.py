@@ -12,10 +12,7 @@ def main() -> None:
     exports = StudyExports(
         CentrePointSettings.from_environment(), StorageSettings.from_environment()
     )
-    listed = exports.list_exports()
-    with exports.carry_out(exports.plan(listed)) as results:
-        # While files arrive; nothing is loaded before somebody looks at the results.
-        exports.record(listed)
+    with exports.execute(exports.survey()) as results:
         failed = [result for result in results if isinstance(result, PartitionFailed)]
     if failed:
         raise SystemExit(f"{len(failed)} partitions failed, the first: {failed[0]}")

@@ -8,8 +8,8 @@ import gc
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import uuid4
 
 import click
@@ -24,13 +24,14 @@ from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest import (
     Account,
-    Listed,
+    Executor,
     PartitionFailed,
     PartitionLoaded,
     PartitionResult,
     Plan,
+    Request,
     StudyExports,
-    UnderWay,
+    Survey,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.words import NO_EXPORTS, count
@@ -70,34 +71,32 @@ def run_sync(
     started = time.monotonic()
     storage = StorageSettings.from_environment()
     exports = StudyExports(CentrePointSettings.from_environment(), storage)
+    request = Request.of(subject_ids, dataset_names, refresh=refresh)
     with errors.status("Listing the exports …"):
-        listed = exports.list_exports(subject_ids, dataset_names)
-    if not dry_run:
-        exports.record(listed)
-    plan = exports.plan(listed, refresh=refresh)
-    _say_plan(listed, plan)
+        found = exports.survey(request, write=not dry_run)
+    _say_survey(found)
     if dry_run:
-        _print_plan(plan)
-        say_unusable(errors, listed.unusable)
+        _print_plan(found.plan)
+        say_unusable(errors, found.unusable)
         return 0
-    if not plan.to_load:
+    if not found.plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         exports.tidy()
         look_after_cut_off_runs(exports)
-        say_unusable(errors, listed.unusable)
-        return EXIT_SOME_FAILED if listed.unusable else 0
+        say_unusable(errors, found.unusable)
+        return EXIT_SOME_FAILED if found.unusable else 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         _saying_what_is_loaded(exports, run_id),
         progress_bar() as progress,
-        exports.carry_out_beside(plan, run_id=run_id, refresh=refresh) as results,
+        exports.prepared(found, run_id) as executor,
     ):
-        source = _WatchedSource(exports, listed, plan, results, progress)
-        _run_in_dagster(source, storage, run_id, subject_ids, dataset_names, refresh=refresh)
+        source = _WatchedSource(exports, found.plan, progress)
+        _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
-    say_unusable(errors, listed.unusable)
-    return EXIT_SOME_FAILED if source.failures or listed.unusable else 0
+    say_unusable(errors, found.unusable)
+    return EXIT_SOME_FAILED if source.failures or found.unusable else 0
 
 
 @contextmanager
@@ -116,23 +115,13 @@ def _saying_what_is_loaded(exports: StudyExports, run_id: str) -> Iterator[None]
 
 
 class _WatchedSource(ExportsSource):
-    """Hands the run what is listed and on its way already, and shows what is done."""
+    """The run's own pipeline is this process's; shows what is done."""
 
-    # The results can be taken once.
+    # What fails is said at once, and tried again by whoever runs the command.
     retries = False
 
-    def __init__(
-        self,
-        exports: StudyExports,
-        listed: Listed,
-        plan: Plan,
-        results: UnderWay,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, exports: StudyExports, plan: Plan, progress: Progress) -> None:
         self.exports = exports
-        self._listed = listed
-        self._plan = plan
-        self._results = results
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
         self._started = time.monotonic()
@@ -142,21 +131,6 @@ class _WatchedSource(ExportsSource):
 
     def open(self) -> StudyExports:
         return self.exports
-
-    def list_exports(self, *_: object) -> Listed:
-        return self._listed
-
-    def plan(self, *_: object, **__: object) -> Plan:
-        return self._plan
-
-    def carry_out(
-        self, *_: object, **__: object
-    ) -> AbstractContextManager[Iterable[PartitionResult]]:
-        return nullcontext(self._results)
-
-    def begin(self) -> None:
-        """What is loaded from now on will be recorded."""
-        self._results.begin()
 
     def saw(self, result: PartitionResult) -> None:
         self.account.saw(result)
@@ -170,13 +144,7 @@ class _WatchedSource(ExportsSource):
 
 
 def _run_in_dagster(
-    source: _WatchedSource,
-    storage: StorageSettings,
-    run_id: str,
-    subject_ids: Collection[int],
-    dataset_names: Collection[str],
-    *,
-    refresh: bool,
+    source: _WatchedSource, executor: Executor, run_id: str, request: Request
 ) -> None:
     """Run the job ``sync`` in this process, with all of Dagster's records."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
@@ -188,12 +156,13 @@ def _run_in_dagster(
         from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
         from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
+        storage = source.exports.storage
         opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
     config = {
-        "subject_ids": list(subject_ids),
-        "dataset_names": list(dataset_names),
-        "refresh": refresh,
+        "subject_ids": sorted(request.subject_ids or ()),
+        "dataset_names": sorted(request.dataset_names or ()),
+        "refresh": request.refresh,
     }
     with (
         records_in_words(),
@@ -203,7 +172,7 @@ def _run_in_dagster(
     ):
         # One whose process is gone may have the only slot.
         end_abandoned_runs(instance)
-        source.begin()
+        executor.begin()
         result = job.execute_in_process(
             instance=instance,
             run_id=run_id,
@@ -247,24 +216,22 @@ def _frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _say_plan(listed: Listed, plan: Plan) -> None:
-    for remark in listed.remarks():
+def _say_survey(found: Survey) -> None:
+    for remark in found.remarks():
         errors.print(remark)
-    if listed.erased:
-        verb = "is" if listed.erased == 1 else "are"
-        exports = count(listed.erased, "export")
+    if found.erased:
+        verb = "is" if found.erased == 1 else "are"
+        exports = count(found.erased, "export")
         answers.print(f"{exports} of an erased subject {verb} left alone.")
-    if not listed.items:
-        if listed.is_empty:
+    if not found.items:
+        if found.is_empty:
             answers.print(f"{NO_EXPORTS} Nothing to do.")
         return
     answers.print(
-        f"{count(len(listed.items), 'export')} in {count(len(listed.partitions), 'partition')} "
-        f"listed, {count(plan.export_count, 'export')} in "
-        f"{count(len(plan.to_load), 'partition')} to load."
+        f"{count(len(found.items), 'export')} in {count(len(found.partitions), 'partition')} "
+        f"listed, {count(found.plan.export_count, 'export')} in "
+        f"{count(len(found.plan.to_load), 'partition')} to load."
     )
-    for remark in plan.remarks():
-        answers.print(remark)
 
 
 def _print_plan(plan: Plan) -> None:

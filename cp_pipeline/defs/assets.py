@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.loading import RETRIES, in_words, load_wanted, log_listing
-from cp_pipeline.defs.partitions import partition_of, register, subject_by_dataset
+from cp_pipeline.defs.loading import RETRIES, in_words, load_asked, log_survey, survey
+from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
 from cp_pipeline.defs.records import (
     CODE_VERSION,
     LISTED_EXECUTIONS,
@@ -18,6 +18,7 @@ from cp_pipeline.defs.records import (
     observations,
 )
 from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.ingest import Request
 from cp_pipeline.words import NO_EXPORTS
 
 
@@ -48,16 +49,14 @@ def export_files(
     """List all exports, write the listing down, and register the partitions."""
     with in_words(source, context):
         exports = source.open()
-        listed = source.list_exports(exports)
-        plan = source.plan(exports, listed, refresh=False)
-        subjects, datasets = register(context.instance, listed.partitions)
-        for observation in observations(plan.replaced):
+        found, _ = survey(context.instance, exports)
+        for observation in observations(found.plan.replaced):
             context.log_event(observation)
         context.log.info(
-            f"{len(listed.items)} exports; {subjects} new subjects, {datasets} new data sets"
+            f"{len(found.items)} exports in {len(found.partitions)} partitions are listed"
         )
-        log_listing(context, listed)
-        if listed.is_empty:
+        log_survey(context, found)
+        if found.is_empty:
             context.log.warning(NO_EXPORTS)
         return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
 
@@ -112,5 +111,5 @@ def dataset_exports(
     wanted = [
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
-    load_wanted(context, source, wanted, refresh=config.refresh)
+    load_asked(context, source, Request.of_partitions(wanted, refresh=config.refresh))
     yield from ()

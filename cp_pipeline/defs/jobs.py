@@ -12,18 +12,10 @@ import dagster as dg
 from pydantic import Field
 
 from cp_pipeline.defs.faces import POOL, TAGS
-from cp_pipeline.defs.loading import (
-    RETRIES,
-    in_words,
-    load_partitions,
-    load_wanted,
-    log_listing,
-    newest_event,
-)
-from cp_pipeline.defs.partitions import register
+from cp_pipeline.defs.loading import RETRIES, in_words, load_asked
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import OLDER_THAN
+from cp_pipeline.ingest import OLDER_THAN, Request
 
 
 class SyncConfig(dg.Config):
@@ -58,17 +50,9 @@ class ChosenPartitions(dg.Config):
 def sync_exports(
     context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[ExportsSource]
 ) -> None:
-    """List, register, plan and load."""
-    listed_after = newest_event(context.instance)
-    with in_words(source, context):
-        exports = source.open()
-        listed = source.list_exports(exports, config.subject_ids, config.dataset_names)
-        log_listing(context, listed)
-        plan = source.plan(exports, listed, refresh=config.refresh)
-        register(context.instance, listed.partitions)
-        load_partitions(
-            context, source, exports, plan, refresh=config.refresh, listed_after=listed_after
-        )
+    """Survey and load; see ``loading.load_asked``."""
+    request = Request.of(config.subject_ids, config.dataset_names, refresh=config.refresh)
+    load_asked(context, source, request)
 
 
 @dg.op(
@@ -81,13 +65,13 @@ def load_chosen_partitions(
     config: ChosenPartitions,
     source: dg.ResourceParam[ExportsSource],
 ) -> None:
-    """List, plan and load; a partition without an export says so."""
+    """Survey and load; a partition without an export says so."""
     wanted = [
         Partition(subject, dataset)
         for dataset, subjects in config.partitions.items()
         for subject in subjects
     ]
-    load_wanted(context, source, wanted, refresh=config.refresh)
+    load_asked(context, source, Request.of_partitions(wanted, refresh=config.refresh))
 
 
 class Compacting(dg.Config):

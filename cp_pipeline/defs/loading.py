@@ -5,7 +5,7 @@ Does not belong: the words of a record (``records``), the loading itself (``inge
 """
 
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -30,12 +30,14 @@ from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest import (
+    EVERYTHING,
     Activity,
-    Listed,
     PartitionFailed,
     PartitionLoaded,
     Plan,
+    Request,
     StudyExports,
+    Survey,
     explain,
     redact,
 )
@@ -54,11 +56,26 @@ _NAMED = 20
 _RECORDS_AT_ONCE = 500
 
 
-def log_listing(context: Context, listed: Listed) -> None:
+def survey(
+    instance: dg.DagsterInstance, exports: StudyExports, request: Request = EVERYTHING
+) -> tuple[Survey, int]:
+    """What is listed and planned, with its partitions registered.
+
+    Returns:
+        The survey, and a storage id of Dagster's event log from before it (see
+        ``records.provenance``).
+    """
+    listed_after = newest_event(instance)
+    found = exports.survey(request)
+    register(instance, found.partitions)
+    return found, listed_after
+
+
+def log_survey(context: Context, found: Survey) -> None:
     """Say in the run's log what is wrong with a listing; a check names unusable items, too."""
-    for item in listed.unusable[:_NAMED]:
+    for item in found.unusable[:_NAMED]:
         context.log.error(f"A listed item cannot be used. {item}")
-    for remark in listed.remarks():
+    for remark in found.remarks():
         context.log.warning(remark)
 
 
@@ -96,53 +113,42 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 1
 
 
-def load_wanted(
-    context: Context, source: ExportsSource, wanted: Collection[Partition], *, refresh: bool
-) -> None:
-    """List the exports of some partitions, and load them; what needs no loading gets its record.
+def load_asked(context: Context, source: ExportsSource, request: Request) -> None:
+    """Load what is asked for; each partition gets its own materialization as soon as it is loaded.
+
+    Partitions that are asked for by name and need no loading get theirs, too.
 
     Raises:
-        dagster.Failure: in words; see ``load_partitions``.
+        dagster.Failure: naming the partitions that failed, all others are loaded; or why the run
+            could not go on.
     """
-    listed_after = newest_event(context.instance)
     with in_words(source, context):
         exports = source.open()
-        listed = source.list_exports(
-            exports,
-            {partition.subject_id for partition in wanted},
-            {partition.dataset_name for partition in wanted},
-        )
-        exports.record(listed)
-        log_listing(context, listed)
-        plan = exports.plan(listed, wanted, refresh=refresh)
-        register(context.instance, listed.partitions)
-        record_current(context, plan, listed_after)
-        load_partitions(context, source, exports, plan, refresh=refresh, listed_after=listed_after)
+        found, listed_after = survey(context.instance, exports, request)
+        log_survey(context, found)
+        if request.partitions is not None:
+            record_current(context, found.plan, listed_after)
+        _load(context, source, exports, found, listed_after)
 
 
-def load_partitions(
+def _load(
     context: Context,
     source: ExportsSource,
     exports: StudyExports,
-    plan: Plan,
-    *,
-    refresh: bool,
+    found: Survey,
     listed_after: int,
 ) -> None:
-    """Load what is planned; each partition gets its own materialization as soon as it is loaded.
+    """Load what is planned.
 
     At the end, whatever happened: how things stand, on ``export_files`` and in the checks, and
     where the time went, there, in the run's log and on its tag ``cp_pipeline/time_spent``.
-
-    Raises:
-        dagster.Failure: naming the partitions that failed; all others are loaded.
     """
     failures: list[PartitionFailed] = []
     loaded = 0
     studies = ",".join(map(str, exports.centrepoint.settings.study_ids))
     context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
     try:
-        with source.carry_out(exports, plan, context.run.run_id, refresh=refresh) as results:
+        with exports.execute(found, context.run.run_id) as results:
             for result in results:
                 if isinstance(result, PartitionLoaded):
                     with exports.time_spent.on(Activity.RECORDS):
@@ -152,10 +158,8 @@ def load_partitions(
                     failures.append(result)
                 source.saw(result)
     finally:
-        _record_outcome(context, exports, plan, failures, listed_after)
+        _record_outcome(context, exports, found.plan, failures, listed_after)
     context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
-    for remark in plan.remarks():
-        context.log.warning(remark)
     if failures:
         raise _failure(failures, loaded)
 

@@ -18,15 +18,14 @@ import dagster as dg
 from cp_pipeline.defs.faces import TAGS
 from cp_pipeline.defs.going import runs_going
 from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.loading import STUDY_TAG, newest_event
+from cp_pipeline.defs.loading import STUDY_TAG, survey
 from cp_pipeline.defs.missing_records import give_missing_records
-from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.processes import launched_tag
 from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import Healing, Listed, Plan, StudyExports
+from cp_pipeline.ingest import Healing, Plan, StudyExports, Survey
 from cp_pipeline.words import NO_EXPORTS, count
 
 # A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
@@ -119,19 +118,15 @@ def tick(
     if memory.at < memory.not_before:
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
-    listed_after = newest_event(instance)
     try:
         exports = source.open()
         exports.wait_at_most(_WAREHOUSE_SECONDS)
-        listed = source.list_exports(exports)
-        changed = exports.record(listed)
-        plan = exports.plan(listed)
-        healing = exports.healing(plan, moment)
+        found, listed_after = survey(instance, exports)
+        healing = exports.healing(found.plan, moment)
     except PipelineError as error:
         return _in_trouble(memory, error, seconds, moment)
     memory.troubles = 0
-    memory.not_before = _next_listing(moment, listed, exports).timestamp()
-    register(instance, listed.partitions)
+    memory.not_before = _next_listing(moment, found, exports).timestamp()
     going = runs_going(instance)
     if not going:
         _look_after_cut_off_runs(instance, exports, memory, listed_after)
@@ -141,14 +136,14 @@ def tick(
         if not any(covers(partition) for covers in going.values())
     ]
     if not wanted:
-        if changed:
+        if found.changed:
             record = dg.AssetMaterialization(
                 EXPORT_FILES, metadata=listing_metadata(exports.states())
             )
             instance.report_runless_asset_event(record)
-        reason = _nothing_to_ask(listed, plan, healing, going)
+        reason = _nothing_to_ask(found, healing, going)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
-    return _ask_for(instance, exports, plan, wanted, memory, seconds, moment)
+    return _ask_for(instance, exports, found.plan, wanted, memory, seconds, moment)
 
 
 def _look_after_cut_off_runs(
@@ -209,15 +204,15 @@ def _growing(seconds: int, times: int) -> timedelta:
     return min(timedelta(seconds=seconds * float(2 ** min(times, 12))), _LONGEST_PAUSE)
 
 
-def _next_listing(moment: datetime, listed: Listed, exports: StudyExports) -> datetime:
+def _next_listing(moment: datetime, found: Survey, exports: StudyExports) -> datetime:
     """When the listing may be read again without taking too many of the minute's requests."""
-    requests = len(listed.items) // _ITEMS_A_REQUEST
+    requests = len(found.items) // _ITEMS_A_REQUEST
     allowed = exports.centrepoint.settings.requests_per_minute * _SHARE_OF_REQUESTS
     return moment + timedelta(minutes=requests / allowed)
 
 
-def _nothing_to_ask(listed: Listed, plan: Plan, healing: Healing, going: Iterable[str]) -> str:
-    if listed.is_empty:
+def _nothing_to_ask(found: Survey, healing: Healing, going: Iterable[str]) -> str:
+    if found.is_empty:
         return NO_EXPORTS
     reasons = []
     if healing.due:
@@ -235,13 +230,13 @@ def _nothing_to_ask(listed: Listed, plan: Plan, healing: Healing, going: Iterabl
             f"{count(len(healing.given_up), 'partition')} failed too often, waiting for a person "
             f"({named})"
         )
-    if listed.unusable:
+    if found.unusable:
         reasons.append(
-            f"{count(len(listed.unusable), 'listed item')} cannot be used ({listed.unusable[0]})"
+            f"{count(len(found.unusable), 'listed item')} cannot be used ({found.unusable[0]})"
         )
-    reasons += [remark.rstrip(".") for remark in (*plan.remarks(), *listed.remarks())]
+    reasons += [remark.rstrip(".") for remark in found.remarks()]
     if not reasons:
-        return f"all {len(listed.items):,} listed exports are loaded"
+        return f"all {len(found.items):,} listed exports are loaded"
     return "; ".join(reasons)
 
 

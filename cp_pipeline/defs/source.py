@@ -7,15 +7,11 @@ Settings are read from the environment inside the run. Nothing of them is a fiel
 secret can reach the snapshot of the code location that Dagster stores and shows.
 """
 
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from cp_pipeline.ingest import (
     Compacted,
-    Listed,
     PartitionResult,
-    Plan,
     Published,
     StudyExports,
     compact,
@@ -42,26 +38,6 @@ class ExportsSource:
         return StudyExports(
             CentrePointSettings.from_environment(), StorageSettings.from_environment()
         )
-
-    def list_exports(
-        self,
-        exports: StudyExports,
-        subject_ids: Collection[int] | None = None,
-        dataset_names: Collection[str] | None = None,
-    ) -> Listed:
-        """The listing that a run works on, read once."""
-        return exports.list_exports(subject_ids, dataset_names)
-
-    def plan(self, exports: StudyExports, listed: Listed, *, refresh: bool) -> Plan:
-        """Write the listing down, and say what of it is to be loaded."""
-        exports.record(listed)
-        return exports.plan(listed, refresh=refresh)
-
-    def carry_out(
-        self, exports: StudyExports, plan: Plan, run_id: str, *, refresh: bool
-    ) -> AbstractContextManager[Iterable[PartitionResult]]:
-        """The plan on its way: what becomes of each partition."""
-        return exports.carry_out_beside(plan, run_id=run_id, refresh=refresh)
 
     def publish(self, run_id: str) -> Published:
         """Replace the analysts' file."""

@@ -16,7 +16,8 @@ from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.publication import check_writable, publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.study_exports import Listed, StudyExports, UnderWay
+from cp_pipeline.ingest.study_exports import EVERYTHING, Executor, StudyExports
+from cp_pipeline.ingest.survey import Request, Survey
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.warehouse import (
     Compacted,
@@ -30,6 +31,7 @@ from cp_pipeline.warehouse import (
 
 __all__ = [
     "ATTEMPTS",
+    "EVERYTHING",
     "NOT_FORESEEN",
     "OLDER_THAN",
     "Account",
@@ -38,11 +40,11 @@ __all__ = [
     "Compacted",
     "Erasable",
     "Erased",
+    "Executor",
     "FailedAttempts",
     "Finding",
     "Healing",
     "LeftOut",
-    "Listed",
     "Load",
     "PartitionFailed",
     "PartitionLoaded",
@@ -55,11 +57,12 @@ __all__ = [
     "Question",
     "Reason",
     "Rebuilt",
+    "Request",
     "StudyExports",
+    "Survey",
     "SyncGoing",
     "TimeSpent",
     "Unaccounted",
-    "UnderWay",
     "check_writable",
     "compact",
     "compactable",

@@ -31,8 +31,8 @@ from typing import Self
 
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest.account import Account
-from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.survey import Survey
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 _BEGIN, _STOP = "begin", "stop"
@@ -51,9 +51,8 @@ class Task:
 
     access: CentrePointSettings
     storage: StorageSettings
-    plan: Plan
+    survey: Survey
     run_id: str
-    refresh: bool
     wait_seconds: float
 
 
@@ -134,7 +133,7 @@ class CarryingOutApart:
             raise RuntimeError("the results of a plan can be had once")
         self._iterated = True
         self.begin()
-        account = Account(self._task.plan)
+        account = Account(self._task.survey.plan)
         while (result := self._hear()) is not None:
             account.saw(result)
             yield result
@@ -190,7 +189,7 @@ def serve(descriptor: int) -> None:
     exports.wait_at_most(task.wait_seconds)
     error: BaseException | None = None
     try:
-        with exports.carry_out(task.plan, run_id=task.run_id, refresh=task.refresh) as results:
+        with exports.in_this_process(task.survey, task.run_id) as results:
             wanted = _Wanted(connection, results.stop)
             results_follow = wanted.wait()
             for result in results if results_follow else ():

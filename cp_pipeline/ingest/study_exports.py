@@ -3,24 +3,23 @@
 Belongs here: listing, planning, carrying out, as Dagster and the command line ask for it.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 
-from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters
-from cp_pipeline.exports import ExportFile, ExportKey, Partition, StudyListing, UnusableItem
+from cp_pipeline.centrepoint import CentrePoint
+from cp_pipeline.exports import Partition
 from cp_pipeline.ingest.batches import BatchLoader
 from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.fetching import Fetching
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
 from cp_pipeline.ingest.missing_files import MissingFiles
 from cp_pipeline.ingest.own_process import CarryingOutApart, Spent, Task
-from cp_pipeline.ingest.plan import Plan, make_plan
+from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.survey import Request, Survey, take_survey
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.landing import Landing, remembered_erasures
+from cp_pipeline.landing import Landing
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
@@ -30,103 +29,26 @@ from cp_pipeline.warehouse import (
     Loader,
     PartitionState,
     Question,
-    Scope,
     Workbench,
     ask,
     count_loaded_by,
-    erased_subjects,
     failed_attempts,
     loaded_executions,
     loaded_versions,
     partition_states,
-    pending_since,
-    record_listing,
 )
-from cp_pipeline.words import count
 
 REQUEST_LEDGER = ".requests"
-# Beyond so many filtered requests, one pass over the whole study is the cheaper listing.
-_FILTERED_REQUESTS = 8
-UnderWay = CarryingOut | CarryingOutApart
+Executor = CarryingOut | CarryingOutApart
+EVERYTHING = Request()
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A listing of all studies, and what it covers; without ``erased`` exports, so many."""
+class _Prepared:
+    """A survey, and the executor that has begun with its plan."""
 
-    listing: StudyListing
-    scope: Scope
-    erased: int = 0
-
-    @property
-    def items(self) -> tuple[ExportFile, ...]:
-        """The exports that can be loaded."""
-        return self.listing.items
-
-    @property
-    def unusable(self) -> tuple[UnusableItem, ...]:
-        """Items that say too little to be loaded; all others are."""
-        return self.listing.unusable
-
-    @property
-    def partitions(self) -> tuple[Partition, ...]:
-        """The partitions that the listing has exports for."""
-        return tuple(sorted({item.partition for item in self.items}))
-
-    def remarks(self) -> list[str]:
-        """What a person should know of the listing, each in a sentence or two."""
-        found = []
-        if missing := self.listing.missing:
-            found.append(
-                f"CentrePoint counts {count(missing, 'more export')} than it listed. They are "
-                "loaded when they are listed, and nothing is called withdrawn meanwhile."
-            )
-        formats = Counter(name for _, name in self.listing.other_formats)
-        found += [
-            f"{count(number, 'listed item')} left out: the format is {name}, not csv."
-            for name, number in sorted(formats.items())
-        ]
-        if never := len(self.listing.never_executed):
-            found.append(
-                f"{count(never, 'listed export')} of programs that never ran: no file to load yet."
-            )
-        return found
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether CentrePoint lists nothing at all."""
-        return self.listing == StudyListing() and not self.erased
-
-
-def _together(listings: Iterable[StudyListing]) -> StudyListing:
-    """Listings of several studies, or for several filters, as one; each item once."""
-    every = list(listings)
-    return StudyListing(
-        tuple({item.key: item for each in every for item in each.items}.values()),
-        tuple(dict.fromkeys(item for each in every for item in each.unusable)),
-        tuple(dict.fromkeys(key for each in every for key in each.never_executed)),
-        tuple(dict.fromkeys(found for each in every for found in each.other_formats)),
-        sum(each.missing for each in every),
-    )
-
-
-def _within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
-    """What of a listing is in the scope, without erased subjects."""
-
-    def wanted(key: ExportKey) -> bool:
-        return scope.covers(key) and key.subject_id not in erased
-
-    return StudyListing(
-        tuple(item for item in listing.items if wanted(item.key)),
-        tuple(
-            item
-            for item in listing.unusable
-            if scope.may_cover(item) and item.subject_id not in erased
-        ),
-        tuple(key for key in listing.never_executed if wanted(key)),
-        tuple(found for found in listing.other_formats if wanted(found[0])),
-        listing.missing,
-    )
+    survey: Survey
+    executor: Executor
 
 
 class StudyExports:
@@ -148,52 +70,25 @@ class StudyExports:
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
         self._questions = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
         self.time_spent = TimeSpent()
+        self._prepared: _Prepared | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """How long to wait for another process that holds the warehouse."""
         self.workbench.wait_seconds = self._questions.wait_seconds = seconds
 
-    def list_exports(
-        self,
-        subject_ids: Collection[int] | None = None,
-        dataset_names: Collection[str] | None = None,
-    ) -> Listed:
-        """What the API lists, read once; narrowed by the API's filters where that is cheaper.
+    def survey(self, request: Request = EVERYTHING, *, write: bool = True) -> Survey:
+        """List, write the listing down, and plan; see ``survey.take_survey``.
+
+        One that was prepared for the very same request is handed out, once.
 
         Raises:
             ServiceError: no listing can be had, or none of its items can be used.
+            WarehouseError: the warehouse cannot be read or written.
         """
-        scope = Scope(
-            self.centrepoint.settings.study_ids,
-            None if not subject_ids else frozenset(subject_ids),
-            None if not dataset_names else frozenset(dataset_names),
-        )
-        subjects: list[int | None] = [*sorted(scope.subject_ids or ())] or [None]
-        datasets: list[str | None] = [*sorted(scope.dataset_names or ())] or [None]
-        filters = [
-            Filters(subject_id=subject_id, dataset_name=dataset_name)
-            for subject_id, dataset_name in product(subjects, datasets)
-        ]
-        if len(filters) > _FILTERED_REQUESTS:
-            filters = [Filters()]
-        self.workbench.bring_up_to_date()
+        if self._prepared is not None and self._prepared.survey.request == request:
+            return self._prepared.survey
         with self.time_spent.on(Activity.LISTING):
-            listing = _together(
-                self.centrepoint.list_export_files(study_id, each)
-                for study_id in scope.study_ids
-                for each in filters
-            )
-        if listing.unusable and not listing.items and scope.is_whole:
-            # Not of one item that went wrong, but of another contract.
-            raise AnswerNotUnderstood(
-                f"CentrePoint lists {count(len(listing.unusable), 'item')}, and none of them can be"
-                f" used. {listing.unusable[0]}.",
-                "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
-            )
-        erased = erased_subjects(self.workbench) | remembered_erasures(self.landing).keys()
-        kept = _within(listing, scope, erased)
-        covered = sum(scope.covers(item.key) for item in listing.items)
-        return Listed(kept, scope, covered - len(kept.items))
+            return take_survey(self.centrepoint, self.landing, self.workbench, request, write=write)
 
     def where_the_time_went(self) -> str:
         """One line for people: seconds by activity, so that they see what to turn."""
@@ -211,26 +106,6 @@ class StudyExports:
         """Seconds by activity so far, and how long the warehouse was held read-write."""
         held = round(self.workbench.held_seconds, 3)
         return self.time_spent.seconds() | {"warehouse_held": held}
-
-    def record(self, listed: Listed) -> bool:
-        """Write the listing to ``lineage``; True if anything changed."""
-        return record_listing(self.workbench, listed.listing, listed.scope)
-
-    def plan(
-        self,
-        listed: Listed,
-        partitions: Collection[Partition] | None = None,
-        *,
-        refresh: bool = False,
-    ) -> Plan:
-        """What of the listing is to be loaded."""
-        return make_plan(
-            listed.items,
-            loaded_executions(self.workbench),
-            partitions,
-            refresh=refresh,
-            pending_since=pending_since(self.workbench),
-        )
 
     def tidy(self) -> None:
         """Remove what a killed process left; every load does so, too."""
@@ -304,34 +179,51 @@ class StudyExports:
         bench.longest_hold_seconds = max(bench.longest_hold_seconds, spent.longest_hold)
 
     @contextmanager
-    def carry_out_beside(
-        self, plan: Plan, *, run_id: str = "", refresh: bool = False
-    ) -> Iterator[UnderWay]:
-        """As ``carry_out``, for who has a lot to do meanwhile: much of it in a process of its own.
+    def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:
+        """Begin to download and type what a survey plans; nothing is loaded before ``begin``.
 
-        Raises:
-            ProcessLost: that process has been killed.
+        Inside, ``survey`` and ``execute`` go on with it, once: for a run that takes a while to
+        start.
         """
-        if plan.export_count < self.own_process_from:
-            with self.carry_out(plan, run_id=run_id, refresh=refresh) as results:
-                yield results
-            return
-        access, wait_seconds = self.centrepoint.settings, self.workbench.wait_seconds
-        task = Task(access, self.storage, plan, run_id, refresh, wait_seconds)
-        with CarryingOutApart(task, self._also_spent) as apart:
-            yield apart
+        with self._executor(survey, run_id) as executor:
+            self._prepared = _Prepared(survey, executor)
+            try:
+                yield executor
+            finally:
+                self._prepared = None
 
     @contextmanager
-    def carry_out(
-        self, plan: Plan, *, run_id: str = "", refresh: bool = False
-    ) -> Iterator[CarryingOut]:
-        """Load what is planned; on entering, downloads begin.
+    def execute(self, survey: Survey, run_id: str = "") -> Iterator[Executor]:
+        """Load what a survey plans; on entering, downloads begin.
 
         Args:
-            plan: what to load.
+            survey: has the plan.
             run_id: the Dagster run, for lineage.
-            refresh: load executions again that are loaded already.
         """
+        if self._prepared is not None and self._prepared.survey is survey:
+            prepared, self._prepared = self._prepared, None
+            yield prepared.executor
+            return
+        with self._executor(survey, run_id) as executor:
+            yield executor
+
+    def _executor(self, survey: Survey, run_id: str) -> AbstractContextManager[Executor]:
+        """The one place where it is chosen where a plan is executed."""
+        if survey.plan.export_count < self.own_process_from:
+            return self.in_this_process(survey, run_id)
+        task = Task(
+            self.centrepoint.settings,
+            self.storage,
+            survey,
+            run_id,
+            self.workbench.wait_seconds,
+        )
+        return CarryingOutApart(task, self._also_spent)
+
+    @contextmanager
+    def in_this_process(self, survey: Survey, run_id: str) -> Iterator[CarryingOut]:
+        """Load on threads of this process."""
+        plan, refresh = survey.plan, survey.request.refresh
         with self.landing.workspace() as aside:
             fetching = Fetching(
                 self.centrepoint,

@@ -19,7 +19,7 @@ from cp_pipeline.ingest import StudyExports, SyncGoing, erasable, rebuild
 from cp_pipeline.landing import Landing
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Workbench, replacing
+from cp_pipeline.warehouse import Workbench, record_listing, replacing
 from cp_pipeline_tests.conftest import one, rows, sync_all
 from cp_pipeline_tests.keeping import (
     MARKED_SUBJECT,
@@ -142,12 +142,11 @@ def test_a_sync_that_had_listed_before_keeps_nothing_of_the_subject(
 ) -> None:
     storage = StorageSettings.from_environment()
     exports = StudyExports(CentrePointSettings.from_environment(service.environment), storage)
-    listed = exports.list_exports()
-    plan = exports.plan(listed)
+    survey = exports.survey(write=False)
     with Workbench(storage.warehouse).transaction() as connection:
         connection.execute("INSERT INTO lineage.erasures (subject_id) VALUES (99)")
-    exports.record(listed)
-    with exports.carry_out(plan) as results:
+    record_listing(exports.workbench, survey.listing, survey.scope)
+    with exports.execute(survey) as results:
         failed = [str(result) for result in results if "was erased meanwhile" in str(result)]
     assert len(failed) == 2
     assert all("file (erased)" in words for words in failed)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, Plan, StudyExports, batches, carrying_out
+from cp_pipeline.ingest import PartitionLoaded, StudyExports, Survey, batches, carrying_out
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
 
@@ -23,14 +23,14 @@ def threads_of_ours() -> list[str]:
     ]
 
 
-def listed_and_planned() -> tuple[StudyExports, Plan]:
+def surveyed() -> tuple[StudyExports, Survey]:
     exports = open_exports()
-    return exports, exports.plan(exports.list_exports())
+    return exports, exports.survey(write=False)
 
 
 def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox) -> None:
-    exports, plan = listed_and_planned()
-    with exports.carry_out(plan) as results:
+    exports, survey = surveyed()
+    with exports.in_this_process(survey, "") as results:
         deadline = time.monotonic() + 20
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -42,8 +42,8 @@ def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox)
 
 
 def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandbox) -> None:
-    exports, plan = listed_and_planned()
-    with exports.carry_out(plan) as results:
+    exports, survey = surveyed()
+    with exports.in_this_process(survey, "") as results:
         results.begin()
         deadline = time.monotonic() + 20
         while not exports.workbench.exists() and time.monotonic() < deadline:
@@ -53,8 +53,8 @@ def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandb
 
 
 def test_whoever_was_never_ready_has_loaded_nothing(sandbox: Sandbox) -> None:
-    exports, plan = listed_and_planned()
-    with exports.carry_out(plan):
+    exports, survey = surveyed()
+    with exports.in_this_process(survey, ""):
         deadline = time.monotonic() + 20
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -69,8 +69,8 @@ def test_whoever_leaves_early_leaves_nothing_half_done(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 1)
-    exports, plan = listed_and_planned()
-    with exports.carry_out(plan) as results:
+    exports, survey = surveyed()
+    with exports.in_this_process(survey, "") as results:
         first = next(iter(results))
     assert isinstance(first, PartitionLoaded)
     assert threads_of_ours() == []
@@ -87,10 +87,10 @@ def test_whoever_leaves_early_leaves_nothing_half_done(
 
 
 def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox) -> None:
-    exports, plan = listed_and_planned()
+    exports, survey = surveyed()
 
     def stumble() -> None:
-        with exports.carry_out(plan) as results:
+        with exports.in_this_process(survey, "") as results:
             for _ in results:
                 raise ZeroDivisionError
 
@@ -130,8 +130,8 @@ def test_downloads_wait_while_nobody_takes_what_is_loaded(
 ) -> None:
     monkeypatch.setattr(carrying_out, "PARTITIONS_AHEAD", 4)
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 2)
-    exports, plan = listed_and_planned()
-    with exports.carry_out(plan) as results:
+    exports, survey = surveyed()
+    with exports.in_this_process(survey, "") as results:
         taken = iter(results)
         next(taken)
         time.sleep(1.5)

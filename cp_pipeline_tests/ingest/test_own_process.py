@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Plan, ProcessLost, StudyExports
+from cp_pipeline.ingest import (
+    PartitionLoaded,
+    PartitionResult,
+    ProcessLost,
+    StudyExports,
+    Survey,
+)
 from cp_pipeline.ingest.own_process import CarryingOutApart
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
@@ -30,7 +36,7 @@ StudyExports.own_process_from = 0
 exports = StudyExports(
     CentrePointSettings.from_environment(), StorageSettings.from_environment()
 )
-with exports.carry_out_beside(exports.plan(exports.list_exports())) as results:
+with exports.execute(exports.survey()) as results:
     list(results)
 """
 
@@ -67,17 +73,16 @@ def wait_for(met: Callable[[], bool]) -> None:
     assert met()
 
 
-def planned() -> tuple[StudyExports, Plan]:
+def surveyed() -> tuple[StudyExports, Survey]:
     exports = open_exports()
-    return exports, exports.plan(exports.list_exports())
+    return exports, exports.survey(write=False)
 
 
 def sync_all(exports: StudyExports | None = None) -> list[PartitionResult]:
     """What ``cp-pipeline sync`` does, without Dagster."""
     exports = exports or open_exports()
-    listed = exports.list_exports()
-    exports.record(listed)
-    with exports.carry_out_beside(exports.plan(listed)) as results:
+    listed = exports.survey()
+    with exports.execute(listed) as results:
         return list(results)
 
 
@@ -113,8 +118,8 @@ def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
 
 
 def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandbox) -> None:
-    exports, plan = planned()
-    with exports.carry_out_beside(plan) as results:
+    exports, survey = surveyed()
+    with exports.execute(survey) as results:
         assert isinstance(results, CarryingOutApart)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
         assert not exports.workbench.exists()
@@ -127,8 +132,8 @@ def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandb
 def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
     sandbox: Sandbox,
 ) -> None:
-    exports, plan = planned()
-    with exports.carry_out_beside(plan):
+    exports, survey = surveyed()
+    with exports.execute(survey):
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
     assert none_left()
     assert not exports.workbench.exists()
@@ -138,8 +143,8 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
 
 
 def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None:
-    exports, plan = planned()
-    with exports.carry_out_beside(plan) as results:
+    exports, survey = surveyed()
+    with exports.execute(survey) as results:
         assert isinstance(next(iter(results)), PartitionLoaded)
     assert none_left()
     assert list((exports.landing.root / ".aside").iterdir()) == []
@@ -151,8 +156,8 @@ def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None
 def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded_later(
     sandbox: Sandbox,
 ) -> None:
-    exports, plan = planned()
-    with exports.carry_out_beside(plan) as results:
+    exports, survey = surveyed()
+    with exports.execute(survey) as results:
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
         (process,) = loading_processes()
         os.kill(process, signal.SIGKILL)
@@ -180,11 +185,11 @@ def test_where_the_one_who_asked_is_killed_the_loading_process_ends(
 
 
 def test_an_error_there_is_the_same_error_here(sandbox: Sandbox) -> None:
-    exports, plan = planned()
+    exports, survey = surveyed()
     warehouse = Path(exports.storage.warehouse)
     warehouse.parent.mkdir(parents=True, exist_ok=True)
     warehouse.write_bytes(b"not a database" * 1000)
-    with exports.carry_out_beside(plan) as results, pytest.raises(WarehouseUnreadable) as caught:
+    with exports.execute(survey) as results, pytest.raises(WarehouseUnreadable) as caught:
         list(results)
     assert exports.storage.warehouse in str(caught.value)
     assert caught.value.remedy
@@ -196,7 +201,7 @@ def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
 ) -> None:
     sync_all()
     sandbox.execute_again(data_set_name="ActivityDaily8")
-    exports, plan = planned()
+    exports, survey = surveyed()
     hold = (
         "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(flush=True);"
         " time.sleep(60)"
@@ -211,7 +216,7 @@ def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
         holder.stdout.readline()
         exports.wait_at_most(1.0)
         with (
-            exports.carry_out_beside(plan) as results,
+            exports.execute(survey) as results,
             pytest.raises(WarehouseBusy, match=str(holder.pid)),
         ):
             list(results)

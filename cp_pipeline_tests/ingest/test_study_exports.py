@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.exports import Instant, Partition
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question, Request
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
 
@@ -150,12 +150,12 @@ def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
         monkeypatch.setenv("CP_EXPORT_DIALECT", dialect)
         monkeypatch.setenv("CP_DOWNLOAD_THREADS", "2")
         exports = open_exports()
-        listed = exports.list_exports()
+        listed = exports.survey()
         # Older than the token and the links: each file has to be listed again.
         import time
 
         time.sleep(3.2)
-        with exports.carry_out(exports.plan(listed)) as under_way:
+        with exports.execute(listed) as under_way:
             results = list(under_way)
     assert [result for result in results if isinstance(result, PartitionFailed)] == []
     assert one("SELECT count(*) FROM lineage.loads") == 59
@@ -209,10 +209,9 @@ def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
     sync_all()
     sandbox.forget_requests()
     exports = open_exports()
-    listed = exports.list_exports([10821], [DAILY])
+    listed = exports.survey(Request.of([10821], [DAILY]))
     assert [item.partition for item in listed.items] == [Partition(10821, DAILY)]
     assert sum(record.kind == "listing" for record in sandbox.requests) == 1
-    exports.record(listed)
     assert one("SELECT count(*) FROM lineage.export_files") == 59
 
 

@@ -168,7 +168,7 @@ def test_a_file_written_again_supersedes_the_one_before(
     listed(here, 1, SECOND, AFTER)
     sync_all()
     listed(here, 2, SECOND, modified, name)
-    open_exports().record(open_exports().list_exports())
+    open_exports().survey()
     assert state() == "stale"
     planned = run("sync", "--dry-run")
     assert "written again" in planned.stdout
@@ -221,10 +221,7 @@ def test_a_date_that_is_no_longer_said_is_no_reason_to_load_again(here: Site) ->
 def test_a_slow_sync_does_not_put_the_older_file_back(here: Site) -> None:
     listed(here, 1, SECOND, AFTER)
     slow = open_exports()
-    found = slow.list_exports()
-    slow.record(found)
-    plan = slow.plan(found)
-    with slow.carry_out(plan) as results:
+    with slow.execute(slow.survey()) as results:
         # Typed and waiting. Meanwhile the file is written again, and loaded by another sync.
         listed(here, 2, SECOND, LATER)
         sync_all()
@@ -242,11 +239,11 @@ def test_a_version_that_failed_rests_and_the_next_version_is_tried_at_once(here:
     sync_all()
     assert state() == "failed"
     exports = open_exports()
-    healing = exports.healing(exports.plan(exports.list_exports()))
+    healing = exports.healing(exports.survey().plan)
     assert (len(healing.due), len(healing.resting)) == (0, 1)
     listed(here, 3, SECOND, "2024-03-02T00:00:00+00:00")
-    exports.record(exports.list_exports())
-    assert len(exports.healing(exports.plan(exports.list_exports())).due) == 1
+    exports.survey()
+    assert len(exports.healing(exports.survey().plan).due) == 1
     sync_all()
     assert (current(), state()) == ([(3, SECOND)], "current")
 
@@ -396,7 +393,7 @@ def _items(here: Site, number: int) -> Iterator[Any]:
     for subject in range(1, number + 1):
         here.put("N\n1\n", subject_id=subject)
     access = CentrePointSettings.from_environment(here.sandbox.environment)
-    yield from StudyExports(access, here.storage).list_exports().items
+    yield from StudyExports(access, here.storage).survey().items
 
 
 def test_an_export_that_is_listed_as_csv_and_as_avro_is_loaded_as_csv(

@@ -7,6 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from cp_pipeline.ingest import Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.models.building import BuiltSite, built_site
 
@@ -191,7 +192,6 @@ def exports_of(site: BuiltSite) -> None:
 
     access = CentrePointSettings.from_environment(site.sandbox.environment)
     exports = StudyExports(access, site.storage)
-    listed = exports.list_exports()
-    exports.record(listed)
-    with exports.carry_out(exports.plan(listed, refresh=True), refresh=True) as results:
+    listed = exports.survey(Request.of(refresh=True))
+    with exports.execute(listed) as results:
         list(results)

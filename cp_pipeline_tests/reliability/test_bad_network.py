@@ -8,7 +8,7 @@ import pytest
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, StudyExports
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Request, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.access import RateLimit
 from cp_pipeline.sandbox.answers import Answer, Trickle
@@ -169,7 +169,7 @@ def test_a_link_that_is_not_https_is_refused_where_nobody_allowed_it(here: Site,
     here.put("N\n1\n")
     access = CentrePointSettings.from_environment(here.sandbox.environment)
     exports = StudyExports(access, StorageSettings.from_environment())
-    (item,) = exports.list_exports().items
+    (item,) = exports.survey().items
     exports.centrepoint._downloads._allow_insecure_http = False
     with pytest.raises(PipelineError, match="not HTTPS"):
         exports.centrepoint.fetch(replace(item, url=url), lambda _, chunks: b"".join(chunks))
@@ -180,9 +180,9 @@ def test_items_of_another_study_or_subject_are_left_out(here: Site) -> None:
     here.put("N\n2\n", subject_id=2)
     here.sandbox.ignore_filters = True
     exports = open_exports()
-    listed = exports.list_exports([1], ["Kinds"])
+    listed = exports.survey(Request.of([1], ["Kinds"]))
     assert [item.subject_id for item in listed.items] == [1]
-    (item, _) = exports.list_exports().items
+    (item, _) = exports.survey().items
     of_another = {
         "studyId": 9, "subjectId": 1, "studyProgramId": item.study_program_id,
         "dataSetName": "Kinds", "fileName": "x.csv.gz", "fileFormat": "csv", "fileUrl": item.url,
@@ -191,4 +191,4 @@ def test_items_of_another_study_or_subject_are_left_out(here: Site) -> None:
     }  # fmt: skip
     page = {"items": [of_another], "totalCount": 1, "links": {}}
     here.sandbox.fail("listing", status=200, body=json.dumps(page))
-    assert exports.list_exports().items == ()
+    assert exports.survey().items == ()

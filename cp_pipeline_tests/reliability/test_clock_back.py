@@ -97,7 +97,7 @@ def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     assert one('SELECT count(*) FROM exports."Kinds"') == 3
     # With the right clock again, there is nothing to do, and Dagster's records are right.
     exports = open_exports()
-    assert not exports.plan(exports.list_exports()).to_load
+    assert not exports.survey().plan.to_load
     with open_instance(StorageSettings.from_environment()) as instance:
         assert not compare_records(exports, instance).differing
 
@@ -116,7 +116,7 @@ def test_what_is_listed_anew_is_published_though_the_clock_goes_back(
         "cp_pipeline.warehouse.lineage.datetime", type("", (), {"now": lambda zone: behind})
     )
     exports = open_exports()
-    assert exports.record(exports.list_exports())
+    assert exports.survey()
     after, _ = source.states_to_publish(5.0)
     assert after != before
 
@@ -127,12 +127,12 @@ def test_a_token_lives_as_long_as_it_should_though_the_clock_goes_back(
     here.put("N\n1\n")
     here.sandbox._service._tokens.lifetime = 1.0
     exports = open_exports()
-    exports.list_exports()
+    exports.survey()
     behind = time.time() - HOUR.total_seconds()
     monkeypatch.setattr("time.time", lambda: behind)
-    exports.list_exports()
+    exports.survey()
     time.sleep(1.0)
-    exports.list_exports()
+    exports.survey()
     asked = [(each.kind, each.status) for each in here.sandbox.requests]
     assert asked.count(("token", 200)) == 2
     assert asked.count(("listing", 200)) == 3
@@ -196,5 +196,5 @@ def test_a_file_that_fails_for_ever_is_given_up_though_the_clock_goes_back(here:
         (result,) = here.sync()
         assert isinstance(result, PartitionFailed)
     exports = open_exports()
-    plan = exports.plan(exports.list_exports())
+    plan = exports.survey().plan
     assert exports.healing(plan, datetime.now(UTC) - YEARS).given_up.keys() == {result.partition}

@@ -74,7 +74,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quiet]:
 @pytest.fixture
 def item(here: Site, storage: Quiet) -> ExportFile:
     here.put("N\n1\n")
-    (listed,) = open_exports().list_exports().items
+    (listed,) = open_exports().survey().items
     return replace(listed, url=f"https://localhost:{storage.server_port}/x?sig=abc")
 
 

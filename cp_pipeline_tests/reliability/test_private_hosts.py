@@ -10,7 +10,7 @@ import pytest
 from cp_pipeline.centrepoint import CentrePoint, DownloadFailed
 from cp_pipeline.centrepoint.hosts import is_private
 from cp_pipeline.exports import ExportFile
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, make_plan
 from cp_pipeline.settings import CentrePointSettings
 from cp_pipeline_tests.conftest import open_exports
 from cp_pipeline_tests.reliability.elsewhere import Elsewhere
@@ -57,7 +57,7 @@ def fetched(item: ExportFile, **environment: str) -> bytes:
 def item(here: Site) -> ExportFile:
     """A listed file; tests give it another link."""
     here.put("N\n1\n")
-    return open_exports().list_exports().items[0]
+    return open_exports().survey().items[0]
 
 
 def link(host: str, server: Elsewhere, scheme: str = "http") -> str:
@@ -166,12 +166,10 @@ def test_only_the_partition_of_a_private_link_fails(here: Site, elsewhere: Elsew
     for subject in (1, 2):
         here.put("N\n1\n", subject_id=subject)
     exports = open_exports()
-    listed = exports.list_exports()
+    listed = exports.survey()
     lured = replace(listed.items[1], url=link("127.0.0.2", elsewhere))
-    listing = replace(listed.listing, items=(listed.items[0], lured))
-    listed = replace(listed, listing=listing)
-    exports.record(listed)
-    with exports.carry_out(exports.plan(listed)) as results:
+    listed = replace(listed, plan=make_plan((listed.items[0], lured), {}))
+    with exports.execute(listed) as results:
         by_subject = {result.partition.subject_id: result for result in results}
     assert isinstance(by_subject[1], PartitionLoaded)
     failed = by_subject[2]

@@ -63,10 +63,10 @@ def test_a_second_client_of_the_same_folder_finds_what_the_first_one_spent(here:
     here.put("N\n1\n")
     here.sync()
     ledger = here.storage.landing / ".requests"
-    open_exports().list_exports()
+    open_exports().survey()
     # A token and a page; the first sync found no folder yet, so it counted alone.
     assert len(array("d", ledger.read_bytes())) == 2
-    open_exports().list_exports()
+    open_exports().survey()
     assert len(array("d", ledger.read_bytes())) == 4
     assert ledger.stat().st_mode & 0o777 == 0o600
 

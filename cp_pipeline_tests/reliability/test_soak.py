@@ -261,12 +261,11 @@ def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_
                 study.change()
             study.trouble()
             exports = StudyExports(access, study.storage)
-            listed = exports.list_exports()
+            listed = exports.survey()
             assert len(listed.items) == len(study.exports)
-            exports.record(listed)
-            plan = exports.plan(listed)
+            plan = listed.plan
             account = Account(plan)
-            with exports.carry_out(plan) as results:
+            with exports.execute(listed) as results:
                 done = list(results)
             for result in done:
                 account.saw(result)

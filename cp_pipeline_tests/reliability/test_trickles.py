@@ -10,7 +10,7 @@ import pytest
 from cp_pipeline.centrepoint import DownloadFailed, ServiceUnavailable
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import ExportFile
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, make_plan
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.faults import FaultKind
 from cp_pipeline_tests.conftest import open_exports
@@ -64,16 +64,15 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
     for subject in (1, 2):
         here.put("N\n1\n", subject_id=subject)
     exports = open_exports()
-    listed = exports.list_exports()
+    listed = exports.survey()
     slow = SandboxStudy.empty()
     slow.put(subject_id=2, data_set_name="Kinds", csv=b"N\n2\n")
     with Sandbox(slow) as storage:
         storage.trickle("file", times=1_000, head=head)
         link = _link_of(storage)
         items = (listed.items[0], replace(listed.items[1], url=link))
-        listed = replace(listed, listing=replace(listed.listing, items=items))
-        exports.record(listed)
-        with exports.carry_out(exports.plan(listed)) as results:
+        listed = replace(listed, plan=make_plan(items, {}))
+        with exports.execute(listed) as results:
             by_subject = {result.partition.subject_id: result for result in results}
         assert [each.kind for each in storage.requests].count("file") <= 4 * 5
     assert isinstance(by_subject[1], PartitionLoaded)
@@ -89,12 +88,12 @@ def _link_of(storage: Sandbox) -> str:
     with pytest.MonkeyPatch.context() as there:
         for name, value in storage.environment.items():
             there.setenv(name, value)
-        return open_exports().list_exports().items[0].url
+        return open_exports().survey().items[0].url
 
 
 def test_a_slow_answer_that_is_fast_enough_is_waited_for(here: Site) -> None:
     here.put("N\n" + "1\n" * 100)
-    item = open_exports().list_exports().items[0]
+    item = open_exports().survey().items[0]
     here.sandbox.forget_requests()
     here.sandbox.trickle("file", pause_seconds=0.004, head=True)
     began = time.monotonic()
@@ -112,7 +111,7 @@ def test_the_time_that_we_take_ourselves_is_not_counted(
     large = bytes(range(256)) * 30_000
     here.sandbox.study.put(subject_id=1, data_set_name="Kinds", raw=large)
     exports = open_exports()
-    (item,) = exports.list_exports().items
+    (item,) = exports.survey().items
 
     def at_leisure(export_file: ExportFile, chunks: Iterator[bytes]) -> bytes:
         kept = b""
@@ -149,7 +148,7 @@ def test_a_retry_after_of_a_day_is_not_waited_for(here: Site) -> None:
 def test_what_is_too_slow_is_no_fault_of_the_service_as_a_whole(here: Site) -> None:
     here.put("N\n1\n")
     exports = open_exports()
-    (item,) = exports.list_exports().items
+    (item,) = exports.survey().items
     here.sandbox.trickle("file", times=100)
     with pytest.raises(DownloadFailed, match=WORDS) as failure:
         exports.centrepoint.fetch(item, all_of)

@@ -205,9 +205,8 @@ def test_results_can_be_had_once(here: Site, monkeypatch: pytest.MonkeyPatch, ap
     monkeypatch.setattr(StudyExports, "own_process_from", 0 if apart else 1000)
     a_study(here)
     exports = open_exports()
-    listed = exports.list_exports()
-    exports.record(listed)
-    with exports.carry_out_beside(exports.plan(listed)) as results:
+    listed = exports.survey()
+    with exports.execute(listed) as results:
         assert len(list(results)) == 7
         with pytest.raises(RuntimeError, match="once"):
             list(results)
@@ -245,11 +244,9 @@ def test_a_partition_that_gets_lost_on_the_way_is_missed(
 def test_an_account_counts_each_planned_partition_once(here: Site) -> None:
     a_study(here)
     exports = open_exports()
-    listed = exports.list_exports()
-    exports.record(listed)
-    plan = exports.plan(listed)
-    account = Account(plan)
-    with exports.carry_out(plan) as running:
+    listed = exports.survey()
+    account = Account(listed.plan)
+    with exports.execute(listed) as running:
         results = list(running)
     for result in results:
         account.saw(result)

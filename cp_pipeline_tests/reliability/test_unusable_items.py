@@ -14,7 +14,7 @@ from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import UnusableItem
-from cp_pipeline.ingest import PartitionLoaded, Question
+from cp_pipeline.ingest import PartitionLoaded, Question, Request
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.conftest import one, open_exports, rows, sync_all
 from cp_pipeline_tests.keeping import run
@@ -160,7 +160,7 @@ def test_it_is_named_where_it_may_be_what_was_asked_for(
     three: Site, subjects: list[int] | None, datasets: list[str] | None, named: bool
 ) -> None:
     list_broken(three.sandbox, 2, {"fileUrl": None})
-    listed = open_exports().list_exports(subjects, datasets)
+    listed = open_exports().survey(Request.of(subjects, datasets))
     assert [item.subject_id for item in listed.unusable] == ([2] if named else [])
 
 
@@ -169,7 +169,7 @@ def test_a_listing_narrowed_to_what_is_not_there_is_empty_though_another_item_is
 ) -> None:
     list_broken(three.sandbox, 2, {"fileUrl": None})
     # So many that all is listed, and what was not asked for left out.
-    listed = open_exports().list_exports(range(100, 110))
+    listed = open_exports().survey(Request.of(range(100, 110)))
     assert (listed.items, listed.unusable) == ((), ())
 
 
@@ -177,7 +177,7 @@ def test_a_listing_narrowed_to_others_leaves_it_written_down(three: Site) -> Non
     list_broken(three.sandbox, 2, {"fileUrl": None})
     sync_all()
     exports = open_exports()
-    exports.record(exports.list_exports([1]))
+    exports.survey(Request.of([1]))
     assert one("SELECT subject_id FROM lineage.unusable_items") == 2
 
 
@@ -205,11 +205,10 @@ def test_an_item_that_is_broken_as_it_is_listed_again_fails_its_partition_alone(
     three: Site,
 ) -> None:
     exports = open_exports()
-    listed = exports.list_exports()
-    exports.record(listed)
+    listed = exports.survey()
     three.sandbox.execute_again(subject_id=2)
     list_broken(three.sandbox, 2, {"fileUrl": None})
-    with exports.carry_out(exports.plan(listed)) as results:
+    with exports.execute(listed) as results:
         by_subject = {result.partition.subject_id: result for result in results}
     assert [type(by_subject[subject]) for subject in (1, 3)] == [PartitionLoaded] * 2
     assert "listed again, but not as the contract has it" in getattr(by_subject[2], "error", "")
@@ -219,7 +218,7 @@ def test_an_erased_subjects_broken_item_is_neither_named_nor_written_down(three:
     sync_all()
     assert run("erase", "--subject", "2", "--yes").returncode == 0
     list_broken(three.sandbox, 2, {"fileUrl": None})
-    assert open_exports().list_exports().unusable == ()
+    assert open_exports().survey().unusable == ()
 
 
 def test_a_warehouse_of_an_earlier_version_learns_of_broken_items(three: Site) -> None:

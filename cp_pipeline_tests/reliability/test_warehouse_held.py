@@ -68,10 +68,9 @@ def test_held_when_the_load_comes_what_was_downloaded_is_kept_and_not_fetched_ag
     loaded: Site,
 ) -> None:
     exports = open_exports()
-    listed = exports.list_exports()
-    plan = exports.plan(listed)
+    survey = exports.survey()
     exports.wait_at_most(1)
-    with exports.carry_out(plan) as results, hold(loaded, 60) as holder:
+    with exports.execute(survey) as results, hold(loaded, 60) as holder:
         with pytest.raises(WarehouseBusy, match=f"process {holder.pid} "):
             list(results)
         holder.kill()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.ingest import StudyExports
+from cp_pipeline.ingest import Request, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.keeping import MARKED_SUBJECT, MARKER
@@ -46,7 +46,6 @@ def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
 
 
 def sync(exports: StudyExports, *, refresh: bool = False) -> None:
-    listed = exports.list_exports()
-    exports.record(listed)
-    with exports.carry_out(exports.plan(listed, refresh=refresh), refresh=refresh) as results:
+    listed = exports.survey(Request.of(refresh=refresh))
+    with exports.execute(listed) as results:
         list(results)
