@@ -232,6 +232,8 @@ def _say_survey(found: Survey) -> None:
         f"listed, {count(found.plan.export_count, 'export')} in "
         f"{count(len(found.plan.to_load), 'partition')} to load."
     )
+    for remark in found.plan.remarks():
+        answers.print(remark)
 
 
 def _print_plan(plan: Plan) -> None:

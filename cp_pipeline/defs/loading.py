@@ -75,7 +75,7 @@ def log_survey(context: Context, found: Survey) -> None:
     """Say in the run's log what is wrong with a listing; a check names unusable items, too."""
     for item in found.unusable[:_NAMED]:
         context.log.error(f"A listed item cannot be used. {item}")
-    for remark in found.remarks():
+    for remark in (*found.remarks(), *found.plan.remarks()):
         context.log.warning(remark)
 
 

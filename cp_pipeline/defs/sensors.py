@@ -234,7 +234,7 @@ def _nothing_to_ask(found: Survey, healing: Healing, going: Iterable[str]) -> st
         reasons.append(
             f"{count(len(found.unusable), 'listed item')} cannot be used ({found.unusable[0]})"
         )
-    reasons += [remark.rstrip(".") for remark in found.remarks()]
+    reasons += [remark.rstrip(".") for remark in (*found.plan.remarks(), *found.remarks())]
     if not reasons:
         return f"all {len(found.items):,} listed exports are loaded"
     return "; ".join(reasons)

@@ -104,7 +104,7 @@ class Survey:
         return self.listing == StudyListing() and not self.erased
 
     def remarks(self) -> list[str]:
-        """What a person should know of the listing and of what is pending, each in a sentence."""
+        """What a person should know of the listing, each in a sentence or two."""
         found = []
         if missing := self.listing.missing:
             found.append(
@@ -120,7 +120,7 @@ class Survey:
             found.append(
                 f"{count(never, 'listed export')} of programs that never ran: no file to load yet."
             )
-        return found + self.plan.remarks()
+        return found
 
 
 def take_survey(

@@ -186,7 +186,7 @@ def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
     folder = tmp_path / "broken"
     folder.mkdir()
     text = _FAULT.format(
-        module="cp_pipeline.ingest.study_exports",
+        module="cp_pipeline.ingest.survey",
         name="make_plan",
         condition="True",
         error="KeyError('https://x/y?sig=TopSecret')",
