@@ -45,6 +45,7 @@ benchmarks: install .venv-dlt/installed  ## speed and memory against the floor a
 	$(BIN)/python benchmarks/many_exports.py 20000 --runs 1
 	$(BIN)/python benchmarks/large_export.py
 	$(BIN)/python benchmarks/lossless_load.py
+	$(BIN)/python benchmarks/wide_export.py
 	$(BIN)/python benchmarks/current_rows.py
 	$(BIN)/python benchmarks/dagster_events.py
 	$(BIN)/python benchmarks/sensor_tick.py

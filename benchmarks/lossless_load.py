@@ -31,7 +31,7 @@ from cp_pipeline.exports import ExportFile, Instant, Partition
 from cp_pipeline.landing import Landing, read_csv_text
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import ExportToLoad, Loader, Workbench, staging
-from cp_pipeline.warehouse.column_types import Column, Kind
+from cp_pipeline.warehouse.column_types import Column, Kind, text_name, value_name
 
 TYPES = {
     "SUBJECTID": "BIGINT",
@@ -109,17 +109,17 @@ def values_unproved() -> Iterator[None]:
     ) -> bool:
         expression, names = source.expression, []
         for place, column in enumerate(columns):
-            text = f"'{source.text(place)}': 'VARCHAR'"
+            text = f"'{text_name(place)}': 'VARCHAR'"
             assert text in expression
             expression = expression.replace(text, text.replace("VARCHAR", column.kind.sql_type))
-            names.append(f"{source.text(place)} AS {column.name}")
+            names.append(f"{text_name(place)} AS {value_name(place)}")
         connection.execute(
             f"CREATE TABLE memory.{table} AS SELECT {', '.join(names)}, _load_id FROM {expression}"
         )
         return True
 
     with (
-        mock.patch.object(staging, "_guess", declared),
+        mock.patch.object(staging, "guess", declared),
         mock.patch.object(staging, "_typed", read_typed),
     ):
         yield

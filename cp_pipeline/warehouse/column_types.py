@@ -180,17 +180,22 @@ def kept_or_error(column: Column, text: str, cast: str, complaint: str) -> str:
 
 
 def any_against(kind: Kind, texts: Sequence[str]) -> str:
-    """A SQL condition: one of the texts, of those neither NULL nor empty, is not of ``kind``.
-
-    Args:
-        kind: of all of them.
-        texts: SQL names.
-    """
+    """A SQL condition: one of the texts, of those neither NULL nor empty, is not of ``kind``."""
     if kind is Kind.VARCHAR:
         return "false"
+    return f"list_contains({_against(kind, texts, 'true')}, true)"
+
+
+def places_against(kind: Kind, texts: Sequence[str], first: int) -> str:
+    """A SQL expression: a list of the places of texts that are not of ``kind``, from ``first``."""
+    against = _against(kind, texts, f"place + {first - 1}")
+    return f"list_filter({against}, lambda place: place IS NOT NULL)"
+
+
+def _against(kind: Kind, texts: Sequence[str], is_against: str) -> str:
     # A condition of CASE is worked out no further than needed; by itself, OR always is.
-    against = f"CASE WHEN {holds(kind, 'text')} THEN NULL WHEN text <> '' THEN true END"
-    return f"list_contains(list_transform([{', '.join(texts)}], lambda text: {against}), true)"
+    case = f"CASE WHEN {holds(kind, 'text')} THEN NULL WHEN text <> '' THEN {is_against} END"
+    return f"list_transform([{', '.join(texts)}], lambda text, place: {case})"
 
 
 def _usually_holds(kind: Kind, text: str, cast: str) -> str:

@@ -104,6 +104,12 @@ class _Study:
         )
         self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder / "data")})
         self.exports: list[_Export] = []
+        # One a sync, and none twice: all of them may meet one file, which is asked for four times.
+        faults = ["503", "cut", "hang up", "corrupt", "", ""]
+        if self.packing in {Packing.PLAIN, Packing.MIXED}:
+            # Damage in what is not packed has no checksum that would tell.
+            faults.remove("corrupt")
+        self.file_faults = chance.sample(faults, ROUNDS)
         for dataset in chance.sample(_DATASETS, chance.randint(1, 4)):
             names = chance.sample(_COLUMNS, chance.randint(1, 6))
             kinds = [(name, chance.choice(_VALUES)) for name in names]
@@ -168,21 +174,20 @@ class _Study:
 
     def trouble(self) -> None:
         """What the service does during the next sync."""
-        events = ["503", "cut", "hang up", "", "", ""]
-        # Damage in what is not packed has no checksum that would tell.
-        if self.packing not in {Packing.PLAIN, Packing.MIXED}:
-            events.append("corrupt")
-        for event in self.chance.sample(events, 2):
+        service = self.chance.choice(["listing", "token"])
+        for event in [service, *self.file_faults[:1]]:
             match event:
+                case "listing" | "token":
+                    self.sandbox.fail(event, 503, times=1, retry_after=0)
                 case "503":
-                    kind = self.chance.choice(["listing", "file", "token"])
-                    self.sandbox.fail(kind, 503, times=1, retry_after=0)  # type: ignore[arg-type]
+                    self.sandbox.fail("file", 503, times=1, retry_after=0)
                 case "cut":
                     self.sandbox.cut_short()
                 case "corrupt":
                     self.sandbox.corrupt()
                 case "hang up":
                     self.sandbox.disconnect("file")
+        del self.file_faults[:1]
         capitals, short = (self.chance.random() < 0.3 for _ in range(2))
         limit = self.chance.randint(1, 5)
 

@@ -1,0 +1,26 @@
+"""What does not fit in memory goes to the scratch folder, and leaves with it."""
+
+from contextlib import closing
+from pathlib import Path
+
+from cp_pipeline.landing import Landing
+from cp_pipeline.warehouse import Loader, Workbench
+
+MORE_THAN_FITS = (
+    "CREATE OR REPLACE TABLE memory.large AS SELECT range, repeat('x', 90) || range AS text"
+    " FROM range(600_000)"
+)
+
+
+def test_it_spills_into_the_scratch_folder_of_each_load(tmp_path: Path) -> None:
+    landing = Landing(tmp_path / "landing")
+    with closing(Workbench(str(tmp_path / "warehouse.duckdb"))) as workbench:
+        for _ in range(2):
+            with landing.workspace() as aside:
+                Loader(workbench, landing, aside)
+                workbench.connection.execute("SET memory_limit = '40MB'")
+                workbench.connection.execute(MORE_THAN_FITS)
+                assert list((aside / "spilled").iterdir())
+                workbench.connection.execute("DROP TABLE memory.large")
+            assert not aside.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"landing"}
