@@ -9,11 +9,12 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from cp_pipeline.ingest import PartitionResult, Request, StudyExports, publish
+from cp_pipeline.ingest import PartitionResult, Request, StudyExports
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.models.building import built_site
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import publish
 
 
 class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]

@@ -7,10 +7,10 @@ import duckdb
 import pytest
 
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import publish, states_to_publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.keeping import contents, run_killed
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import publish, states_to_publish
 
 
 def answer(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
 
 PUBLISH = """
-from cp_pipeline.ingest import publish
+from cp_pipeline_tests.warehouses import publish
 from cp_pipeline.settings import StorageSettings
 publish(StorageSettings.from_environment())
 """

@@ -10,9 +10,9 @@ import click
 from rich.filesize import decimal
 
 from cp_pipeline.cli.screen import answers
-from cp_pipeline.ingest import OLDER_THAN, compactable
-from cp_pipeline.ingest import compact as compact_warehouse
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import OLDER_THAN, Workbench, compactable
+from cp_pipeline.warehouse import compact as compact_warehouse
 from cp_pipeline.words import count
 
 
@@ -36,15 +36,16 @@ def compact(days: int, yes: bool) -> None:
     """
     storage = StorageSettings.from_environment()
     older_than = timedelta(days=days)
-    found = compactable(storage, older_than)
+    with Workbench.of(storage) as warehouse:
+        found = compactable(warehouse, older_than)
     answers.print(
         f"{count(found.loads, 'load')} superseded {count(days, 'day')} ago or more, "
         f"{count(found.rows, 'row')}; about {decimal(found.bytes_free)} would come free."
     )
     if not yes:
         click.confirm("Drop them and write the file anew?", abort=True)
-    with answers.status("Compacting …"):
-        done = compact_warehouse(storage, older_than)
+    with answers.status("Compacting …"), Workbench.of(storage) as warehouse:
+        done = compact_warehouse(warehouse, older_than)
     answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")
     if done.bytes_before:
         answers.print(

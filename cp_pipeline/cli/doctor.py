@@ -43,7 +43,7 @@ def doctor() -> None:
         for study_id in access.study_ids if token else ():
             checks.ask(f"study {study_id}", _counting(centrepoint, study_id), _exports)
     storage = StorageSettings.from_environment()
-    workbench = Workbench(storage.warehouse, wait_seconds=5.0)
+    workbench = Workbench.of(storage, 5.0)
     checks.ask(
         "warehouse",
         lambda: loaded_executions(workbench),

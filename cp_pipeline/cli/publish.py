@@ -36,7 +36,7 @@ def publish() -> None:
 def run_publish() -> int:
     """Do what ``cp-pipeline publish`` does; the exit code."""
     storage = StorageSettings.from_environment()
-    if not Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds).exists():
+    if not Workbench.of(storage).exists():
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
     # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
     # says of each model is in the run's log in the Dagster UI.

@@ -19,7 +19,7 @@ def status() -> None:
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
     """
     storage = StorageSettings.from_environment()
-    workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+    workbench = Workbench.of(storage)
     statuses = dataset_statuses(workbench)
     if not statuses:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")

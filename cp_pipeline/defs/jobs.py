@@ -15,7 +15,8 @@ from cp_pipeline.defs.faces import POOL, TAGS
 from cp_pipeline.defs.loading import RETRIES, in_words, load_asked
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import OLDER_THAN, Request
+from cp_pipeline.ingest import Request
+from cp_pipeline.warehouse import OLDER_THAN
 
 
 class SyncConfig(dg.Config):

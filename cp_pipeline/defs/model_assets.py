@@ -30,8 +30,8 @@ from cp_pipeline.defs.faces import OWNERS, POOL
 from cp_pipeline.defs.first_look import plain
 from cp_pipeline.defs.processes import process_tag
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import check_writable
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Workbench
 from cp_pipeline.workspaces import workspace
 
 _GROUPS = {"staging": "models", "marts": "marts"}
@@ -122,7 +122,8 @@ def _check_warehouse(storage: StorageSettings) -> None:
     """
     try:
         Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_writable(storage)
+        with Workbench.of(storage) as warehouse:
+            warehouse.check_writable()
     except (PipelineError, OSError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 

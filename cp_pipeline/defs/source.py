@@ -9,16 +9,17 @@ secret can reach the snapshot of the code location that Dagster stores and shows
 
 from datetime import timedelta
 
-from cp_pipeline.ingest import (
-    Compacted,
-    PartitionResult,
-    Published,
-    StudyExports,
-    compact,
-    publish,
-    states_to_publish,
-)
+from cp_pipeline.ingest import PartitionResult, StudyExports
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import (
+    Compacted,
+    Published,
+    Workbench,
+    compact,
+    publish_current,
+    published_state,
+    state_of_warehouse,
+)
 
 
 class ExportsSource:
@@ -41,15 +42,20 @@ class ExportsSource:
 
     def publish(self, run_id: str) -> Published:
         """Replace the analysts' file."""
-        return publish(StorageSettings.from_environment(), run_id)
+        storage = StorageSettings.from_environment()
+        with Workbench.of(storage) as warehouse:
+            return publish_current(warehouse, storage.published, run_id)
 
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
         """The state of the warehouse, and the one that is published; empty where there is none."""
-        return states_to_publish(StorageSettings.from_environment(), wait_seconds)
+        storage = StorageSettings.from_environment()
+        with Workbench.of(storage, wait_seconds) as warehouse:
+            return state_of_warehouse(warehouse), published_state(storage.published)
 
     def compact(self, older_than: timedelta) -> Compacted:
         """Drop loads that were superseded so long ago."""
-        return compact(StorageSettings.from_environment(), older_than)
+        with Workbench.of(StorageSettings.from_environment()) as warehouse:
+            return compact(warehouse, older_than)
 
     def saw(self, result: PartitionResult) -> None:
         """Told of each partition as it is done; the command line draws its progress from it."""

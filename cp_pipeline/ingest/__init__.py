@@ -7,25 +7,21 @@ Does not know: Dagster.
 from cp_pipeline.centrepoint import redact
 from cp_pipeline.ingest.account import Account, Unaccounted
 from cp_pipeline.ingest.carrying_out import CarryingOut
-from cp_pipeline.ingest.compacting import OLDER_THAN, compact, compactable
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
 from cp_pipeline.ingest.own_process import ProcessLost
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
-from cp_pipeline.ingest.publication import check_writable, publish, states_to_publish
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.study_exports import EVERYTHING, Executor, StudyExports
 from cp_pipeline.ingest.survey import Request, Survey
 from cp_pipeline.ingest.time_spent import Activity, TimeSpent
 from cp_pipeline.warehouse import (
-    Compacted,
     FailedAttempts,
     Finding,
     Load,
     PartitionState,
-    Published,
     Question,
 )
 
@@ -33,11 +29,9 @@ __all__ = [
     "ATTEMPTS",
     "EVERYTHING",
     "NOT_FORESEEN",
-    "OLDER_THAN",
     "Account",
     "Activity",
     "CarryingOut",
-    "Compacted",
     "Erasable",
     "Erased",
     "Executor",
@@ -53,7 +47,6 @@ __all__ = [
     "Plan",
     "PlannedExport",
     "ProcessLost",
-    "Published",
     "Question",
     "Reason",
     "Rebuilt",
@@ -63,16 +56,11 @@ __all__ = [
     "SyncGoing",
     "TimeSpent",
     "Unaccounted",
-    "check_writable",
-    "compact",
-    "compactable",
     "erasable",
     "erase",
     "explain",
     "make_plan",
     "pause_after",
-    "publish",
     "rebuild",
     "redact",
-    "states_to_publish",
 ]

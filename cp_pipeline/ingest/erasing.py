@@ -9,7 +9,6 @@ a column. That the subject is erased is remembered before all, so nothing brings
 Each step can be done again, so a process killed anywhere is made good by a second one.
 """
 
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -80,9 +79,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
             "Exports are being fetched or loaded just now.",
             "Run this again when that has ended.",
         )
-    with closing(
-        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
-    ) as workbench:
+    with Workbench.of(storage) as workbench:
         known = known_of(workbench, subject_id)
         kept = len(old_files(workbench))
     texts = known.texts | frozenset(texts_of(landing, subject_id))
@@ -108,9 +105,7 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
     """
     landing = Landing(storage.landing)
     remember_erasure(landing, subject_id)
-    with closing(
-        Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
-    ) as workbench:
+    with Workbench.of(storage) as workbench:
         unclear = erase_from_warehouse(workbench, subject_id, count_files(landing, subject_id))
         for path in old_files(workbench):
             path.unlink()

@@ -9,7 +9,6 @@ landed, in the order of program executions; what had been compacted is then ther
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +78,7 @@ def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *
     """
     landing = Landing(storage.landing)
     with (
-        closing(
-            Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
-        ) as workbench,
+        Workbench.of(storage) as workbench,
         landing.workspace() as aside,
     ):
         with building_anew(workbench) as new:

@@ -66,9 +66,9 @@ class StudyExports:
         self.storage = storage
         self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
         self.landing = Landing(storage.landing)
-        self.workbench = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+        self.workbench = Workbench.of(storage)
         # Apart, because a workbench is one thread's at a time, and loads are on another thread.
-        self._questions = Workbench(storage.warehouse, wait_seconds=storage.warehouse_wait_seconds)
+        self._questions = Workbench.of(storage)
         self.time_spent = TimeSpent()
         self._prepared: _Prepared | None = None
 

@@ -6,7 +6,13 @@ Does not know: HTTP, Dagster.
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.checking import Finding, Question, ask
-from cp_pipeline.warehouse.compacting import Compactable, Compacted, compact, compactable
+from cp_pipeline.warehouse.compacting import (
+    OLDER_THAN,
+    Compactable,
+    Compacted,
+    compact,
+    compactable,
+)
 from cp_pipeline.warehouse.describing import (
     DatasetDescription,
     dataset_names,
@@ -62,6 +68,7 @@ from cp_pipeline.warehouse.unusable import unusable_items
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
+    "OLDER_THAN",
     "Batch",
     "BatchResult",
     "Compactable",

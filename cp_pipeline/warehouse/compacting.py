@@ -18,6 +18,9 @@ from cp_pipeline.warehouse.opening import Workbench
 from cp_pipeline.warehouse.replacing import write_anew
 from cp_pipeline.warehouse.tables import columns_of
 
+# Long enough for an analysis to be repeated as it was.
+OLDER_THAN = timedelta(days=90)
+
 
 @dataclass(frozen=True, slots=True)
 class Compactable:
@@ -42,7 +45,7 @@ class Compacted:
 
 
 def compactable(
-    workbench: Workbench, older_than: timedelta, now: datetime | None = None
+    workbench: Workbench, older_than: timedelta = OLDER_THAN, now: datetime | None = None
 ) -> Compactable:
     """What ``compact`` would drop; nothing where there is no warehouse yet.
 
@@ -73,7 +76,9 @@ def compactable(
     return Compactable(loads, rows, int(free + used * share))
 
 
-def compact(workbench: Workbench, older_than: timedelta, now: datetime | None = None) -> Compacted:
+def compact(
+    workbench: Workbench, older_than: timedelta = OLDER_THAN, now: datetime | None = None
+) -> Compacted:
     """Drop the rows of loads that were superseded long enough ago, and write the file anew.
 
     What a load was (program execution, file, checksum, rows, what replaced it) stays in

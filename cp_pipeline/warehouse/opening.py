@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import duckdb
 
+from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.errors import NotEnoughMemory, WarehouseBusy, WarehouseUnreadable
 from cp_pipeline.warehouse.tables import create_tables, has_tables, is_current
@@ -54,6 +56,19 @@ class Workbench:
         self.in_use = threading.RLock()
         self._made = False
         self._is_read = False
+
+    @classmethod
+    def of(cls, storage: StorageSettings, wait_seconds: float | None = None) -> Self:
+        """The warehouse that the settings name; waits as long as they say, or as is said here."""
+        wait = storage.warehouse_wait_seconds if wait_seconds is None else wait_seconds
+        return cls(storage.warehouse, wait)
+
+    def __enter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -156,6 +171,18 @@ class Workbench:
                         "It is as it was before. See that there is room, and whose the file is.",
                     ) from None
                 raise
+
+    def check_writable(self) -> None:
+        """Wait until nobody else holds the warehouse, and see that it can be written.
+
+        For whoever has another program write it, which would not wait, or try for long.
+
+        Raises:
+            WarehouseBusy, WarehouseUnreadable: it cannot be opened for writing.
+        """
+        if self.exists():
+            with self.holding():
+                pass
 
     @contextmanager
     def holding(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -12,11 +12,12 @@ from cp_pipeline.defs.partitions import dataset_key, key_of, partition_of
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, publish
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, materialize, rectangle, run_job
 from cp_pipeline_tests.keeping import run
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import publish
 
 NAMES = (
     'x"; DROP SCHEMA lineage CASCADE; --',

@@ -5,11 +5,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, publish
+from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import SettingsError, StorageSettings
 from cp_pipeline_tests.cli.test_commands import run
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import publish
 
 WORKING = (
     "a*b", "[ab]", "a[!b]c", "50%", "a  b", "it's", 'a"b', "-a", "--help", "a::b", "s3:", "{% x",

@@ -209,7 +209,7 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     storage: StorageSettings,
 ) -> None:
     sync_all()
-    building = "call cp_pipeline.defs.model_assets:check_writable"
+    building = "call cp_pipeline.defs.model_assets:_check_warehouse"
     for _ in range(2):
         # The second one comes as far as the first only where it gets the slot of the first.
         run_killed("publish", when="before", what=building, nth=1)

@@ -20,7 +20,6 @@ import duckdb
 import pytest
 
 from cp_pipeline.cli.sync import run_sync
-from cp_pipeline.ingest import compact, publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.reliability.afterwards import (
@@ -29,11 +28,12 @@ from cp_pipeline_tests.reliability.afterwards import (
     unfinished,
     without_record,
 )
+from cp_pipeline_tests.warehouses import compact, publish
 
 KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", "7"))
 PUBLISH = """
-from cp_pipeline.ingest import publish
+from cp_pipeline_tests.warehouses import publish
 from cp_pipeline.settings import StorageSettings
 publish(StorageSettings.from_environment())
 """

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import check_writable, publish
 from cp_pipeline.warehouse import WarehouseUnreadable
 from cp_pipeline_tests.keeping import contents, run
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import check_writable, publish
 
 
 @contextmanager

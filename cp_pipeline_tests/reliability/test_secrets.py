@@ -17,12 +17,12 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from cp_pipeline.defs.build import build_defs
-from cp_pipeline.ingest import publish
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.access import CLIENT_SECRET
 from cp_pipeline_tests.centrepoint.asking import tokens_handed_out
 from cp_pipeline_tests.reliability.conftest import files_under
 from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.warehouses import publish
 
 # The command line with everything logged that any library logs.
 _AT_DEBUG_LEVEL = """

@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from cp_pipeline.ingest import compact, compactable
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     WarehouseBusy,
@@ -27,6 +26,7 @@ from cp_pipeline_tests.keeping import (
     run,
     run_killed,
 )
+from cp_pipeline_tests.warehouses import compact, compactable
 
 DAILY = "ActivityDaily8"
 ALL = timedelta(0)

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 import cp_pipeline.warehouse
-from cp_pipeline.ingest import PartitionLoaded, publish
+from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_structure import RESERVED_NAMES
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import (
@@ -26,6 +26,7 @@ from cp_pipeline.warehouse import (
 )
 from cp_pipeline_tests.models.building import PROJECT, BuiltSite
 from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.warehouses import publish
 
 WAREHOUSE = Path(cp_pipeline.warehouse.__file__).parent
 # A family that has a staging model, so that the models read it.

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.ingest import batches, compact, rebuild
+from cp_pipeline.ingest import batches, rebuild
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import WarehouseUnreadable, Workbench, replacing
 from cp_pipeline_tests.conftest import one, rows
@@ -19,6 +19,7 @@ from cp_pipeline_tests.keeping import (
     run,
     run_killed,
 )
+from cp_pipeline_tests.warehouses import compact
 
 MOMENTS = "SELECT load_id, loaded_at, dagster_run_id FROM lineage.loads ORDER BY ALL"
 

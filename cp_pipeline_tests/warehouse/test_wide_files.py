@@ -15,13 +15,13 @@ import duckdb
 import pytest
 
 from cp_pipeline.defs.first_look import changed_columns, looks
-from cp_pipeline.ingest import publish
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import Question, Workbench, ask
 from cp_pipeline.warehouse.column_types import MANY_COLUMNS
 from cp_pipeline_tests.kinds_of_values import KINDS
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.warehouses import publish
 
 WIDTH = 1_500
 
