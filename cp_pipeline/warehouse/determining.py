@@ -3,8 +3,9 @@
 Belongs here: asking which kinds hold for every text of a column, in a table of text or in part of
 one. Does not belong: when a text is of a kind (``column_types``), reading files (``staging``).
 
-All columns are asked about by one expression a kind, on a list of their texts: an aggregate for each
-column takes DuckDB a millisecond to plan, and with a FILTER the square of that, in memory too.
+All columns are asked about by one expression a kind, on a list of their texts. An aggregate for
+each column takes DuckDB a millisecond to plan; with a FILTER each, time and memory grow with the
+square of their number.
 """
 
 import itertools

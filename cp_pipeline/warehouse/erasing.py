@@ -223,9 +223,9 @@ def _conditions(
     """For each table the rows that are the subject's; empty where no column tells."""
     loads = _load_ids(connection, subject_id)
     for name, columns in _columns(connection).items():
-        telling = columns.keys()
+        telling = set(columns)
         if name[0] in {"exports", "history"}:
-            telling = telling & _BESIDE_A_FILE
+            telling &= _BESIDE_A_FILE
         of_subject = [columns[each] for each in sorted(_SUBJECT_COLUMNS & telling)]
         of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & telling)]
         if name == _ERASURES:

@@ -106,7 +106,7 @@ def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Every statement that a workbench is told meanwhile."""
     statements: list[str] = []
     with monkeypatch.context() as here:
-        made = Workbench.connection.func
+        made = Workbench.__dict__["connection"].func
         counted = cached_property(lambda bench: _Counted(made(bench), statements))
         counted.__set_name__(Workbench, "connection")
         here.setattr(Workbench, "connection", counted)
