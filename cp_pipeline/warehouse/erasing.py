@@ -225,7 +225,7 @@ def _conditions(
     for name, columns in _columns(connection).items():
         telling = set(columns)
         if name[0] in {"exports", "history"}:
-            telling = telling & _BESIDE_A_FILE
+            telling &= _BESIDE_A_FILE
         of_subject = [columns[each] for each in sorted(_SUBJECT_COLUMNS & telling)]
         of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & telling)]
         if name == _ERASURES:
