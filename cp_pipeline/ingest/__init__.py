@@ -6,17 +6,17 @@ Does not know: Dagster.
 
 from cp_pipeline.centrepoint import redact
 from cp_pipeline.ingest.account import Account, Unaccounted
-from cp_pipeline.ingest.carrying_out import CarryingOut
 from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
+from cp_pipeline.ingest.executor import Executor, ThreadExecutor
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
-from cp_pipeline.ingest.own_process import ProcessLost
+from cp_pipeline.ingest.pipeline import EVERYTHING, StudyExports
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
 from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.study_exports import EVERYTHING, Executor, StudyExports
+from cp_pipeline.ingest.subprocess_executor import ProcessLost
 from cp_pipeline.ingest.survey import Request, Survey
-from cp_pipeline.ingest.time_spent import Activity, TimeSpent
+from cp_pipeline.ingest.timings import Activity, TimeSpent
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
@@ -31,7 +31,6 @@ __all__ = [
     "NOT_FORESEEN",
     "Account",
     "Activity",
-    "CarryingOut",
     "Erasable",
     "Erased",
     "Executor",
@@ -54,6 +53,7 @@ __all__ = [
     "StudyExports",
     "Survey",
     "SyncGoing",
+    "ThreadExecutor",
     "TimeSpent",
     "Unaccounted",
     "erasable",

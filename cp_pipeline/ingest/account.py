@@ -1,6 +1,6 @@
 """The account of a plan: what was planned is loaded or failed, or somebody is told.
 
-Belongs here: counting. Does not belong: loading (``carrying_out``), saying it (``cli``, ``defs``).
+Belongs here: counting. Does not belong: loading (``executor``), saying it (``cli``, ``defs``).
 
 What is pending is not planned; the plan itself says how much that is.
 """

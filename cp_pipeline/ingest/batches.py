@@ -1,7 +1,7 @@
 """Batches of fetched partitions, and loading one.
 
 Belongs here: when a batch is full, and what becomes of its partitions.
-Does not belong: threads (``carrying_out``), the transaction (``warehouse``).
+Does not belong: threads (``executor``), the transaction (``warehouse``).
 """
 
 import logging

@@ -1,7 +1,7 @@
 """One partition from the API to checked text on disk or in memory.
 
 Belongs here: landing each export, opening it, fetching it once more where its bytes were damaged.
-Does not belong: many partitions at once (``carrying_out``).
+Does not belong: many partitions at once (``executor``).
 """
 
 import errno
@@ -22,7 +22,7 @@ from cp_pipeline.errors import PipelineError
 from cp_pipeline.exports import ExportFile, Partition
 from cp_pipeline.ingest.plan import PlannedExport, Reason
 from cp_pipeline.ingest.results import PartitionFailed
-from cp_pipeline.ingest.time_spent import Activity, TimeSpent
+from cp_pipeline.ingest.timings import Activity, TimeSpent
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,

@@ -1,7 +1,7 @@
 """Asking again for what failed: with growing pauses, up to a limit, then a person must look.
 
 Belongs here: when a failed partition may be tried again.
-Does not belong: trying (``carrying_out``), waking up in time (``defs.sensors``).
+Does not belong: trying (``executor``), waking up in time (``defs.sensors``).
 
 All of it follows from ``lineage.failures``, so it holds over restarts. A new version of an export
 is a new file, which nothing is known against: it is tried at once. A person may try at any time.

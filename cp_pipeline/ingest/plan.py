@@ -1,7 +1,7 @@
 """The plan: what the API lists against what the warehouse has loaded, by version.
 
 Belongs here: deciding, without doing anything.
-Does not belong: carrying it out (``carrying_out``).
+Does not belong: carrying it out (``executor``).
 """
 
 from collections import defaultdict

@@ -41,7 +41,7 @@ publish(StorageSettings.from_environment())
 SYNC_APART = """
 from cp_pipeline.cli import commands
 from cp_pipeline.ingest import StudyExports
-StudyExports.own_process_from = 0
+StudyExports.subprocess_from = 0
 commands(["sync"])
 """
 CLI = ["-m", "cp_pipeline.cli"]

@@ -33,7 +33,7 @@ logging.Logger.setLevel = lambda *_: None
 from cp_pipeline.cli import main
 from cp_pipeline.ingest import StudyExports
 # As where there is much to load, in a process of its own; the run of Dagster loads in its own one.
-StudyExports.own_process_from = 0
+StudyExports.subprocess_from = 0
 main()
 """
 SIGNATURE = re.compile(rb"(?i)[?&]s(?:ig|v)(?:=|%3D)[^\s\xe2]")

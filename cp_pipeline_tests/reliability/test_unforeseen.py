@@ -94,11 +94,11 @@ def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_els
 def test_it_does_so_where_loads_have_a_process_of_their_own(
     here: Site, breaks: Callable[..., None]
 ) -> None:
-    a_study(here, subjects=StudyExports.own_process_from)
+    a_study(here, subjects=StudyExports.subprocess_from)
     breaks("profile")
     done = run("sync")
     assert done.returncode == 1, done.stderr
-    assert f"{2 * StudyExports.own_process_from} partitions loaded" in done.stdout
+    assert f"{2 * StudyExports.subprocess_from} partitions loaded" in done.stdout
     assert one("SELECT count(*) FROM lineage.failures") == 1
 
 
@@ -202,7 +202,7 @@ def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_results_can_be_had_once(here: Site, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
-    monkeypatch.setattr(StudyExports, "own_process_from", 0 if apart else 1000)
+    monkeypatch.setattr(StudyExports, "subprocess_from", 0 if apart else 1000)
     a_study(here)
     exports = open_exports()
     listed = exports.survey()

@@ -1,42 +1,44 @@
-"""Carrying out a plan in a process of its own, beside the one that keeps the records.
+"""Executes a plan in a subprocess, beside the process that logs Dagster's events.
 
-Belongs here: starting that process, what the two say to each other, and how it ends.
-Does not belong: the work that is done there (``carrying_out``).
+Belongs here: starting the subprocess, what the two send each other, and how it ends.
+Does not belong: the work that is done there (``executor``).
 
 Python runs one thread of a process at a time. Downloading and loading take about as much of that
-as Dagster's start and records, so in two processes both are done in little more than half the time
+as Dagster's start and events, so in two processes both are done in little more than half the time
 (benchmarks/README.md).
 
-The first message is a ``Task``, then come ``_BEGIN`` and perhaps ``_STOP``; back come results, log
-records, and at the end ``_Ended``. All this goes through a socket that has no name, so the secrets
-and links in it are nowhere to be found. When the one who asked is gone, the socket is closed, and
-the process ends at once: as if killed, which it may be at any time.
+The subprocess gets its task as it is started, and sends results, log records, and at the end
+``_Ended`` through a pipe that has no name; it is told ``_BEGIN`` and ``_STOP``. When the other
+process is gone, the pipe is closed, and the subprocess ends at once: as if killed, which it may be
+at any time.
 """
 
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Self
 
 from cp_pipeline.errors import PipelineError
 from cp_pipeline.ingest.account import Account
+from cp_pipeline.ingest.executor import thread_executor
 from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.rooms import Rooms, Spent
 from cp_pipeline.ingest.survey import Survey
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 _BEGIN, _STOP = "begin", "stop"
 _OURS = "cp_pipeline"
+# A new interpreter: a fork would take along this process's threads' locks and open databases.
+_spawn = multiprocessing.get_context("spawn")
 
 
 class ProcessLost(PipelineError):
@@ -47,29 +49,15 @@ class ProcessLost(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the other process needs to know; ``wait_seconds``: for the warehouse."""
+    """What the subprocess needs to know; ``wait_seconds``: for the warehouse."""
 
     access: CentrePointSettings
     storage: StorageSettings
     survey: Survey
     run_id: str
     wait_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Where the time went there: seconds by activity, and those of holding the warehouse."""
-
-    seconds: dict[str, float]
-    held: float
-    longest_hold: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    task: Task
-    level: int
-    our_level: int
+    log_level: int
+    our_log_level: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +66,8 @@ class _Ended:
     error: BaseException | None
 
 
-class CarryingOutApart:
-    """As ``CarryingOut``: a context manager, and an iterator of what became of each partition.
+class SubprocessExecutor:
+    """As ``ThreadExecutor``: a context manager, and an iterator of what became of each partition.
 
     Args:
         task: what to do.
@@ -94,18 +82,11 @@ class CarryingOutApart:
 
     def __enter__(self) -> Self:
         """Start the process, which begins to download, and gets a first batch ready."""
-        self._connection, theirs = Pipe()
-        with theirs:
-            words = f"from {__name__} import serve; serve({theirs.fileno()})"
-            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and words)
-                # -P: nothing in the current folder is taken for a module.
-                [sys.executable, "-P", "-c", words],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno() if _has_number(sys.stderr) else subprocess.DEVNULL,
-            )
-        levels = (logging.getLogger().level, logging.getLogger(_OURS).getEffectiveLevel())
-        self._say(_Start(self._task, *levels))
+        self._connection, theirs = _spawn.Pipe()
+        self._process = _spawn.Process(target=_work, args=(theirs, self._task), name="load")
+        self._process.start()
+        # So that its end of the pipe is closed when it ends.
+        theirs.close()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +95,7 @@ class CarryingOutApart:
         while self._ended is None and self._hear() is not None:
             pass
         self._connection.close()
-        self._process.wait()
+        self._process.join()
 
     def begin(self) -> None:
         """Let loads be committed: somebody is ready for their results."""
@@ -124,7 +105,7 @@ class CarryingOutApart:
         """Load, and yield each partition as soon as it is done; once.
 
         Raises:
-            PipelineError: as ``CarryingOut`` does.
+            PipelineError: as ``ThreadExecutor`` does.
             ProcessLost: the process has been killed.
             Unaccounted: a planned partition was neither loaded nor failed.
             RuntimeError: for a second time.
@@ -138,7 +119,8 @@ class CarryingOutApart:
             account.saw(result)
             yield result
         if self._ended is None:
-            code = self._process.wait()
+            self._process.join()
+            code = self._process.exitcode or 0
             raise ProcessLost(
                 f"The process that loads has ended without a word ({_ending(code)}).",
                 "What was loaded is loaded; run this again for the rest.",
@@ -172,33 +154,26 @@ class CarryingOutApart:
         return None
 
 
-def serve(descriptor: int) -> None:
-    """What the process does: its task, said and answered through the socket ``descriptor``."""
+def _work(connection: Connection, task: Task) -> None:
+    """What the subprocess does."""
     # Ctrl-C goes to both processes; the other one says what is to be done about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(descriptor)
-    start: _Start = connection.recv()
     answers = _Answers(connection)
-    logging.basicConfig(level=start.level, handlers=[_Forward(answers)])
-    logging.getLogger(_OURS).setLevel(start.our_level)
-    # Imported here, because it needs this module; here the interpreter has just begun.
-    from cp_pipeline.ingest.study_exports import StudyExports  # noqa: PLC0415
-
-    task = start.task
-    exports = StudyExports(task.access, task.storage)
-    exports.wait_at_most(task.wait_seconds)
+    logging.basicConfig(level=task.log_level, handlers=[_Forward(answers)], force=True)
+    logging.getLogger(_OURS).setLevel(task.our_log_level)
+    rooms = Rooms(task.access, task.storage)
+    rooms.workbench.wait_seconds = task.wait_seconds
     error: BaseException | None = None
     try:
-        with exports.in_this_process(task.survey, task.run_id) as results:
+        with thread_executor(rooms, task.survey, task.run_id) as results:
             wanted = _Wanted(connection, results.stop)
             results_follow = wanted.wait()
             for result in results if results_follow else ():
                 answers.send(result)
     except Exception as raised:  # noqa: BLE001  (it is raised again in the other process)
         error = _portable(raised)
-    answers.send(_Ended(exports.spent(), error))
-    # All is said and put away; DuckDB for Python grumbles where an interpreter is taken to pieces
-    # while a thread of its still listens.
+    answers.send(_Ended(rooms.spent(), error))
+    # Skip interpreter shutdown: DuckDB errors if a thread still runs then.
     os._exit(0)
 
 
@@ -274,11 +249,3 @@ def _ending(code: int) -> str:
     with suppress(ValueError):
         return f"killed by {signal.Signals(-code).name}"
     return f"killed by signal {-code}"
-
-
-def _has_number(stream: object) -> bool:
-    """Whether a stream is a file of the system's; in notebooks and tests it may be none."""
-    with suppress(AttributeError, OSError, ValueError):
-        stream.fileno()  # type: ignore[attr-defined]
-        return True
-    return False

@@ -20,7 +20,7 @@ from cp_pipeline.ingest import (
     StudyExports,
     Survey,
 )
-from cp_pipeline.ingest.own_process import CarryingOutApart
+from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows
@@ -32,7 +32,7 @@ _LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loa
 _SYNC = """
 from cp_pipeline.ingest import StudyExports
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-StudyExports.own_process_from = 0
+StudyExports.subprocess_from = 0
 exports = StudyExports(
     CentrePointSettings.from_environment(), StorageSettings.from_environment()
 )
@@ -43,7 +43,7 @@ with exports.execute(exports.survey()) as results:
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StudyExports, "own_process_from", 0)
+    monkeypatch.setattr(StudyExports, "subprocess_from", 0)
 
 
 def loading_processes() -> list[int]:
@@ -52,7 +52,7 @@ def loading_processes() -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"own_process import serve" in (process / "cmdline").read_bytes() and (
+            if b"spawn_main" in (process / "cmdline").read_bytes() and (
                 mine in (process / "environ").read_bytes()
             ):
                 found.append(int(process.name))
@@ -103,7 +103,7 @@ def test_rows_lineage_and_results_are_those_of_a_load_in_one_process(
 ) -> None:
     apart, lineage = by_partition(sync_all()), rows(_LOADS)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other"))
-    monkeypatch.setattr(StudyExports, "own_process_from", EXPORTS + 1)
+    monkeypatch.setattr(StudyExports, "subprocess_from", EXPORTS + 1)
     here = by_partition(sync_all())
     assert len(apart) == PARTITIONS
     assert apart == here
@@ -120,7 +120,7 @@ def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
 def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandbox) -> None:
     exports, survey = surveyed()
     with exports.execute(survey) as results:
-        assert isinstance(results, CarryingOutApart)
+        assert isinstance(results, SubprocessExecutor)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
         assert not exports.workbench.exists()
         results.begin()

@@ -1,8 +1,8 @@
-"""Carrying out a plan for many partitions at once.
+"""Executes a plan for many partitions at once, on threads of this process.
 
 Belongs here: downloads on threads, loads in batches, a result for each partition as it is done.
 Does not belong: one partition's files (``fetching``), a batch (``batches``), the load itself
-(``warehouse``).
+(``warehouse``), another process (``subprocess_executor``).
 
 Three things go on at the same time: threads download and decode, one thread loads, and whoever
 takes the results (Dagster writing its records) works meanwhile. What waits between them is
@@ -14,18 +14,22 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Self
+from typing import Protocol, Self
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.exports import Partition
 from cp_pipeline.ingest.account import Account
 from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
 from cp_pipeline.ingest.fetching import Fetched, Fetching
+from cp_pipeline.ingest.missing_files import MissingFiles
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.results import PartitionResult
-from cp_pipeline.ingest.time_spent import Activity, TimeSpent
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.survey import Survey
+from cp_pipeline.ingest.timings import Activity, TimeSpent
+from cp_pipeline.warehouse import Loader
 
 PARTITIONS_AHEAD = 1024
 # A load is worth its transaction after so long, however little there is of it.
@@ -34,7 +38,21 @@ _BATCHES_AHEAD = 2
 _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 
 
-class CarryingOut:
+class Executor(Protocol):
+    """Executes one plan: an iterator of what became of each partition, inside a ``with`` block.
+
+    On entering the block, downloads begin. Nothing is committed before ``begin``, or before
+    somebody iterates.
+    """
+
+    def begin(self) -> None:
+        """Let loads be committed: somebody is ready for their results."""
+
+    def __iter__(self) -> Iterator[PartitionResult]:
+        """Load, and yield each partition as soon as it is done; once."""
+
+
+class ThreadExecutor:
     """A plan on its way: a context manager, and an iterator of what became of each partition.
 
     On entering, downloads begin, and a first batch is read and typed. It is committed, and others
@@ -255,3 +273,40 @@ class _Room:
         with self._changed:
             self._open = True
             self._changed.notify_all()
+
+
+@contextmanager
+def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[ThreadExecutor]:
+    """An executor of this process.
+
+    Args:
+        rooms: what it works with.
+        survey: has the plan.
+        run_id: the Dagster run, for lineage.
+    """
+    plan = survey.plan
+    with rooms.landing.workspace() as aside:
+        fetching = Fetching(
+            rooms.centrepoint,
+            rooms.landing,
+            aside,
+            rooms.time_spent,
+            rooms.storage.largest_csv_bytes,
+        )
+        restore = MissingFiles(rooms.centrepoint, rooms.landing, aside).restore
+        loader = BatchLoader(
+            plan,
+            rooms.landing,
+            Loader(rooms.workbench, rooms.landing, aside, run_id, restore),
+            rooms.workbench,
+            run_id,
+            refresh=survey.request.refresh,
+        )
+        with ThreadExecutor(
+            plan,
+            fetching,
+            loader,
+            threads=rooms.centrepoint.settings.download_threads,
+            time_spent=rooms.time_spent,
+        ) as executor:
+            yield executor

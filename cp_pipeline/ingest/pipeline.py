@@ -3,30 +3,26 @@
 Belongs here: listing, planning, carrying out, as Dagster and the command line ask for it.
 """
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.exports import Partition
-from cp_pipeline.ingest.batches import BatchLoader
-from cp_pipeline.ingest.carrying_out import CarryingOut
-from cp_pipeline.ingest.fetching import Fetching
+from cp_pipeline.ingest.executor import Executor, thread_executor
 from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
-from cp_pipeline.ingest.missing_files import MissingFiles
-from cp_pipeline.ingest.own_process import CarryingOutApart, Spent, Task
 from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
-from cp_pipeline.ingest.time_spent import Activity, TimeSpent
-from cp_pipeline.landing import Landing
+from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
     LoadedExecution,
     LoadedVersions,
-    Loader,
     PartitionState,
     Question,
     Workbench,
@@ -38,8 +34,6 @@ from cp_pipeline.warehouse import (
     partition_states,
 )
 
-REQUEST_LEDGER = ".requests"
-Executor = CarryingOut | CarryingOutApart
 EVERYTHING = Request()
 
 
@@ -59,17 +53,16 @@ class StudyExports:
         storage: where to keep what comes.
     """
 
-    # A process of its own is started for no fewer exports: it takes 0.2 s to be ready.
-    own_process_from = 64
+    # For fewer exports a subprocess does not pay: it takes 0.2 s to be ready.
+    subprocess_from = 64
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
+        self.rooms = Rooms(access, storage)
         self.storage = storage
-        self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
-        self.landing = Landing(storage.landing)
-        self.workbench = Workbench.of(storage)
-        # Apart, because a workbench is one thread's at a time, and loads are on another thread.
+        self.centrepoint, self.landing = self.rooms.centrepoint, self.rooms.landing
+        self.workbench, self.time_spent = self.rooms.workbench, self.rooms.time_spent
+        # Apart, because a connection is one thread's at a time, and loads are on another thread.
         self._questions = Workbench.of(storage)
-        self.time_spent = TimeSpent()
         self._prepared: _Prepared | None = None
 
     def wait_at_most(self, seconds: float) -> None:
@@ -166,18 +159,6 @@ class StudyExports:
         """What is at fault with all that is loaded."""
         return ask(self._questions, question)
 
-    def spent(self) -> Spent:
-        """Where the time went so far."""
-        bench = self.workbench
-        return Spent(self.time_spent.seconds(), bench.held_seconds, bench.longest_hold_seconds)
-
-    def _also_spent(self, spent: Spent) -> None:
-        """Time that went elsewhere for the same purpose."""
-        self.time_spent.add(spent.seconds)
-        bench = self.workbench
-        bench.held_seconds += spent.held
-        bench.longest_hold_seconds = max(bench.longest_hold_seconds, spent.longest_hold)
-
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:
         """Begin to download and type what a survey plans; nothing is loaded before ``begin``.
@@ -209,48 +190,15 @@ class StudyExports:
 
     def _executor(self, survey: Survey, run_id: str) -> AbstractContextManager[Executor]:
         """The one place where it is chosen where a plan is executed."""
-        if survey.plan.export_count < self.own_process_from:
-            return self.in_this_process(survey, run_id)
+        if survey.plan.export_count < self.subprocess_from:
+            return thread_executor(self.rooms, survey, run_id)
         task = Task(
             self.centrepoint.settings,
             self.storage,
             survey,
             run_id,
             self.workbench.wait_seconds,
+            logging.getLogger().level,
+            logging.getLogger("cp_pipeline").getEffectiveLevel(),
         )
-        return CarryingOutApart(task, self._also_spent)
-
-    @contextmanager
-    def in_this_process(self, survey: Survey, run_id: str) -> Iterator[CarryingOut]:
-        """Load on threads of this process."""
-        plan, refresh = survey.plan, survey.request.refresh
-        with self.landing.workspace() as aside:
-            fetching = Fetching(
-                self.centrepoint,
-                self.landing,
-                aside,
-                self.time_spent,
-                self.storage.largest_csv_bytes,
-            )
-            loader = BatchLoader(
-                plan,
-                self.landing,
-                Loader(
-                    self.workbench,
-                    self.landing,
-                    aside,
-                    run_id,
-                    MissingFiles(self.centrepoint, self.landing, aside).restore,
-                ),
-                self.workbench,
-                run_id,
-                refresh=refresh,
-            )
-            with CarryingOut(
-                plan,
-                fetching,
-                loader,
-                threads=self.centrepoint.settings.download_threads,
-                time_spent=self.time_spent,
-            ) as results:
-                yield results
+        return SubprocessExecutor(task, self.rooms.also_spent)

@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, StudyExports, Survey, batches, carrying_out
+from cp_pipeline.ingest import PartitionLoaded, StudyExports, Survey, batches, executor
+from cp_pipeline.ingest.executor import thread_executor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
 
@@ -30,7 +31,7 @@ def surveyed() -> tuple[StudyExports, Survey]:
 
 def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox) -> None:
     exports, survey = surveyed()
-    with exports.in_this_process(survey, "") as results:
+    with thread_executor(exports.rooms, survey, "") as results:
         deadline = time.monotonic() + 20
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -43,7 +44,7 @@ def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox)
 
 def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandbox) -> None:
     exports, survey = surveyed()
-    with exports.in_this_process(survey, "") as results:
+    with thread_executor(exports.rooms, survey, "") as results:
         results.begin()
         deadline = time.monotonic() + 20
         while not exports.workbench.exists() and time.monotonic() < deadline:
@@ -54,7 +55,7 @@ def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandb
 
 def test_whoever_was_never_ready_has_loaded_nothing(sandbox: Sandbox) -> None:
     exports, survey = surveyed()
-    with exports.in_this_process(survey, ""):
+    with thread_executor(exports.rooms, survey, ""):
         deadline = time.monotonic() + 20
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -70,7 +71,7 @@ def test_whoever_leaves_early_leaves_nothing_half_done(
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 1)
     exports, survey = surveyed()
-    with exports.in_this_process(survey, "") as results:
+    with thread_executor(exports.rooms, survey, "") as results:
         first = next(iter(results))
     assert isinstance(first, PartitionLoaded)
     assert threads_of_ours() == []
@@ -90,7 +91,7 @@ def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox
     exports, survey = surveyed()
 
     def stumble() -> None:
-        with exports.in_this_process(survey, "") as results:
+        with thread_executor(exports.rooms, survey, "") as results:
             for _ in results:
                 raise ZeroDivisionError
 
@@ -102,10 +103,10 @@ def test_an_error_of_whoever_takes_the_results_ends_all_threads(sandbox: Sandbox
 @pytest.mark.parametrize(
     ("module", "setting", "value"),
     [
-        (carrying_out, "PARTITIONS_AHEAD", 1),
-        (carrying_out, "_CSV_BYTES_AHEAD", 1),
-        (carrying_out, "_BATCHES_AHEAD", 1),
-        (carrying_out, "BATCH_SECONDS", 0.0),
+        (executor, "PARTITIONS_AHEAD", 1),
+        (executor, "_CSV_BYTES_AHEAD", 1),
+        (executor, "_BATCHES_AHEAD", 1),
+        (executor, "BATCH_SECONDS", 0.0),
         (batches, "BATCH_EXPORTS", 1),
         (batches, "BATCH_CSV_BYTES", 1),
     ],
@@ -118,7 +119,7 @@ def test_however_narrow_the_bounds_are_all_is_loaded_once(
     value: float,
 ) -> None:
     # Where little fits in, batches are small, and each would wait for more.
-    monkeypatch.setattr(carrying_out, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(executor, "BATCH_SECONDS", 0.2)
     monkeypatch.setattr(module, setting, value)
     assert len(sync_all()) == PARTITIONS
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
@@ -128,10 +129,10 @@ def test_however_narrow_the_bounds_are_all_is_loaded_once(
 def test_downloads_wait_while_nobody_takes_what_is_loaded(
     study: SandboxStudy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying_out, "PARTITIONS_AHEAD", 4)
+    monkeypatch.setattr(executor, "PARTITIONS_AHEAD", 4)
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 2)
     exports, survey = surveyed()
-    with exports.in_this_process(survey, "") as results:
+    with thread_executor(exports.rooms, survey, "") as results:
         taken = iter(results)
         next(taken)
         time.sleep(1.5)
