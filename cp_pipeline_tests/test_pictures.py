@@ -57,7 +57,7 @@ def test_a_shared_row_is_divided_by_how_many_are_in_which_state() -> None:
     states = {(subject, "A"): "current" for subject in range(240)}
     states |= {(subject, "A"): "missing" for subject in range(1, 240, 2)}
     picture = coverage_map(states)
-    assert texts(picture)[-6:-3] == ["current 120", "stale 0", "missing 120"]
+    assert texts(picture)[-7:-4] == ["current 120", "stale 0", "missing 120"]
     halves = [
         float(str(element.get("width")))
         for element in drawn(picture).iter(f"{SVG}rect")
