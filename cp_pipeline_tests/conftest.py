@@ -9,11 +9,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from cp_pipeline.ingest import PartitionResult, Request, StudyExports
+from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.models.building import built_site
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
 
@@ -80,16 +80,14 @@ def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def open_exports() -> StudyExports:
+def open_pipeline() -> Pipeline:
     """The exports that the environment names."""
-    return StudyExports(CentrePointSettings.from_environment(), StorageSettings.from_environment())
+    return Pipeline(CentrePointSettings.from_environment(), StorageSettings.from_environment())
 
 
-def sync_all(
-    exports: StudyExports | None = None, *, refresh: bool = False
-) -> list[PartitionResult]:
+def sync_all(exports: Pipeline | None = None, *, refresh: bool = False) -> list[PartitionResult]:
     """What ``cp-pipeline sync`` does, without Dagster."""
-    exports = exports or open_exports()
+    exports = exports or open_pipeline()
     with exports.execute(exports.survey(Request.of(refresh=refresh))) as results:
         return list(results)
 

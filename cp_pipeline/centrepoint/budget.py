@@ -1,4 +1,4 @@
-"""The minute's budget of requests, shared by all threads and processes (API.md, "Limits").
+"""The minute's budget of requests, shared by all threads and processes (docs/api.md, "Limits").
 
 Belongs here: counting and waiting. Does not belong: what a request is.
 """
