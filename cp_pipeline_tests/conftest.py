@@ -17,21 +17,31 @@ from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
 
-class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]
-    """The tests in ``browser`` share a server, so one process runs them all, while others go on.
+# Tests that share a fixture which takes many seconds to make: one process runs all of them.
+_TOGETHER = (
+    "/browser/",
+    "/reliability/test_secrets.py",
+    "/test_malformed.py",
+    "/test_sentinel_dates.py",
+    "/warehouse/test_names_in_sql.py",
+)
+
+
+class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs tests that share an expensive fixture in one process, and all others one by one.
 
     Not xdist's own groups: its version 3.8 marks them where pytest 9.2 no longer looks.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if "/browser/" in nodeid else nodeid
+        return next((each for each in _TOGETHER if each in f"/{nodeid}"), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer
-) -> OneWorkerForTheBrowser | None:
-    return OneWorkerForTheBrowser(config, log) if config.getvalue("dist") == "load" else None
+) -> SharedFixtureScheduling | None:
+    return SharedFixtureScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(autouse=True)
