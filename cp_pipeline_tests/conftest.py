@@ -16,7 +16,6 @@ from cp_pipeline_tests.models.building import built_site
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
-
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
