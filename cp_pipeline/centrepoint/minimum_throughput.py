@@ -19,7 +19,7 @@ SLOWEST_BYTES_PER_SECOND = 500
 
 
 class TooSlow(TimeoutError):
-    """An answer trickles; a timeout to whoever does not know better."""
+    """An answer arrives too slowly. A kind of timeout, so libraries treat it as one."""
 
     def __init__(self) -> None:
         least = int(SLOW_SECONDS * SLOWEST_BYTES_PER_SECOND)

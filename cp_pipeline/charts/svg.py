@@ -71,7 +71,7 @@ class Sheet:
 
 
 def in_markdown(picture: str, words: str) -> str:
-    """A picture as Markdown shows it; ``texts`` for whoever cannot see it (no brackets)."""
+    """A picture as Markdown shows it; ``words`` for those who cannot see it (no brackets)."""
     return f"![{words}](<data:image/svg+xml,{picture.translate(_IN_ADDRESS)}>)"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def marked_as_going(storage: StorageSettings, run_id: str) -> Iterator[Path]:
-    """Leave a mark, locked meanwhile; whoever ends well removes it."""
+    """Leave a mark, locked while the process lives; a run that ends well removes it."""
     folder = _marks(storage)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark = folder / run_id

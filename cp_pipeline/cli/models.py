@@ -1,7 +1,7 @@
 """``cp-pipeline models``: what helps with writing SQL models.
 
 Belongs here: options and words. Does not belong: the text of a model (``model_scaffold``), building
-models (dbt, and Dagster's ``dbt_project``).
+models (dbt, and ``defs.dbt_assets``).
 """
 
 from pathlib import Path

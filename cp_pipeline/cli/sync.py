@@ -117,7 +117,7 @@ def _saying_what_is_loaded(pipeline: Pipeline, run_id: str) -> Iterator[None]:
 class _WatchedSource(PipelineResource):
     """The run's own pipeline is this process's; shows what is done."""
 
-    # What fails is said at once, and tried again by whoever runs the command.
+    # A failure is reported at once; the person who runs the command decides when to try again.
     retries = False
 
     def __init__(self, pipeline: Pipeline, plan: Plan, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What assets, jobs and sensors have in common for whoever looks at them.
+"""Groups, owners, tags and links that assets, jobs and sensors share.
 
 Belongs here: groups, owners, tags, links, and the pool. Does not belong: a single asset's words.
 """
@@ -9,7 +9,7 @@ CENTREPOINT = "centrepoint"
 PUBLISHING = "analysts"
 OWNERS = ["team:data-management"]
 TAGS = {"domain": "actigraphy"}
-# One slot for whoever writes the warehouse; see ``cli.dagster_home``.
+# One slot for all that write the warehouse; see ``cli.dagster_home``.
 POOL = "warehouse"
 VENDOR_PAGE = {
     "api_page": dg.MetadataValue.url(

@@ -60,7 +60,7 @@ class ModelsInDagster(DagsterDbtTranslator):
         return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """``dbt_project`` for staging, ``marts`` for marts."""
+        """``models`` for staging, ``marts`` for marts."""
         return _GROUPS.get(dbt_resource_props["schema"])
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:

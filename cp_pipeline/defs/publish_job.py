@@ -44,8 +44,8 @@ def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         description=(
             "One file for analysts, a DuckDB database: plain tables of the current rows "
             "(`exports`), their `lineage`, and the models (`staging`, `marts`), each with comments."
-            "\n\nIt is put in place whole: whoever reads it never blocks a load, and never meets "
-            "half of one."
+            "\n\nIt is replaced as a whole: a reader never blocks a load, and never sees half of "
+            "one."
         ),
     )
     def published(

@@ -28,7 +28,7 @@ from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import Pipeline, Plan, RetrySchedule, Survey
 
-# A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
+# A tick may take a minute in all, so it does not wait long for a process that holds the warehouse.
 _WAREHOUSE_SECONDS = 10.0
 _LONGEST_PAUSE = timedelta(hours=1)
 # Listing takes at most this share of the minute's requests, however often the sensor ticks.

@@ -1,7 +1,7 @@
 """The root of every error that this project raises on purpose.
 
 Belongs here: the one base class, so that a caller can catch "ours". Each room draws its own tree in
-its own ``domain.errors`` module.
+its own ``errors`` module.
 """
 
 

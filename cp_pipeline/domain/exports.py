@@ -214,7 +214,7 @@ class ExportFile:
 class StudyListing:
     """What CentrePoint lists of one study, for one set of filters.
 
-    ``items``: can be loaded. ``listing_remarks``: break the contract. ``never_executed``: exports
+    ``items``: can be loaded. ``invalid``: break the contract. ``never_executed``: exports
     of programs that never ran for the subject. ``other_formats``: the formats, in lower case, of
     items that are no CSV, each with its export, which may be listed as CSV too. ``missing``: how
     many items the service counts and did not list; 0 for a complete listing.

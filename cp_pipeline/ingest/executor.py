@@ -230,7 +230,7 @@ class ThreadExecutor:
             self._downloads.shutdown(wait=False, cancel_futures=True)
 
     def _hand_on(self, results: list[PartitionResult] | None) -> None:
-        """Give results to whoever iterates, but do not wait for one who has gone."""
+        """Give results to the iterator; do not wait if it was closed."""
         while not self._stop.is_set():
             with suppress(queue.Full):
                 self._done.put(results, timeout=0.2)
@@ -238,7 +238,7 @@ class ThreadExecutor:
 
 
 class _Unwanted(BaseException):
-    """Whoever wanted the results has gone before being ready for them.
+    """The iterator was closed before anything was to be committed.
 
     No ``Exception``: it is nothing that went wrong with what was to be loaded.
     """

@@ -6,7 +6,7 @@ they are found are gone afterwards.
 
 The warehouse goes before the landing, because a warehouse whose landed files are gone cannot widen
 a column. That the subject is erased is remembered before all, so nothing brings it back meanwhile.
-Each step can be done again, so a process killed anywhere is made good by a second one.
+Each step can be repeated, so a second run completes what a killed one left.
 """
 
 from dataclasses import dataclass

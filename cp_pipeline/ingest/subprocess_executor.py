@@ -223,7 +223,7 @@ class _Answers:
 
 
 class _Forward(QueueHandler):
-    """Log records go to whoever listens at the other end."""
+    """Sends log records to the other process."""
 
     def __init__(self, answers: _Answers) -> None:
         super().__init__(answers)  # type: ignore[arg-type] # `enqueue` alone looks at it

@@ -75,7 +75,7 @@ def read_csv_text(
         scratch: a folder for the text of a large file.
         content: its bytes, where they are at hand.
         thorough: check each record's length by itself; see ``CsvStructure``.
-        largest_bytes: no more may come out of the file; None for no limit.
+        largest_bytes: the file may decompress to no more; None for no limit.
 
     Raises:
         ExportRefused: the packing or the CSV is no good. Where both are, it is the packing: damage

@@ -1,6 +1,6 @@
 """What a batch of loads is, and what becomes of it.
 
-Belongs here: the values that go into ``load_steps`` and come out of it.
+Belongs here: what ``loader`` takes and returns.
 """
 
 from collections.abc import Mapping, Sequence

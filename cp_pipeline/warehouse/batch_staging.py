@@ -2,7 +2,7 @@
 
 Belongs here: which files are read together, one kind for a column in all of them, refusing one
 partition without harm to the others.
-Does not belong: how a value is typed (``staging``), the transaction (``load_steps``).
+Does not belong: how a value is typed (``staging``), the transaction (``loader``).
 """
 
 from collections import defaultdict

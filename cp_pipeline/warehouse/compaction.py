@@ -1,6 +1,6 @@
 """Dropping superseded loads that are old enough, and giving their space back.
 
-Belongs here: which loads, their way from ``dataset_tables`` and ``lineage.loads`` to
+Belongs here: which loads, their way from ``history`` and ``lineage.loads`` to
 ``lineage.compacted``. Does not belong: how a file is replaced (``file_swap``).
 
 One transaction takes the rows; then the file is written anew. A process killed between the two

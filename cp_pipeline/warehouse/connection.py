@@ -44,7 +44,7 @@ class Warehouse:
         location: what ATTACH opens: a file, or ``ducklake:…``.
         wait_seconds: how long to wait for another process that holds the file.
 
-    One thread at a time has ``in_use``: whoever reads, writes, or works in the memory.
+    One thread at a time holds ``in_use``, to read, to write, or to work in memory.
     """
 
     def __init__(self, location: str, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -175,7 +175,7 @@ class Warehouse:
     def check_writable(self) -> None:
         """Wait until nobody else holds the warehouse, and see that it can be written.
 
-        For whoever has another program write it, which would not wait, or try for long.
+        Call it before another program writes the warehouse: that program would not wait.
 
         Raises:
             WarehouseBusy, WarehouseUnreadable: it cannot be opened for writing.
@@ -191,7 +191,7 @@ class Warehouse:
             yield self.connection
 
     def checkpoint_leftover_log(self) -> None:
-        """Let the file be whole by itself again, where a killed process left its log beside it."""
+        """Checkpoint a leftover write-ahead log, if a killed process left one."""
         if self.is_file and Path(f"{self.location}.wal").exists():
             with self.held():
                 self.connection.execute("CHECKPOINT warehouse")

@@ -1,7 +1,7 @@
 """A data set's table, its view, and how both grow.
 
 Belongs here: ``history."…"``, ``exports."…"``, and the record of each column's kind.
-Does not belong: deciding a kind (``staging``), the rows of a load (``load_steps``).
+Does not belong: deciding a kind (``staging``), the rows of a load (``loader``).
 
 The order of a table's columns never changes: new ones come after the old ones, ``_load_id`` is
 last in the view. A column's kind only widens.

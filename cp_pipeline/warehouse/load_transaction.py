@@ -1,7 +1,7 @@
 """What happens inside the transaction of one batch.
 
 Belongs here: numbering loads, appending rows, lineage, superseding.
-Does not belong: opening the transaction (``load_steps``), how a table grows (``dataset_tables``).
+Does not belong: opening the transaction (``loader``), how a table grows (``dataset_tables``).
 """
 
 import time

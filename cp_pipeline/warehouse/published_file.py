@@ -3,9 +3,9 @@
 Belongs here: copying, comments, and replacing the old file.
 Does not belong: building the models that are copied (``dbt_style_sql``).
 
-The file is written aside and put in place by ``os.replace``: whoever has the old one open keeps it,
-whoever opens it next gets the new one, and nobody ever meets half of it (docs/design.md, 7). What
-is read of the warehouse is one state of it, since nobody can write while it is attached.
+The file is written under another name and then replaces the old one (``os.replace``). A reader that
+has the old file open keeps it; the next reader opens the new one (docs/design.md, "Decisions").
+What is read of the warehouse is one state of it, since nobody can write while it is attached.
 """
 
 import contextlib

@@ -100,7 +100,7 @@ def stage(
 class _Source:
     """One CSV file of all the texts.
 
-    ``expression`` reads it as text; ``beginning`` does, for who wants the first rows only.
+    ``expression`` reads it as text; ``beginning`` reads only its first rows as text.
     """
 
     def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], scratch: Path) -> None:
