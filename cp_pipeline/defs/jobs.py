@@ -3,7 +3,7 @@
 Belongs here: declarations, and their configuration. Does not belong: the work (``load_steps``).
 
 Op jobs, not asset jobs, because those log no *planned* event for each partition beforehand and
-may carry any set of partitions in one run (docs/design.md, Dagster facts).
+may carry any set of partitions in one run (docs/design.md, "Facts").
 """
 
 from datetime import timedelta

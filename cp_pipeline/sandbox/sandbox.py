@@ -127,7 +127,7 @@ class Sandbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point a pipeline at this sandbox (docs/design.md, Names)."""
+        """The variables that point a pipeline at this sandbox (README, "Settings")."""
         return {
             "CP_API_URL": self.base_url + API_PATH,
             "CP_TOKEN_URL": self.base_url + TOKEN_PATH,

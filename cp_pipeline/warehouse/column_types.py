@@ -5,7 +5,7 @@ widen to. All SQL expressions that look at a value are made here.
 Does not belong: reading the text (``staging``), changing a table (``dataset_tables``).
 
 A value counts as kept when the text can be told from the typed value: ``1.50`` is 1.5, but ``007``
-is not 7. DuckDB's own casts are kinder than that (docs/design.md, "Silent changes"), so each cast
+is not 7. DuckDB's own casts are kinder than that (docs/design.md, "Facts"), so each cast
 is guarded by a comparison with the text.
 """
 

@@ -4,8 +4,8 @@ Belongs here: attaching and detaching, the lock and who holds it, one transactio
 Does not belong: what the tables are (``schema``).
 
 All work happens in a DuckDB in memory, the connection, to which the warehouse is attached as
-``warehouse``: read-write for the load alone (docs/design.md, 6). Attaching takes a file as well as
-a DuckLake (docs/design.md, 8).
+``warehouse``: read-write for the load alone (docs/design.md, 8). Attaching takes a file as well as
+a DuckLake (docs/design.md, 14).
 """
 
 import logging

@@ -3,7 +3,7 @@
 Belongs here: their definitions, bringing an older warehouse up to date, and how rows get in
 (`insert_rows`). Does not belong: views (``views``), the data sets' tables (``dataset_tables``).
 
-No keys, sequences, generated columns or HUGEINT: a DuckLake has none of them (docs/design.md, 8).
+No keys, sequences, generated columns or HUGEINT: a DuckLake has none of them (docs/design.md, 14).
 """
 
 import hashlib
