@@ -15,7 +15,7 @@ import dagster as dg
 
 from cp_pipeline.cli.dagster_home import DAGSTER_YAML
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 
 HOMES = {"Dagster's own": "telemetry: {enabled: false}\n", "kept open": DAGSTER_YAML}
 

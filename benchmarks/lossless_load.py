@@ -27,10 +27,10 @@ from unittest import mock
 
 import duckdb
 
-from cp_pipeline.exports import ExportFile, Instant, Partition
+from cp_pipeline.domain.exports import ExportFile, Instant, Partition
 from cp_pipeline.landing import Landing, read_csv_text
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.warehouse import ExportToLoad, Loader, Workbench, staging
+from cp_pipeline.warehouse import ExportToLoad, Loader, Warehouse, staging
 from cp_pipeline.warehouse.column_types import Column, Kind, text_name, value_name
 
 TYPES = {
@@ -54,12 +54,12 @@ def land_files(
     instant = Instant.parse(executed)
     landing = Landing(root)
     kept = []
-    with landing.workspace() as aside:
+    with landing.scratch_folder() as scratch:
         for item in study.export_files:
             export_file = ExportFile(
                 1, item.subject_id, "program", DATASET, "e.csv.gz", "csv", instant, instant, ""
             )
-            landing.keep(export_file, iter([gzip.compress(item.csv, 6)]), aside)
+            landing.keep(export_file, iter([gzip.compress(item.csv, 6)]), scratch)
             kept.append(export_file)
     return kept
 
@@ -81,11 +81,11 @@ def load_lossless(root: Path, export_files: list[ExportFile], warehouse: Path) -
     """Ours, from the landed files on."""
     landing = Landing(root)
     landed = [landing.find(export_file) for export_file in export_files]
-    with landing.workspace() as aside, ThreadPoolExecutor(2) as threads:
-        loader = Loader(Workbench(str(warehouse)), landing, aside)
+    with landing.scratch_folder() as scratch, ThreadPoolExecutor(2) as threads:
+        loader = Loader(Warehouse(str(warehouse)), landing, scratch)
         for start in range(0, len(landed), BATCH_FILES):
             some = [each for each in landed[start : start + BATCH_FILES] if each is not None]
-            texts = threads.map(lambda each: read_csv_text(landing.path_of(each), aside), some)
+            texts = threads.map(lambda each: read_csv_text(landing.path_of(each), scratch), some)
             loader.load(
                 {
                     Partition(each.subject_id, DATASET): [ExportToLoad(each, text)]

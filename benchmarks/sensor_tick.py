@@ -17,15 +17,15 @@ from many_exports import COMMAND
 from served import Served, served
 
 from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.settings import StorageSettings
 
 
 def measure(words: str, instance: dg.DagsterInstance) -> None:
     """One tick, as the daemon has it evaluated."""
     started = time.perf_counter()
-    result = tick(instance, ExportsSource(), Memory(), 60)
+    result = tick(instance, PipelineResource(), Memory(), 60)
     seconds = time.perf_counter() - started
     asked = result.run_requests or []
     configured = sum(len(str(request.run_config)) for request in asked)

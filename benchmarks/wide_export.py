@@ -21,12 +21,12 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.exports import ExportFile, Instant, Partition
+from cp_pipeline.domain.exports import ExportFile, Instant, Partition
 from cp_pipeline.ingest import publish
 from cp_pipeline.landing import Landing, read_csv_text
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import ExportToLoad, Loader, Workbench
+from cp_pipeline.warehouse import ExportToLoad, Loader, Warehouse
 
 COMMAND = Path(sys.executable).with_name("cp-pipeline")
 DATASET = "PartFiveSummary"
@@ -69,10 +69,10 @@ def load_lossless(root: Path, export_file: ExportFile, warehouse: Path) -> None:
     landing = Landing(root)
     landed = landing.find(export_file)
     assert landed is not None
-    with landing.workspace() as aside:
-        text = read_csv_text(landing.path_of(landed), aside)
+    with landing.scratch_folder() as scratch:
+        text = read_csv_text(landing.path_of(landed), scratch)
         batch = {Partition(landed.subject_id, DATASET): [ExportToLoad(landed, text)]}
-        Loader(Workbench(str(warehouse)), landing, aside).load(batch)
+        Loader(Warehouse(str(warehouse)), landing, scratch).load(batch)
 
 
 def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> float:
@@ -93,8 +93,8 @@ def compare_loads(csv: bytes, types: dict[str, str], runs: int, folder: Path) ->
     )
     root = folder / "landing"
     landing = Landing(root)
-    with landing.workspace() as aside:
-        landing.keep(export_file, iter([gzip.compress(csv, 6)]), aside)
+    with landing.scratch_folder() as scratch:
+        landing.keep(export_file, iter([gzip.compress(csv, 6)]), scratch)
     (landed,) = root.rglob("*.export")
 
     def declared(warehouse: Path) -> None:

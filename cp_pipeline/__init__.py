@@ -2,5 +2,6 @@
 
 The way of the data, room by room: ``centrepoint`` lists and downloads, ``landing`` keeps the bytes
 and opens them, ``warehouse`` types and loads them, ``ingest`` puts the three together, and ``defs``
-shows it all to Dagster. ``exports``, ``errors`` and ``settings`` hold the words they share.
+shows it all to Dagster. ``domain.exports``, ``domain.errors`` and ``settings`` hold the words they
+share.
 """

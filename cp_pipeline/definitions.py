@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.models import model_definitions
+from cp_pipeline.defs.dbt_project import model_definitions
+from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.env_file import read_to_the_letter
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone, sensor_seconds
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self, cast, get_args
 from urllib.parse import urlsplit
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 Dialect = Literal["datasetexportfiles", "datasetfiles"]
 

@@ -9,29 +9,38 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from cp_pipeline.ingest import PartitionResult, Request, StudyExports
+from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.models.building import built_site
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
+# Tests that share a fixture which takes many seconds to make: one process runs all of them.
+_TOGETHER = (
+    "/browser/",
+    "/reliability/test_secrets.py",
+    "/test_malformed.py",
+    "/test_sentinel_dates.py",
+    "/warehouse/test_names_in_sql.py",
+)
 
-class OneWorkerForTheBrowser(LoadScopeScheduling):  # type: ignore[misc]
-    """The tests in ``browser`` share a server, so one process runs them all, while others go on.
+
+class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs tests that share an expensive fixture in one process, and all others one by one.
 
     Not xdist's own groups: its version 3.8 marks them where pytest 9.2 no longer looks.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if "/browser/" in nodeid else nodeid
+        return next((each for each in _TOGETHER if each in f"/{nodeid}"), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer
-) -> OneWorkerForTheBrowser | None:
-    return OneWorkerForTheBrowser(config, log) if config.getvalue("dist") == "load" else None
+) -> SharedFixtureScheduling | None:
+    return SharedFixtureScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(autouse=True)
@@ -80,16 +89,14 @@ def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def open_exports() -> StudyExports:
+def open_pipeline() -> Pipeline:
     """The exports that the environment names."""
-    return StudyExports(CentrePointSettings.from_environment(), StorageSettings.from_environment())
+    return Pipeline(CentrePointSettings.from_environment(), StorageSettings.from_environment())
 
 
-def sync_all(
-    exports: StudyExports | None = None, *, refresh: bool = False
-) -> list[PartitionResult]:
+def sync_all(exports: Pipeline | None = None, *, refresh: bool = False) -> list[PartitionResult]:
     """What ``cp-pipeline sync`` does, without Dagster."""
-    exports = exports or open_exports()
+    exports = exports or open_pipeline()
     with exports.execute(exports.survey(Request.of(refresh=refresh))) as results:
         return list(results)
 

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 
-from cp_pipeline.landing.csv_structure import RESERVED_NAMES
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline_tests.headers import REFUSED
 
 HEADER = b"SUBJECTID,TIMESTAMPUTC,STEPS\n"

@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cp_pipeline.ingest import PartitionLoaded
-from cp_pipeline.landing.csv_structure import RESERVED_NAMES
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.warehouse.column_types import Kind, holds, value
 from cp_pipeline_tests.cells import value_of
 from cp_pipeline_tests.kinds_of_values import KINDS, KindOfValue
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.study_site import DATASET, Site
 
 
 def _one_column_a_kind(empty_rows_before: int) -> bytes:

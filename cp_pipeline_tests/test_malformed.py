@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, PartitionResult, StudyExports
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, PartitionResult, Pipeline
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.headers import ACCEPTED, REFUSED
@@ -70,7 +70,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
     with Sandbox(study) as sandbox:
         storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
         access = CentrePointSettings.from_environment(sandbox.environment)
-        exports = StudyExports(access, storage)
+        exports = Pipeline(access, storage)
         listed = exports.survey()
         with exports.execute(listed) as under_way:
             results = list(under_way)

@@ -13,9 +13,9 @@ import pytest
 
 from cp_pipeline.landing import CsvText, read_csv_text
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline.warehouse import Workbench
+from cp_pipeline.warehouse import Warehouse
 from cp_pipeline.warehouse.staging import stage
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.study_site import DATASET, Site
 
 HEADER = ("NUMBER", "TEXT", "SIZE")
 Record = tuple[int, str, int]
@@ -60,13 +60,15 @@ def test_of_many_files_that_are_read_together(seed: int, tmp_path: Path) -> None
         texts[number] = read_csv_text(Path("unpacked"), tmp_path, written(rows).encode())
         expected += [(number, *row) for row in rows]
     assert all(text.spans_lines and text.body for text in texts.values())
-    bench = Workbench(str(tmp_path / "warehouse.duckdb"))
-    bench.connection.execute("SET threads = 4")
-    staged = stage(bench.connection, "together", texts, {}, tmp_path)
-    found = bench.connection.execute("SELECT _load_id, * EXCLUDE (_load_id) FROM memory.together")
+    warehouse = Warehouse(str(tmp_path / "warehouse.duckdb"))
+    warehouse.connection.execute("SET threads = 4")
+    staged = stage(warehouse.connection, "together", texts, {}, tmp_path)
+    found = warehouse.connection.execute(
+        "SELECT _load_id, * EXCLUDE (_load_id) FROM memory.together"
+    )
     assert sorted(found.fetchall()) == sorted(expected)
     assert staged.row_counts == dict.fromkeys(range(40), 2500)
-    bench.close()
+    warehouse.close()
 
 
 def test_of_one_large_file(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.keeping import contents, run_killed
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouse_contents import contents, run_killed
 from cp_pipeline_tests.warehouses import publish, states_to_publish
 
 
@@ -102,7 +102,7 @@ PARTIAL = "{data}/.centrepoint.duckdb."
         ("after", "DETACH published", 1),
         ("before", f"open {PARTIAL}", 1),
         ("before", f"os.rename {PARTIAL}", 1),
-        ("before", "call cp_pipeline.warehouse.publishing:Published", 1),
+        ("before", "call cp_pipeline.warehouse.published_file:Published", 1),
     ],
 )
 def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_it_is_the_new_one(

@@ -15,12 +15,12 @@ from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.publish import run_publish
 from cp_pipeline.cli.query import print_answer
 from cp_pipeline.cli.sync import run_sync
-from cp_pipeline.defs import first_look
+from cp_pipeline.defs import previews
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, pair, picture_in
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 
 # Of these, families that the models read have one, too: the time column's name is known there.
 IN_MODELS = ("0000-01-01", "0001-01-01", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59.999999")
@@ -160,8 +160,8 @@ def test_what_cannot_be_drawn_fails_no_step_and_is_named(
     def broken(*_: object) -> str:
         raise ValueError("year 0 is out of range")
 
-    monkeypatch.setattr(first_look, "curve", broken)
+    monkeypatch.setattr(previews, "curve", broken)
     load = site.load("TIMESTAMP,STEPS\n2024-03-01 08:00:00,1\n2024-03-01 09:00:00,2\n")
-    drawn = first_look.looks([load])
+    drawn = previews.looks([load])
     assert drawn.keys() == {"first_records", "dagster/column_schema", "not_drawn"}
     assert drawn["not_drawn"] == dg.MetadataValue.text("curve: ValueError: year 0 is out of range")

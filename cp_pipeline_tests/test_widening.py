@@ -9,9 +9,9 @@ from itertools import permutations
 
 import pytest
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import compact
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)

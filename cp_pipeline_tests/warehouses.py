@@ -4,29 +4,29 @@ from datetime import timedelta
 
 from cp_pipeline import warehouse
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import OLDER_THAN, Compactable, Compacted, Published, Workbench
+from cp_pipeline.warehouse import OLDER_THAN, Compactable, Compacted, Published, Warehouse
 
 
 def publish(storage: StorageSettings, run_id: str = "") -> Published:
-    with Workbench.of(storage) as opened:
+    with Warehouse.of(storage) as opened:
         return warehouse.publish_current(opened, storage.published, run_id)
 
 
 def states_to_publish(storage: StorageSettings, wait_seconds: float) -> tuple[str, str]:
-    with Workbench.of(storage, wait_seconds) as opened:
+    with Warehouse.of(storage, wait_seconds) as opened:
         return warehouse.state_of_warehouse(opened), warehouse.published_state(storage.published)
 
 
 def compactable(storage: StorageSettings, older_than: timedelta = OLDER_THAN) -> Compactable:
-    with Workbench.of(storage) as opened:
+    with Warehouse.of(storage) as opened:
         return warehouse.compactable(opened, older_than)
 
 
 def compact(storage: StorageSettings, older_than: timedelta = OLDER_THAN) -> Compacted:
-    with Workbench.of(storage) as opened:
+    with Warehouse.of(storage) as opened:
         return warehouse.compact(opened, older_than)
 
 
 def check_writable(storage: StorageSettings) -> None:
-    with Workbench.of(storage) as opened:
+    with Warehouse.of(storage) as opened:
         opened.check_writable()

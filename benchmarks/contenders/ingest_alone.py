@@ -3,15 +3,13 @@
 python ingest_alone.py      (settings as for `cp-pipeline sync`)
 """
 
-from cp_pipeline.ingest import PartitionFailed, StudyExports
+from cp_pipeline.ingest import PartitionFailed, Pipeline
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 
 def main() -> None:
     """List, plan, and load."""
-    exports = StudyExports(
-        CentrePointSettings.from_environment(), StorageSettings.from_environment()
-    )
+    exports = Pipeline(CentrePointSettings.from_environment(), StorageSettings.from_environment())
     with exports.execute(exports.survey()) as results:
         failed = [result for result in results if isinstance(result, PartitionFailed)]
     if failed:

@@ -1,4 +1,4 @@
-"""CentrePoint's export API over HTTP, as API.md describes it.
+"""CentrePoint's export API over HTTP, as docs/api.md describes it.
 
 Knows: tokens, pages, retries, the request budget, signed links, downloads.
 Does not know: where bytes are kept, DuckDB, Dagster.

@@ -17,8 +17,8 @@ import requests
 
 from cp_pipeline.centrepoint.redaction import redact
 
-# A service that is right asks for a minute (API.md, "Limits"). One whose Retry-After is a date is
-# read by our clock, which may be an hour behind.
+# A service that is right asks for a minute (docs/api.md, "Limits"). One whose Retry-After is a date
+# is read by our clock, which may be an hour behind.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _SHOWN = 200
 _LOOKED_AT = 4_000
@@ -91,7 +91,7 @@ def body_of(response: requests.Response) -> str:
 
 
 def error_code(body: str) -> str:
-    """The code of an error of Azure's storage (API.md, "Files"); empty where there is none."""
+    """The code of an error of Azure's storage (docs/api.md, "Files"); empty where there is none."""
     code = _CODE.search(body)
     return code[1] if code else ""
 

@@ -1,4 +1,4 @@
-"""The minute's budget of requests, shared by all threads and processes (API.md, "Limits").
+"""The minute's budget of requests, shared by all threads and processes (docs/api.md, "Limits").
 
 Belongs here: counting and waiting. Does not belong: what a request is.
 """
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestBudget:
-    """At most ``per_minute`` requests in any 60 seconds; whoever comes too early waits.
+    """At most ``per_minute`` requests in any 60 seconds; a request that comes too early waits.
 
     The service counts 500 for all processes of an address together; ours is lower by default, so
     that a process of another folder has room, and a 429 is obeyed all the same.

@@ -14,7 +14,7 @@ from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile, StudyListing
+from cp_pipeline.domain.exports import ExportFile, StudyListing
 from cp_pipeline.settings import CentrePointSettings
 
 

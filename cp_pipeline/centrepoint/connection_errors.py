@@ -22,7 +22,7 @@ from cp_pipeline.centrepoint.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cp_pipeline.centrepoint.pace import too_slow
+from cp_pipeline.centrepoint.minimum_throughput import too_slow
 from cp_pipeline.centrepoint.redaction import redact
 
 # What sending a request may raise, but for a host that is private: ``requests`` lets some of the

@@ -1,7 +1,7 @@
 """Connections as this project makes them: at a pace, and to no private host that nobody named.
 
-Belongs here: telling ``requests`` and ``urllib3`` so. Does not: the pace (``pace``), which hosts
-are private (``hosts``), retries (``transport``).
+Belongs here: telling ``requests`` and ``urllib3`` so. Does not: the pace (``minimum_throughput``),
+which hosts are private (``hosts``), retries (``transport``).
 """
 
 import socket
@@ -16,7 +16,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from cp_pipeline.centrepoint.hosts import HostRule
-from cp_pipeline.centrepoint.pace import PacedResponse
+from cp_pipeline.centrepoint.minimum_throughput import PacedResponse
 
 
 class PacedAdapter(HTTPAdapter):

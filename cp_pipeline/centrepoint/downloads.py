@@ -1,4 +1,4 @@
-"""Fetching one export file by its signed link (API.md, "Files").
+"""Fetching one export file by its signed link (docs/api.md, "Files").
 
 Belongs here: the link's life and death, trying again, and that all announced bytes arrive.
 Does not belong: where the bytes go (a ``receive`` function is given for that), what the storage's
@@ -30,10 +30,10 @@ from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
-from cp_pipeline.centrepoint.pace import too_slow
+from cp_pipeline.centrepoint.minimum_throughput import too_slow
 from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.exports import ExportFile
 
 CHUNK_BYTES = 1 << 20
 # Before the second, third and fourth request, where no Retry-After says otherwise; a little more.
@@ -182,7 +182,7 @@ class Downloads:
         listing = self._listing.export_files(export_file.study_id, filters)
         fresh = next((item for item in listing.items if item.key == export_file.key), None)
         if fresh is None:
-            broken = [item for item in listing.unusable if item.key in (None, export_file.key)]
+            broken = [item for item in listing.invalid if item.key in (None, export_file.key)]
             if broken:
                 raise DownloadFailed(
                     f"The export was listed again, but not as the contract has it: {broken[0]}.",
@@ -278,7 +278,7 @@ class Downloads:
 
 
 def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
-    """Whether two items stand for the same file (API.md, "Which version of an export an item is").
+    """Whether two items are one version (docs/api.md, "Which version of an export an item is").
 
     Where nobody says when it was written, another execution is another version.
     """

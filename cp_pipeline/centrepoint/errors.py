@@ -8,13 +8,13 @@ CentrePointError
 │   ├── StudyRefused             CP_STUDY_ID
 │   ├── ServiceUnavailable       no answer, or only errors, after all retries
 │   ├── ConnectionSettingsWrong  an address, a proxy or a file of certificates is no good
-│   └── AnswerNotUnderstood      not what the contract (API.md) promises
+│   └── AnswerNotUnderstood      not what the contract (docs/api.md) promises
 └── ExportFileError              one file; only its partition fails
     ├── ExportWithdrawn          no longer listed
     └── DownloadFailed           the link or the bytes were no good, several times over
 """
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 
 class CentrePointError(PipelineError):

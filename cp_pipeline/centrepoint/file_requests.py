@@ -3,7 +3,7 @@
 Belongs here: the count that all who ask for a file take from. Does not belong: who asks, and why.
 """
 
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.exports import ExportFile
 
 REQUESTS_FOR_A_FILE = 4
 

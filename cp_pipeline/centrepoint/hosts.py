@@ -3,7 +3,7 @@
 Belongs here: what a private address is, and refusing one. Does not: connections (``connections``).
 
 A listing that lies could otherwise have the pipeline ask a database, a router or a cloud's
-metadata service, which answer to whoever is inside, and keep their answers as a file.
+metadata service, which trust anything inside the network, and keep their answers as a file.
 """
 
 import ipaddress

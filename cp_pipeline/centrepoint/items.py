@@ -1,4 +1,4 @@
-"""Reading one item of a listing (API.md, "An item").
+"""Reading one item of a listing (docs/api.md, "An item").
 
 Belongs here: from JSON to ``ExportFile``, to why it is left out, or to what is wrong; and what was
 asked for against what came.
@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from cp_pipeline.centrepoint.redaction import redact
-from cp_pipeline.exports import ExportFile, ExportKey, Instant, UnusableItem, canonical_program
+from cp_pipeline.domain.exports import (
+    ExportFile,
+    ExportKey,
+    Instant,
+    InvalidItem,
+    canonical_program,
+)
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 _HALF = re.compile("[\ud800-\udfff]")
-# .NET's DateTimeOffset.MinValue, which is the vendor's word for "never" (API.md, "An item").
+# .NET's DateTimeOffset.MinValue, which is the vendor's word for "never" (docs/api.md, "An item").
 _NEVER = re.compile(r"0001-\d{2}-\d{2}(?:[Tt ].*)?", re.ASCII)
 _WORD = re.compile(r"[a-z0-9]+")
 # What else the name of a CSV's format may say: its kind of name, and how it is packed.
@@ -44,8 +50,8 @@ class Filters:
         }
         return {name: value for name, value in named.items() if value is not None}
 
-    def accept(self, item: "ExportFile | ExportKey | UnusableItem") -> bool:
-        """Whether ``item`` is what was asked for (a server may ignore a filter, API.md).
+    def accept(self, item: "ExportFile | ExportKey | InvalidItem") -> bool:
+        """Whether ``item`` is what was asked for (a server may ignore a filter, docs/api.md).
 
         What an item does not say of itself may be what was asked for.
         """
@@ -72,7 +78,7 @@ class LeftOut:
     other_format: str | None
 
 
-ReadItem = ExportFile | UnusableItem | LeftOut
+ReadItem = ExportFile | InvalidItem | LeftOut
 
 
 def _fits(asked: int | str | None, said: int | str | None) -> bool:
@@ -108,7 +114,7 @@ def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
         reason = str(error)
     readable = raw if isinstance(raw, dict) else {}
     program = _as_text(readable.get("studyProgramId"))
-    return UnusableItem(
+    return InvalidItem(
         study_id=_as_number(readable.get("studyId")),
         subject_id=_as_number(readable.get("subjectId")),
         study_program_id=None if program is None else canonical_program(program),
@@ -120,7 +126,7 @@ def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
 
 
 def _format(value: object) -> str:
-    """The format's name as listed; an item that names none is a CSV (API.md, "An item")."""
+    """The format's name as listed; an item that names none is a CSV (docs/api.md, "An item")."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "csv"
     return redact(_text(value).strip())[:_LONGEST_FORMAT]

@@ -1,4 +1,4 @@
-"""The listing of a study's export files, page by page (API.md, "A page").
+"""The listing of a study's export files, page by page (docs/api.md, "A page").
 
 Belongs here: both dialects, paging, and asking until the listing is known.
 Does not belong: what an item means (``items``), when a reading is complete (``readings``), fetching
@@ -23,7 +23,7 @@ from cp_pipeline.centrepoint.items import Filters, read_item
 from cp_pipeline.centrepoint.readings import Page, Reading
 from cp_pipeline.centrepoint.tokens import Bearer, TokenSource
 from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.exports import StudyListing
+from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import CentrePointSettings
 
 PAGE_SIZE = 100
@@ -119,21 +119,21 @@ class Listing:
             for item in reading.left_out
             if item.key.study_id == study_id and filters.accept(item.key)
         ]
-        unusable = [
+        invalid = [
             replace(item, study_id=study_id)
-            for item in sorted(reading.unusable, key=str)
+            for item in sorted(reading.invalid, key=str)
             if item.study_id in (None, study_id) and filters.accept(item)
         ]
         listing = StudyListing(
             items=tuple(items),
-            unusable=tuple(unusable),
+            invalid=tuple(invalid),
             never_executed=tuple(item.key for item in left_out if item.other_format is None),
             other_formats=tuple(
                 (item.key, item.other_format) for item in left_out if item.other_format is not None
             ),
             missing=missing,
         )
-        if foreign := reading.seen - len(items) - len(left_out) - len(unusable):
+        if foreign := reading.seen - len(items) - len(left_out) - len(invalid):
             self._say_not_asked_for(study_id, foreign, filters)
         self._say_what_is_left_out(study_id, listing, reading.total)
         return listing
@@ -227,7 +227,8 @@ def _read_page(answer: Any) -> Page:  # noqa: ANN401  (JSON is anything)
     """Read a page's JSON.
 
     Raises:
-        ValueError, KeyError, TypeError, OverflowError: it is not what API.md has under "A page".
+        ValueError, KeyError, TypeError, OverflowError: it is not what docs/api.md has under "A
+        page".
     """
     items, total, limit = answer["items"], int(answer["totalCount"]), answer.get("limit")
     if not isinstance(items, list) or total < 0:

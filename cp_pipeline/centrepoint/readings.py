@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from cp_pipeline.centrepoint.items import LeftOut, ReadItem
-from cp_pipeline.exports import ExportFile, ExportKey, UnusableItem
+from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Reading:
 
     by_items: bool = False
     files: dict[ExportKey, ExportFile] = field(default_factory=dict)
-    unusable: dict[UnusableItem, None] = field(default_factory=dict)
+    invalid: dict[InvalidItem, None] = field(default_factory=dict)
     left_out: dict[LeftOut, None] = field(default_factory=dict)
     came: int = 0
     totals: set[int] = field(default_factory=set)
@@ -46,8 +46,8 @@ class Reading:
         self.totals.add(page.total)
         self.came += len(page.items)
         for item in page.items:
-            if isinstance(item, UnusableItem):
-                self.unusable[item] = None
+            if isinstance(item, InvalidItem):
+                self.invalid[item] = None
             elif isinstance(item, LeftOut):
                 self.left_out[item] = None
             elif (known := self.files.get(item.key)) is None or _age(known) <= _age(item):
@@ -57,7 +57,7 @@ class Reading:
     @property
     def seen(self) -> int:
         """How many different items there were."""
-        return len(self.files) + len(self.unusable) + len(self.left_out)
+        return len(self.files) + len(self.invalid) + len(self.left_out)
 
     @property
     def is_steady(self) -> bool:
@@ -104,7 +104,7 @@ class Reading:
         return (
             frozenset(self.totals),
             frozenset(self.files.values()),
-            frozenset(self.unusable),
+            frozenset(self.invalid),
             frozenset(self.left_out),
         )
 

@@ -47,7 +47,7 @@ def state_of_link(response: requests.Response, url: str) -> LinkState | None:
 
     Args:
         response: any answer but a file; its body is read.
-        url: the link, whose query has its expiry (``se``; API.md, "An item").
+        url: the link, whose query has its expiry (``se``; docs/api.md, "An item").
     """
     if response.status_code not in _NO_LINK:
         return None

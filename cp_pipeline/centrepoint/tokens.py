@@ -1,4 +1,4 @@
-"""Access tokens (API.md, "Tokens").
+"""Access tokens (docs/api.md, "Tokens").
 
 Belongs here: taking a token, renewing it in time, and saying why one was refused.
 """

@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from cp_pipeline.cli.screen import errors
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.env_file import read_env_file
-from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
 EXIT_AT_FAULT = 2

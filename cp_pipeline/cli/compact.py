@@ -1,7 +1,7 @@
 """``cp-pipeline compact``: drop superseded loads that are old enough.
 
 Belongs here: the question and the outcome in words. Does not belong: the work
-(``warehouse.compacting``).
+(``warehouse.compaction``).
 """
 
 from datetime import timedelta
@@ -10,10 +10,10 @@ import click
 from rich.filesize import decimal
 
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import OLDER_THAN, Workbench, compactable
+from cp_pipeline.warehouse import OLDER_THAN, Warehouse, compactable
 from cp_pipeline.warehouse import compact as compact_warehouse
-from cp_pipeline.words import count
 
 
 @click.command()
@@ -36,7 +36,7 @@ def compact(days: int, yes: bool) -> None:
     """
     storage = StorageSettings.from_environment()
     older_than = timedelta(days=days)
-    with Workbench.of(storage) as warehouse:
+    with Warehouse.of(storage) as warehouse:
         found = compactable(warehouse, older_than)
     answers.print(
         f"{count(found.loads, 'load')} superseded {count(days, 'day')} ago or more, "
@@ -44,7 +44,7 @@ def compact(days: int, yes: bool) -> None:
     )
     if not yes:
         click.confirm("Drop them and write the file anew?", abort=True)
-    with answers.status("Compacting …"), Workbench.of(storage) as warehouse:
+    with answers.status("Compacting …"), Warehouse.of(storage) as warehouse:
         done = compact_warehouse(warehouse, older_than)
     answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")
     if done.bytes_before:

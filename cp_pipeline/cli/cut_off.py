@@ -1,7 +1,7 @@
 """Syncs that were cut off: known by a mark that they left, and made good by the next one.
 
 Belongs here: the marks, and what is done about a run whose process is gone.
-Does not belong: finding such runs (``defs.processes``) and records (``defs.missing_records``).
+Does not belong: finding such runs (``defs.processes``) and records (``defs.missing_events``).
 
 A mark is a file by the run's id, locked as long as its process lives. So a sync that has nothing to
 load need not start Dagster, which takes a second, to see that all is well.
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cp_pipeline.cli.screen import answers
-from cp_pipeline.ingest import StudyExports
+from cp_pipeline.domain.texts import count
+from cp_pipeline.ingest import Pipeline
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.words import count
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def marked_as_going(storage: StorageSettings, run_id: str) -> Iterator[Path]:
-    """Leave a mark, locked meanwhile; whoever ends well removes it."""
+    """Leave a mark, locked while the process lives; a run that ends well removes it."""
     folder = _marks(storage)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark = folder / run_id
@@ -47,26 +47,26 @@ def remove_marks(storage: StorageSettings, instance: "DagsterInstance") -> None:
             continue
 
 
-def look_after_cut_off_runs(exports: StudyExports) -> None:
+def look_after_cut_off_runs(pipeline: Pipeline) -> None:
     """Where there is nothing to load: end runs that were cut off, and give the missing records.
 
     Raises:
         RecordsUnwritable: Dagster's home cannot be used.
         WarehouseError: the warehouse cannot be read.
     """
-    if not any(_marks(exports.storage).glob("*")):
+    if not any(_marks(pipeline.storage).glob("*")):
         return
     from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415  (slow imports)
-    from cp_pipeline.defs.loading import newest_event  # noqa: PLC0415
-    from cp_pipeline.defs.missing_records import give_missing_records  # noqa: PLC0415
+    from cp_pipeline.defs.load_steps import newest_event  # noqa: PLC0415
+    from cp_pipeline.defs.missing_events import give_missing_records  # noqa: PLC0415
     from cp_pipeline.defs.processes import end_abandoned_runs  # noqa: PLC0415
     from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
-    with records_in_words(), open_instance(exports.storage) as instance:
+    with records_in_words(), open_instance(pipeline.storage) as instance:
         end_abandoned_runs(instance)
         log = instance.report_runless_asset_event
-        given = give_missing_records(exports, instance, log, newest_event(instance)).differing
-        remove_marks(exports.storage, instance)
+        given = give_missing_records(pipeline, instance, log, newest_event(instance)).differing
+        remove_marks(pipeline.storage, instance)
     if given:
         answers.print(
             f"{count(len(given), 'partition')} loaded before by a sync that was cut off had no "

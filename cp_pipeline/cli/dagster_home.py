@@ -13,9 +13,9 @@ from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from cp_pipeline.defs.faces import POOL
+from cp_pipeline.defs.asset_tags import POOL
 from cp_pipeline.defs.record_store import RecordsOutdated, records_in_words, what_is_missing
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\

@@ -13,11 +13,11 @@ import click
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.env_file import read_differently
-from cp_pipeline.errors import PipelineError
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Workbench, loaded_executions
-from cp_pipeline.words import NO_EXPORTS, count
+from cp_pipeline.warehouse import Warehouse, loaded_executions
 
 EXIT_AT_FAULT = 2
 Answer = TypeVar("Answer")
@@ -43,13 +43,13 @@ def doctor() -> None:
         for study_id in access.study_ids if token else ():
             checks.ask(f"study {study_id}", _counting(centrepoint, study_id), _exports)
     storage = StorageSettings.from_environment()
-    workbench = Workbench.of(storage, 5.0)
+    warehouse = Warehouse.of(storage, 5.0)
     checks.ask(
         "warehouse",
-        lambda: loaded_executions(workbench),
+        lambda: loaded_executions(warehouse),
         lambda loaded: (
             f"{storage.warehouse}: "
-            + (count(len(loaded), "export") + " loaded" if workbench.exists() else "not made yet")
+            + (count(len(loaded), "export") + " loaded" if warehouse.exists() else "not made yet")
         ),
     )
     if checks.failed:

@@ -1,7 +1,7 @@
 """``cp-pipeline erase``: remove a subject who withdrew consent.
 
 Belongs here: the question and the outcome in words, and that records of Dagster and dbt go first.
-Does not belong: the work (``ingest.erasing``, ``defs.erasing``).
+Does not belong: the work (``ingest.subject_erasure``, ``defs.erasing``).
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.words import count
 
 
 @click.command()
@@ -74,7 +74,7 @@ def _say(found: Erasable, subject_id: int) -> None:
 def _erase_from_models(storage: StorageSettings) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from cp_pipeline.defs.models import erase_build_results  # noqa: PLC0415  (a slow import)
+        from cp_pipeline.defs.dbt_project import erase_build_results  # noqa: PLC0415  (a slow import)
     erase_build_results(storage)
 
 

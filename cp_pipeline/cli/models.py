@@ -1,7 +1,7 @@
 """``cp-pipeline models``: what helps with writing SQL models.
 
-Belongs here: options and words. Does not belong: the text of a model (``scaffolding``), building
-models (dbt, and Dagster's ``models``).
+Belongs here: options and words. Does not belong: the text of a model (``model_scaffold``), building
+models (dbt, and ``defs.dbt_assets``).
 """
 
 from pathlib import Path
@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from cp_pipeline.cli.screen import answers
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.scaffolding import staging_model
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.model_scaffold import staging_model
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench, dataset_names, describe_dataset
+from cp_pipeline.warehouse import Warehouse, dataset_names, describe_dataset
 
 _PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 
@@ -36,10 +36,10 @@ def scaffold(dataset_name: str, project_dir: Path) -> None:
 
     Two files: the model, and its documentation and tests. Nothing that exists is overwritten.
     """
-    workbench = Workbench(StorageSettings.from_environment().warehouse)
-    described = describe_dataset(workbench, dataset_name)
+    warehouse = Warehouse(StorageSettings.from_environment().warehouse)
+    described = describe_dataset(warehouse, dataset_name)
     if described is None:
-        present = ", ".join(dataset_names(workbench)) or "none yet; run cp-pipeline sync"
+        present = ", ".join(dataset_names(warehouse)) or "none yet; run cp-pipeline sync"
         raise PipelineError(
             f"The warehouse has no data set {dataset_name!r}.", f"It has: {present}."
         )

@@ -1,6 +1,6 @@
 """``cp-pipeline publish``: the models, their tests, and the analysts' file, through Dagster.
 
-Belongs here: the outcome on the screen. Does not belong: the work (``defs.publishing``).
+Belongs here: the outcome on the screen. Does not belong: the work (``defs.publish_job``).
 """
 
 import logging
@@ -14,10 +14,10 @@ import click
 
 from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, errors
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench
-from cp_pipeline.words import count
+from cp_pipeline.warehouse import Warehouse
 
 EXIT_NOT_PUBLISHED = 1
 
@@ -36,7 +36,7 @@ def publish() -> None:
 def run_publish() -> int:
     """Do what ``cp-pipeline publish`` does; the exit code."""
     storage = StorageSettings.from_environment()
-    if not Workbench.of(storage).exists():
+    if not Warehouse.of(storage).exists():
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
     # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
     # says of each model is in the run's log in the Dagster UI.
@@ -48,8 +48,8 @@ def run_publish() -> int:
         warnings.simplefilter("ignore")
         logging.disable(logging.INFO)
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
-        from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
-        from cp_pipeline.defs.models import model_definitions  # noqa: PLC0415
+        from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
+        from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
         from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 

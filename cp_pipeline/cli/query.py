@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from cp_pipeline.cli.screen import answers, errors
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench, query
+from cp_pipeline.warehouse import Warehouse, query
 
 _ROWS = 200
 _CHARACTERS = 60
@@ -39,13 +39,13 @@ def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
     Raises:
         PipelineError: there is no such file, or the question is wrong.
     """
-    workbench = Workbench(location)
-    if workbench.is_file and not Path(location).exists():
+    warehouse = Warehouse(location)
+    if warehouse.is_file and not Path(location).exists():
         raise PipelineError(f"There is nothing in {location} yet.", "Run cp-pipeline sync.")
     # A slow import, for this command alone.
     import polars as pl  # noqa: PLC0415
 
-    answer = query(workbench, sql)
+    answer = query(warehouse, sql)
     with pl.Config(
         tbl_rows=rows,
         tbl_cols=-1,

@@ -1,6 +1,7 @@
 """``cp-pipeline rebuild``: a new warehouse from the landing alone.
 
-Belongs here: progress and outcome in words. Does not belong: the work (``ingest.rebuilding``).
+Belongs here: progress and outcome in words. Does not belong: the work
+(``ingest.warehouse_rebuild``).
 """
 
 import sys
@@ -8,9 +9,9 @@ import sys
 import click
 
 from cp_pipeline.cli.screen import answers, errors, progress_bar
+from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import rebuild as rebuild_warehouse
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.words import count
 
 EXIT_SOME_LEFT_OUT = 1
 

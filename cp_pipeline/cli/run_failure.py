@@ -24,7 +24,7 @@ def reason(events: Sequence["DagsterEvent"]) -> str:
 def only_partitions_failed(events: Sequence["DagsterEvent"]) -> bool:
     """Whether the run came to its end, and all that failed are partitions, each with its reason."""
     # Imported here because Dagster, which has run by now, takes a second to import.
-    from cp_pipeline.defs.loading import FAILED_PARTITIONS  # noqa: PLC0415
+    from cp_pipeline.defs.load_steps import FAILED_PARTITIONS  # noqa: PLC0415
 
     failures = [
         event.step_failure_data.user_failure_data for event in events if event.is_step_failure

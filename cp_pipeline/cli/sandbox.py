@@ -15,10 +15,10 @@ import urllib.request
 import click
 
 from cp_pipeline.cli.screen import answers
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.texts import count
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.words import count
 
 PORT = 8765
 _SECONDS_TO_ANSWER = 30

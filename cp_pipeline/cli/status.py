@@ -1,15 +1,15 @@
 """``cp-pipeline status``: what is loaded, data set by data set.
 
-Belongs here: the table on the screen. Does not belong: what a state is (``warehouse.tables``).
+Belongs here: the table on the screen. Does not belong: what a state is (``warehouse.schema``).
 """
 
 import click
 from rich.table import Table
 
+from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.screen import answers
-from cp_pipeline.cli.unusable import say_unusable
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Workbench, dataset_statuses, unusable_items
+from cp_pipeline.warehouse import Warehouse, dataset_statuses, invalid_items
 
 
 @click.command()
@@ -19,8 +19,8 @@ def status() -> None:
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
     """
     storage = StorageSettings.from_environment()
-    workbench = Workbench.of(storage)
-    statuses = dataset_statuses(workbench)
+    warehouse = Warehouse.of(storage)
+    statuses = dataset_statuses(warehouse)
     if not statuses:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
         answers.print("Run cp-pipeline sync.")
@@ -45,5 +45,5 @@ def status() -> None:
             each.last_execution or "",
         )
     answers.print(table)
-    say_unusable(answers, unusable_items(workbench))
+    say_invalid(answers, invalid_items(warehouse))
     answers.print(f"Warehouse: {storage.warehouse}")

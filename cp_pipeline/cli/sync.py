@@ -17,24 +17,24 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.cut_off import look_after_cut_off_runs, marked_as_going, remove_marks
+from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
-from cp_pipeline.cli.unusable import say_unusable
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import (
     Account,
     Executor,
     PartitionFailed,
     PartitionLoaded,
     PartitionResult,
+    Pipeline,
     Plan,
     Request,
-    StudyExports,
     Survey,
 )
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.words import NO_EXPORTS, count
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -70,58 +70,58 @@ def run_sync(
     """Do what ``cp-pipeline sync`` does; the exit code."""
     started = time.monotonic()
     storage = StorageSettings.from_environment()
-    exports = StudyExports(CentrePointSettings.from_environment(), storage)
+    pipeline = Pipeline(CentrePointSettings.from_environment(), storage)
     request = Request.of(subject_ids, dataset_names, refresh=refresh)
     with errors.status("Listing the exports …"):
-        found = exports.survey(request, write=not dry_run)
+        found = pipeline.survey(request, write=not dry_run)
     _say_survey(found)
     if dry_run:
         _print_plan(found.plan)
-        say_unusable(errors, found.unusable)
+        say_invalid(errors, found.invalid)
         return 0
     if not found.plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
-        exports.tidy()
-        look_after_cut_off_runs(exports)
-        say_unusable(errors, found.unusable)
-        return EXIT_SOME_FAILED if found.unusable else 0
+        pipeline.tidy()
+        look_after_cut_off_runs(pipeline)
+        say_invalid(errors, found.invalid)
+        return EXIT_SOME_FAILED if found.invalid else 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
-        _saying_what_is_loaded(exports, run_id),
+        _saying_what_is_loaded(pipeline, run_id),
         progress_bar() as progress,
-        exports.prepared(found, run_id) as executor,
+        pipeline.prepared(found, run_id) as executor,
     ):
-        source = _WatchedSource(exports, found.plan, progress)
+        source = _WatchedSource(pipeline, found.plan, progress)
         _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
-    say_unusable(errors, found.unusable)
-    return EXIT_SOME_FAILED if source.failures or found.unusable else 0
+    say_invalid(errors, found.invalid)
+    return EXIT_SOME_FAILED if source.failures or found.invalid else 0
 
 
 @contextmanager
-def _saying_what_is_loaded(exports: StudyExports, run_id: str) -> Iterator[None]:
+def _saying_what_is_loaded(pipeline: Pipeline, run_id: str) -> Iterator[None]:
     """Of a run that could not go on, say how much it had loaded by then."""
     try:
         yield
     except PipelineError as error:
-        exports.wait_at_most(_SECONDS_TO_COUNT)
+        pipeline.wait_at_most(_SECONDS_TO_COUNT)
         try:
-            number = exports.count_loaded(run_id)
+            number = pipeline.count_loaded(run_id)
         except PipelineError:
             raise error from None
         loaded, verb = count(number, "partition"), "was" if number == 1 else "were"
         raise PipelineError(f"{error.what} {loaded} {verb} loaded by then.", error.remedy) from None
 
 
-class _WatchedSource(ExportsSource):
+class _WatchedSource(PipelineResource):
     """The run's own pipeline is this process's; shows what is done."""
 
-    # What fails is said at once, and tried again by whoever runs the command.
+    # A failure is reported at once; the person who runs the command decides when to try again.
     retries = False
 
-    def __init__(self, exports: StudyExports, plan: Plan, progress: Progress) -> None:
-        self.exports = exports
+    def __init__(self, pipeline: Pipeline, plan: Plan, progress: Progress) -> None:
+        self.pipeline = pipeline
         self._progress = progress
         self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
         self._started = time.monotonic()
@@ -129,8 +129,8 @@ class _WatchedSource(ExportsSource):
         self.rows = 0
         self.failures: list[PartitionFailed] = []
 
-    def open(self) -> StudyExports:
-        return self.exports
+    def open(self) -> Pipeline:
+        return self.pipeline
 
     def saw(self, result: PartitionResult) -> None:
         self.account.saw(result)
@@ -152,11 +152,11 @@ def _run_in_dagster(
     with _uncollected(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
-        from cp_pipeline.defs.build import build_defs  # noqa: PLC0415
+        from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
         from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
-        storage = source.exports.storage
+        storage = source.pipeline.storage
         opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
     config = {
@@ -221,8 +221,8 @@ def _say_survey(found: Survey) -> None:
         errors.print(remark)
     if found.erased:
         verb = "is" if found.erased == 1 else "are"
-        exports = count(found.erased, "export")
-        answers.print(f"{exports} of an erased subject {verb} left alone.")
+        pipeline = count(found.erased, "export")
+        answers.print(f"{pipeline} of an erased subject {verb} left alone.")
     if not found.items:
         if found.is_empty:
             answers.print(f"{NO_EXPORTS} Nothing to do.")
@@ -262,7 +262,7 @@ def _say_outcome(source: _WatchedSource, seconds: float) -> None:
         f"{count(source.account.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
         f"in {seconds:.1f} s."
     )
-    answers.print(f"Where the time went: {source.exports.where_the_time_went()}.")
+    answers.print(f"Where the time went: {source.pipeline.where_the_time_went()}.")
     _say_failures(source.failures)
 
 

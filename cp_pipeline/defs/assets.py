@@ -1,25 +1,25 @@
 """The assets: what CentrePoint lists, and what of it is in the warehouse.
 
 Belongs here: declarations, and reading which partitions a run is for.
-Does not belong: the work (``loading``, ``ingest``).
+Does not belong: the work (``load_steps``, ``ingest``).
 """
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from cp_pipeline.defs.faces import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.loading import RETRIES, in_words, load_asked, log_survey, survey
-from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
-from cp_pipeline.defs.records import (
+from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
+from cp_pipeline.defs.events import (
     CODE_VERSION,
     LISTED_EXECUTIONS,
     listing_metadata,
     observations,
 )
-from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.defs.load_steps import RETRIES, in_words, load_asked, log_survey, survey
+from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.ingest import Request
-from cp_pipeline.words import NO_EXPORTS
 
 
 class LoadingConfig(dg.Config):
@@ -44,12 +44,12 @@ class LoadingConfig(dg.Config):
     ),
 )
 def export_files(
-    context: dg.AssetExecutionContext, source: dg.ResourceParam[ExportsSource]
+    context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
 ) -> dg.MaterializeResult[None]:
     """List all exports, write the listing down, and register the partitions."""
     with in_words(source, context):
-        exports = source.open()
-        found, _ = survey(context.instance, exports)
+        pipeline = source.open()
+        found, _ = survey(context.instance, pipeline)
         for observation in observations(found.plan.replaced):
             context.log_event(observation)
         context.log.info(
@@ -58,7 +58,7 @@ def export_files(
         log_survey(context, found)
         if found.is_empty:
             context.log.warning(NO_EXPORTS)
-        return dg.MaterializeResult(metadata=listing_metadata(exports.states()))
+        return dg.MaterializeResult(metadata=listing_metadata(pipeline.states()))
 
 
 listed_executions = dg.AssetSpec(
@@ -101,7 +101,7 @@ listed_executions = dg.AssetSpec(
 def dataset_exports(
     context: dg.AssetExecutionContext,
     config: LoadingConfig,
-    source: dg.ResourceParam[ExportsSource],
+    source: dg.ResourceParam[PipelineResource],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Load the partitions that the run is for; each gets a materialization of its own.
 

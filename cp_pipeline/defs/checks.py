@@ -1,7 +1,7 @@
 """The asset checks of ``dataset_exports``: what a data manager wants to see green.
 
 Belongs here: how serious an answer is, and its words.
-Does not belong: finding it (``warehouse.checking``).
+Does not belong: finding it (``warehouse.check_queries``).
 
 Each is asked at the end of every run that loads, and by "Execute" in the UI; for all partitions
 together, because a check for each of 20,000 partitions would be 160,000 events.
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from cp_pipeline.defs.missing_records import RecordsCompared, compare_records
-from cp_pipeline.defs.records import DATASET_EXPORTS
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.ingest import ATTEMPTS, Finding, Question, StudyExports
+from cp_pipeline.defs.events import DATASET_EXPORTS
+from cp_pipeline.defs.missing_events import RecordsCompared, compare_records
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 RECORDS_MATCH_LINEAGE = "records_match_lineage"
@@ -112,14 +112,14 @@ CHECKS = (
     can_subset=True,
 )
 def dataset_exports_checks(
-    context: dg.AssetCheckExecutionContext, source: dg.ResourceParam[ExportsSource]
+    context: dg.AssetCheckExecutionContext, source: dg.ResourceParam[PipelineResource]
 ) -> Iterator[dg.AssetCheckResult]:
     """Ask what is selected."""
-    exports, instance = source.open(), context.instance
+    pipeline, instance = source.open(), context.instance
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
         if check.name in selected:
-            evaluation = _evaluate(check, exports, lambda: compare_records(exports, instance))
+            evaluation = _evaluate(check, pipeline, lambda: compare_records(pipeline, instance))
             yield dg.AssetCheckResult(
                 asset_key=DATASET_EXPORTS,
                 check_name=check.name,
@@ -132,25 +132,25 @@ def dataset_exports_checks(
 
 def log_checks(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
-    exports: StudyExports,
+    pipeline: Pipeline,
     compared: RecordsCompared,
 ) -> None:
     """Ask all, at the end of a run that loads and has compared its records."""
-    with exports.one_look():
+    with pipeline.one_look():
         for check in CHECKS:
             # Dagster records it all the same; its annotation has not heard of checks yet.
-            context.log_event(_evaluate(check, exports, lambda: compared))  # type: ignore[arg-type]
+            context.log_event(_evaluate(check, pipeline, lambda: compared))  # type: ignore[arg-type]
 
 
 def _evaluate(
-    check: Check, exports: StudyExports, compared: Callable[[], RecordsCompared]
+    check: Check, pipeline: Pipeline, compared: Callable[[], RecordsCompared]
 ) -> dg.AssetCheckEvaluation:
     if check.name == RECORDS_MATCH_LINEAGE:
         finding = _records_against_lineage(compared())
     elif check.name == NOTHING_WAITS_FOR_A_PERSON:
-        finding = _waiting(exports)
+        finding = _waiting(pipeline)
     else:
-        finding = exports.ask(Question(check.name))
+        finding = pipeline.ask(Question(check.name))
     if finding.at_fault:
         words = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
     else:
@@ -194,9 +194,9 @@ def _words(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _waiting(exports: StudyExports) -> Finding:
+def _waiting(pipeline: Pipeline) -> Finding:
     """Partitions whose listed execution has failed too often."""
-    waiting = exports.waiting_for_a_person()
+    waiting = pipeline.waiting_for_a_person()
     rows = tuple(
         (
             partition.subject_id,
@@ -208,7 +208,7 @@ def _waiting(exports: StudyExports) -> Finding:
         for partition, failed in sorted(waiting.items())
     )
     return Finding(
-        len(exports.states()),
+        len(pipeline.states()),
         len(rows),
         ("subject", "dataset", "attempts", "last_attempt", "reason"),
         rows[:_SHOWN],

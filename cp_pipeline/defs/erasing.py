@@ -1,6 +1,7 @@
 """Removing a subject who withdrew consent from Dagster's records.
 
-Belongs here: Dagster's SQLite files and logs. Does not belong: all else (``ingest.erasing``).
+Belongs here: Dagster's SQLite files and logs. Does not belong: all else
+(``ingest.subject_erasure``).
 
 Dagster has no way to remove the events of one partition: ``wipe_asset_partitions`` is not
 implemented for its open-source storages (1.13), and one run carries many subjects. So this goes to
@@ -23,7 +24,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import deserialize_value, serialize_value
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 _INSTEAD = "(erased)"
 # By name, because SQLite's locks are gone when this process closes a handle of its own.

@@ -1,9 +1,9 @@
 """The jobs: what a person or a timer starts for many partitions at once.
 
-Belongs here: declarations, and their configuration. Does not belong: the work (``loading``).
+Belongs here: declarations, and their configuration. Does not belong: the work (``load_steps``).
 
 Op jobs, not asset jobs, because those log no *planned* event for each partition beforehand and
-may carry any set of partitions in one run (DESIGN.md, Dagster facts).
+may carry any set of partitions in one run (docs/design.md, "Facts").
 """
 
 from datetime import timedelta
@@ -11,10 +11,10 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from cp_pipeline.defs.faces import POOL, TAGS
-from cp_pipeline.defs.loading import RETRIES, in_words, load_asked
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.exports import Partition
+from cp_pipeline.defs.asset_tags import POOL, TAGS
+from cp_pipeline.defs.load_steps import RETRIES, in_words, load_asked
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Request
 from cp_pipeline.warehouse import OLDER_THAN
 
@@ -49,9 +49,9 @@ class ChosenPartitions(dg.Config):
     description="List the exports, and load every partition whose program execution is new.",
 )
 def sync_exports(
-    context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[ExportsSource]
+    context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[PipelineResource]
 ) -> None:
-    """Survey and load; see ``loading.load_asked``."""
+    """Survey and load; see ``load_steps.load_asked``."""
     request = Request.of(config.subject_ids, config.dataset_names, refresh=config.refresh)
     load_asked(context, source, request)
 
@@ -64,7 +64,7 @@ def sync_exports(
 def load_chosen_partitions(
     context: dg.OpExecutionContext,
     config: ChosenPartitions,
-    source: dg.ResourceParam[ExportsSource],
+    source: dg.ResourceParam[PipelineResource],
 ) -> None:
     """Survey and load; a partition without an export says so."""
     wanted = [
@@ -87,7 +87,7 @@ class Compacting(dg.Config):
 
 @dg.op(pool=POOL, retry_policy=RETRIES, description="Drop old superseded loads.")
 def compact_warehouse(
-    context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[ExportsSource]
+    context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[PipelineResource]
 ) -> None:
     """Drop them, and write the file anew without the room that they took."""
     with in_words(source, context):

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import dagster as dg
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 
 subjects = dg.DynamicPartitionsDefinition(name="subjects")
 datasets = dg.DynamicPartitionsDefinition(name="datasets")

@@ -1,7 +1,7 @@
 """Runs whose process is gone: found by what the run wrote down of it, and ended.
 
 Belongs here: which process works on a run, and telling that there is none any more.
-Does not belong: which partitions a run loads (``going``).
+Does not belong: which partitions a run loads (``active_runs``).
 
 Dagster's default launcher does not look after the processes that it starts, and ``cp-pipeline
 sync`` is a process of its own: killed, either would leave a run "started" for ever, in the pool's
@@ -22,7 +22,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from cp_pipeline.defs.faces import POOL
+from cp_pipeline.defs.asset_tags import POOL
 
 PROCESS_TAG = "cp_pipeline/process"
 LAUNCHED_TAG = "cp_pipeline/launched_on"

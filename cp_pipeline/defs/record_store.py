@@ -1,7 +1,7 @@
 """Dagster's home as a place on a disk: what is said when records cannot be kept there.
 
 Belongs here: telling its errors from all others, and their words. Does not belong: opening it
-(``cli.dagster_home``), what is recorded (``records``).
+(``cli.dagster_home``), what is recorded (``events``).
 
 Dagster keeps its records in SQLite files and lets SQLAlchemy's errors through, which name a
 statement and its values. Neither is anything for a person, or for a log.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 # Of a full disk SQLite says so, or only one of these; with less than this left we believe it.
 _FULL_PERHAPS = frozenset({"disk I/O error", "unable to open database file"})

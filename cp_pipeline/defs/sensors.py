@@ -1,7 +1,7 @@
 """The sensor ``new_program_executions``: the study keeps itself current.
 
 Belongs here: when to ask CentrePoint, what to ask for, and saying why not.
-Does not belong: which failed partitions may be tried again (``ingest.healing``).
+Does not belong: which failed partitions may be tried again (``ingest.retry_schedule``).
 
 One listing a tick and at most one run, for exactly the partitions whose listed execution is not
 the loaded one. A tick that has nothing to ask for says in words why.
@@ -15,20 +15,20 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from cp_pipeline.defs.faces import TAGS
-from cp_pipeline.defs.going import runs_going
+from cp_pipeline.defs.active_runs import active_runs
+from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.loading import STUDY_TAG, survey
-from cp_pipeline.defs.missing_records import give_missing_records
+from cp_pipeline.defs.load_steps import STUDY_TAG, survey
+from cp_pipeline.defs.missing_events import give_missing_records
 from cp_pipeline.defs.processes import launched_tag
-from cp_pipeline.defs.records import EXPORT_FILES, listing_metadata, observations
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.exports import Partition
-from cp_pipeline.ingest import Healing, Plan, StudyExports, Survey
-from cp_pipeline.words import NO_EXPORTS, count
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.texts import NO_EXPORTS, count
+from cp_pipeline.ingest import Pipeline, Plan, RetrySchedule, Survey
 
-# A tick may take a minute in all, so it does not wait long for whoever holds the warehouse.
+# A tick may take a minute in all, so it does not wait long for a process that holds the warehouse.
 _WAREHOUSE_SECONDS = 10.0
 _LONGEST_PAUSE = timedelta(hours=1)
 # Listing takes at most this share of the minute's requests, however often the sensor ticks.
@@ -88,7 +88,7 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
         ),
     )
     def sensor(
-        context: dg.SensorEvaluationContext, source: dg.ResourceParam[ExportsSource]
+        context: dg.SensorEvaluationContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.SensorResult:
         return tick(context.instance, source, Memory.read(context.cursor), seconds)
 
@@ -97,7 +97,7 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
 
 def tick(
     instance: dg.DagsterInstance,
-    source: ExportsSource,
+    source: PipelineResource,
     memory: Memory,
     seconds: int,
     now: datetime | None = None,
@@ -119,35 +119,35 @@ def tick(
         words = f"the next listing is at {_clock(memory.not_before)}"
         return dg.SensorResult(skip_reason=words, cursor=memory.write())
     try:
-        exports = source.open()
-        exports.wait_at_most(_WAREHOUSE_SECONDS)
-        found, listed_after = survey(instance, exports)
-        healing = exports.healing(found.plan, moment)
+        pipeline = source.open()
+        pipeline.wait_at_most(_WAREHOUSE_SECONDS)
+        found, listed_after = survey(instance, pipeline)
+        retry_schedule = pipeline.retry_schedule(found.plan, moment)
     except PipelineError as error:
         return _in_trouble(memory, error, seconds, moment)
     memory.troubles = 0
-    memory.not_before = _next_listing(moment, found, exports).timestamp()
-    going = runs_going(instance)
+    memory.not_before = _next_listing(moment, found, pipeline).timestamp()
+    going = active_runs(instance)
     if not going:
-        _look_after_cut_off_runs(instance, exports, memory, listed_after)
+        _look_after_cut_off_runs(instance, pipeline, memory, listed_after)
     wanted = [
         partition
-        for partition in healing.due
+        for partition in retry_schedule.due
         if not any(covers(partition) for covers in going.values())
     ]
     if not wanted:
         if found.changed:
             record = dg.AssetMaterialization(
-                EXPORT_FILES, metadata=listing_metadata(exports.states())
+                EXPORT_FILES, metadata=listing_metadata(pipeline.states())
             )
             instance.report_runless_asset_event(record)
-        reason = _nothing_to_ask(found, healing, going)
+        reason = _nothing_to_ask(found, retry_schedule, going)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
-    return _ask_for(instance, exports, found.plan, wanted, memory, seconds, moment)
+    return _ask_for(instance, pipeline, found.plan, wanted, memory, seconds, moment)
 
 
 def _look_after_cut_off_runs(
-    instance: dg.DagsterInstance, exports: StudyExports, memory: Memory, listed_after: int
+    instance: dg.DagsterInstance, pipeline: Pipeline, memory: Memory, listed_after: int
 ) -> None:
     """Give what the last run that ended badly had loaded the records that it could not give."""
     badly = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
@@ -155,14 +155,14 @@ def _look_after_cut_off_runs(
     if last == memory.looked_after:
         return
     log = instance.report_runless_asset_event
-    compared = give_missing_records(exports, instance, log, listed_after, _RECORDED)
+    compared = give_missing_records(pipeline, instance, log, listed_after, _RECORDED)
     if len(compared.differing) <= _RECORDED:
         memory.looked_after = last
 
 
 def _ask_for(
     instance: dg.DagsterInstance,
-    exports: StudyExports,
+    pipeline: Pipeline,
     plan: Plan,
     wanted: Collection[Partition],
     memory: Memory,
@@ -182,7 +182,7 @@ def _ask_for(
     for partition in sorted(wanted):
         by_dataset.setdefault(partition.dataset_name, []).append(partition.subject_id)
     config = {"partitions": by_dataset, "refresh": False}
-    studies = ",".join(map(str, exports.centrepoint.settings.study_ids))
+    studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
     request = dg.RunRequest(
         run_key=f"{digest}-{memory.times}",
         run_config={"ops": {"load_chosen_partitions": {"config": config}}},
@@ -204,35 +204,37 @@ def _growing(seconds: int, times: int) -> timedelta:
     return min(timedelta(seconds=seconds * float(2 ** min(times, 12))), _LONGEST_PAUSE)
 
 
-def _next_listing(moment: datetime, found: Survey, exports: StudyExports) -> datetime:
+def _next_listing(moment: datetime, found: Survey, pipeline: Pipeline) -> datetime:
     """When the listing may be read again without taking too many of the minute's requests."""
     requests = len(found.items) // _ITEMS_A_REQUEST
-    allowed = exports.centrepoint.settings.requests_per_minute * _SHARE_OF_REQUESTS
+    allowed = pipeline.centrepoint.settings.requests_per_minute * _SHARE_OF_REQUESTS
     return moment + timedelta(minutes=requests / allowed)
 
 
-def _nothing_to_ask(found: Survey, healing: Healing, going: Iterable[str]) -> str:
+def _nothing_to_ask(found: Survey, retry_schedule: RetrySchedule, going: Iterable[str]) -> str:
     if found.is_empty:
         return NO_EXPORTS
     reasons = []
-    if healing.due:
+    if retry_schedule.due:
         runs = ", ".join(run_id[:8] for run_id in going)
-        reasons.append(f"{count(len(healing.due), 'partition')} being loaded (run {runs})")
-    if healing.resting:
-        soonest = min(healing.resting.values()).timestamp()
+        reasons.append(f"{count(len(retry_schedule.due), 'partition')} being loaded (run {runs})")
+    if retry_schedule.resting:
+        soonest = min(retry_schedule.resting.values()).timestamp()
         reasons.append(
-            f"{count(len(healing.resting), 'partition')} failed and at rest, the first until "
+            f"{count(len(retry_schedule.resting), 'partition')} failed and at rest, the first "
+            "until "
             f"{_clock(soonest)}"
         )
-    if healing.given_up:
-        named = "; ".join(str(partition) for partition in sorted(healing.given_up)[:3])
+    if retry_schedule.given_up:
+        named = "; ".join(str(partition) for partition in sorted(retry_schedule.given_up)[:3])
         reasons.append(
-            f"{count(len(healing.given_up), 'partition')} failed too often, waiting for a person "
+            f"{count(len(retry_schedule.given_up), 'partition')} failed too often, waiting for a "
+            "person "
             f"({named})"
         )
-    if found.unusable:
+    if found.invalid:
         reasons.append(
-            f"{count(len(found.unusable), 'listed item')} cannot be used ({found.unusable[0]})"
+            f"{count(len(found.invalid), 'listed item')} cannot be used ({found.invalid[0]})"
         )
     reasons += [remark.rstrip(".") for remark in (*found.plan.remarks(), *found.remarks())]
     if not reasons:

@@ -6,17 +6,17 @@ Does not know: Dagster.
 
 from cp_pipeline.centrepoint import redact
 from cp_pipeline.ingest.account import Account, Unaccounted
-from cp_pipeline.ingest.erasing import Erasable, Erased, SyncGoing, erasable, erase
 from cp_pipeline.ingest.executor import Executor, ThreadExecutor
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
-from cp_pipeline.ingest.healing import ATTEMPTS, Healing, pause_after
-from cp_pipeline.ingest.pipeline import EVERYTHING, StudyExports
+from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
-from cp_pipeline.ingest.rebuilding import LeftOut, Rebuilt, rebuild
-from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_after
+from cp_pipeline.ingest.subject_erasure import Erasable, Erased, SyncRunning, erasable, erase
 from cp_pipeline.ingest.subprocess_executor import ProcessLost
 from cp_pipeline.ingest.survey import Request, Survey
-from cp_pipeline.ingest.timings import Activity, TimeSpent
+from cp_pipeline.ingest.timings import Activity, Timings
+from cp_pipeline.ingest.warehouse_rebuild import LeftOut, Rebuilt, rebuild
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
@@ -36,13 +36,13 @@ __all__ = [
     "Executor",
     "FailedAttempts",
     "Finding",
-    "Healing",
     "LeftOut",
     "Load",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",
     "PartitionState",
+    "Pipeline",
     "Plan",
     "PlannedExport",
     "ProcessLost",
@@ -50,11 +50,11 @@ __all__ = [
     "Reason",
     "Rebuilt",
     "Request",
-    "StudyExports",
+    "RetrySchedule",
     "Survey",
-    "SyncGoing",
+    "SyncRunning",
     "ThreadExecutor",
-    "TimeSpent",
+    "Timings",
     "Unaccounted",
     "erasable",
     "erase",

@@ -5,11 +5,11 @@ Belongs here: counting. Does not belong: loading (``executor``), saying it (``cl
 What is pending is not planned; the plan itself says how much that is.
 """
 
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.texts import count
+from cp_pipeline.ingest.partition_results import PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.ingest.results import PartitionLoaded, PartitionResult
-from cp_pipeline.words import count
 
 _NAMED = 3
 

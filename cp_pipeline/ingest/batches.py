@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.fetching import Fetched, explain
+from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.landing import ExportRefused, LandedFile, Landing, erase_files
 from cp_pipeline.warehouse import (
     BatchResult,
@@ -20,12 +21,11 @@ from cp_pipeline.warehouse import (
     FileRefused,
     Loader,
     SubjectErased,
+    Warehouse,
     WarehouseBusy,
     WarehouseUnreadable,
-    Workbench,
     record_failures,
 )
-from cp_pipeline.words import count
 
 BATCH_EXPORTS = 512
 BATCH_CSV_BYTES = 64 << 20
@@ -68,7 +68,7 @@ class BatchLoader:
         plan: tells which export a refused file was of, and what of a partition was kept.
         landing: where refused files are put aside.
         loader: the warehouse's.
-        workbench: where failures are recorded.
+        warehouse: where failures are recorded.
         run_id: the Dagster run, for lineage.
         refresh: load executions again that are loaded already.
     """
@@ -78,7 +78,7 @@ class BatchLoader:
         plan: Plan,
         landing: Landing,
         loader: Loader,
-        workbench: Workbench,
+        warehouse: Warehouse,
         run_id: str,
         *,
         refresh: bool,
@@ -86,7 +86,7 @@ class BatchLoader:
         self._plan = plan
         self._landing = landing
         self._loader = loader
-        self._workbench = workbench
+        self._workbench = warehouse
         self._run_id = run_id
         self._refresh = refresh
 

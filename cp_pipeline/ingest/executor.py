@@ -19,16 +19,16 @@ from functools import partial
 from typing import Protocol, Self
 
 from cp_pipeline.centrepoint import ServiceError
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest.account import Account
 from cp_pipeline.ingest.batches import BATCH_CSV_BYTES, Batch, BatchLoader, csv_bytes
 from cp_pipeline.ingest.fetching import Fetched, Fetching
 from cp_pipeline.ingest.missing_files import MissingFiles
+from cp_pipeline.ingest.partition_results import PartitionResult
 from cp_pipeline.ingest.plan import Plan, PlannedExport
-from cp_pipeline.ingest.results import PartitionResult
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.survey import Survey
-from cp_pipeline.ingest.timings import Activity, TimeSpent
+from cp_pipeline.ingest.timings import Activity, Timings
 from cp_pipeline.warehouse import Loader
 
 PARTITIONS_AHEAD = 1024
@@ -64,7 +64,7 @@ class ThreadExecutor:
         fetching: brings one partition.
         loader: loads a batch of them.
         threads: how many download at once.
-        time_spent: where the seconds are added up.
+        timings: where the seconds are added up.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class ThreadExecutor:
         loader: BatchLoader,
         *,
         threads: int,
-        time_spent: TimeSpent,
+        timings: Timings,
     ) -> None:
         self._plan = plan
         self._iterated = False
         self._waiting = iter(plan.to_load.items())
         self._fetching = fetching
         self._loader = loader
-        self._time_spent = time_spent
+        self._time_spent = timings
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._loads = ThreadPoolExecutor(1, "load")
         self._loading: Future[None] | None = None
@@ -230,7 +230,7 @@ class ThreadExecutor:
             self._downloads.shutdown(wait=False, cancel_futures=True)
 
     def _hand_on(self, results: list[PartitionResult] | None) -> None:
-        """Give results to whoever iterates, but do not wait for one who has gone."""
+        """Give results to the iterator; do not wait if it was closed."""
         while not self._stop.is_set():
             with suppress(queue.Full):
                 self._done.put(results, timeout=0.2)
@@ -238,7 +238,7 @@ class ThreadExecutor:
 
 
 class _Unwanted(BaseException):
-    """Whoever wanted the results has gone before being ready for them.
+    """The iterator was closed before anything was to be committed.
 
     No ``Exception``: it is nothing that went wrong with what was to be loaded.
     """
@@ -285,20 +285,20 @@ def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[Threa
         run_id: the Dagster run, for lineage.
     """
     plan = survey.plan
-    with rooms.landing.workspace() as aside:
+    with rooms.landing.scratch_folder() as scratch:
         fetching = Fetching(
             rooms.centrepoint,
             rooms.landing,
-            aside,
-            rooms.time_spent,
+            scratch,
+            rooms.timings,
             rooms.storage.largest_csv_bytes,
         )
-        restore = MissingFiles(rooms.centrepoint, rooms.landing, aside).restore
+        restore = MissingFiles(rooms.centrepoint, rooms.landing, scratch).restore
         loader = BatchLoader(
             plan,
             rooms.landing,
-            Loader(rooms.workbench, rooms.landing, aside, run_id, restore),
-            rooms.workbench,
+            Loader(rooms.warehouse, rooms.landing, scratch, run_id, restore),
+            rooms.warehouse,
             run_id,
             refresh=survey.request.refresh,
         )
@@ -307,6 +307,6 @@ def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[Threa
             fetching,
             loader,
             threads=rooms.centrepoint.settings.download_threads,
-            time_spent=rooms.time_spent,
+            timings=rooms.timings,
         ) as executor:
             yield executor

@@ -18,11 +18,11 @@ from cp_pipeline.centrepoint import (
     ServiceError,
     redact,
 )
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.exports import ExportFile, Partition
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import ExportFile, Partition
+from cp_pipeline.ingest.partition_results import PartitionFailed
 from cp_pipeline.ingest.plan import PlannedExport, Reason
-from cp_pipeline.ingest.results import PartitionFailed
-from cp_pipeline.ingest.timings import Activity, TimeSpent
+from cp_pipeline.ingest.timings import Activity, Timings
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,
@@ -60,14 +60,14 @@ class Fetching:
         self,
         centrepoint: CentrePoint,
         landing: Landing,
-        aside: Path,
-        time_spent: TimeSpent,
+        scratch: Path,
+        timings: Timings,
         largest_csv_bytes: int,
     ) -> None:
         self._centrepoint = centrepoint
         self._landing = landing
-        self._aside = aside
-        self._time_spent = time_spent
+        self._scratch = scratch
+        self._time_spent = timings
         self._largest_csv_bytes = largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
@@ -118,7 +118,7 @@ class Fetching:
             with self._time_spent.on(Activity.DECODE):
                 return read_csv_text(
                     self._landing.path_of(landed),
-                    self._aside,
+                    self._scratch,
                     content,
                     largest_bytes=self._largest_csv_bytes,
                 )
@@ -131,13 +131,13 @@ class Fetching:
     ) -> tuple[LandedFile, bytes | None]:
         """Land the file; its bytes, too, where they are few."""
         arriving = _Arriving()
-        incomplete = IncompleteFile(self._aside / f"{uuid4().hex}.incomplete")
+        incomplete = IncompleteFile(self._scratch / f"{uuid4().hex}.incomplete")
         try:
             with self._time_spent.on(Activity.DOWNLOAD):
                 landed = self._centrepoint.fetch(
                     export_file,
                     lambda actual, chunks: self._landing.keep(
-                        actual, arriving.seen(chunks), self._aside, incomplete
+                        actual, arriving.seen(chunks), self._scratch, incomplete
                     ),
                     requests,
                 )

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cp_pipeline.centrepoint import CentrePoint, CentrePointError, Filters
-from cp_pipeline.exports import ExportFile, ExportKey
+from cp_pipeline.domain.exports import ExportFile, ExportKey
 from cp_pipeline.landing import Landing
 from cp_pipeline.warehouse import HistoricLoad
 
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 class MissingFiles:
     """Brings landed files back, each at most once."""
 
-    def __init__(self, centrepoint: CentrePoint, landing: Landing, aside: Path) -> None:
+    def __init__(self, centrepoint: CentrePoint, landing: Landing, scratch: Path) -> None:
         self._centrepoint = centrepoint
         self._landing = landing
-        self._aside = aside
+        self._scratch = scratch
         self._asked: set[int] = set()
 
     def restore(self, loads: Sequence[HistoricLoad]) -> None:
@@ -68,7 +68,7 @@ class MissingFiles:
         """Land one file; the same bytes get the same place."""
         try:
             self._centrepoint.fetch(
-                item, lambda actual, chunks: self._landing.keep(actual, chunks, self._aside)
+                item, lambda actual, chunks: self._landing.keep(actual, chunks, self._scratch)
             )
         except CentrePointError as error:
             _log.warning("%s", error)

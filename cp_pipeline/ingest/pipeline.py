@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest.executor import Executor, thread_executor
-from cp_pipeline.ingest.healing import ATTEMPTS, Healing, healing
 from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
@@ -25,7 +25,7 @@ from cp_pipeline.warehouse import (
     LoadedVersions,
     PartitionState,
     Question,
-    Workbench,
+    Warehouse,
     ask,
     count_loaded_by,
     failed_attempts,
@@ -45,7 +45,7 @@ class _Prepared:
     executor: Executor
 
 
-class StudyExports:
+class Pipeline:
     """The exports of the configured studies, from the API to the warehouse.
 
     Args:
@@ -60,14 +60,14 @@ class StudyExports:
         self.rooms = Rooms(access, storage)
         self.storage = storage
         self.centrepoint, self.landing = self.rooms.centrepoint, self.rooms.landing
-        self.workbench, self.time_spent = self.rooms.workbench, self.rooms.time_spent
+        self.warehouse, self.timings = self.rooms.warehouse, self.rooms.timings
         # Apart, because a connection is one thread's at a time, and loads are on another thread.
-        self._questions = Workbench.of(storage)
+        self._questions = Warehouse.of(storage)
         self._prepared: _Prepared | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """How long to wait for another process that holds the warehouse."""
-        self.workbench.wait_seconds = self._questions.wait_seconds = seconds
+        self.warehouse.wait_seconds = self._questions.wait_seconds = seconds
 
     def survey(self, request: Request = EVERYTHING, *, write: bool = True) -> Survey:
         """List, write the listing down, and plan; see ``survey.take_survey``.
@@ -80,34 +80,34 @@ class StudyExports:
         """
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
-        with self.time_spent.on(Activity.LISTING):
-            return take_survey(self.centrepoint, self.landing, self.workbench, request, write=write)
+        with self.timings.on(Activity.LISTING):
+            return take_survey(self.centrepoint, self.landing, self.warehouse, request, write=write)
 
     def where_the_time_went(self) -> str:
         """One line for people: seconds by activity, so that they see what to turn."""
-        spent = self.time_spent.seconds()
+        spent = self.timings.seconds()
         threads = self.centrepoint.settings.download_threads
         return (
             f"listing {spent['listing']:.1f} s; download {spent['download']:.1f} s and decode "
             f"{spent['decode']:.1f} s, on {threads} threads together; load {spent['load']:.1f} s "
-            f"(warehouse held {self.workbench.held_seconds:.1f} s, at most "
-            f"{self.workbench.longest_hold_seconds:.1f} s at once); Dagster's records "
+            f"(warehouse held {self.warehouse.held_seconds:.1f} s, at most "
+            f"{self.warehouse.longest_hold_seconds:.1f} s at once); Dagster's records "
             f"{spent['records']:.1f} s"
         )
 
     def seconds_spent(self) -> dict[str, float]:
         """Seconds by activity so far, and how long the warehouse was held read-write."""
-        held = round(self.workbench.held_seconds, 3)
-        return self.time_spent.seconds() | {"warehouse_held": held}
+        held = round(self.warehouse.held_seconds, 3)
+        return self.timings.seconds() | {"warehouse_held": held}
 
     def tidy(self) -> None:
         """Remove what a killed process left; every load does so, too."""
         self.landing.tidy()
-        self.workbench.take_in_log()
+        self.warehouse.checkpoint_leftover_log()
 
-    def healing(self, plan: Plan, now: datetime | None = None) -> Healing:
+    def retry_schedule(self, plan: Plan, now: datetime | None = None) -> RetrySchedule:
         """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
-        return healing(plan, failed_attempts(self._questions), now)
+        return retry_schedule(plan, failed_attempts(self._questions), now)
 
     def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
         """Partitions that failed too often to be tried again unasked, with the last failure."""
@@ -197,7 +197,7 @@ class StudyExports:
             self.storage,
             survey,
             run_id,
-            self.workbench.wait_seconds,
+            self.warehouse.wait_seconds,
             logging.getLogger().level,
             logging.getLogger("cp_pipeline").getEffectiveLevel(),
         )

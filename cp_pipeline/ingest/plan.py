@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from cp_pipeline.exports import ExportFile, ExportKey, Partition
+from cp_pipeline.domain.exports import ExportFile, ExportKey, Partition
+from cp_pipeline.domain.texts import count
 from cp_pipeline.warehouse import LoadedExecution
-from cp_pipeline.words import count
 
-# A program writes its files minutes after it was executed (API.md, "Which version of an export an
-# item is"). After a day nobody waits any longer.
+# A program writes its files minutes after it was executed (docs/api.md, "Which version of an export
+# an item is"). After a day nobody waits any longer.
 PENDING_AT_MOST = timedelta(days=1)
 
 

@@ -7,10 +7,10 @@ Does not belong: what is done with them (``pipeline``, ``executor``).
 from dataclasses import dataclass
 
 from cp_pipeline.centrepoint import CentrePoint
-from cp_pipeline.ingest.timings import TimeSpent
+from cp_pipeline.ingest.timings import Timings
 from cp_pipeline.landing import Landing
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Workbench
+from cp_pipeline.warehouse import Warehouse
 
 REQUEST_LEDGER = ".requests"
 
@@ -36,19 +36,17 @@ class Rooms:
         self.storage = storage
         self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
         self.landing = Landing(storage.landing)
-        self.workbench = Workbench.of(storage)
-        self.time_spent = TimeSpent()
+        self.warehouse = Warehouse.of(storage)
+        self.timings = Timings()
 
     def spent(self) -> Spent:
         """Where the time went so far."""
-        warehouse = self.workbench
-        return Spent(
-            self.time_spent.seconds(), warehouse.held_seconds, warehouse.longest_hold_seconds
-        )
+        warehouse = self.warehouse
+        return Spent(self.timings.seconds(), warehouse.held_seconds, warehouse.longest_hold_seconds)
 
     def also_spent(self, spent: Spent) -> None:
         """Add time that another process spent for the same purpose."""
-        self.time_spent.add(spent.seconds)
-        warehouse = self.workbench
+        self.timings.add(spent.seconds)
+        warehouse = self.warehouse
         warehouse.held_seconds += spent.held
         warehouse.longest_hold_seconds = max(warehouse.longest_hold_seconds, spent.longest_hold)

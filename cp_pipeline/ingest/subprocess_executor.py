@@ -27,10 +27,10 @@ from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from typing import Self
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.ingest.account import Account
 from cp_pipeline.ingest.executor import thread_executor
-from cp_pipeline.ingest.results import PartitionFailed, PartitionLoaded, PartitionResult
+from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.rooms import Rooms, Spent
 from cp_pipeline.ingest.survey import Survey
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
@@ -162,7 +162,7 @@ def _work(connection: Connection, task: Task) -> None:
     logging.basicConfig(level=task.log_level, handlers=[_Forward(answers)], force=True)
     logging.getLogger(_OURS).setLevel(task.our_log_level)
     rooms = Rooms(task.access, task.storage)
-    rooms.workbench.wait_seconds = task.wait_seconds
+    rooms.warehouse.wait_seconds = task.wait_seconds
     error: BaseException | None = None
     try:
         with thread_executor(rooms, task.survey, task.run_id) as results:
@@ -223,7 +223,7 @@ class _Answers:
 
 
 class _Forward(QueueHandler):
-    """Log records go to whoever listens at the other end."""
+    """Sends log records to the other process."""
 
     def __init__(self, answers: _Answers) -> None:
         super().__init__(answers)  # type: ignore[arg-type] # `enqueue` alone looks at it

@@ -12,18 +12,18 @@ from itertools import product
 from typing import Self
 
 from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters
-from cp_pipeline.exports import ExportFile, ExportKey, Partition, StudyListing, UnusableItem
+from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
+from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.warehouse import (
     Scope,
-    Workbench,
+    Warehouse,
     erased_subjects,
     loaded_executions,
     pending_since,
     record_listing,
 )
-from cp_pipeline.words import count
 
 # Beyond so many filtered requests, one pass over the whole study takes fewer.
 _FILTERED_REQUESTS = 8
@@ -89,9 +89,9 @@ class Survey:
         return self.listing.items
 
     @property
-    def unusable(self) -> tuple[UnusableItem, ...]:
+    def invalid(self) -> tuple[InvalidItem, ...]:
         """Items that say too little to be loaded; all others are."""
-        return self.listing.unusable
+        return self.listing.invalid
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -126,7 +126,7 @@ class Survey:
 def take_survey(
     centrepoint: CentrePoint,
     landing: Landing,
-    warehouse: Workbench,
+    warehouse: Warehouse,
     request: Request,
     *,
     write: bool = True,
@@ -151,11 +151,11 @@ def take_survey(
         for study_id in scope.study_ids
         for each in _filters(scope)
     )
-    if listing.unusable and not listing.items and scope.is_whole:
+    if listing.invalid and not listing.items and scope.is_whole:
         # Not of one item that went wrong, but of another contract.
         raise AnswerNotUnderstood(
-            f"CentrePoint lists {count(len(listing.unusable), 'item')}, and none of them can be"
-            f" used. {listing.unusable[0]}.",
+            f"CentrePoint lists {count(len(listing.invalid), 'item')}, and none of them can be"
+            f" used. {listing.invalid[0]}.",
             "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
         )
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
@@ -188,7 +188,7 @@ def _together(listings: Iterable[StudyListing]) -> StudyListing:
     every = list(listings)
     return StudyListing(
         tuple({item.key: item for each in every for item in each.items}.values()),
-        tuple(dict.fromkeys(item for each in every for item in each.unusable)),
+        tuple(dict.fromkeys(item for each in every for item in each.invalid)),
         tuple(dict.fromkeys(key for each in every for key in each.never_executed)),
         tuple(dict.fromkeys(found for each in every for found in each.other_formats)),
         sum(each.missing for each in every),
@@ -205,7 +205,7 @@ def _within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> Stu
         tuple(item for item in listing.items if wanted(item.key)),
         tuple(
             item
-            for item in listing.unusable
+            for item in listing.invalid
             if scope.may_cover(item) and item.subject_id not in erased
         ),
         tuple(key for key in listing.never_executed if wanted(key)),

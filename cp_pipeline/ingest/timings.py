@@ -25,7 +25,7 @@ class Activity(StrEnum):
     RECORDS = "records"
 
 
-class TimeSpent:
+class Timings:
     """Seconds by activity. Used from many threads."""
 
     def __init__(self) -> None:

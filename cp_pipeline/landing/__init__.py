@@ -4,16 +4,16 @@ Knows: files, packing, the structure of a CSV.
 Does not know: HTTP, DuckDB, Dagster, what a value means.
 """
 
-from cp_pipeline.landing.erasing import (
+from cp_pipeline.landing.csv_text import CsvText, read_csv_text
+from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
+from cp_pipeline.landing.file_erasure import (
     count_files,
     erase_files,
     remember_erasure,
     remembered_erasures,
     texts_of,
 )
-from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
 from cp_pipeline.landing.inventory import is_in_use, is_intact, landed_files
-from cp_pipeline.landing.reading import CsvText, read_csv_text
 from cp_pipeline.landing.store import IncompleteFile, LandedFile, Landing, read_description
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Whether the first line of a CSV can be a header, and whether that header comes a second time.
 
 Belongs here: the signs that a line holds no column names (another separator, values), and that a
-record holds the column names again. Does not belong: the structure of records (``csv_structure``),
+record holds the column names again. Does not belong: the structure of records (``csv_validation``),
 the types of columns (``warehouse.column_types``).
 
 Only what cannot be a header is refused. The vendor documents no column names, so ``1``, ``2`` or

@@ -5,7 +5,7 @@ ExportRefused
 └── CsvRefused         the CSV itself is malformed; says the line where there is one
 """
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 
 class ExportRefused(PipelineError):

@@ -22,7 +22,7 @@ def landed_files(landing: Landing) -> Iterator[LandedFile]:
 
 
 def is_in_use(landing: Landing) -> bool:
-    """Whether a process is fetching or loading: one that holds a ``workspace``."""
+    """Whether a process is fetching or loading: one that holds a ``scratch_folder``."""
     for lock_file in landing.root.glob(".aside/*/.lock"):
         try:
             with lock_file.open("r") as lock:

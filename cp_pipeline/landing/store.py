@@ -1,11 +1,11 @@
 """The landing: every export as it came, on disk, before anything parses it.
 
 Belongs here: where a file lies, its checksum, writing aside and renaming, the quarantine.
-Does not belong: opening a file (``reading``), HTTP, DuckDB.
+Does not belong: opening a file (``csv_text``), HTTP, DuckDB.
 
 A file lies at ``{study}/{subject}/{data set}/{program}_{execution}_{checksum}.export`` with a
 ``.json`` beside it that says what it is, so that the warehouse can be rebuilt from the landing
-alone. All names are ours: what a server calls a file never becomes a path (DESIGN.md, 2).
+alone. All names are ours: what a server calls a file never becomes a path (docs/design.md, 2).
 
 Of a small file, landing is mostly making and renaming files, so this does as little of both as it
 can (benchmarks/README.md).
@@ -23,8 +23,8 @@ from functools import lru_cache
 from io import RawIOBase
 from pathlib import Path
 
-from cp_pipeline.exports import ExportFile, ExportKey, Instant, Version, canonical_program
-from cp_pipeline.workspaces import remove_abandoned, workspace
+from cp_pipeline.domain.exports import ExportFile, ExportKey, Instant, Version, canonical_program
+from cp_pipeline.locks.scratch_folders import remove_abandoned, scratch_folder
 
 # Numbers files in folders that only this process writes to.
 _serial = itertools.count()
@@ -102,7 +102,7 @@ class Landing:
         self,
         export_file: ExportFile,
         chunks: Iterator[bytes],
-        aside: Path,
+        scratch: Path,
         incomplete: "IncompleteFile | None" = None,
     ) -> LandedFile:
         """Write the bytes aside, checksum them, and rename them into place.
@@ -110,11 +110,11 @@ class Landing:
         Args:
             export_file: what the bytes are.
             chunks: the bytes as they were sent; what they raise passes through, and nothing stays.
-            aside: a folder of ``workspace``.
+            scratch: a folder of ``scratch_folder``.
             incomplete: where the bytes go that had arrived when ``chunks`` raised.
         """
         checksum, byte_count = hashlib.sha256(), 0
-        part = aside / f"{next(_serial)}.part"
+        part = scratch / f"{next(_serial)}.part"
         try:
             with _written(part, new=True) as file:
                 for chunk in chunks:
@@ -125,7 +125,7 @@ class Landing:
             target = self.path_of(landed)
             # The description goes first: bytes in place are always described.
             self._make_folder(export_file.key, target.parent)
-            _describe(landed, target, aside)
+            _describe(landed, target, scratch)
             part.replace(target)
         except BaseException:
             if incomplete is not None and byte_count:
@@ -192,12 +192,12 @@ class Landing:
         return target
 
     @contextmanager
-    def workspace(self) -> Iterator[Path]:
+    def scratch_folder(self) -> Iterator[Path]:
         """A folder of this process's own, beside the final places, gone at the end.
 
         What a killed process left is removed by the next one: a folder nobody holds the lock of.
         """
-        with workspace(self.root / ".aside") as folder:
+        with scratch_folder(self.root / ".aside") as folder:
             yield folder
 
     def tidy(self) -> None:
@@ -242,7 +242,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _describe(landed: LandedFile, target: Path, aside: Path) -> None:
+def _describe(landed: LandedFile, target: Path, scratch: Path) -> None:
     """Write the description of ``target``, which is not there yet, or there already."""
     description = target.with_suffix(".json")
     # Not `asdict`, which copies deeply, and takes longer than writing the file.
@@ -252,11 +252,11 @@ def _describe(landed: LandedFile, target: Path, aside: Path) -> None:
     except FileNotFoundError:
         # The folder was there a moment ago; its subject may just have been erased.
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _describe(landed, target, aside)
+        _describe(landed, target, scratch)
     except FileExistsError:
         # These very bytes came before, or a killed process left half a description of them.
         if read_description(target) != landed:
-            part = aside / f"{next(_serial)}.json"
+            part = scratch / f"{next(_serial)}.json"
             _write_json(part, content)
             part.replace(description)
 

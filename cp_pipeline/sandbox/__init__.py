@@ -1,6 +1,7 @@
 """A local CentrePoint over real HTTP, with realistic synthetic studies.
 
-Belongs here: everything that plays the service of API.md, for tests, demos and benchmarks. Does
+Belongs here: everything that plays the service of docs/api.md, for tests, demos and benchmarks.
+Does
 not: anything of the pipeline; this package knows the standard library and itself alone.
 """
 

@@ -31,7 +31,7 @@ class TokenError(Exception):
 
 
 class TokenOffice:
-    """Hands out opaque bearer tokens and knows which are still good (API.md, Tokens)."""
+    """Hands out opaque bearer tokens and knows which are still good (docs/api.md, Tokens)."""
 
     def __init__(self, lifetime: float, clock: Clock = time.monotonic) -> None:
         """Takes the seconds a token is good for, and a clock in seconds from any origin."""
@@ -68,7 +68,7 @@ class TokenOffice:
 
 
 class RateLimit:
-    """At most so many requests in any 60 seconds, a sliding window (API.md, Limits).
+    """At most so many requests in any 60 seconds, a sliding window (docs/api.md, Limits).
 
     A refused request does not count.
     """
@@ -94,7 +94,7 @@ class RateLimit:
 
 
 class LinkSigner:
-    """Signs the paths of blobs for a while, in the manner of an Azure SAS (API.md, An item)."""
+    """Signs the paths of blobs for a while, like an Azure SAS (docs/api.md, An item)."""
 
     def __init__(self, lifetime: float, clock: Clock = time.time, valid_after: float = 0.0) -> None:
         """Takes the seconds a link is good for, and a clock in seconds since 1970.

@@ -77,7 +77,7 @@ class Trickle:
 
 
 def text(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error of the API, which are text/plain (API.md, Limits)."""
+    """An error of the API, which are text/plain (docs/api.md, Limits)."""
     kind = {"Content-Type": "text/plain; charset=utf-8"}
     return Answer(status, message.encode(), {**kind, **(headers or {})})
 

@@ -14,10 +14,10 @@ Key = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
-    """One export file (API.md, An item).
+    """One export file (docs/api.md, An item).
 
     Attributes:
-        study_id, subject_id, data_set_name, study_program_id, file_name: as in API.md.
+        study_id, subject_id, data_set_name, study_program_id, file_name: as in docs/api.md.
         execution: `lastSuccessfulProgramExecutionTimeStamp`, verbatim.
         modified: `modifiedDate`, verbatim.
         execution_number: 0 for the first export of this subject, data set and program.

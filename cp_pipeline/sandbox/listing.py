@@ -1,6 +1,6 @@
 """The listing of export files in both dialects: filters, paging, the JSON of a page.
 
-Belongs here: what API.md says under its first table, A page and An item. Does not: whether the
+Belongs here: what docs/api.md says under its first table, A page and An item. Does not: whether the
 asker may see it (`access.py`), status codes (`service.py`).
 """
 
@@ -109,7 +109,7 @@ def ordered(files: Sequence[ExportFile], order: PageOrder) -> Sequence[ExportFil
     Args:
         files: in the stable order.
         order: `stable` keeps the place of a replaced file; the others move it to the front or
-            the end, so that pages shift under whoever is reading them (API.md, A page).
+            the end, so that pages shift under whoever is reading them (docs/api.md, A page).
     """
     if order == "stable":
         return files

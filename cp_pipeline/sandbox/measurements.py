@@ -92,7 +92,7 @@ class Recipe:
 
 
 def csv_of(recipe: Recipe) -> bytes:
-    """The CSV of a recipe: UTF-8, comma, line feeds, one header row (API.md, Files).
+    """The CSV of a recipe: UTF-8, comma, line feeds, one header row (docs/api.md, Files).
 
     Raises:
         KeyError: the recipe's data set is not one of `DATA_SETS`.

@@ -1,6 +1,7 @@
 """How the bytes of a CSV become a blob, and the shelf where packed blobs wait to be asked for.
 
-Belongs here: every packing API.md, Files, says a client may meet. Does not: HTTP, the contents.
+Belongs here: every packing docs/api.md, Files, says a client may meet. Does not: HTTP, the
+contents.
 """
 
 import gzip

@@ -127,7 +127,7 @@ class Sandbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point a pipeline at this sandbox (DESIGN.md, Names)."""
+        """The variables that point a pipeline at this sandbox (README, "Settings")."""
         return {
             "CP_API_URL": self.base_url + API_PATH,
             "CP_TOKEN_URL": self.base_url + TOKEN_PATH,
@@ -139,7 +139,7 @@ class Sandbox:
 
     @property
     def ignore_filters(self) -> bool:
-        """Whether the listing ignores filters, as a server may (API.md, An item)."""
+        """Whether the listing ignores filters, as a server may (docs/api.md, An item)."""
         return self._service.ignore_filters
 
     @ignore_filters.setter

@@ -276,7 +276,8 @@ class SandboxStudy:
         return next_execution(old.execution, self.seed, subject_id, data_set_name, number)
 
     def _file_name(self, subject_id: int, data_set_name: str, number: int) -> str:
-        # The program is left out on purpose: two programs' files share one name (API.md, An item).
+        # The program is left out on purpose: two programs' files share one name (docs/api.md, An
+        # item).
         return f"{subject_id}_{self._identifier(subject_id, data_set_name, number)}.csv.gz"
 
     def _program(self, data_set_name: str, number: int) -> str:

@@ -30,7 +30,7 @@ def ticks_of(text: str) -> int | None:
 def text_of(ticks: int) -> str:
     """ISO 8601 in UTC, `+00:00`, trailing zeros of the fraction dropped as .NET does.
 
-    Source: API.md, An item ("seven digits too, and fewer when the last ones are zero").
+    Source: docs/api.md, An item ("seven digits too, and fewer when the last ones are zero").
     """
     seconds, fraction = divmod(ticks, TICKS_PER_SECOND)
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -5,25 +5,19 @@ Does not know: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
-from cp_pipeline.warehouse.checking import Finding, Question, ask
-from cp_pipeline.warehouse.compacting import (
+from cp_pipeline.warehouse.check_queries import Finding, Question, ask
+from cp_pipeline.warehouse.compaction import (
     OLDER_THAN,
     Compactable,
     Compacted,
     compact,
     compactable,
 )
-from cp_pipeline.warehouse.describing import (
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.dataset_schema import (
     DatasetDescription,
     dataset_names,
     describe_dataset,
-)
-from cp_pipeline.warehouse.erasing import (
-    erase_from_published,
-    erase_from_warehouse,
-    erased_subjects,
-    known_of,
-    record_erasures,
 )
 from cp_pipeline.warehouse.errors import (
     FileRefused,
@@ -34,7 +28,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseError,
     WarehouseUnreadable,
 )
-from cp_pipeline.warehouse.first_look import FirstLook
+from cp_pipeline.warehouse.invalid_items import invalid_items
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -46,17 +40,9 @@ from cp_pipeline.warehouse.lineage import (
     record_failures,
 )
 from cp_pipeline.warehouse.listings import pending_since, record_listing
-from cp_pipeline.warehouse.loading import Loader
-from cp_pipeline.warehouse.opening import Workbench
-from cp_pipeline.warehouse.publishing import (
-    Published,
-    publish_current,
-    published_state,
-    state_of_warehouse,
-)
-from cp_pipeline.warehouse.querying import query
-from cp_pipeline.warehouse.rebuilding import NewWarehouse, building_anew, old_files
-from cp_pipeline.warehouse.states import (
+from cp_pipeline.warehouse.loader import Loader
+from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
+from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
     LoadedVersions,
     PartitionState,
@@ -64,7 +50,21 @@ from cp_pipeline.warehouse.states import (
     loaded_versions,
     partition_states,
 )
-from cp_pipeline.warehouse.unusable import unusable_items
+from cp_pipeline.warehouse.profile import Profile
+from cp_pipeline.warehouse.published_file import (
+    Published,
+    publish_current,
+    published_state,
+    state_of_warehouse,
+)
+from cp_pipeline.warehouse.query import query
+from cp_pipeline.warehouse.row_erasure import (
+    erase_from_published,
+    erase_from_warehouse,
+    erased_subjects,
+    known_of,
+    record_erasures,
+)
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
@@ -80,7 +80,6 @@ __all__ = [
     "FailedExport",
     "FileRefused",
     "Finding",
-    "FirstLook",
     "HistoricLoad",
     "Load",
     "LoadRefused",
@@ -90,14 +89,15 @@ __all__ = [
     "NewWarehouse",
     "NotEnoughMemory",
     "PartitionState",
+    "Profile",
     "Published",
     "Question",
     "Scope",
     "SubjectErased",
+    "Warehouse",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
-    "Workbench",
     "ask",
     "building_anew",
     "compact",
@@ -110,6 +110,7 @@ __all__ = [
     "erase_from_warehouse",
     "erased_subjects",
     "failed_attempts",
+    "invalid_items",
     "known_of",
     "loaded_executions",
     "loaded_versions",
@@ -123,5 +124,4 @@ __all__ = [
     "record_failures",
     "record_listing",
     "state_of_warehouse",
-    "unusable_items",
 ]

@@ -1,16 +1,16 @@
 """What a batch of loads is, and what becomes of it.
 
-Belongs here: the values that go into ``loading`` and come out of it.
+Belongs here: what ``loader`` takes and returns.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.landing import CsvText, LandedFile
 from cp_pipeline.warehouse.column_types import Column
-from cp_pipeline.warehouse.first_look import FirstLook
-from cp_pipeline.warehouse.history import ColumnChange
+from cp_pipeline.warehouse.dataset_tables import ColumnChange
+from cp_pipeline.warehouse.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Load:
     csv_bytes: int
     columns: tuple[Column, ...]
     preview: tuple[tuple[str, ...], ...] = ()
-    look: FirstLook | None = None
+    look: Profile | None = None
     changes: tuple[ColumnChange, ...] = ()
     is_new: bool = True
 

@@ -2,7 +2,7 @@
 
 Belongs here: which files are read together, one kind for a column in all of them, refusing one
 partition without harm to the others.
-Does not belong: how a value is typed (``staging``), the transaction (``loading``).
+Does not belong: how a value is typed (``staging``), the transaction (``loader``).
 """
 
 from collections import defaultdict
@@ -19,20 +19,20 @@ from cp_pipeline.warehouse.staging import Staged, stage
 
 
 class BatchStaging:
-    """The typed tables of one batch, in the workbench's memory.
+    """The typed tables of one batch, in DuckDB's memory.
 
     Args:
-        connection: the workbench.
+        connection: the connection.
         landing: where a refused file is looked at once more.
-        aside: a folder of ``Landing.workspace``.
+        scratch: a folder of ``Landing.scratch_folder``.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, landing: Landing, aside: Path
+        self, connection: duckdb.DuckDBPyConnection, landing: Landing, scratch: Path
     ) -> None:
         self._connection = connection
         self._landing = landing
-        self._aside = aside
+        self._scratch = scratch
 
     def stage(
         self,
@@ -90,7 +90,7 @@ class BatchStaging:
     ) -> Staged | None:
         while texts:
             try:
-                staged = stage(self._connection, table, texts, known, self._aside)
+                staged = stage(self._connection, table, texts, known, self._scratch)
             except duckdb.InvalidInputException as error:
                 alone = len(texts) == 1
                 wrong = {n: self._why_refused(exports[n][1], error, alone=alone) for n in texts}
@@ -123,10 +123,10 @@ class BatchStaging:
         """Find the file at fault in a group: each is checked record by record, then read alone."""
         try:
             read_csv_text(
-                self._landing.path_of(export.landed), self._aside, thorough=True
+                self._landing.path_of(export.landed), self._scratch, thorough=True
             ).discard()
             if not alone:
-                stage(self._connection, "alone", {0: export.text}, {}, self._aside)
+                stage(self._connection, "alone", {0: export.text}, {}, self._scratch)
         except CsvRefused as refusal:
             return refusal
         except duckdb.InvalidInputException as reason:

@@ -2,11 +2,11 @@
 
 Belongs here: the kinds of columns, when a text is one of a kind, and which kinds a column may
 widen to. All SQL expressions that look at a value are made here.
-Does not belong: reading the text (``staging``), changing a table (``history``).
+Does not belong: reading the text (``staging``), changing a table (``dataset_tables``).
 
 A value counts as kept when the text can be told from the typed value: ``1.50`` is 1.5, but ``007``
-is not 7. DuckDB's own casts are kinder than that (DESIGN.md, "Silent changes"), so each cast is
-guarded by a comparison with the text.
+is not 7. DuckDB's own casts are kinder than that (docs/design.md, "Facts"), so each cast
+is guarded by a comparison with the text.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What each table and column of ours is, in a sentence: the published file's comments.
 
-Belongs here: words. Does not belong: the tables' definitions (``tables``), the models' words
+Belongs here: words. Does not belong: the tables' definitions (``schema``), the models' words
 (``dbt_style_sql``), the columns of a data set, which are CentrePoint's.
 """
 

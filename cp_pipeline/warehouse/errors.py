@@ -10,7 +10,7 @@ WarehouseError
 └── QueryRefused         somebody's question is wrong
 """
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 
 
 class WarehouseError(PipelineError):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cp_pipeline.exports import ExportFile, ExportKey, UnusableItem, Version
-from cp_pipeline.warehouse.erasing import read_erased
-from cp_pipeline.warehouse.opening import Workbench
-from cp_pipeline.warehouse.tables import insert_rows
+from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Version
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.schema import insert_rows
 
 
 class LoadedExecution(NamedTuple):
@@ -62,7 +62,7 @@ class Scope:
             and (self.dataset_names is None or key.dataset_name in self.dataset_names)
         )
 
-    def may_cover(self, item: UnusableItem) -> bool:
+    def may_cover(self, item: InvalidItem) -> bool:
         """Whether an unusable item would be in such a listing; what it lacks may be anything."""
         return (
             item.study_id in self.study_ids
@@ -95,11 +95,11 @@ class DatasetStatus:
     last_execution: str | None
 
 
-def loaded_executions(workbench: Workbench) -> dict[ExportKey, LoadedExecution]:
+def loaded_executions(warehouse: Warehouse) -> dict[ExportKey, LoadedExecution]:
     """The current load of each export; empty where there is no warehouse yet."""
-    if not workbench.exists():
+    if not warehouse.exists():
         return {}
-    with workbench.reading() as connection:
+    with warehouse.reading() as connection:
         rows = connection.execute(
             "SELECT study_id, subject_id, study_program_id, dataset_name,"
             " load_id, program_execution, file_name, file_sha256, file_bytes, row_count,"
@@ -125,11 +125,11 @@ def loaded_executions(workbench: Workbench) -> dict[ExportKey, LoadedExecution]:
     }
 
 
-def count_loaded_by(workbench: Workbench, run_id: str) -> int:
+def count_loaded_by(warehouse: Warehouse, run_id: str) -> int:
     """How many partitions a Dagster run has loaded, whatever became of them since."""
-    if not workbench.exists():
+    if not warehouse.exists():
         return 0
-    with workbench.reading() as connection:
+    with warehouse.reading() as connection:
         row = connection.execute(
             "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
             " WHERE dagster_run_id = ?",
@@ -138,7 +138,7 @@ def count_loaded_by(workbench: Workbench, run_id: str) -> int:
     return int(row[0]) if row else 0
 
 
-def record_failures(workbench: Workbench, failures: Iterable[FailedExport], run_id: str) -> None:
+def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_id: str) -> None:
     """Append to ``lineage.failures``."""
     now = datetime.now(UTC).replace(tzinfo=None)
     rows = [
@@ -152,18 +152,18 @@ def record_failures(workbench: Workbench, failures: Iterable[FailedExport], run_
         for failure in failures
     ]
     if rows:
-        with workbench.transaction() as connection:
+        with warehouse.transaction() as connection:
             erased = read_erased(connection)
             insert_rows(
                 connection, "failures", [row for row in rows if row["subject_id"] not in erased]
             )
 
 
-def dataset_statuses(workbench: Workbench) -> list[DatasetStatus]:
+def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:
     """One row a data set, by name; empty where there is no warehouse yet."""
-    if not workbench.exists():
+    if not warehouse.exists():
         return []
-    with workbench.reading() as connection:
+    with warehouse.reading() as connection:
         rows = connection.execute(
             "SELECT dataset_name, count(*) FILTER (exported_files > 0),"
             " count(*) FILTER (loaded_files > 0), count(*) FILTER (state = 'stale'),"

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from cp_pipeline.exports import ExportFile, ExportKey, StudyListing, Version
-from cp_pipeline.warehouse.erasing import read_erased
+from cp_pipeline.domain.exports import ExportFile, ExportKey, StudyListing, Version
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.invalid_items import invalid_items, replace_invalid
 from cp_pipeline.warehouse.lineage import Scope, identity
-from cp_pipeline.warehouse.opening import Workbench
-from cp_pipeline.warehouse.tables import insert_rows
-from cp_pipeline.warehouse.unusable import replace_unusable, unusable_items
+from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.schema import insert_rows
 
 _KEY = "study_id, subject_id, study_program_id, dataset_name"
 
@@ -54,19 +54,19 @@ class _Changes:
         return bool(self.fresh or self.gone or self.unlisted)
 
 
-def record_listing(workbench: Workbench, listing: StudyListing, scope: Scope) -> bool:
+def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) -> bool:
     """Make ``lineage.export_files`` say what was listed, within the scope; True if it changed.
 
     An export whose item cannot be loaded now (unusable, of another format, of a program that never
     ran) stays as it was listed before. When nothing changed, the file is not opened for writing.
     """
-    unusable_before = [item for item in unusable_items(workbench) if scope.may_cover(item)]
-    before = _recorded(workbench)
+    invalid_before = [item for item in invalid_items(warehouse) if scope.may_cover(item)]
+    before = _recorded(warehouse)
     changes = _compare(before, listing, scope)
-    if not changes and set(unusable_before) == set(listing.unusable) and workbench.exists():
+    if not changes and set(invalid_before) == set(listing.invalid) and warehouse.exists():
         return False
     now = datetime.now(UTC).replace(tzinfo=None)
-    with workbench.transaction() as connection:
+    with warehouse.transaction() as connection:
         erased = read_erased(connection)
         fresh = [item for item in changes.fresh if item.subject_id not in erased]
         _remove(connection, [*changes.gone, *(item.key for item in changes.fresh)])
@@ -76,22 +76,22 @@ def record_listing(workbench: Workbench, listing: StudyListing, scope: Scope) ->
         )
         rows = [_listed_row(item, before.get(item.key), now) for item in fresh]
         insert_rows(connection, "export_files", rows)
-        still = [item for item in listing.unusable if item.subject_id not in erased]
-        replace_unusable(connection, unusable_before, still, now)
+        still = [item for item in listing.invalid if item.subject_id not in erased]
+        replace_invalid(connection, invalid_before, still, now)
     return True
 
 
-def pending_since(workbench: Workbench) -> dict[ExportKey, datetime]:
+def pending_since(warehouse: Warehouse) -> dict[ExportKey, datetime]:
     """Since when (UTC) the files of exports have been those of an earlier execution."""
     return {
         key: row.pending_since.replace(tzinfo=UTC)
-        for key, row in _recorded(workbench).items()
+        for key, row in _recorded(warehouse).items()
         if row.pending_since is not None
     }
 
 
 def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Scope) -> _Changes:
-    unread = {item.key for item in listing.unusable}
+    unread = {item.key for item in listing.invalid}
     unread |= {key for key, _ in listing.other_formats} | {*listing.never_executed}
     listed = {item.key: item for item in listing.items}
     fresh = tuple(
@@ -107,10 +107,10 @@ def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Sco
     )
 
 
-def _recorded(workbench: Workbench) -> dict[ExportKey, _Row]:
-    if not workbench.exists():
+def _recorded(warehouse: Warehouse) -> dict[ExportKey, _Row]:
+    if not warehouse.exists():
         return {}
-    with workbench.reading() as connection:
+    with warehouse.reading() as connection:
         rows = connection.execute(
             f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
             " epoch_ns(modified_at), file_name, pending_since, unlisted_since"

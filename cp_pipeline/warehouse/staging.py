@@ -1,13 +1,15 @@
 """From checked CSV text to typed rows, outside the warehouse.
 
 Belongs here: reading many small files in one go, typing every value once under guard. The result is
-a table in the workbench's memory, whose columns have names of ours: no name of a file's is near our
-own words in SQL before it is quoted behind its table's name (``committing``, ``history``).
-Does not belong: finding a column's kind (``determining``), the warehouse's tables (``history``).
+a table in DuckDB's memory, whose columns have names of ours: no name of a file's is near our
+own words in SQL before it is quoted behind its table's name (``load_transaction``,
+``dataset_tables``).
+Does not belong: finding a column's kind (``column_kinds``), the warehouse's tables
+(``dataset_tables``).
 
 Files of one exact header are joined, each record led by the number of its file: 0.1 ms a file
-against 3.6 ms one by one (DESIGN.md). DuckDB reads all as text, because its typed reader changes
-values silently.
+against 3.6 ms one by one (docs/design.md, "Facts"). DuckDB reads all as text, because its typed
+reader changes values silently.
 """
 
 import shutil
@@ -20,6 +22,7 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.landing import CsvText
+from cp_pipeline.warehouse.column_kinds import determine, guess
 from cp_pipeline.warehouse.column_types import (
     MANY_COLUMNS,
     Column,
@@ -31,7 +34,6 @@ from cp_pipeline.warehouse.column_types import (
     value,
     value_name,
 )
-from cp_pipeline.warehouse.determining import determine, guess
 
 _USUAL_LINE_BYTES = 2 << 20
 _NUMBER_BYTES = 20
@@ -47,7 +49,7 @@ _FILE = "_load_id"
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Typed rows of exports with one header: a table of the workbench.
+    """Typed rows of exports with one header: a table in DuckDB's memory.
 
     ``columns``: in the order of the file's header, with the kinds that hold for every value; in the
     table, they are called ``values`` (``value_0``, …) and ``_load_id``.
@@ -70,23 +72,23 @@ def stage(
     table: str,
     texts: Mapping[int, CsvText],
     known: Mapping[str, Column],
-    aside: Path,
+    scratch: Path,
 ) -> Staged:
     """Read and type the texts, which all have the same header, into ``memory.{table}``.
 
     Args:
-        connection: the workbench.
+        connection: the connection.
         table: the name of the table to make.
         texts: the exports by their number in the batch.
         known: the data set's columns so far, by lower-case name.
-        aside: a folder for the joined text.
+        scratch: a folder for the joined text.
 
     Raises:
         duckdb.Error: a record does not fit the header.
     """
     header = next(iter(texts.values())).header
     columns = [known.get(name.lower(), Column(name, Kind.UNDETERMINED)) for name in header]
-    with _Source(texts, header, aside) as source:
+    with _Source(texts, header, scratch) as source:
         columns = guess(connection, source.beginning, columns)
         while not _typed(connection, table, source, columns):
             columns = determine(connection, source.expression, columns)
@@ -98,10 +100,10 @@ def stage(
 class _Source:
     """One CSV file of all the texts.
 
-    ``expression`` reads it as text; ``beginning`` does, for who wants the first rows only.
+    ``expression`` reads it as text; ``beginning`` reads only its first rows as text.
     """
 
-    def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], aside: Path) -> None:
+    def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], scratch: Path) -> None:
         self.texts = texts
         self.width = len(header)
         # DuckDB's own 2 MiB if possible: by this it cuts a file for its threads to read, and in
@@ -109,7 +111,7 @@ class _Source:
         longest = max(text.longest_record_bytes for text in texts.values()) + _NUMBER_BYTES
         self._longest_line = max(_USUAL_LINE_BYTES, longest)
         self._spans_lines = any(text.spans_lines for text in texts.values())
-        self._aside = aside
+        self._scratch = scratch
         self._joined: Path | None = None
 
     def __enter__(self) -> "_Source":
@@ -124,7 +126,7 @@ class _Source:
                 self._read(first.path, select)
             return self
         with tempfile.NamedTemporaryFile(
-            dir=self._aside, suffix=".csv", delete=False, buffering=_WRITTEN_AT_ONCE
+            dir=self._scratch, suffix=".csv", delete=False, buffering=_WRITTEN_AT_ONCE
         ) as file:
             self._joined = Path(file.name)
             for number, text in self.texts.items():
@@ -139,7 +141,7 @@ class _Source:
 
     def _after_a_line(self, path: Path) -> Path:
         """A copy of the text after a line that is to be skipped."""
-        with tempfile.NamedTemporaryFile(dir=self._aside, suffix=".csv", delete=False) as copy:
+        with tempfile.NamedTemporaryFile(dir=self._scratch, suffix=".csv", delete=False) as copy:
             copy.write(b"," * (self.width - 1) + b"\n")
             with path.open("rb") as original:
                 shutil.copyfileobj(original, copy)

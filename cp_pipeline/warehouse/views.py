@@ -1,7 +1,7 @@
 """What is current, how each partition stands, and what was current at an instant: in SQL.
 
 Belongs here: the views and the macro over ``lineage``, and which load supersedes which.
-Does not belong: the tables (``tables``), the view of a data set (``history``).
+Does not belong: the tables (``schema``), the view of a data set (``dataset_tables``).
 """
 
 from datetime import UTC, datetime

@@ -12,10 +12,15 @@ from typing import NamedTuple
 
 import duckdb
 
-from cp_pipeline.exports import ExportKey, Version
+from cp_pipeline.domain.exports import ExportKey, Version
 from cp_pipeline.landing import ExportRefused, Landing, read_csv_text
 from cp_pipeline.warehouse.column_types import Column, Kind, quoted
-from cp_pipeline.warehouse.history import ColumnChange, read_columns, record_changes, table_name
+from cp_pipeline.warehouse.dataset_tables import (
+    ColumnChange,
+    read_columns,
+    record_changes,
+    table_name,
+)
 from cp_pipeline.warehouse.staging import stage
 
 
@@ -39,7 +44,7 @@ class LandedFileGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """A data set's history under wider kinds, in the workbench's table ``memory.{table}``."""
+    """A data set's history under wider kinds, in the table ``memory.{table}``."""
 
     dataset_name: str
     table: str
@@ -53,18 +58,18 @@ def rebuild(
     wanted: Mapping[str, Column],
     loads: Sequence[HistoricLoad],
     landing: Landing,
-    aside: Path,
+    scratch: Path,
     table: str = "rebuilt",
 ) -> Rebuild:
     """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
 
     Args:
-        connection: the workbench; the warehouse need not be attached.
+        connection: the connection; the warehouse need not be attached.
         dataset_name: the data set.
         wanted: its columns by lower-case name, in the table's order, with the new kinds.
         loads: all loads of the data set.
         landing: where the original bytes are.
-        aside: a folder for what does not fit in memory.
+        scratch: a folder for what does not fit in memory.
         table: the table to make; another one for each data set of a batch.
 
     Raises:
@@ -72,7 +77,7 @@ def rebuild(
     """
     columns = dict(wanted)
     while True:
-        wider = _read_all(connection, columns, loads, landing, aside, table)
+        wider = _read_all(connection, columns, loads, landing, scratch, table)
         if wider == columns:
             load_ids = frozenset(load.load_id for load in loads)
             return Rebuild(dataset_name, table, tuple(columns.values()), load_ids)
@@ -84,7 +89,7 @@ def _read_all(
     columns: Mapping[str, Column],
     loads: Sequence[HistoricLoad],
     landing: Landing,
-    aside: Path,
+    scratch: Path,
     table: str,
 ) -> dict[str, Column]:
     """Fill ``memory.{table}``; the columns as they had to be, wider ones if a value required it."""
@@ -93,11 +98,11 @@ def _read_all(
     wider = dict(columns)
     for load in loads:
         try:
-            text = read_csv_text(landing.root / load.landing_path, aside)
+            text = read_csv_text(landing.root / load.landing_path, scratch)
         except (ExportRefused, OSError) as error:
             raise LandedFileGone(load, str(error)) from error
         try:
-            staged = stage(connection, "again", {load.load_id: text}, wider, aside)
+            staged = stage(connection, "again", {load.load_id: text}, wider, scratch)
         finally:
             text.discard()
         for column in staged.columns:

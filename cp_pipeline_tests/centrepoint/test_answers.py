@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.centrepoint.answers import retry_after
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.centrepoint.asking import STUDY, Keeper, asked, connect, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, small_study
 from cp_pipeline_tests.centrepoint.scripted import TOKEN, Asked, Said, Scripted, page_of
 from cp_pipeline_tests.centrepoint.test_items import ITEM
 

@@ -1,13 +1,13 @@
-"""What the client promises about a listing that changes while it is read (API.md, A page)."""
+"""What the client promises about a listing that changes while it is read (docs/api.md, A page)."""
 
 from collections.abc import Callable
 
 import pytest
 
 from cp_pipeline.centrepoint import ServiceUnavailable
-from cp_pipeline.exports import Instant
+from cp_pipeline.domain.exports import Instant
 from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
-from cp_pipeline_tests.centrepoint.asking import STUDY, asked, connect, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 
 
 class RestlessStudy(SandboxStudy):

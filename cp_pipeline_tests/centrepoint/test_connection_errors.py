@@ -18,7 +18,7 @@ from cp_pipeline.centrepoint import (
     ServiceUnavailable,
 )
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.centrepoint.asking import STUDY, Keeper, asked, connect, settings_of
+from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, settings_of
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted
 from cp_pipeline_tests.centrepoint.test_secrets import everything_said
 

@@ -1,4 +1,4 @@
-"""What the client promises about fetching a file (API.md, Files)."""
+"""What the client promises about fetching a file (docs/api.md, Files)."""
 
 import re
 import time
@@ -15,10 +15,10 @@ from cp_pipeline.centrepoint import (
     Filters,
     ServiceUnavailable,
 )
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.sandbox.packing import pack
-from cp_pipeline_tests.centrepoint.asking import STUDY, Keeper, asked, connect
+from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect
 from cp_pipeline_tests.centrepoint.scripted import Asked, Said, Scripted
 
 FILTERS = Filters(10821, None, "ActivityDaily8")

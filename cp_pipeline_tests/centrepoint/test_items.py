@@ -1,4 +1,4 @@
-"""What the client promises about one item of a listing (API.md, An item)."""
+"""What the client promises about one item of a listing (docs/api.md, An item)."""
 
 import json
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from cp_pipeline.centrepoint.items import Filters, LeftOut, read_item
-from cp_pipeline.exports import ExportFile, StudyListing, UnusableItem
+from cp_pipeline.domain.exports import ExportFile, InvalidItem, StudyListing
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.centrepoint.asking import STUDY, connect
+from cp_pipeline_tests.centrepoint.clients import STUDY, connect
 
 EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 ITEM: dict[str, Any] = {
@@ -37,9 +37,9 @@ def refusal_of(sandbox: Sandbox, item: object) -> str:
     """What is said of an item that is listed beside a good one."""
     listing = listing_of(sandbox, {**ITEM, "dataSetName": "Another"}, item)
     assert [each.dataset_name for each in listing.items] == ["Another"]
-    (unusable,) = listing.unusable
-    assert unusable.study_id == STUDY
-    return str(unusable)
+    (invalid,) = listing.invalid
+    assert invalid.study_id == STUDY
+    return str(invalid)
 
 
 def test_an_item_is_read_with_its_timestamps_to_the_letter() -> None:
@@ -132,7 +132,7 @@ def test_both_words_for_never_break_no_contract(never: str | None) -> None:
 @pytest.mark.parametrize("field", ["modifiedDate", EXECUTION])
 @pytest.mark.parametrize("value", ["", "never", 0, False, [], "0001", "0002-01-01T00:00:00+00:00"])
 def test_what_is_no_word_for_never_breaks_the_contract(field: str, value: object) -> None:
-    assert isinstance(read_item({**ITEM, field: value}), UnusableItem)
+    assert isinstance(read_item({**ITEM, field: value}), InvalidItem)
 
 
 GUID = ITEM["studyProgramId"]
@@ -144,7 +144,7 @@ def test_a_study_program_is_one_whatever_the_case_of_its_guid(spelt: str) -> Non
     broken = read_item({**ITEM, "studyProgramId": spelt, "fileUrl": None})
     left_out = read_item({**ITEM, "studyProgramId": spelt, "fileFormat": "avro"})
     assert isinstance(item, ExportFile)
-    assert isinstance(broken, UnusableItem)
+    assert isinstance(broken, InvalidItem)
     assert isinstance(left_out, LeftOut)
     assert item.key == broken.key == left_out.key
     assert item.study_program_id == GUID
@@ -201,4 +201,4 @@ def test_another_format_is_left_out_by_its_name(written: str, named: str) -> Non
 
 @pytest.mark.parametrize("written", [5, True, ["csv"], {}])
 def test_a_format_that_is_no_text_breaks_the_contract(written: object) -> None:
-    assert isinstance(read_item({**ITEM, "fileFormat": written}), UnusableItem)
+    assert isinstance(read_item({**ITEM, "fileFormat": written}), InvalidItem)

@@ -1,4 +1,4 @@
-"""What the client promises about a listing (API.md, A page)."""
+"""What the client promises about a listing (docs/api.md, A page)."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from cp_pipeline.centrepoint import (
 )
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings
-from cp_pipeline_tests.centrepoint.asking import (
+from cp_pipeline_tests.centrepoint.clients import (
     CURRENT,
     SEED,
     STUDY,

@@ -1,4 +1,4 @@
-"""What the client promises about pages that are empty, short, capped or miscounted (API.md)."""
+"""Pages that are empty, short, capped or miscounted (docs/api.md, "A page")."""
 
 import json
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint, Filters
-from cp_pipeline.exports import StudyListing
+from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.centrepoint.asking import STUDY, asked, connect, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 from cp_pipeline_tests.centrepoint.scripted import Asked, Said, Scripted, page_of
 from cp_pipeline_tests.centrepoint.test_items import EXECUTION, ITEM
 
@@ -213,5 +213,5 @@ def test_an_export_that_is_listed_as_csv_and_as_something_else_is_loaded(
     assert subjects(listing) == [1, 2, 3, 4, 5]
     assert [name for _, name in listing.other_formats] == ["avro"] * 5
     assert {key for key, _ in listing.other_formats} == {item.key for item in listing.items}
-    assert (listing.missing, listing.unusable) == (0, ())
+    assert (listing.missing, listing.invalid) == (0, ())
     assert caplog.text.count("no CSV (avro)") == 1

@@ -1,4 +1,4 @@
-"""What the client promises where the storage refuses a link (API.md, Files)."""
+"""What the client promises where the storage refuses a link (docs/api.md, Files)."""
 
 import time
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ import requests
 
 from cp_pipeline.centrepoint import CentrePoint, DownloadFailed
 from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.answers import Answer
-from cp_pipeline_tests.centrepoint.asking import STUDY, Keeper, asked, connect, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, small_study
 
 FIREWALL = "<html><head><title>Web filter</title></head><body>Blocked by policy 7</body></html>"
 NOT_AUTHORIZED = (

@@ -10,7 +10,7 @@ import pytest
 from cp_pipeline.centrepoint import CentrePoint, ServiceUnavailable
 from cp_pipeline.centrepoint.budget import RequestBudget
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.centrepoint.asking import STUDY, Keeper, asked, connect, settings_of
+from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, settings_of
 
 WINDOW = 0.5
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cp_pipeline.centrepoint import CentrePoint, CentrePointError
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.centrepoint.asking import (
+from cp_pipeline_tests.centrepoint.clients import (
     CURRENT,
     SEED,
     STUDY,

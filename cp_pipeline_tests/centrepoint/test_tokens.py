@@ -1,4 +1,4 @@
-"""What the client promises about tokens (API.md, Tokens)."""
+"""What the client promises about tokens (docs/api.md, Tokens)."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from cp_pipeline.centrepoint import (
     TokenRefused,
 )
 from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
-from cp_pipeline_tests.centrepoint.asking import STUDY, asked, connect, forget_tokens, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, forget_tokens, small_study
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted, page_of
 
 

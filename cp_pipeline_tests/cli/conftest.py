@@ -11,7 +11,7 @@ import pytest
 from cp_pipeline.ingest import rebuild
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.keeping import MARKED_SUBJECT, MARKER, run
+from cp_pipeline_tests.warehouse_contents import MARKED_SUBJECT, MARKER, run
 
 NOTES, DAILY = "Notes", "ActivityDaily8"
 
@@ -85,7 +85,7 @@ def leave_in_free_pages(database: Path) -> None:
 
 
 def publish(storage: StorageSettings) -> None:
-    """A published file as DESIGN.md has it: plain tables, lineage, and models."""
+    """A published file as docs/design.md has it: plain tables, lineage, and models."""
     with duckdb.connect(str(storage.published)) as published:
         published.execute(f"ATTACH '{storage.warehouse}' AS warehouse (READ_ONLY)")
         for schema in ("exports", "lineage", "models"):

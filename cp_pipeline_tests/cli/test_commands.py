@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.words import NO_EXPORTS
 from cp_pipeline_tests.conftest import files_fetched, one, rows
 
 DAILY = "ActivityDaily8"

@@ -14,20 +14,20 @@ import duckdb
 import pytest
 
 from cp_pipeline.cli import commands
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import StudyExports, SyncGoing, erasable, rebuild
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.ingest import Pipeline, SyncRunning, erasable, rebuild
 from cp_pipeline.landing import Landing
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Workbench, record_listing, replacing
+from cp_pipeline.warehouse import Warehouse, file_swap, record_listing
 from cp_pipeline_tests.conftest import one, rows, sync_all
-from cp_pipeline_tests.keeping import (
+from cp_pipeline_tests.warehouse_contents import (
     MARKED_SUBJECT,
     MARKER,
     contents,
     folders_named,
     found_in,
-    holding,
+    held,
     known_of_subject,
     run,
 )
@@ -56,7 +56,7 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
         "landing/4711/99", "quarantine/4711/99", "warehouse.duckdb", "centrepoint.duckdb",
         "warehouse.duckdb.before-rebuild", "dagster_home/history/runs/index.db",
     ):  # fmt: skip
-        assert any(MARKER in before[name] for name in holding(before, beginning)), beginning
+        assert any(MARKER in before[name] for name in held(before, beginning)), beginning
     assert [n for n in before if n.startswith("dagster_home/history/runs/") and "index" not in n]
 
     done = run(*ERASE)
@@ -141,11 +141,11 @@ def test_a_sync_that_had_listed_before_keeps_nothing_of_the_subject(
     service: Sandbox, tmp_path: Path
 ) -> None:
     storage = StorageSettings.from_environment()
-    exports = StudyExports(CentrePointSettings.from_environment(service.environment), storage)
+    exports = Pipeline(CentrePointSettings.from_environment(service.environment), storage)
     survey = exports.survey(write=False)
-    with Workbench(storage.warehouse).transaction() as connection:
+    with Warehouse(storage.warehouse).transaction() as connection:
         connection.execute("INSERT INTO lineage.erasures (subject_id) VALUES (99)")
-    record_listing(exports.workbench, survey.listing, survey.scope)
+    record_listing(exports.warehouse, survey.listing, survey.scope)
     with exports.execute(survey) as results:
         failed = [str(result) for result in results if "was erased meanwhile" in str(result)]
     assert len(failed) == 2
@@ -218,7 +218,7 @@ def test_it_asks_first_and_waits_for_whatever_is_going(storage: StorageSettings)
     assert asked.returncode == 1
     assert "3 loads with 3 rows, and 4 files in landing and quarantine" in asked.stdout
     assert contents() == before
-    with Landing(storage.landing).workspace(), pytest.raises(SyncGoing):
+    with Landing(storage.landing).scratch_folder(), pytest.raises(SyncRunning):
         erasable(storage, 99)
     with dg.DagsterInstance.get() as instance:
         run_going = instance.create_run_for_job(
@@ -228,7 +228,7 @@ def test_it_asks_first_and_waits_for_whatever_is_going(storage: StorageSettings)
         with pytest.raises(PipelineError, match=run_going.run_id):
             erase()
     assert contents() == before
-    with replacing.replacing(Path(storage.warehouse)):
+    with file_swap.replacing(Path(storage.warehouse)):
         done = run(*ERASE, "--no-dagster")
     assert done.returncode == 2
     assert "Another process" in done.stderr

@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.cli.dagster_home import open_instance
-from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.models import model_definitions
-from cp_pipeline.defs.publishing import PUBLISHED
+from cp_pipeline.defs.dbt_project import model_definitions
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.publish_job import PUBLISHED
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.keeping import MARKER, found_in, run
+from cp_pipeline_tests.warehouse_contents import MARKER, found_in, run
 
 SUBJECT = 73190462
 EXPORTS = dg.AssetKey("dataset_exports")

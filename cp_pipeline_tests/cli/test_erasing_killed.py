@@ -7,7 +7,7 @@ import pytest
 
 from cp_pipeline.cli import commands
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.keeping import (
+from cp_pipeline_tests.warehouse_contents import (
     MARKED_SUBJECT,
     contents,
     folders_named,

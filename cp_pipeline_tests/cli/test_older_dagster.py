@@ -16,9 +16,9 @@ import pytest
 
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.conftest import open_exports
+from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.defs.conftest import EXPORTS
-from cp_pipeline_tests.keeping import run
+from cp_pipeline_tests.warehouse_contents import run
 
 OWN_LOG, DAGSTERS_LOG = True, False
 # What `alembic_version` of the event log's index says.
@@ -30,7 +30,7 @@ OF_1_9_13 = "7e2f3204cf8e"
 @pytest.fixture
 def home(sandbox: Sandbox, tmp_path: Path) -> Path:
     made = tmp_path / "data" / "dagster_home"
-    open_instance(open_exports().storage).dispose()
+    open_instance(open_pipeline().storage).dispose()
     return made
 
 
@@ -92,7 +92,7 @@ def test_one_without_a_version_that_dagsters_event_log_opens_needs_another_folde
     new = home.with_name("new_home")
     monkeypatch.setenv("DAGSTER_HOME", str(new))
     assert run("sync").returncode == 0
-    with open_instance(open_exports().storage) as instance:
+    with open_instance(open_pipeline().storage) as instance:
         assert len(instance.get_materialized_partitions(EXPORTS)) == 47
     monkeypatch.delenv("DAGSTER_HOME")
     shutil.move(home, home.with_name("away"))

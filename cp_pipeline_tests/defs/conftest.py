@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import dagster as dg
 import pytest
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
 
 EXPORTS = dg.AssetKey("dataset_exports")
 FILES = dg.AssetKey("export_files")

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.models import model_definitions
+from cp_pipeline.defs.dbt_project import model_definitions
+from cp_pipeline.defs.definitions import build_defs
 
 PINNED = Path(__file__).with_name("asset_graph.json")
 

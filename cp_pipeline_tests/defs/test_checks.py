@@ -4,8 +4,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.defs.build import build_defs
 from cp_pipeline.defs.checks import CHECKS
+from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.ingest import ATTEMPTS
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings

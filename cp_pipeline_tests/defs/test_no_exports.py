@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.words import NO_EXPORTS
 from cp_pipeline_tests.defs.conftest import materialize
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def empty_study(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_sensor_says_how_processing_is_asked_for(instance: dg.DagsterInstance) -> None:
-    result = tick(instance, ExportsSource(), Memory(), 60)
+    result = tick(instance, PipelineResource(), Memory(), 60)
     assert result.skip_reason is not None
     assert result.skip_reason.skip_message == NO_EXPORTS
 
@@ -37,7 +37,7 @@ def test_so_does_the_asset(instance: dg.DagsterInstance) -> None:
 
 
 def test_nobody_is_sent_to_centrepoint_for_it() -> None:
-    """API.md, "An item": by e-mail; there is no place for it in CentrePoint."""
+    """docs/api.md, "An item": by e-mail; there is no place for it in CentrePoint."""
     assert "by e-mail to CPDprocessing@theactigraph.com" in NO_EXPORTS
     texts = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("cp_pipeline/**/*.py")]
     found = {

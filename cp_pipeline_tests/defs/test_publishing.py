@@ -3,9 +3,9 @@
 import dagster as dg
 import duckdb
 
-from cp_pipeline.defs.build import build_defs
-from cp_pipeline.defs.models import model_definitions
-from cp_pipeline.defs.source import ExportsSource
+from cp_pipeline.defs.dbt_project import model_definitions
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import sync_all
@@ -17,7 +17,7 @@ def evaluated(instance: dg.DagsterInstance) -> tuple[list[str], str]:
     # Without the models, which dbt takes seconds to read and the sensor does not know.
     definitions = build_defs(models=dg.Definitions())
     sensor = definitions.resolve_sensor_def("publish_after_loads")
-    context = dg.build_sensor_context(instance, resources={"source": ExportsSource()})
+    context = dg.build_sensor_context(instance, resources={"source": PipelineResource()})
     data = sensor.evaluate_tick(context)
     return [str(request.run_key) for request in data.run_requests or ()], data.skip_message or ""
 

@@ -5,7 +5,7 @@ import re
 import dagster as dg
 import pytest
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
 from cp_pipeline_tests.defs.conftest import (

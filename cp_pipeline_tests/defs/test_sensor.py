@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.ingest import ATTEMPTS, pause_after
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
@@ -27,7 +27,7 @@ class Sensor:
         self.started = datetime.now(UTC)
 
     def tick(self, after: timedelta = timedelta(0)) -> dg.SensorResult:
-        result = tick(self.instance, ExportsSource(), self.memory, SECONDS, self.started + after)
+        result = tick(self.instance, PipelineResource(), self.memory, SECONDS, self.started + after)
         self.memory = Memory.read(result.cursor)
         return result
 
@@ -72,7 +72,7 @@ def test_it_runs_by_default_and_its_interval_is_an_option() -> None:
 def test_dagster_can_evaluate_it(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
     (sensor,) = build_defs().sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)
-    context = dg.build_sensor_context(instance, resources={"source": ExportsSource()})
+    context = dg.build_sensor_context(instance, resources={"source": PipelineResource()})
     data = sensor.evaluate_tick(context)
     assert data.run_requests is not None
     assert len(data.run_requests) == 1

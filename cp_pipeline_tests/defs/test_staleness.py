@@ -4,7 +4,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, FILES, materialize, pair, run_job
 

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, StudyExports, Survey, batches, executor
+from cp_pipeline.ingest import PartitionLoaded, Pipeline, Survey, batches, executor
 from cp_pipeline.ingest.executor import thread_executor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
 
 PARTITIONS = 47
 EXPORTS = 59
@@ -24,8 +24,8 @@ def threads_of_ours() -> list[str]:
     ]
 
 
-def surveyed() -> tuple[StudyExports, Survey]:
-    exports = open_exports()
+def surveyed() -> tuple[Pipeline, Survey]:
+    exports = open_pipeline()
     return exports, exports.survey(write=False)
 
 
@@ -36,7 +36,7 @@ def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox)
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
         assert files_fetched(sandbox) == EXPORTS
-        assert not exports.workbench.exists()
+        assert not exports.warehouse.exists()
         assert len(list(results)) == PARTITIONS
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
     assert threads_of_ours() == []
@@ -47,9 +47,9 @@ def test_loads_are_committed_from_when_somebody_is_ready_for_them(sandbox: Sandb
     with thread_executor(exports.rooms, survey, "") as results:
         results.begin()
         deadline = time.monotonic() + 20
-        while not exports.workbench.exists() and time.monotonic() < deadline:
+        while not exports.warehouse.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert exports.workbench.exists()
+        assert exports.warehouse.exists()
         assert len(list(results)) == PARTITIONS
 
 
@@ -60,7 +60,7 @@ def test_whoever_was_never_ready_has_loaded_nothing(sandbox: Sandbox) -> None:
         while files_fetched(sandbox) < EXPORTS and time.monotonic() < deadline:
             time.sleep(0.02)
     assert threads_of_ours() == []
-    assert not exports.workbench.exists()
+    assert not exports.warehouse.exists()
     assert list((Path(exports.landing.root) / ".aside").iterdir()) == []
     assert len(sync_all()) == PARTITIONS
     assert files_fetched(sandbox) == EXPORTS
@@ -142,11 +142,11 @@ def test_downloads_wait_while_nobody_takes_what_is_loaded(
 
 
 def test_the_seconds_of_each_activity_are_added_up(sandbox: Sandbox) -> None:
-    exports = open_exports()
+    exports = open_pipeline()
     sync_all(exports)
-    seconds = exports.time_spent.seconds()
+    seconds = exports.timings.seconds()
     assert seconds["download"] > 0
     assert seconds["decode"] >= 0
     assert 0 < seconds["load"] < 60
-    assert 0 < exports.workbench.longest_hold_seconds <= exports.workbench.held_seconds
-    assert exports.workbench.held_seconds < 60
+    assert 0 < exports.warehouse.longest_hold_seconds <= exports.warehouse.held_seconds
+    assert exports.warehouse.held_seconds < 60

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.exports import Instant, Partition
+from cp_pipeline.domain.exports import Instant, Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question, Request
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
+from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
 
 DAILY = "ActivityDaily8"
 
@@ -149,7 +149,7 @@ def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("CP_EXPORT_DIALECT", dialect)
         monkeypatch.setenv("CP_DOWNLOAD_THREADS", "2")
-        exports = open_exports()
+        exports = open_pipeline()
         listed = exports.survey()
         # Older than the token and the links: each file has to be listed again.
         import time
@@ -208,7 +208,7 @@ def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
 ) -> None:
     sync_all()
     sandbox.forget_requests()
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey(Request.of([10821], [DAILY]))
     assert [item.partition for item in listed.items] == [Partition(10821, DAILY)]
     assert sum(record.kind == "listing" for record in sandbox.requests) == 1
@@ -247,13 +247,13 @@ def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
     assert before > 0
     assert len(sync_all()) == 47
     assert files_fetched(sandbox) == 59
-    assert list((Path(open_exports().landing.root) / ".aside").iterdir()) == []
+    assert list((Path(open_pipeline().landing.root) / ".aside").iterdir()) == []
 
 
 def test_in_one_look_all_answers_are_of_one_state_of_the_warehouse(sandbox: Sandbox) -> None:
     sync_all()
-    exports = open_exports()
-    write = [sys.executable, "-c", f"import duckdb; duckdb.connect({exports.workbench.location!r})"]
+    exports = open_pipeline()
+    write = [sys.executable, "-c", f"import duckdb; duckdb.connect({exports.warehouse.location!r})"]
 
     def can_be_written() -> bool:
         return subprocess.run(write, capture_output=True, check=False).returncode == 0

@@ -12,28 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import (
     PartitionLoaded,
     PartitionResult,
+    Pipeline,
     ProcessLost,
-    StudyExports,
     Survey,
 )
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows
+from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows
 
 PARTITIONS = 47
 EXPORTS = 59
 # What is not the same in two loads of the same: which one came first, and when.
 _LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loads ORDER BY ALL"
 _SYNC = """
-from cp_pipeline.ingest import StudyExports
+from cp_pipeline.ingest import Pipeline
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-StudyExports.subprocess_from = 0
-exports = StudyExports(
+Pipeline.subprocess_from = 0
+exports = Pipeline(
     CentrePointSettings.from_environment(), StorageSettings.from_environment()
 )
 with exports.execute(exports.survey()) as results:
@@ -43,7 +43,7 @@ with exports.execute(exports.survey()) as results:
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StudyExports, "subprocess_from", 0)
+    monkeypatch.setattr(Pipeline, "subprocess_from", 0)
 
 
 def loading_processes() -> list[int]:
@@ -73,14 +73,14 @@ def wait_for(met: Callable[[], bool]) -> None:
     assert met()
 
 
-def surveyed() -> tuple[StudyExports, Survey]:
-    exports = open_exports()
+def surveyed() -> tuple[Pipeline, Survey]:
+    exports = open_pipeline()
     return exports, exports.survey(write=False)
 
 
-def sync_all(exports: StudyExports | None = None) -> list[PartitionResult]:
+def sync_all(exports: Pipeline | None = None) -> list[PartitionResult]:
     """What ``cp-pipeline sync`` does, without Dagster."""
-    exports = exports or open_exports()
+    exports = exports or open_pipeline()
     listed = exports.survey()
     with exports.execute(listed) as results:
         return list(results)
@@ -103,7 +103,7 @@ def test_rows_lineage_and_results_are_those_of_a_load_in_one_process(
 ) -> None:
     apart, lineage = by_partition(sync_all()), rows(_LOADS)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other"))
-    monkeypatch.setattr(StudyExports, "subprocess_from", EXPORTS + 1)
+    monkeypatch.setattr(Pipeline, "subprocess_from", EXPORTS + 1)
     here = by_partition(sync_all())
     assert len(apart) == PARTITIONS
     assert apart == here
@@ -111,7 +111,7 @@ def test_rows_lineage_and_results_are_those_of_a_load_in_one_process(
 
 
 def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
-    exports = open_exports()
+    exports = open_pipeline()
     sync_all(exports)
     seconds = exports.seconds_spent()
     assert min(seconds["download"], seconds["load"], seconds["warehouse_held"]) > 0
@@ -122,9 +122,9 @@ def test_downloads_begin_at_once_and_loads_when_somebody_is_ready(sandbox: Sandb
     with exports.execute(survey) as results:
         assert isinstance(results, SubprocessExecutor)
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
-        assert not exports.workbench.exists()
+        assert not exports.warehouse.exists()
         results.begin()
-        wait_for(exports.workbench.exists)
+        wait_for(exports.warehouse.exists)
         assert len(list(results)) == PARTITIONS
     assert none_left()
 
@@ -136,7 +136,7 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
     with exports.execute(survey):
         wait_for(lambda: files_fetched(sandbox) == EXPORTS)
     assert none_left()
-    assert not exports.workbench.exists()
+    assert not exports.warehouse.exists()
     assert list((exports.landing.root / ".aside").iterdir()) == []
     assert len(sync_all()) == PARTITIONS
     assert files_fetched(sandbox) == EXPORTS

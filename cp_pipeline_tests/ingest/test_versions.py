@@ -1,4 +1,4 @@
-"""Which bytes a load is of: execution, modification and file name tell versions apart (API.md)."""
+"""Which bytes a load is of: execution, modification and file name (docs/api.md)."""
 
 import re
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cp_pipeline.exports import Instant, StudyListing, Version
-from cp_pipeline.ingest import PartitionLoaded, Question, Reason, StudyExports
+from cp_pipeline.domain.exports import Instant, StudyListing, Version
+from cp_pipeline.ingest import PartitionLoaded, Pipeline, Question, Reason
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Scope, Workbench, record_listing
-from cp_pipeline_tests.conftest import files_fetched, one, open_exports, rows, sync_all
-from cp_pipeline_tests.keeping import run
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline.warehouse import Scope, Warehouse, record_listing
+from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.study_site import DATASET, Site
+from cp_pipeline_tests.warehouse_contents import run
 
 FIRST = "2024-02-28T10:05:08.1000000+00:00"
 SECOND = "2024-02-29T10:05:08.5899754+00:00"
@@ -119,14 +119,14 @@ def test_after_a_day_it_is_loaded_all_the_same_and_a_check_is_red(here: Site) ->
     assert len(sync_all()) == 1
     assert current() == [(1, SECOND)]
     assert reasons() == [Reason.NEW, Reason.OVERDUE]
-    finding = open_exports().ask(Question.FILES_ARE_OF_THEIR_EXECUTION)
+    finding = open_pipeline().ask(Question.FILES_ARE_OF_THEIR_EXECUTION)
     assert (finding.at_fault, finding.rows[0][0]) == (1, 1)
     assert sync_all() == []
     # Written at last, and then the check is green again.
     listed(here, 2, SECOND, AFTER)
     assert len(sync_all()) == 1
     assert current() == [(2, SECOND)]
-    assert open_exports().ask(Question.FILES_ARE_OF_THEIR_EXECUTION).at_fault == 0
+    assert open_pipeline().ask(Question.FILES_ARE_OF_THEIR_EXECUTION).at_fault == 0
 
 
 def test_another_execution_meanwhile_begins_the_day_anew(here: Site) -> None:
@@ -168,7 +168,7 @@ def test_a_file_written_again_supersedes_the_one_before(
     listed(here, 1, SECOND, AFTER)
     sync_all()
     listed(here, 2, SECOND, modified, name)
-    open_exports().survey()
+    open_pipeline().survey()
     assert state() == "stale"
     planned = run("sync", "--dry-run")
     assert "written again" in planned.stdout
@@ -220,7 +220,7 @@ def test_a_date_that_is_no_longer_said_is_no_reason_to_load_again(here: Site) ->
 
 def test_a_slow_sync_does_not_put_the_older_file_back(here: Site) -> None:
     listed(here, 1, SECOND, AFTER)
-    slow = open_exports()
+    slow = open_pipeline()
     with slow.execute(slow.survey()) as results:
         # Typed and waiting. Meanwhile the file is written again, and loaded by another sync.
         listed(here, 2, SECOND, LATER)
@@ -238,12 +238,12 @@ def test_a_version_that_failed_rests_and_the_next_version_is_tried_at_once(here:
     )
     sync_all()
     assert state() == "failed"
-    exports = open_exports()
-    healing = exports.healing(exports.survey().plan)
-    assert (len(healing.due), len(healing.resting)) == (0, 1)
+    exports = open_pipeline()
+    retry_schedule = exports.retry_schedule(exports.survey().plan)
+    assert (len(retry_schedule.due), len(retry_schedule.resting)) == (0, 1)
     listed(here, 3, SECOND, "2024-03-02T00:00:00+00:00")
     exports.survey()
-    assert len(exports.healing(exports.survey().plan).due) == 1
+    assert len(exports.retry_schedule(exports.survey().plan).due) == 1
     sync_all()
     assert (current(), state()) == ([(3, SECOND)], "current")
 
@@ -358,10 +358,10 @@ def test_a_first_sync_loads_what_came_of_a_listing_that_lacks_items(sandbox: San
 
 def test_withdrawn_needs_two_whole_listings(here: Site) -> None:
     exports = list(_items(here, 4))
-    bench = Workbench(here.storage.warehouse)
+    warehouse = Warehouse(here.storage.warehouse)
     everything = Scope((4711,))
     one_subject = Scope((4711,), frozenset({exports[0].subject_id}))
-    record_listing(bench, StudyListing(tuple(exports)), everything)
+    record_listing(warehouse, StudyListing(tuple(exports)), everything)
 
     def still() -> int:
         return int(str(here.rows("SELECT count(*) FROM lineage.export_files")[0][0]))
@@ -369,23 +369,23 @@ def test_withdrawn_needs_two_whole_listings(here: Site) -> None:
     without = StudyListing(tuple(exports[1:]))
     # Not whole: of one subject alone, or with items missing.
     for _ in range(3):
-        record_listing(bench, StudyListing(), one_subject)
-        record_listing(bench, StudyListing(tuple(exports[1:]), missing=1), everything)
+        record_listing(warehouse, StudyListing(), one_subject)
+        record_listing(warehouse, StudyListing(tuple(exports[1:]), missing=1), everything)
     assert still() == 4
-    record_listing(bench, without, everything)
+    record_listing(warehouse, without, everything)
     assert still() == 4
     # Listed again in between: the count begins anew.
-    record_listing(bench, StudyListing(tuple(exports)), everything)
-    record_listing(bench, without, everything)
+    record_listing(warehouse, StudyListing(tuple(exports)), everything)
+    record_listing(warehouse, without, everything)
     assert still() == 4
     # An item of another format, or of a program that never ran, is listed all the same.
     key = exports[0].key
-    record_listing(bench, StudyListing(tuple(exports[1:]), never_executed=(key,)), everything)
+    record_listing(warehouse, StudyListing(tuple(exports[1:]), never_executed=(key,)), everything)
     record_listing(
-        bench, StudyListing(tuple(exports[1:]), other_formats=((key, "avro"),)), everything
+        warehouse, StudyListing(tuple(exports[1:]), other_formats=((key, "avro"),)), everything
     )
     assert still() == 4
-    record_listing(bench, without, everything)
+    record_listing(warehouse, without, everything)
     assert still() == 3
 
 
@@ -393,7 +393,7 @@ def _items(here: Site, number: int) -> Iterator[Any]:
     for subject in range(1, number + 1):
         here.put("N\n1\n", subject_id=subject)
     access = CentrePointSettings.from_environment(here.sandbox.environment)
-    yield from StudyExports(access, here.storage).survey().items
+    yield from Pipeline(access, here.storage).survey().items
 
 
 def test_an_export_that_is_listed_as_csv_and_as_avro_is_loaded_as_csv(

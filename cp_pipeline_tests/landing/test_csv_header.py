@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_pipeline_tests.headers import ACCEPTED, REFUSED
-from cp_pipeline_tests.landing.test_csv_structure import read, refusal, written
+from cp_pipeline_tests.landing.test_csv_validation import read, refusal, written
 
 CHUNKS = [1, 7, 64, 1 << 20]
 _NUMBERS = st.integers().map(str) | st.floats(allow_nan=False, allow_infinity=False).map(str)

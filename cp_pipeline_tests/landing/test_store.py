@@ -1,4 +1,4 @@
-"""The landing folder: names of our own, checksums, and nothing half-written (DESIGN.md, 2)."""
+"""The landing folder: names of our own, checksums, and nothing half-written (docs/design.md, 2)."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.exports import ExportFile, Instant
+from cp_pipeline.domain.exports import ExportFile, Instant
 from cp_pipeline.landing import IncompleteFile, Landing, read_csv_text, read_description
 
 ITEM = ExportFile(
@@ -49,8 +49,8 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_the_bytes_are_kept_to_the_letter_with_their_checksum(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        landed = landing.keep(ITEM, iter([BYTES[:5], BYTES[5:]]), aside)
+    with landing.scratch_folder() as scratch:
+        landed = landing.keep(ITEM, iter([BYTES[:5], BYTES[5:]]), scratch)
     assert landing.path_of(landed).read_bytes() == BYTES
     assert landed.sha256 == hashlib.sha256(BYTES).hexdigest()
     assert landed.byte_count == len(BYTES)
@@ -66,8 +66,8 @@ def test_the_bytes_are_kept_to_the_letter_with_their_checksum(landing: Landing) 
 )
 def test_no_name_of_the_servers_becomes_a_path(landing: Landing, name: str) -> None:
     item = replace(ITEM, file_name=name, dataset_name=name, study_program_id=name)
-    with landing.workspace() as aside:
-        landed = landing.keep(item, iter([BYTES]), aside)
+    with landing.scratch_folder() as scratch:
+        landed = landing.keep(item, iter([BYTES]), scratch)
     path = landing.path_of(landed)
     assert path.resolve().is_relative_to(landing.root.resolve())
     assert all(c.isascii() and (c.isalnum() or c in "-_./") for c in landed.path)
@@ -78,9 +78,9 @@ def test_no_name_of_the_servers_becomes_a_path(landing: Landing, name: str) -> N
 
 def test_names_that_differ_only_in_their_signs_have_different_folders(landing: Landing) -> None:
     names = ["A B", "A-B", "a b", "A_B", "A  B"]
-    with landing.workspace() as aside:
+    with landing.scratch_folder() as scratch:
         paths = {
-            landing.keep(replace(ITEM, dataset_name=name), iter([BYTES]), aside).path
+            landing.keep(replace(ITEM, dataset_name=name), iter([BYTES]), scratch).path
             for name in names
         }
     assert len({path.lower() for path in paths}) == len(names)
@@ -89,15 +89,15 @@ def test_names_that_differ_only_in_their_signs_have_different_folders(landing: L
 def test_a_landed_file_is_found_by_its_very_execution(landing: Landing) -> None:
     other = replace(ITEM, execution=Instant.parse("2024-02-29T10:09:20.5899755+00:00"))
     assert landing.find(ITEM) is None
-    with landing.workspace() as aside:
-        landed = landing.keep(ITEM, iter([BYTES]), aside)
+    with landing.scratch_folder() as scratch:
+        landed = landing.keep(ITEM, iter([BYTES]), scratch)
     assert landing.find(ITEM) == landed
     assert landing.find(other) is None
 
 
 def test_a_file_is_found_only_while_its_checksum_holds(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        landed = landing.keep(ITEM, iter([BYTES]), aside)
+    with landing.scratch_folder() as scratch:
+        landed = landing.keep(ITEM, iter([BYTES]), scratch)
     path = landing.path_of(landed)
     path.write_bytes(BYTES[:-1] + b"x")
     assert landing.find(ITEM) is None
@@ -110,9 +110,9 @@ def test_a_file_is_found_only_while_its_checksum_holds(landing: Landing) -> None
 
 
 def test_of_two_contents_of_one_execution_the_newer_is_found(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        first = landing.keep(ITEM, iter([BYTES]), aside)
-        second = landing.keep(ITEM, iter([BYTES + b"x"]), aside)
+    with landing.scratch_folder() as scratch:
+        first = landing.keep(ITEM, iter([BYTES]), scratch)
+        second = landing.keep(ITEM, iter([BYTES + b"x"]), scratch)
     os.utime(landing.path_of(first), ns=(1, 1))
     assert landing.find(ITEM) == second
     os.utime(landing.path_of(second), ns=(0, 0))
@@ -120,20 +120,20 @@ def test_of_two_contents_of_one_execution_the_newer_is_found(landing: Landing) -
 
 
 def test_nothing_stays_of_an_interrupted_write(landing: Landing) -> None:
-    with landing.workspace() as aside:
+    with landing.scratch_folder() as scratch:
         with pytest.raises(Interrupted):
-            landing.keep(ITEM, half(), aside)
+            landing.keep(ITEM, half(), scratch)
         assert [path.name for path in files(landing.root)] == [".lock"]
     assert files(landing.root) == []
     assert landing.find(ITEM) is None
 
 
 def test_what_arrived_of_an_interrupted_file_can_be_kept_in_quarantine(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        incomplete = IncompleteFile(aside / "x.incomplete")
+    with landing.scratch_folder() as scratch:
+        incomplete = IncompleteFile(scratch / "x.incomplete")
         for data in (b"first attempt", BYTES):
             with pytest.raises(Interrupted):
-                landing.keep(ITEM, half(data), aside, incomplete)
+                landing.keep(ITEM, half(data), scratch, incomplete)
         target = landing.quarantine_incomplete(incomplete, "too short")
     assert target is not None
     assert target.read_bytes() == BYTES[: len(BYTES) // 2]
@@ -144,15 +144,15 @@ def test_what_arrived_of_an_interrupted_file_can_be_kept_in_quarantine(landing: 
 
 
 def test_where_nothing_arrived_nothing_is_quarantined(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        incomplete = IncompleteFile(aside / "x.incomplete")
+    with landing.scratch_folder() as scratch:
+        incomplete = IncompleteFile(scratch / "x.incomplete")
         assert landing.quarantine_incomplete(incomplete, "no answer") is None
     assert not landing.root.with_name("quarantine").exists()
 
 
 def test_a_refused_file_lies_beside_the_landing_with_the_reason(landing: Landing) -> None:
-    with landing.workspace() as aside:
-        landed = landing.keep(ITEM, iter([BYTES]), aside)
+    with landing.scratch_folder() as scratch:
+        landed = landing.keep(ITEM, iter([BYTES]), scratch)
         target = landing.quarantine(landed, "Line 3: wrong.")
     assert target.read_bytes() == BYTES
     assert target.is_relative_to(landing.root.with_name("quarantine"))
@@ -163,9 +163,9 @@ def test_a_refused_file_lies_beside_the_landing_with_the_reason(landing: Landing
 
 def test_a_workspace_is_gone_at_its_end_even_after_an_error(landing: Landing) -> None:
     def fail_in(folders: list[Path]) -> None:
-        with landing.workspace() as aside:
-            folders.append(aside)
-            (aside / "half.csv").write_text("1")
+        with landing.scratch_folder() as scratch:
+            folders.append(scratch)
+            (scratch / "half.csv").write_text("1")
             raise Interrupted
 
     used: list[Path] = []
@@ -188,12 +188,12 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(landing:
     ) as process:
         assert process.stdout is not None
         abandoned = Path(process.stdout.readline().strip())
-        with landing.workspace():
+        with landing.scratch_folder():
             assert (abandoned / "half.part").exists()
         process.send_signal(signal.SIGKILL)
-    with landing.workspace() as aside:
+    with landing.scratch_folder() as scratch:
         assert not abandoned.exists()
-        assert aside.exists()
+        assert scratch.exists()
 
 
 def test_a_large_text_lies_aside_until_it_is_discarded_and_a_refused_one_not_at_all(
@@ -202,16 +202,16 @@ def test_a_large_text_lies_aside_until_it_is_discarded_and_a_refused_one_not_at_
     rows = b"1,2\n" * 1_200_000
     for end, whole in ((b"", True), (b'1,"2\n', False)):
         item = replace(ITEM, dataset_name=str(whole))
-        with landing.workspace() as aside:
+        with landing.scratch_folder() as scratch:
             packed = gzip.compress(b"A,B\n" + rows + end, 1)
-            landed = landing.keep(item, iter([packed]), aside)
+            landed = landing.keep(item, iter([packed]), scratch)
             if whole:
-                text = read_csv_text(landing.path_of(landed), aside)
+                text = read_csv_text(landing.path_of(landed), scratch)
                 assert (text.record_count, text.body) == (1_200_000, None)
                 assert text.path is not None
                 assert text.path.read_bytes() == rows
                 text.discard()
             else:
                 with pytest.raises(Exception, match="never closed"):
-                    read_csv_text(landing.path_of(landed), aside)
-            assert [path.name for path in files(aside)] == [".lock"]
+                    read_csv_text(landing.path_of(landed), scratch)
+            assert [path.name for path in files(scratch)] == [".lock"]

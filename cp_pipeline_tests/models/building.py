@@ -13,7 +13,7 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 FAMILIES = ("activity_daily", "activity_epochs", "barometer", "parameters_and_subject")

@@ -187,11 +187,11 @@ def changed(site: BuiltSite, execution: dict[str, object]) -> int:
 
 def exports_of(site: BuiltSite) -> None:
     """Sync, also an execution that is older than the loaded one."""
-    from cp_pipeline.ingest import StudyExports
+    from cp_pipeline.ingest import Pipeline
     from cp_pipeline.settings import CentrePointSettings
 
     access = CentrePointSettings.from_environment(site.sandbox.environment)
-    exports = StudyExports(access, site.storage)
+    exports = Pipeline(access, site.storage)
     listed = exports.survey(Request.of(refresh=True))
     with exports.execute(listed) as results:
         list(results)

@@ -10,9 +10,9 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.defs import models
-from cp_pipeline.defs.build import build_defs
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.defs import dbt_project
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, copied_project
@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
 @pytest.fixture
 def defs(site: BuiltSite, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
-    return dg.Definitions.merge(build_defs(), models.model_definitions())
+    return dg.Definitions.merge(build_defs(), dbt_project.model_definitions())
 
 
 def test_each_model_is_an_asset_after_dataset_exports(defs: dg.Definitions) -> None:
@@ -96,10 +96,10 @@ def test_a_red_model_fails_the_run_with_its_name(
     site: BuiltSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied_project(tmp_path)
-    monkeypatch.setattr(models, "PROJECT", project)
+    monkeypatch.setattr(dbt_project, "PROJECT", project)
     monkeypatch.setenv("CP_WAREHOUSE", site.storage.warehouse)
     (project / "models" / "staging" / "barometer.sql").write_text("select 1 as one from nowhere\n")
-    defs = dg.Definitions.merge(build_defs(), models.model_definitions())
+    defs = dg.Definitions.merge(build_defs(), dbt_project.model_definitions())
     with dg.instance_for_test() as instance:
         done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
@@ -116,32 +116,32 @@ def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied_project(tmp_path)
-    monkeypatch.setattr(models, "PROJECT", project)
+    monkeypatch.setattr(dbt_project, "PROJECT", project)
     storage = StorageSettings.from_environment()
-    made = models.prepared_project(storage)
+    made = dbt_project.prepared_project(storage)
     first = made.manifest_path.stat().st_mtime_ns
     assert made.manifest_path.is_relative_to(storage.data_dir)
     assert not Path(storage.warehouse).exists()
-    models.prepared_project(storage)
+    dbt_project.prepared_project(storage)
     assert made.manifest_path.stat().st_mtime_ns == first
     added = project / "models" / "marts" / "more.sql"
     added.write_text("select 1 as one\n")
-    models.prepared_project(storage)
+    dbt_project.prepared_project(storage)
     assert "model.cp_models.more" in made.manifest_path.read_text()
     added.unlink()
-    models.prepared_project(storage)
+    dbt_project.prepared_project(storage)
     assert "model.cp_models.more" not in made.manifest_path.read_text()
     assert not (project / "target").exists()
     assert not (project / "logs").exists()
 
     added.write_text("{% if %}\n")
     with pytest.raises(PipelineError, match="dbt cannot read the SQL models"):
-        models.prepared_project(storage)
+        dbt_project.prepared_project(storage)
 
 
 def test_processes_that_come_at_once_make_one_manifest(tmp_path: Path) -> None:
     loading = (
-        "import cp_pipeline.defs.models as models; definitions = models.model_definitions();"
+        "from cp_pipeline.defs import dbt_project; definitions = dbt_project.model_definitions();"
         "print(len(definitions.resolve_all_asset_specs()))"
     )
     processes = [
@@ -157,7 +157,7 @@ def test_processes_that_come_at_once_make_one_manifest(tmp_path: Path) -> None:
 
 def test_nothing_imports_dbt_before_it_is_asked_for_models() -> None:
     imported = (
-        "import sys, cp_pipeline.defs.build, cp_pipeline.defs.models, cp_pipeline.cli;"
+        "import sys, cp_pipeline.defs.definitions, cp_pipeline.defs.dbt_project, cp_pipeline.cli;"
         "slow = {name.split('.')[0] for name in sys.modules} & {'dbt', 'dagster_dbt', 'sqlglot'};"
         "sys.exit(', '.join(sorted(slow)) or 0)"
     )

@@ -7,9 +7,9 @@ import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from cp_pipeline.cli.models import models
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.model_scaffold import family_of, snake_case
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.scaffolding import family_of, snake_case
 from cp_pipeline_tests.models.building import BuiltSite, copied_project
 
 SLEEP = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 
 
 @pytest.fixture

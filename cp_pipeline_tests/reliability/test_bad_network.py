@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from cp_pipeline.centrepoint import CentrePoint
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Request, StudyExports
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.access import RateLimit
 from cp_pipeline.sandbox.answers import Answer, Trickle
 from cp_pipeline.sandbox.faults import Faults, RequestKind
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline_tests.conftest import one, open_exports, sync_all
-from cp_pipeline_tests.reliability.elsewhere import Elsewhere
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import one, open_pipeline, sync_all
+from cp_pipeline_tests.reliability.other_host import Elsewhere
+from cp_pipeline_tests.study_site import Site
 
 FAULTS = ("500", "503", "disconnect", "cut short", "corrupted", "trickle")
 OF_FILES_ALONE = ("cut short", "corrupted")
@@ -54,7 +54,7 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
     study = SandboxStudy.synthetic(study_id=4711, subjects=45, days=1, seed=1, epoch_rows=5)
     exports = len(study.export_files)
     # A trickle of 50 bytes a second is seen in less than a second, for a minute.
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.5)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.5)
     with Sandbox(study, token_seconds=3) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
@@ -119,7 +119,7 @@ def test_at_thirty_requests_a_minute_all_arrives_and_nobody_storms(
     here.sandbox._service._rate = RateLimit(30, lambda: clock[0])
     for subject in range(350):
         here.put("N\n1\n", subject_id=subject)
-    exports = open_exports()
+    exports = open_pipeline()
     assert {type(result) for result in sync_all(exports)} == {PartitionLoaded}
     for subject in range(12):
         here.sandbox.execute_again(subject_id=subject)
@@ -168,7 +168,7 @@ def test_a_redirect_is_never_followed(
 def test_a_link_that_is_not_https_is_refused_where_nobody_allowed_it(here: Site, url: str) -> None:
     here.put("N\n1\n")
     access = CentrePointSettings.from_environment(here.sandbox.environment)
-    exports = StudyExports(access, StorageSettings.from_environment())
+    exports = Pipeline(access, StorageSettings.from_environment())
     (item,) = exports.survey().items
     exports.centrepoint._downloads._allow_insecure_http = False
     with pytest.raises(PipelineError, match="not HTTPS"):
@@ -179,7 +179,7 @@ def test_items_of_another_study_or_subject_are_left_out(here: Site) -> None:
     here.put("N\n1\n", subject_id=1)
     here.put("N\n2\n", subject_id=2)
     here.sandbox.ignore_filters = True
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey(Request.of([1], ["Kinds"]))
     assert [item.subject_id for item in listed.items] == [1]
     (item, _) = exports.survey().items

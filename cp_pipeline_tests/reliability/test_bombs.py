@@ -12,7 +12,7 @@ from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.landing import ExportRefused, read_csv_text
 from cp_pipeline.settings import SettingsError, StorageSettings
 from cp_pipeline_tests.conftest import files_fetched, sync_all
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 
 CSV = b"N\n" + b"1\n" * 40_000_000
 LARGEST = 20_000_000
@@ -37,8 +37,8 @@ def zipped(content: bytes) -> bytes:
 def test_it_is_refused_in_bounded_memory_and_leaves_nothing(
     bomb: bytes, tmp_path: Path, packing: str
 ) -> None:
-    file, aside = tmp_path / "bomb", tmp_path / "aside"
-    aside.mkdir()
+    file, scratch = tmp_path / "bomb", tmp_path / "aside"
+    scratch.mkdir()
     stored = io.BytesIO()
     with zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("a.csv", CSV)
@@ -51,11 +51,11 @@ def test_it_is_refused_in_bounded_memory_and_leaves_nothing(
     file.write_bytes(packed)
     tracemalloc.start()
     with pytest.raises(ExportRefused, match=r"More than 0\.02 GB .*CP_LARGEST_CSV_GIGABYTES"):
-        read_csv_text(file, aside, largest_bytes=LARGEST)
+        read_csv_text(file, scratch, largest_bytes=LARGEST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 45 << 20
-    assert list(aside.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_sync_refuses_it_keeps_it_as_it_came_and_loads_the_rest(

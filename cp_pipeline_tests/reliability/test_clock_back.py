@@ -13,17 +13,17 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.cli.dagster_home import open_instance
-from cp_pipeline.defs.missing_records import compare_records
+from cp_pipeline.defs.missing_events import compare_records
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.exports import ExportFile, Instant
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import ExportFile, Instant
 from cp_pipeline.ingest import ATTEMPTS, PartitionFailed, make_plan, pause_after
-from cp_pipeline.ingest.healing import healing
+from cp_pipeline.ingest.retry_schedule import retry_schedule
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import FailedAttempts
-from cp_pipeline_tests.conftest import one, open_exports, rows
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import one, open_pipeline, rows
+from cp_pipeline_tests.study_site import Site
 
 HOUR = timedelta(hours=1)
 YEARS = timedelta(days=3_000)
@@ -96,7 +96,7 @@ def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     assert rows("SELECT DISTINCT state FROM lineage.partition_status") == [("current",)]
     assert one('SELECT count(*) FROM exports."Kinds"') == 3
     # With the right clock again, there is nothing to do, and Dagster's records are right.
-    exports = open_exports()
+    exports = open_pipeline()
     assert not exports.survey().plan.to_load
     with open_instance(StorageSettings.from_environment()) as instance:
         assert not compare_records(exports, instance).differing
@@ -108,14 +108,14 @@ def test_what_is_listed_anew_is_published_though_the_clock_goes_back(
     for subject in (1, 2):
         here.put("N\n1\n", subject_id=subject)
     here.sync()
-    source = ExportsSource()
+    source = PipelineResource()
     before, _ = source.states_to_publish(5.0)
     here.sandbox.execute_again(subject_id=1)
     behind = datetime.now(UTC) - HOUR
     monkeypatch.setattr(
         "cp_pipeline.warehouse.lineage.datetime", type("", (), {"now": lambda zone: behind})
     )
-    exports = open_exports()
+    exports = open_pipeline()
     assert exports.survey()
     after, _ = source.states_to_publish(5.0)
     assert after != before
@@ -126,7 +126,7 @@ def test_a_token_lives_as_long_as_it_should_though_the_clock_goes_back(
 ) -> None:
     here.put("N\n1\n")
     here.sandbox._service._tokens.lifetime = 1.0
-    exports = open_exports()
+    exports = open_pipeline()
     exports.survey()
     behind = time.time() - HOUR.total_seconds()
     monkeypatch.setattr("time.time", lambda: behind)
@@ -160,11 +160,11 @@ def test_the_sensor_looks_again_though_it_had_meant_to_wait_until_what_is_now_th
     memory = Memory()
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(3):
-            result = tick(instance, ExportsSource(), memory, 3600, moment)
+            result = tick(instance, PipelineResource(), memory, 3600, moment)
             memory = Memory.read(result.cursor)
             moment += HOUR + timedelta(seconds=1)
         assert memory.not_before > moment.timestamp() - HOUR.total_seconds()
-        result = tick(instance, ExportsSource(), memory, 3600, moment - back - HOUR)
+        result = tick(instance, PipelineResource(), memory, 3600, moment - back - HOUR)
     assert result.run_requests, result.skip_reason
 
 
@@ -184,10 +184,10 @@ def test_what_failed_rests_no_longer_than_twice_its_pause_when_the_clock_goes_ba
     plan = make_plan([item], {})
     known = {(item.key, item.version): attempts}
     now = failed_at - back
-    rests = healing(plan, known, now)
+    rests = retry_schedule(plan, known, now)
     until = rests.resting.get(item.partition, now)
     assert until - now <= 2 * pause_after(number)
-    assert healing(plan, known, until).due.keys() == {item.partition}
+    assert retry_schedule(plan, known, until).due.keys() == {item.partition}
 
 
 def test_a_file_that_fails_for_ever_is_given_up_though_the_clock_goes_back(here: Site) -> None:
@@ -195,6 +195,8 @@ def test_a_file_that_fails_for_ever_is_given_up_though_the_clock_goes_back(here:
     for _ in range(ATTEMPTS):
         (result,) = here.sync()
         assert isinstance(result, PartitionFailed)
-    exports = open_exports()
+    exports = open_pipeline()
     plan = exports.survey().plan
-    assert exports.healing(plan, datetime.now(UTC) - YEARS).given_up.keys() == {result.partition}
+    assert exports.retry_schedule(plan, datetime.now(UTC) - YEARS).given_up.keys() == {
+        result.partition
+    }

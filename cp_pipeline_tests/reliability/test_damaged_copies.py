@@ -11,7 +11,7 @@ from cp_pipeline.landing import ExportRefused, PackingRefused, read_csv_text
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.sandbox.packing import corrupted
 from cp_pipeline_tests.malformed_files import good_csv
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 
 PACKED = [Packing.GZIP, Packing.ZIP_CSV, Packing.ZIP_GZIP, Packing.CONTENT_ENCODING]
 

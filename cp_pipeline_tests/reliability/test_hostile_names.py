@@ -9,14 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cp_pipeline.defs.partitions import dataset_key, key_of, partition_of
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, materialize, rectangle, run_job
-from cp_pipeline_tests.keeping import run
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouse_contents import run
 from cp_pipeline_tests.warehouses import publish
 
 NAMES = (
@@ -132,7 +132,7 @@ def test_each_can_be_materialized_by_its_key_and_all_as_a_range(
 
 
 def test_the_sensor_asks_for_the_real_names(named: Site, instance: dg.DagsterInstance) -> None:
-    result = tick(instance, ExportsSource(), Memory(), 60)
+    result = tick(instance, PipelineResource(), Memory(), 60)
     assert result.run_requests
     config: Any = result.run_requests[0].run_config["ops"]["load_chosen_partitions"]["config"]
     assert config["partitions"] == {name: [1] for name in NAMES}

@@ -9,7 +9,7 @@ from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import SettingsError, StorageSettings
 from cp_pipeline_tests.cli.test_commands import run
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
 WORKING = (

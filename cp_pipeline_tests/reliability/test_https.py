@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import pytest
 
 from cp_pipeline.centrepoint import DownloadFailed
-from cp_pipeline.exports import ExportFile
-from cp_pipeline_tests.centrepoint.asking import Keeper
-from cp_pipeline_tests.conftest import open_exports
-from cp_pipeline_tests.site import Site
+from cp_pipeline.domain.exports import ExportFile
+from cp_pipeline_tests.centrepoint.clients import Keeper
+from cp_pipeline_tests.conftest import open_pipeline
+from cp_pipeline_tests.study_site import Site
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
 CONTENT = bytes(range(256)) * 20_000
@@ -74,7 +74,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quiet]:
 @pytest.fixture
 def item(here: Site, storage: Quiet) -> ExportFile:
     here.put("N\n1\n")
-    (listed,) = open_exports().survey().items
+    (listed,) = open_pipeline().survey().items
     return replace(listed, url=f"https://localhost:{storage.server_port}/x?sig=abc")
 
 
@@ -82,7 +82,7 @@ def test_files_arrive_whole_over_one_connection(
     item: ExportFile, storage: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CP_ALLOW_PRIVATE_HOSTS", "localhost")
-    centrepoint = open_exports().centrepoint
+    centrepoint = open_pipeline().centrepoint
     for _ in range(3):
         assert centrepoint.fetch(item, Keeper()) == CONTENT
     assert len(storage.came) == 3
@@ -91,7 +91,7 @@ def test_files_arrive_whole_over_one_connection(
 
 def test_a_private_host_is_refused(item: ExportFile, storage: Quiet) -> None:
     with pytest.raises(DownloadFailed, match=r"localhost, which is 127\.0\.0\.1"):
-        open_exports().centrepoint.fetch(item, Keeper())
+        open_pipeline().centrepoint.fetch(item, Keeper())
     assert storage.came == []
 
 
@@ -99,10 +99,10 @@ def test_a_trickle_is_given_up(
     item: ExportFile, storage: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CP_ALLOW_PRIVATE_HOSTS", "localhost")
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.3)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.3)
     without_sleep = SimpleNamespace(sleep=lambda seconds: None)
     monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
     slow = replace(item, url=item.url.replace("/x", "/slow"))
     with pytest.raises(DownloadFailed, match=r"fewer than 150 bytes came in 0\.3 s"):
-        open_exports().centrepoint.fetch(slow, Keeper())
+        open_pipeline().centrepoint.fetch(slow, Keeper())
     assert len(storage.came) == 4

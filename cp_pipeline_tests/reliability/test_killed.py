@@ -16,7 +16,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.events import DATASET_EXPORTS, LISTED_EXECUTIONS
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.processes import (
     LAUNCHED_TAG,
@@ -24,20 +25,19 @@ from cp_pipeline.defs.processes import (
     end_abandoned_runs,
     process_tag,
 )
-from cp_pipeline.defs.records import DATASET_EXPORTS, LISTED_EXECUTIONS
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
-from cp_pipeline.exports import Partition
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import files_fetched, one, rows, sync_all
-from cp_pipeline_tests.keeping import run, run_killed
-from cp_pipeline_tests.reliability.afterwards import (
+from cp_pipeline_tests.reliability.leftovers import (
     leftovers,
     processes_left,
     unfinished,
     without_record,
 )
+from cp_pipeline_tests.warehouse_contents import run, run_killed
 
 # Load ids and landing order differ from one sync to the next; so does which file loads first.
 _KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
@@ -65,9 +65,9 @@ POINTS = [
     ("after", "INSERT INTO history.", 2),
     ("before", "COMMIT", 2),
     ("after", "COMMIT", 2),
-    ("before", "call cp_pipeline.defs.loading:materialization", 1),
-    ("after", "call cp_pipeline.defs.loading:materialization", 3),
-    ("before", "call cp_pipeline.defs.loading:log_checks", 1),
+    ("before", "call cp_pipeline.defs.load_steps:materialization", 1),
+    ("after", "call cp_pipeline.defs.load_steps:materialization", 3),
+    ("before", "call cp_pipeline.defs.load_steps:log_checks", 1),
 ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert without_record(storage) == {}
 
 
-RECORD = "call cp_pipeline.defs.loading:materialization"
+RECORD = "call cp_pipeline.defs.load_steps:materialization"
 
 
 def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_load(
@@ -175,7 +175,7 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_the_sensor_and_looks_st
     again = Partition(10821, "ActivityDaily8")
     with open_instance(storage) as instance:
         memory = Memory()
-        result = tick(instance, ExportsSource(), memory, 60)
+        result = tick(instance, PipelineResource(), memory, 60)
         assert result.run_requests
         assert without_record(storage) == {}
         assert memory.looked_after
@@ -197,7 +197,7 @@ def test_a_run_whose_process_is_gone_neither_blocks_the_sensor_nor_keeps_its_slo
         (dead,) = instance.get_runs()
         assert dead.status == dg.DagsterRunStatus.STARTED
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
-        result = tick(instance, ExportsSource(), Memory(), 60)
+        result = tick(instance, PipelineResource(), Memory(), 60)
         assert result.run_requests
         ended = instance.get_run_by_id(dead.run_id)
         assert ended is not None
@@ -209,7 +209,7 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     storage: StorageSettings,
 ) -> None:
     sync_all()
-    building = "call cp_pipeline.defs.model_assets:_check_warehouse"
+    building = "call cp_pipeline.defs.dbt_assets:_check_warehouse"
     for _ in range(2):
         # The second one comes as far as the first only where it gets the slot of the first.
         run_killed("publish", when="before", what=building, nth=1)

@@ -22,7 +22,7 @@ import pytest
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.reliability.afterwards import (
+from cp_pipeline_tests.reliability.leftovers import (
     leftovers,
     processes_left,
     unfinished,
@@ -40,8 +40,8 @@ publish(StorageSettings.from_environment())
 # As many exports are synced: loaded in a process of its own, which must end with its parent.
 SYNC_APART = """
 from cp_pipeline.cli import commands
-from cp_pipeline.ingest import StudyExports
-StudyExports.subprocess_from = 0
+from cp_pipeline.ingest import Pipeline
+Pipeline.subprocess_from = 0
 commands(["sync"])
 """
 CLI = ["-m", "cp_pipeline.cli"]

@@ -9,12 +9,12 @@ import pytest
 
 from cp_pipeline.centrepoint import CentrePoint, DownloadFailed
 from cp_pipeline.centrepoint.hosts import is_private
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, make_plan
 from cp_pipeline.settings import CentrePointSettings
-from cp_pipeline_tests.conftest import open_exports
-from cp_pipeline_tests.reliability.elsewhere import Elsewhere
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import open_pipeline
+from cp_pipeline_tests.reliability.other_host import Elsewhere
+from cp_pipeline_tests.study_site import Site
 
 # The sandbox is at 127.0.0.1, the other service at 127.0.0.2.
 SPELLINGS = (
@@ -38,7 +38,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 def fetched(item: ExportFile, **environment: str) -> bytes:
     """What a client with these variables besides gets of a file."""
-    from_environment = open_exports().centrepoint.settings
+    from_environment = open_pipeline().centrepoint.settings
     changed = CentrePointSettings.from_environment(
         {
             "CP_API_URL": from_environment.api_url,
@@ -57,7 +57,7 @@ def fetched(item: ExportFile, **environment: str) -> bytes:
 def item(here: Site) -> ExportFile:
     """A listed file; tests give it another link."""
     here.put("N\n1\n")
-    return open_exports().survey().items[0]
+    return open_pipeline().survey().items[0]
 
 
 def link(host: str, server: Elsewhere, scheme: str = "http") -> str:
@@ -165,7 +165,7 @@ def test_a_proxy_that_is_private_itself_is_used(item: ExportFile, proxy: Elsewhe
 def test_only_the_partition_of_a_private_link_fails(here: Site, elsewhere: Elsewhere) -> None:
     for subject in (1, 2):
         here.put("N\n1\n", subject_id=subject)
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey()
     lured = replace(listed.items[1], url=link("127.0.0.2", elsewhere))
     listed = replace(listed, plan=make_plan((listed.items[0], lured), {}))

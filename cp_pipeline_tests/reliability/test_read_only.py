@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.errors import PipelineError
+from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.warehouse import WarehouseUnreadable
-from cp_pipeline_tests.keeping import contents, run
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouse_contents import contents, run
 from cp_pipeline_tests.warehouses import check_writable, publish
 
 

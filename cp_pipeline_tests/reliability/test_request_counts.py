@@ -12,8 +12,8 @@ from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.answers import Answer, blob_error
 from cp_pipeline_tests.conftest import sync_all
-from cp_pipeline_tests.reliability.elsewhere import Elsewhere
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.reliability.other_host import Elsewhere
+from cp_pipeline_tests.study_site import Site
 
 FAULTS = (
     "busy", "fails", "refused", "gone", "hangs up", "cut short", "damaged", "not a file",
@@ -24,8 +24,10 @@ FAULTS = (
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait between tries, and a trickle is seen at once."""
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.05)
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOWEST_BYTES_PER_SECOND", 10_000)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(
+        "cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 10_000
+    )
     without_sleep = SimpleNamespace(sleep=lambda seconds: None)
     monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
 

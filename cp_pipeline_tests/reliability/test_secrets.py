@@ -16,12 +16,12 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.access import CLIENT_SECRET
-from cp_pipeline_tests.centrepoint.asking import tokens_handed_out
+from cp_pipeline_tests.centrepoint.clients import tokens_handed_out
 from cp_pipeline_tests.reliability.conftest import files_under
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
 # The command line with everything logged that any library logs.
@@ -31,9 +31,9 @@ os.umask(0o022)
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 logging.Logger.setLevel = lambda *_: None
 from cp_pipeline.cli import main
-from cp_pipeline.ingest import StudyExports
+from cp_pipeline.ingest import Pipeline
 # As where there is much to load, in a process of its own; the run of Dagster loads in its own one.
-StudyExports.subprocess_from = 0
+Pipeline.subprocess_from = 0
 main()
 """
 SIGNATURE = re.compile(rb"(?i)[?&]s(?:ig|v)(?:=|%3D)[^\s\xe2]")

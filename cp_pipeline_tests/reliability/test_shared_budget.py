@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.centrepoint.budget import RequestBudget
-from cp_pipeline_tests.conftest import open_exports
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import open_pipeline
+from cp_pipeline_tests.study_site import Site
 
 WINDOW = 0.5
 SPENDER = f"""
@@ -63,10 +63,10 @@ def test_a_second_client_of_the_same_folder_finds_what_the_first_one_spent(here:
     here.put("N\n1\n")
     here.sync()
     ledger = here.storage.landing / ".requests"
-    open_exports().survey()
+    open_pipeline().survey()
     # A token and a page; the first sync found no folder yet, so it counted alone.
     assert len(array("d", ledger.read_bytes())) == 2
-    open_exports().survey()
+    open_pipeline().survey()
     assert len(array("d", ledger.read_bytes())) == 4
     assert ledger.stat().st_mode & 0o777 == 0o600
 

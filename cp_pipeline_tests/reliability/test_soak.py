@@ -22,8 +22,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from cp_pipeline.exports import ExportKey, Partition
-from cp_pipeline.ingest import Account, PartitionFailed, PartitionLoaded, StudyExports
+from cp_pipeline.domain.exports import ExportKey, Partition
+from cp_pipeline.ingest import Account, PartitionFailed, PartitionLoaded, Pipeline
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse.column_types import quoted
@@ -265,7 +265,7 @@ def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_
             if place:
                 study.change()
             study.trouble()
-            exports = StudyExports(access, study.storage)
+            exports = Pipeline(access, study.storage)
             listed = exports.survey()
             assert len(listed.items) == len(study.exports)
             plan = listed.plan

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from cp_pipeline.centrepoint import DownloadFailed, ServiceUnavailable
-from cp_pipeline.errors import PipelineError
-from cp_pipeline.exports import ExportFile
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, make_plan
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.faults import FaultKind
-from cp_pipeline_tests.conftest import open_exports
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import open_pipeline
+from cp_pipeline_tests.study_site import Site
 
 WORDS = r"fewer than 10 bytes came in 0\.2 s"
 
@@ -22,8 +22,8 @@ WORDS = r"fewer than 10 bytes came in 0\.2 s"
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute of a fifth of a second, in which ten bytes are enough; and no wait between tries."""
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 0.2)
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOWEST_BYTES_PER_SECOND", 50)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 50)
     retry = "cp_pipeline.centrepoint.transport._BudgetedRetry"
     monkeypatch.setattr(f"{retry}.get_backoff_time", lambda self: 0.0)
     time_without_sleep = SimpleNamespace(sleep=lambda seconds: None)
@@ -63,7 +63,7 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
 ) -> None:
     for subject in (1, 2):
         here.put("N\n1\n", subject_id=subject)
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey()
     slow = SandboxStudy.empty()
     slow.put(subject_id=2, data_set_name="Kinds", csv=b"N\n2\n")
@@ -88,16 +88,16 @@ def _link_of(storage: Sandbox) -> str:
     with pytest.MonkeyPatch.context() as there:
         for name, value in storage.environment.items():
             there.setenv(name, value)
-        return open_exports().survey().items[0].url
+        return open_pipeline().survey().items[0].url
 
 
 def test_a_slow_answer_that_is_fast_enough_is_waited_for(here: Site) -> None:
     here.put("N\n" + "1\n" * 100)
-    item = open_exports().survey().items[0]
+    item = open_pipeline().survey().items[0]
     here.sandbox.forget_requests()
     here.sandbox.trickle("file", pause_seconds=0.004, head=True)
     began = time.monotonic()
-    assert open_exports().centrepoint.fetch(item, all_of)
+    assert open_pipeline().centrepoint.fetch(item, all_of)
     # As many minutes as make a test: each of them had bytes enough.
     assert time.monotonic() - began > 2 * 0.2
     assert len(here.sandbox.requests) == 1
@@ -106,11 +106,13 @@ def test_a_slow_answer_that_is_fast_enough_is_waited_for(here: Site) -> None:
 def test_the_time_that_we_take_ourselves_is_not_counted(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOW_SECONDS", 1.0)
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOWEST_BYTES_PER_SECOND", 100 << 20)
+    monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 1.0)
+    monkeypatch.setattr(
+        "cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 100 << 20
+    )
     large = bytes(range(256)) * 30_000
     here.sandbox.study.put(subject_id=1, data_set_name="Kinds", raw=large)
-    exports = open_exports()
+    exports = open_pipeline()
     (item,) = exports.survey().items
 
     def at_leisure(export_file: ExportFile, chunks: Iterator[bytes]) -> bytes:
@@ -127,7 +129,9 @@ def test_the_time_that_we_take_ourselves_is_not_counted(
 def test_an_answer_may_begin_after_any_wait_that_the_timeout_allows(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cp_pipeline.centrepoint.pace.SLOWEST_BYTES_PER_SECOND", 100 << 20)
+    monkeypatch.setattr(
+        "cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 100 << 20
+    )
     here.put("N\n1\n")
     here.sandbox._service._latency_seconds = 0.3
     (result,) = here.sync()
@@ -147,7 +151,7 @@ def test_a_retry_after_of_a_day_is_not_waited_for(here: Site) -> None:
 
 def test_what_is_too_slow_is_no_fault_of_the_service_as_a_whole(here: Site) -> None:
     here.put("N\n1\n")
-    exports = open_exports()
+    exports = open_pipeline()
     (item,) = exports.survey().items
     here.sandbox.trickle("file", times=100)
     with pytest.raises(DownloadFailed, match=WORDS) as failure:

@@ -11,27 +11,27 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cp_pipeline.defs.build import build_defs
+from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
-from cp_pipeline.defs.source import ExportsSource
 from cp_pipeline.ingest import (
     Account,
     PartitionFailed,
     PartitionLoaded,
-    StudyExports,
+    Pipeline,
     Unaccounted,
     rebuild,
 )
 from cp_pipeline.ingest.batches import Batch
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import NotEnoughMemory, first_look
-from cp_pipeline_tests.conftest import one, open_exports, rows, sync_all
-from cp_pipeline_tests.keeping import run
-from cp_pipeline_tests.site import Site
+from cp_pipeline.warehouse import NotEnoughMemory, profile
+from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouse_contents import run
 
 _PLACES = {
-    "profile": ("cp_pipeline.warehouse.loading", "first_looks", "args[2][0].name == 'Boom'"),
-    "commit": ("cp_pipeline.warehouse.committing", "grow", "args[2][0].name == 'Boom'"),
+    "profile": ("cp_pipeline.warehouse.loader", "profiles", "args[2][0].name == 'Boom'"),
+    "commit": ("cp_pipeline.warehouse.load_transaction", "grow", "args[2][0].name == 'Boom'"),
     "typing": ("cp_pipeline.warehouse.batch_staging", "stage", "'Boom' in str(args[2])"),
     "validation": ("cp_pipeline.ingest.fetching", "read_csv_text", "b'Boom' in (args[2] or b'')"),
 }
@@ -94,11 +94,11 @@ def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_els
 def test_it_does_so_where_loads_have_a_process_of_their_own(
     here: Site, breaks: Callable[..., None]
 ) -> None:
-    a_study(here, subjects=StudyExports.subprocess_from)
+    a_study(here, subjects=Pipeline.subprocess_from)
     breaks("profile")
     done = run("sync")
     assert done.returncode == 1, done.stderr
-    assert f"{2 * StudyExports.subprocess_from} partitions loaded" in done.stdout
+    assert f"{2 * Pipeline.subprocess_from} partitions loaded" in done.stdout
     assert one("SELECT count(*) FROM lineage.failures") == 1
 
 
@@ -113,14 +113,14 @@ def test_of_a_partition_of_two_programs_the_export_at_fault_is_named(
             study_program_id=program,
             file_name=f"{program[:4]}.csv.gz",
         )
-    profile = first_look.first_looks
+    profiled = profile.profiles
 
     def broken(connection: object, table: str, columns: object) -> object:
         if "Boom" in str(columns):
             raise ZeroDivisionError
-        return profile(connection, table, columns)  # type: ignore[arg-type]
+        return profiled(connection, table, columns)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cp_pipeline.warehouse.loading.first_looks", broken)
+    monkeypatch.setattr("cp_pipeline.warehouse.loader.profiles", broken)
     (failed,) = sync_all()
     assert isinstance(failed, PartitionFailed)
     assert failed.export_file.file_name == "9999.csv.gz"
@@ -137,23 +137,23 @@ def test_in_dagsters_daemon_it_is_one_failed_run_and_then_rests(
     def broken(*_: object) -> object:
         raise KeyError("ended")
 
-    profile = first_look.first_looks
+    profiled = profile.profiles
     monkeypatch.setattr(
-        "cp_pipeline.warehouse.loading.first_looks",
-        lambda *args: broken() if "Boom" in str(args[2]) else profile(*args),
+        "cp_pipeline.warehouse.loader.profiles",
+        lambda *args: broken() if "Boom" in str(args[2]) else profiled(*args),
     )
     with dg.instance_for_test() as instance:
         memory = Memory()
-        asked = tick(instance, ExportsSource(), memory, 60)
+        asked = tick(instance, PipelineResource(), memory, 60)
         (request,) = asked.run_requests or ()
-        job = build_defs(ExportsSource()).resolve_job_def("load_partitions")
+        job = build_defs(PipelineResource()).resolve_job_def("load_partitions")
         done = job.execute_in_process(
             instance=instance, run_config=request.run_config, raise_on_error=False
         )
         assert not done.success
         assert not [event for event in done.all_events if event.is_step_up_for_retry]
         assert one("SELECT count(*) FROM lineage.current_loads") == 6
-        again = tick(instance, ExportsSource(), Memory(), 60)
+        again = tick(instance, PipelineResource(), Memory(), 60)
         assert not again.run_requests
         assert "1 partition failed and at rest" in str(again.skip_reason)
 
@@ -166,11 +166,11 @@ def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_aga
     def broken(*_: object, **__: object) -> None:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("cp_pipeline.defs.loading.observations", broken)
-    monkeypatch.setattr("cp_pipeline.defs.loading.materialization", broken)
+    monkeypatch.setattr("cp_pipeline.defs.load_steps.observations", broken)
+    monkeypatch.setattr("cp_pipeline.defs.load_steps.materialization", broken)
     with dg.instance_for_test() as instance:
         done = (
-            build_defs(ExportsSource())
+            build_defs(PipelineResource())
             .resolve_job_def("sync")
             .execute_in_process(instance=instance, raise_on_error=False)
         )
@@ -202,9 +202,9 @@ def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_results_can_be_had_once(here: Site, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
-    monkeypatch.setattr(StudyExports, "subprocess_from", 0 if apart else 1000)
+    monkeypatch.setattr(Pipeline, "subprocess_from", 0 if apart else 1000)
     a_study(here)
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey()
     with exports.execute(listed) as results:
         assert len(list(results)) == 7
@@ -243,7 +243,7 @@ def test_a_partition_that_gets_lost_on_the_way_is_missed(
 
 def test_an_account_counts_each_planned_partition_once(here: Site) -> None:
     a_study(here)
-    exports = open_exports()
+    exports = open_pipeline()
     listed = exports.survey()
     account = Account(listed.plan)
     with exports.execute(listed) as running:
@@ -261,14 +261,14 @@ def test_a_fault_does_not_keep_others_out_of_a_rebuilt_warehouse(
 ) -> None:
     a_study(here)
     assert all(isinstance(result, PartitionLoaded) for result in sync_all())
-    profile = first_look.first_looks
+    profiled = profile.profiles
 
     def broken(connection: object, table: str, columns: object) -> object:
         if "Boom" in str(columns):
             raise KeyError("ended")
-        return profile(connection, table, columns)  # type: ignore[arg-type]
+        return profiled(connection, table, columns)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cp_pipeline.warehouse.loading.first_looks", broken)
+    monkeypatch.setattr("cp_pipeline.warehouse.loader.profiles", broken)
     done = rebuild(StorageSettings.from_environment())
     assert done.loads == 6
     (left_out,) = done.left_out
@@ -295,7 +295,7 @@ def test_too_little_memory_is_said_as_such_with_what_to_set(
 def test_a_warehouse_that_cannot_be_opened_for_want_of_memory_says_so(here: Site) -> None:
     a_study(here)
     sync_all()
-    exports = open_exports()
-    exports.workbench.connection.execute("SET memory_limit = '1KB'")
+    exports = open_pipeline()
+    exports.warehouse.connection.execute("SET memory_limit = '1KB'")
     with pytest.raises(NotEnoughMemory, match="CP_DOWNLOAD_THREADS"):
         sync_all(exports, refresh=True)

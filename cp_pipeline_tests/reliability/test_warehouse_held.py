@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from cp_pipeline.warehouse import WarehouseBusy
-from cp_pipeline_tests.conftest import files_fetched, open_exports
-from cp_pipeline_tests.site import Site
+from cp_pipeline_tests.conftest import files_fetched, open_pipeline
+from cp_pipeline_tests.study_site import Site
 
 _HOLD = """
 import duckdb, sys, time
@@ -67,7 +67,7 @@ def test_a_lock_never_given_up_is_an_error_after_a_settable_time(
 def test_held_when_the_load_comes_what_was_downloaded_is_kept_and_not_fetched_again(
     loaded: Site,
 ) -> None:
-    exports = open_exports()
+    exports = open_pipeline()
     survey = exports.survey()
     exports.wait_at_most(1)
     with exports.execute(survey) as results, hold(loaded, 60) as holder:

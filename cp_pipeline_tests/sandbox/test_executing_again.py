@@ -1,4 +1,4 @@
-"""What the sandbox promises about programs that are executed again (API.md, Facts)."""
+"""What the sandbox promises about programs that are executed again (docs/api.md, Facts)."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import requests
 
 from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
 from cp_pipeline.sandbox.timestamps import text_of, ticks_of
-from cp_pipeline_tests.sandbox.asking import download, items
+from cp_pipeline_tests.sandbox.raw_requests import download, items
 
 NAME = "lastSuccessfulProgramExecutionTimeStamp"
 

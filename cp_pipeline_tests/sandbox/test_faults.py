@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import Sandbox
-from cp_pipeline_tests.sandbox.asking import (
+from cp_pipeline_tests.sandbox.raw_requests import (
     ask_for_page,
     ask_for_token,
     authorization,

@@ -1,4 +1,4 @@
-"""What the sandbox promises about signed links and files (API.md, Files)."""
+"""What the sandbox promises about signed links and files (docs/api.md, Files)."""
 
 import time
 import xml.etree.ElementTree as ET
@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline_tests.sandbox.asking import (
+from cp_pipeline_tests.sandbox.raw_requests import (
     CURRENT,
     authorization,
     download,

@@ -1,4 +1,4 @@
-"""What the sandbox promises about the listing, in both dialects (API.md, A page, An item)."""
+"""What the sandbox promises about the listing, in both dialects (docs/api.md, A page, An item)."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ import requests
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.timestamps import TICKS_PER_SECOND, ticks_of
-from cp_pipeline_tests.sandbox.asking import (
+from cp_pipeline_tests.sandbox.raw_requests import (
     CURRENT,
     SEED,
     ask_for_page,

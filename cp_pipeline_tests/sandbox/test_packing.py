@@ -1,4 +1,4 @@
-"""What the sandbox promises about packings (API.md, Files)."""
+"""What the sandbox promises about packings (docs/api.md, Files)."""
 
 import gzip
 import io
@@ -8,7 +8,7 @@ import pytest
 
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
 from cp_pipeline.sandbox.packing import Shelf, pack
-from cp_pipeline_tests.sandbox.asking import download, items, raw_bytes
+from cp_pipeline_tests.sandbox.raw_requests import download, items, raw_bytes
 
 SINGLE = [packing for packing in Packing if packing is not Packing.MIXED]
 

@@ -1,11 +1,11 @@
-"""What the sandbox promises about the number of requests (API.md, Limits)."""
+"""What the sandbox promises about the number of requests (docs/api.md, Limits)."""
 
 import pytest
 import requests
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.access import RateLimit
-from cp_pipeline_tests.sandbox.asking import ask_for_page, authorization, download, page
+from cp_pipeline_tests.sandbox.raw_requests import ask_for_page, authorization, download, page
 
 
 def test_one_request_too_many_is_a_429_that_says_when_to_come_back(study: SandboxStudy) -> None:

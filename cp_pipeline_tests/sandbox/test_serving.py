@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline_tests.sandbox.asking import download, items, page
+from cp_pipeline_tests.sandbox.raw_requests import download, items, page
 
 
 def exchange(sandbox: Sandbox, *pieces: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What the sandbox promises about tokens (API.md, Tokens)."""
+"""What the sandbox promises about tokens (docs/api.md, Tokens)."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.sandbox.asking import (
+from cp_pipeline_tests.sandbox.raw_requests import (
     ask_for_page,
     ask_for_token,
     authorization,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.ingest import Request, StudyExports
+from cp_pipeline.ingest import Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline_tests.keeping import MARKED_SUBJECT, MARKER
+from cp_pipeline_tests.warehouse_contents import MARKED_SUBJECT, MARKER
 
 DAILY = "ActivityDaily8"
 
@@ -22,7 +22,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study.put(subject_id=MARKED_SUBJECT, data_set_name="Notes", csv=b"N,V\n1,1.50\n")
     study.put(subject_id=7, data_set_name="Notes", csv=b"N,V\n2,2.50\n")
     with Sandbox(study) as service:
-        exports = StudyExports(
+        exports = Pipeline(
             CentrePointSettings.from_environment(service.environment),
             StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)}),
         )
@@ -34,7 +34,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         study.put(subject_id=MARKED_SUBJECT, data_set_name="Bad", csv=f"{MARKER}\n1,2\n".encode())
         sync(exports)
         sync(exports, refresh=True)
-    exports.workbench.close()
+    exports.warehouse.close()
     return data_dir
 
 
@@ -45,7 +45,7 @@ def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
     return StorageSettings.from_environment()
 
 
-def sync(exports: StudyExports, *, refresh: bool = False) -> None:
+def sync(exports: Pipeline, *, refresh: bool = False) -> None:
     listed = exports.survey(Request.of(refresh=refresh))
     with exports.execute(listed) as results:
         list(results)

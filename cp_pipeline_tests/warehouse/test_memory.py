@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cp_pipeline.landing import Landing
-from cp_pipeline.warehouse import Loader, Workbench
+from cp_pipeline.warehouse import Loader, Warehouse
 
 MORE_THAN_FITS = (
     "CREATE OR REPLACE TABLE memory.large AS SELECT range, repeat('x', 90) || range AS text"
@@ -14,13 +14,13 @@ MORE_THAN_FITS = (
 
 def test_it_spills_into_the_scratch_folder_of_each_load(tmp_path: Path) -> None:
     landing = Landing(tmp_path / "landing")
-    with closing(Workbench(str(tmp_path / "warehouse.duckdb"))) as workbench:
+    with closing(Warehouse(str(tmp_path / "warehouse.duckdb"))) as warehouse:
         for _ in range(2):
-            with landing.workspace() as aside:
-                Loader(workbench, landing, aside)
-                workbench.connection.execute("SET memory_limit = '40MB'")
-                workbench.connection.execute(MORE_THAN_FITS)
-                assert list((aside / "spilled").iterdir())
-                workbench.connection.execute("DROP TABLE memory.large")
-            assert not aside.exists()
+            with landing.scratch_folder() as scratch:
+                Loader(warehouse, landing, scratch)
+                warehouse.connection.execute("SET memory_limit = '40MB'")
+                warehouse.connection.execute(MORE_THAN_FITS)
+                assert list((scratch / "spilled").iterdir())
+                warehouse.connection.execute("DROP TABLE memory.large")
+            assert not scratch.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"landing"}

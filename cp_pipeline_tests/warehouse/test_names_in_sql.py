@@ -15,17 +15,17 @@ import pytest
 
 import cp_pipeline.warehouse
 from cp_pipeline.ingest import PartitionLoaded
-from cp_pipeline.landing.csv_structure import RESERVED_NAMES
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import (
     Question,
-    Workbench,
+    Warehouse,
     ask,
     erase_from_published,
     erase_from_warehouse,
 )
 from cp_pipeline_tests.models.building import PROJECT, BuiltSite
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import publish
 
 WAREHOUSE = Path(cp_pipeline.warehouse.__file__).parent
@@ -196,8 +196,8 @@ def test_models_compare_the_loads(everything: Everything) -> None:
 
 @pytest.mark.parametrize("question", Question)
 def test_every_question_is_answered(everything: Everything, question: Question) -> None:
-    with closing(Workbench(everything.site.storage.warehouse)) as workbench:
-        found = ask(workbench, question)
+    with closing(Warehouse(everything.site.storage.warehouse)) as warehouse:
+        found = ask(warehouse, question)
     if question is Question.SCHEMA_IS_UNCHANGED:
         assert [row[:2] for row in found.rows] == [(1, FAMILY)]
     else:
@@ -237,8 +237,8 @@ def test_a_column_may_have_a_name_of_ours(site: Site, name: str) -> None:
 def test_erasing_goes_by_the_load_and_not_by_a_column_of_the_file(everything: Everything) -> None:
     """SUBJECT_ID in a file may be another number: here each says the other's."""
     site = everything.site
-    with closing(Workbench(site.storage.warehouse)) as workbench:
-        erase_from_warehouse(workbench, 2, 1)
+    with closing(Warehouse(site.storage.warehouse)) as warehouse:
+        erase_from_warehouse(warehouse, 2, 1)
     assert erase_from_published(everything.published, 2)
     assert site.rows(f"SELECT SUBJECT_ID, _subject_id FROM exports.{DATASET}") == [(2, 1)]
     assert site.rows(f"SELECT SUBJECT_ID FROM history.{DATASET}") == [(2,)]

@@ -14,13 +14,13 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.defs.first_look import changed_columns, looks
+from cp_pipeline.defs.previews import changed_columns, looks
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.warehouse import Question, Workbench, ask
+from cp_pipeline.warehouse import Question, Warehouse, ask
 from cp_pipeline.warehouse.column_types import MANY_COLUMNS
 from cp_pipeline_tests.kinds_of_values import KINDS
 from cp_pipeline_tests.models.building import BuiltSite
-from cp_pipeline_tests.site import DATASET, Site
+from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import publish
 
 WIDTH = 1_500
@@ -103,13 +103,13 @@ class _Counted:
 
 @contextmanager
 def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Every statement that a workbench is told meanwhile."""
+    """Every statement that a connection is told meanwhile."""
     statements: list[str] = []
     with monkeypatch.context() as here:
-        made = vars(Workbench)["connection"].func
-        counted = cached_property(lambda bench: _Counted(made(bench), statements))
-        counted.__set_name__(Workbench, "connection")
-        here.setattr(Workbench, "connection", counted)
+        made = vars(Warehouse)["connection"].func
+        counted = cached_property(lambda warehouse: _Counted(made(warehouse), statements))
+        counted.__set_name__(Warehouse, "connection")
+        here.setattr(Warehouse, "connection", counted)
         yield statements
 
 
@@ -131,9 +131,9 @@ def test_statements_do_not_grow_with_columns(
             site.load(_numbers(width, 1))
             site.load(_numbers(width, 2))
             site.load(_numbers(width, 3).replace("wear", "x").replace(",3,", ",text,"))
-            workbench = Workbench(site.storage.warehouse)
+            warehouse = Warehouse(site.storage.warehouse)
             for question in Question:
-                ask(workbench, question)
+                ask(warehouse, question)
             publish(site.storage)
             counts[width] = len(statements)
     assert counts[240] == counts[WIDTH]
@@ -169,9 +169,9 @@ def test_models_compare_wide_loads(tmp_path: Path) -> None:
             "SELECT rows_changed, columns_added, columns_removed FROM marts.program_executions"
             " ORDER BY load_id"
         ) == [(0, [], []), (0, ["Other"], ["C7"])]
-        with Workbench(site.storage.warehouse).reading() as connection:
+        with Warehouse(site.storage.warehouse).reading() as connection:
             assert connection.execute(
                 f"SELECT count(*) FROM as_of('{DATASET}', now()::TIMESTAMP)"
             ).fetchone() == (3,)
-        found = ask(Workbench(site.storage.warehouse), Question.SCHEMA_IS_UNCHANGED)
+        found = ask(Warehouse(site.storage.warehouse), Question.SCHEMA_IS_UNCHANGED)
         assert [row[3:5] for row in found.rows] == [(["Other"], ["C7"])]

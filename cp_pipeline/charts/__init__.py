@@ -1,0 +1,11 @@
+"""Pictures for people who would rather look than read: SVG drawn from numbers.
+
+Knows: shapes and colours. Does not know: where the numbers come from, or where a picture is shown.
+"""
+
+from cp_pipeline.charts.bars import bars
+from cp_pipeline.charts.coverage import coverage_map
+from cp_pipeline.charts.curves import curve
+from cp_pipeline.charts.svg import in_markdown
+
+__all__ = ["bars", "coverage_map", "curve", "in_markdown"]

@@ -1,0 +1,61 @@
+"""Which partitions the runs that are going will load, so that none is asked for twice.
+
+Belongs here: reading a run's configuration and tags. Does not belong: asking (``sensors``).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from cp_pipeline.defs.events import DATASET_EXPORTS
+from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.processes import end_abandoned_runs
+from cp_pipeline.domain.exports import Partition
+
+_GOING = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+Covers = Callable[[Partition], bool]
+
+
+def active_runs(instance: dg.DagsterInstance) -> dict[str, Covers]:
+    """By run id: whether the run loads a partition. Runs that load nothing are left out.
+
+    Runs whose process is gone are ended first: they would keep their partitions for ever.
+    """
+    end_abandoned_runs(instance)
+    going = {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)):
+        covers = _covers(run)
+        if covers is not None:
+            going[run.run_id] = covers
+    return going
+
+
+def _covers(run: dg.DagsterRun) -> Covers | None:
+    ops: Mapping[str, Any] = (run.run_config or {}).get("ops", {})  # type: ignore[assignment]
+    configured = {name: op.get("config", {}) for name, op in ops.items()}
+    if run.job_name == "sync":
+        config = configured.get("sync_exports", {})
+        subjects, datasets = config.get("subject_ids"), config.get("dataset_names")
+        return lambda partition: (
+            (not subjects or partition.subject_id in subjects)
+            and (not datasets or partition.dataset_name in datasets)
+        )
+    if run.job_name == "load_partitions":
+        chosen = {
+            Partition(subject, dataset)
+            for dataset, some in configured["load_chosen_partitions"]["partitions"].items()
+            for subject in some
+        }
+        return lambda partition: partition in chosen
+    if DATASET_EXPORTS in (run.asset_selection or ()):
+        one = run.tags.get("dagster/partition")
+        # A range may be any rectangle; to wait for it is no loss.
+        return lambda partition: one is None or key_of(partition) == one
+    return None

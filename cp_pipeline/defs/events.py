@@ -1,0 +1,175 @@
+"""What Dagster writes down of a partition, and of a listing.
+
+Belongs here: metadata, tags and words of materializations and observations.
+Does not belong: when they are logged (``load_steps``), how a load looks (``previews``).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+
+from cp_pipeline.charts import bars, coverage_map, in_markdown
+from cp_pipeline.defs.partitions import key_of
+from cp_pipeline.defs.previews import changed_columns, looks, plain
+from cp_pipeline.domain.exports import ExportFile, Partition
+from cp_pipeline.ingest import PartitionLoaded, PartitionState
+
+EXPORT_FILES = dg.AssetKey("export_files")
+LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
+DATASET_EXPORTS = dg.AssetKey("dataset_exports")
+# How rows come from a file. A new number makes Dagster call every partition stale.
+CODE_VERSION = "1"
+# How a load looks, written once when it is loaded.
+LOOKS = (
+    "load_ids", "curve", "first_records", "dagster/column_schema", "columns_left_out", "not_drawn",
+)  # fmt: skip
+VERSION_TAG = "dagster/data_version"
+_SHOWN = 50
+_NO_EXPORT = "no export"
+NOT_LISTED = "CentrePoint lists no export for {}; nothing was written."
+NOT_WRITTEN = "CentrePoint has executed the program for {}, and not written the file yet (pending)."
+
+
+def provenance(version: str, listed_after: int) -> dict[str, str]:
+    """Tags by which Dagster tells whether a partition is stale, and why.
+
+    Args:
+        version: the program executions that are loaded.
+        listed_after: a storage id of Dagster's event log from before the listing. A newer
+            execution that is observed later has a higher id, and makes the partition stale
+            (``CachingStaleStatusResolver._is_dep_updated`` compares the ids).
+    """
+    upstream = LISTED_EXECUTIONS.to_user_string()
+    return {
+        VERSION_TAG: version,
+        "dagster/code_version": CODE_VERSION,
+        f"dagster/input_data_version/{upstream}": version,
+        f"dagster/input_event_pointer/{upstream}": str(max(listed_after, 1)),
+    }
+
+
+def materialization(
+    loaded: PartitionLoaded, listed_after: int, before: dg.AssetMaterialization | None = None
+) -> dg.AssetMaterialization:
+    """One partition's own record; its data version is the program executions it came from.
+
+    Args:
+        loaded: the partition.
+        listed_after: see ``provenance``.
+        before: the record before this one. Of a partition that was current already it knows how
+            the data looks, which would vanish from the partition's page otherwise.
+    """
+    version = ",".join(loaded.executions)
+    files = [(load.landed.file_name, load.landed.sha256) for load in loaded.loads]
+    files += [(kept.file_name, kept.file_sha256) for kept in loaded.kept]
+    columns = [load.column_count for load in loaded.loads]
+    columns += [kept.column_count for kept in loaded.kept]
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/partition_row_count": dg.MetadataValue.int(loaded.row_count),
+        "program_execution": dg.MetadataValue.text(", ".join(loaded.executions)),
+        "rows": dg.MetadataValue.int(loaded.row_count),
+        "columns": dg.MetadataValue.int(max(columns, default=0)),
+        "bytes": dg.MetadataValue.int(loaded.file_bytes),
+        "files": dg.MetadataValue.int(len(files)),
+        "file_names": dg.MetadataValue.text(", ".join(sorted({name for name, _ in files}))),
+        "checksum": dg.MetadataValue.text(", ".join(sorted(checksum for _, checksum in files))),
+        "fetched": dg.MetadataValue.bool(bool(loaded.loads)),
+    }
+    if loaded.loads:
+        metadata["load_ids"] = dg.MetadataValue.text(
+            ", ".join(str(load.load_id) for load in loaded.loads)
+        )
+        metadata |= looks(loaded.loads)
+    elif before is not None and (before.tags or {}).get(VERSION_TAG) == version:
+        metadata |= {name: before.metadata[name] for name in LOOKS if name in before.metadata}
+    if changes := changed_columns(loaded.loads):
+        metadata["schema_changes"] = dg.MetadataValue.md(changes)
+    return dg.AssetMaterialization(
+        DATASET_EXPORTS,
+        partition=key_of(loaded.partition),
+        metadata=metadata,
+        tags=provenance(version, listed_after),
+    )
+
+
+def no_export(partition: Partition, listed_after: int, words: str) -> dg.AssetMaterialization:
+    """Says of a partition that was asked for why there is nothing to load, and nothing loaded.
+
+    A materialization, because Dagster calls a backfill failed when one of its partitions has none,
+    and a pair without an export is no failure.
+
+    Args:
+        partition: the one that was asked for.
+        listed_after: see ``provenance``.
+        words: ``NOT_LISTED`` or ``NOT_WRITTEN``.
+    """
+    return dg.AssetMaterialization(
+        DATASET_EXPORTS,
+        partition=key_of(partition),
+        description=words.format(partition),
+        metadata={
+            "dagster/partition_row_count": dg.MetadataValue.int(0),
+            "rows": dg.MetadataValue.int(0),
+            "files": dg.MetadataValue.int(0),
+            "note": dg.MetadataValue.text(words.format(partition)),
+        },
+        tags=provenance(_NO_EXPORT, listed_after),
+    )
+
+
+def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
+    """Says of each item's partition which program executions CentrePoint lists now."""
+    executions: dict[Partition, list[str]] = {}
+    for item in items:
+        executions.setdefault(item.partition, []).append(item.execution.verbatim)
+    return [
+        dg.AssetObservation(
+            LISTED_EXECUTIONS,
+            partition=key_of(partition),
+            metadata={"program_execution": ", ".join(sorted(listed))},
+            tags={VERSION_TAG: ",".join(sorted(listed))},
+        )
+        for partition, listed in executions.items()
+    ]
+
+
+def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataValue]:
+    """What CentrePoint lists, and how much of it is loaded, by the warehouse's lineage."""
+    listed = [each for each in states if each.exported_at is not None]
+    counted = Counter(each.state for each in states)
+    newest = max(listed, key=lambda each: str(each.exported_at), default=None)
+    by_dataset = Counter(each.partition.dataset_name for each in listed)
+    rows = "\n".join(
+        f"| {plain(name)} | {count:,} |" for name, count in sorted(by_dataset.items())[:_SHOWN]
+    )
+    return {
+        "coverage": dg.MetadataValue.md(_coverage(states)),
+        "exports": dg.MetadataValue.int(sum(each.exported_files for each in listed)),
+        "partitions": dg.MetadataValue.int(len(listed)),
+        "partitions_to_load": dg.MetadataValue.int(
+            sum(counted[state] for state in ("stale", "missing", "failed"))
+        ),
+        "subjects": dg.MetadataValue.int(len({each.partition.subject_id for each in listed})),
+        "datasets": dg.MetadataValue.int(len(by_dataset)),
+        "newest_program_execution": dg.MetadataValue.text(
+            (newest and newest.exported_execution) or "none: nothing is listed"
+        ),
+        "subjects_by_dataset": dg.MetadataValue.md(f"| data set | subjects |\n|---|---|\n{rows}"),
+    }
+
+
+def _coverage(states: Sequence[PartitionState]) -> str:
+    if not states:
+        return "Nothing is listed or loaded yet."
+    by_pair = {(each.partition.subject_id, each.partition.dataset_name): each for each in states}
+    picture = coverage_map({pair: each.state for pair, each in by_pair.items()})
+    return in_markdown(picture, "Coverage: subjects and data sets by state")
+
+
+def time_spent_metadata(seconds: Mapping[str, float]) -> dict[str, dg.MetadataValue]:
+    """Where the time of a run went, as a picture and in numbers."""
+    picture = bars("Where the time went", seconds, "s")
+    return {
+        "where_the_time_went": dg.MetadataValue.md(in_markdown(picture, "Where the time went"))
+    } | {f"{name}_seconds": dg.MetadataValue.float(value) for name, value in seconds.items()}

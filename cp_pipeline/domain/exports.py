@@ -1,0 +1,227 @@
+"""The words that all rooms share: program execution, export file, partition.
+
+Belongs here: immutable values with no behaviour beyond reading and comparing themselves.
+Does not belong: how an export is listed (``centrepoint``), kept (``landing``) or loaded
+(``warehouse``).
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from functools import total_ordering
+from typing import NamedTuple, Self
+
+TICKS_PER_SECOND = 10_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?"
+    r"(?:([Zz])|([+-])(\d{2}):?([0-5]\d))",
+    re.ASCII,
+)
+_GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Instant:
+    """A moment as CentrePoint writes it: the text to the letter, and what it means.
+
+    CentrePoint's timestamps have up to seven fractional digits (docs/api.md, "An item"), one more
+    than Python's ``datetime`` holds, so the moment is a count of 100-nanosecond ticks since 1970
+    (UTC). Two instants are equal when they are the same moment, however they are written.
+    """
+
+    verbatim: str
+    ticks: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an ISO 8601 timestamp with an offset or ``Z``.
+
+        Raises:
+            ValueError: it is no such timestamp, has no offset, or is finer than 100 nanoseconds.
+        """
+        match = _INSTANT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not an ISO 8601 timestamp with an offset")
+        day, clock, fraction, _zulu, sign, hours, minutes = match.groups()
+        digits = (fraction or "").ljust(9, "0")
+        if digits[7:] != "00":
+            raise ValueError(f"{text!r} is finer than 100 nanoseconds")
+        offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        try:
+            zone = timezone(-offset if sign == "-" else offset)
+            whole = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone) - _EPOCH
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a timestamp: {error}") from None
+        seconds = whole.days * 86_400 + whole.seconds
+        return cls(text, seconds * TICKS_PER_SECOND + int(digits[:7]))
+
+    @property
+    def nanoseconds(self) -> int:
+        """Nanoseconds since 1970-01-01T00:00:00 UTC."""
+        return self.ticks * 100
+
+    def __eq__(self, other: object) -> bool:
+        return self.ticks == other.ticks if isinstance(other, Instant) else NotImplemented
+
+    def __lt__(self, other: "Instant") -> bool:
+        return self.ticks < other.ticks
+
+    def __hash__(self) -> int:
+        return hash(self.ticks)
+
+    def __str__(self) -> str:
+        return self.verbatim
+
+
+def canonical_program(study_program_id: str) -> str:
+    """One spelling for each study program; a GUID is equal in any case (docs/api.md, "An item")."""
+    return study_program_id.lower() if _GUID.fullmatch(study_program_id) else study_program_id
+
+
+class ExportKey(NamedTuple):
+    """What makes two items of a listing the same export: a file name does not (docs/api.md)."""
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
+    dataset_name: str
+
+
+class Version(NamedTuple):
+    """Which bytes of an export a file is (docs/api.md, "Which version of an export an item is").
+
+    ``executed`` and ``modified``: nanoseconds since 1970 (UTC); ``modified`` is None where the
+    service does not say.
+    """
+
+    executed: int
+    modified: int | None
+    file_name: str
+
+    def covers(self, listed: "Version") -> bool:
+        """Whether nothing newer is to be had from ``listed``.
+
+        Of one execution, the file that was modified later is the newer one. Where that cannot be
+        told, another file name means another file.
+        """
+        if self.executed != listed.executed:
+            return self.executed > listed.executed
+        if None not in (self.modified, listed.modified) and self.modified != listed.modified:
+            return (self.modified or 0) > (listed.modified or 0)
+        return self.file_name == listed.file_name
+
+
+class Partition(NamedTuple):
+    """One subject and one data set: all the exports that the API lists for that pair."""
+
+    subject_id: int
+    dataset_name: str
+
+    def __str__(self) -> str:
+        return f"subject {self.subject_id}, data set {self.dataset_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidItem:
+    """An item of a listing that breaks the contract: what can be read of it, and what is wrong.
+
+    ``reason`` holds no link; a field that is missing, or of another kind, is None.
+    """
+
+    study_id: int | None
+    subject_id: int | None
+    study_program_id: str | None
+    dataset_name: str | None
+    file_name: str | None
+    program_execution: str | None
+    reason: str
+
+    @property
+    def key(self) -> ExportKey | None:
+        """The export that this would be an execution of; None where that cannot be told."""
+        if self.study_id is None or self.subject_id is None:
+            return None
+        if self.study_program_id is None or self.dataset_name is None:
+            return None
+        return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
+
+    def __str__(self) -> str:
+        named = {
+            "Study": self.study_id,
+            "subject": self.subject_id,
+            "data set": self.dataset_name,
+            "study program": self.study_program_id,
+            "file": self.file_name,
+        }
+        words = [f"{name} {'(none)' if value is None else value}" for name, value in named.items()]
+        return f"{', '.join(words)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """One item of a listing (docs/api.md, "An item").
+
+    ``study_program_id`` is spelled as ``canonical_program`` has it. ``modified`` is None where the
+    service does not say when, or says never. ``url`` is signed: it is never shown, stored or
+    compared.
+    """
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
+    dataset_name: str
+    file_name: str
+    file_format: str
+    modified: Instant | None
+    execution: Instant
+    url: str = field(repr=False, compare=False)
+
+    @property
+    def key(self) -> ExportKey:
+        """The export that this file is an execution of."""
+        return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
+
+    @property
+    def partition(self) -> Partition:
+        """The subject and data set that this file belongs to."""
+        return Partition(self.subject_id, self.dataset_name)
+
+    @property
+    def version(self) -> Version:
+        """Which bytes the link leads to."""
+        modified = None if self.modified is None else self.modified.nanoseconds
+        return Version(self.execution.nanoseconds, modified, self.file_name)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the link still leads to the file of an execution before the listed one.
+
+        A program writes its files after it was executed (docs/api.md, "Which version of an export
+        an item is").
+        """
+        return self.modified is not None and self.modified < self.execution
+
+    def __str__(self) -> str:
+        return (
+            f"study {self.study_id}, subject {self.subject_id}, data set {self.dataset_name}, "
+            f"study program {self.study_program_id}, file {self.file_name}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyListing:
+    """What CentrePoint lists of one study, for one set of filters.
+
+    ``items``: can be loaded. ``invalid``: break the contract. ``never_executed``: exports
+    of programs that never ran for the subject. ``other_formats``: the formats, in lower case, of
+    items that are no CSV, each with its export, which may be listed as CSV too. ``missing``: how
+    many items the service counts and did not list; 0 for a complete listing.
+    """
+
+    items: tuple[ExportFile, ...] = ()
+    invalid: tuple[InvalidItem, ...] = ()
+    never_executed: tuple[ExportKey, ...] = ()
+    other_formats: tuple[tuple[ExportKey, str], ...] = ()
+    missing: int = 0

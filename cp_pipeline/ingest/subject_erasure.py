@@ -1,0 +1,114 @@
+"""Removing a subject who withdrew consent, everywhere but in Dagster's records.
+
+Belongs here: what there is of the subject, and the order in which it goes. Does not belong:
+Dagster's records, which whoever knows Dagster removes first (``defs.erasing``): the texts by which
+they are found are gone afterwards.
+
+The warehouse goes before the landing, because a warehouse whose landed files are gone cannot widen
+a column. That the subject is erased is remembered before all, so nothing brings it back meanwhile.
+Each step can be repeated, so a second run completes what a killed one left.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.landing import (
+    Landing,
+    count_files,
+    erase_files,
+    is_in_use,
+    remember_erasure,
+    texts_of,
+)
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import (
+    Warehouse,
+    erase_from_published,
+    erase_from_warehouse,
+    known_of,
+    old_files,
+)
+
+# Shorter ones stand in other texts by chance.
+_SHORTEST_TEXT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Erasable:
+    """What there is of a subject.
+
+    ``texts``: by which others, such as Dagster, may have it on record. ``erased_at``: when it was
+    erased before (UTC), or None. ``old_files``: warehouses kept by ``rebuild``, which hold it too.
+    """
+
+    loads: int
+    rows: int
+    files: int
+    old_files: int
+    texts: frozenset[str]
+    erased_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What ``erase`` did that a person must know.
+
+    ``published_removed``: the published file had to be removed whole. ``unclear_tables``: tables of
+    the warehouse that others made, in which no column tells whose a row is.
+    """
+
+    published_removed: bool
+    unclear_tables: tuple[str, ...]
+
+
+class SyncRunning(PipelineError):
+    """A subject cannot be erased while files are fetched and loaded."""
+
+
+def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
+    """What there is of a subject.
+
+    Raises:
+        SyncGoing: something is being fetched or loaded now.
+        WarehouseError: the warehouse cannot be read.
+    """
+    landing = Landing(storage.landing)
+    if is_in_use(landing):
+        raise SyncRunning(
+            "Exports are being fetched or loaded just now.",
+            "Run this again when that has ended.",
+        )
+    with Warehouse.of(storage) as warehouse:
+        known = known_of(warehouse, subject_id)
+        kept = len(old_files(warehouse))
+    texts = known.texts | frozenset(texts_of(landing, subject_id))
+    return Erasable(
+        loads=known.loads,
+        rows=known.rows,
+        files=count_files(landing, subject_id),
+        old_files=kept,
+        texts=frozenset(text for text in texts if len(text) >= _SHORTEST_TEXT),
+        erased_at=known.erased_at,
+    )
+
+
+def erase(storage: StorageSettings, subject_id: int) -> Erased:
+    """Remove the subject from warehouse, published file, landing and quarantine.
+
+    Args:
+        storage: where they are.
+        subject_id: the subject.
+
+    Raises:
+        WarehouseError: a file cannot be opened or written; run it again.
+    """
+    landing = Landing(storage.landing)
+    remember_erasure(landing, subject_id)
+    with Warehouse.of(storage) as warehouse:
+        unclear = erase_from_warehouse(warehouse, subject_id, count_files(landing, subject_id))
+        for path in old_files(warehouse):
+            path.unlink()
+    published_is_there = erase_from_published(storage.published, subject_id)
+    erase_files(landing, subject_id)
+    return Erased(not published_is_there, unclear)

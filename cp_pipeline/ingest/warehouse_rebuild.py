@@ -1,0 +1,182 @@
+"""A new warehouse from the landing alone, without the network.
+
+Belongs here: which landed files, in which order and under which numbers, loaded in batches.
+Does not belong: the new file and its place (``warehouse.new_warehouse``), the load itself.
+
+Where the old warehouse can be read, the new one has the same loads under the same numbers: not what
+was landed but never loaded, nor what was compacted or erased. Otherwise it has everything that is
+landed, in the order of program executions; what had been compacted is then there again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.ingest.batches import Batch, load_in_halves
+from cp_pipeline.ingest.fetching import explain
+from cp_pipeline.landing import (
+    ExportRefused,
+    LandedFile,
+    Landing,
+    is_intact,
+    landed_files,
+    read_csv_text,
+    read_description,
+    remembered_erasures,
+)
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import (
+    ExportToLoad,
+    Loader,
+    NewWarehouse,
+    Warehouse,
+    building_anew,
+    record_erasures,
+)
+
+_GONE = "it is gone from the landing, or the description beside it is"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A landed file that is not in the new warehouse, and why; ``path`` is within the landing."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What ``rebuild`` did.
+
+    ``old_was_read``: whether the new warehouse has what only the old one knew. ``never_loaded``:
+    landed files that were not in the old one. ``kept_as``: where the old file is now.
+    """
+
+    loads: int
+    rows: int
+    left_out: tuple[LeftOut, ...]
+    old_was_read: bool
+    never_loaded: int
+    kept_as: Path | None
+
+
+def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *_: None) -> Rebuilt:
+    """Build a new warehouse from the landed files, and put it in the place of the old one.
+
+    Args:
+        storage: where both are.
+        saw: told now and then how many files are done, and of how many.
+
+    Raises:
+        WarehouseBusy: another process holds the warehouse.
+        WarehouseError: the new one cannot be built; the old one is as it was.
+    """
+    landing = Landing(storage.landing)
+    with (
+        Warehouse.of(storage) as warehouse,
+        landing.scratch_folder() as scratch,
+    ):
+        with building_anew(warehouse) as new:
+            building = _Building(landing, scratch, new, saw)
+            building.load_all()
+        return Rebuilt(
+            loads=building.loads,
+            rows=building.rows,
+            left_out=tuple(building.left_out),
+            old_was_read=new.earlier is not None,
+            never_loaded=building.never_loaded,
+            kept_as=new.kept_as,
+        )
+
+
+class _Building:
+    """Loads the landed files into the new warehouse, batch by batch."""
+
+    def __init__(
+        self, landing: Landing, scratch: Path, new: NewWarehouse, saw: Callable[[int, int], None]
+    ) -> None:
+        self._landing = landing
+        self._scratch = scratch
+        self._new = new
+        self._saw = saw
+        self._loader = Loader(new.warehouse, landing, scratch)
+        self.loads = 0
+        self.rows = 0
+        self.never_loaded = 0
+        self.left_out: list[LeftOut] = []
+
+    def load_all(self) -> None:
+        numbered = self._as_before() if self._new.earlier is not None else self._by_execution()
+        batch = Batch()
+        for place, (load_id, landed) in enumerate(numbered):
+            export = self._read(landed, load_id)
+            if export is not None:
+                partition = Partition(landed.subject_id, landed.dataset_name)
+                batch.add(partition, [*batch.exports.pop(partition, ()), export])
+            if batch.is_full:
+                self._load(batch)
+                batch = Batch()
+            self._saw(place + 1, len(numbered))
+        self._load(batch)
+
+    def _as_before(self) -> list[tuple[int, LandedFile]]:
+        """The files of the old warehouse's loads, each with its number."""
+        found = []
+        earlier = self._new.earlier or ()
+        for load in earlier:
+            landed = read_description(self._landing.root / load.landing_path)
+            if landed is None or landed.sha256 != load.file_sha256:
+                self.left_out.append(LeftOut(load.landing_path, _GONE))
+            else:
+                found.append((load.load_id, landed))
+        known = {load.landing_path for load in earlier} | self._new.compacted_paths
+        self.never_loaded = sum(each.path not in known for each in landed_files(self._landing))
+        return found
+
+    def _by_execution(self) -> list[tuple[int, LandedFile]]:
+        """All landed files by program execution and path, numbered from 1; of nobody erased."""
+        erased = remembered_erasures(self._landing)
+        record_erasures(self._new.warehouse, erased)
+        everything = sorted(
+            (each for each in landed_files(self._landing) if each.subject_id not in erased),
+            key=lambda landed: (landed.version.executed, landed.version.modified or 0, landed.path),
+        )
+        return list(enumerate(everything, start=1))
+
+    def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
+        if not is_intact(self._landing, landed):
+            altered = self._landing.path_of(landed).exists()
+            reason = "its bytes are not those that came: their checksum is another"
+            self.left_out.append(LeftOut(landed.path, reason if altered else _GONE))
+            return None
+        try:
+            text = read_csv_text(self._landing.path_of(landed), self._scratch)
+        except ExportRefused as error:
+            self.left_out.append(LeftOut(landed.path, str(error)))
+            return None
+        return ExportToLoad(landed, text, load_id)
+
+    def _load(self, batch: Batch) -> None:
+        if not batch.exports:
+            return
+        outcome = load_in_halves(self._loader, batch.exports, again=True, apart=True)
+        loaded = {load.load_id for loads in outcome.loads.values() for load in loads}
+        for export in _exports(batch):
+            export.text.discard()
+            if export.load_id not in loaded:
+                partition = Partition(export.landed.subject_id, export.landed.dataset_name)
+                _, error = outcome.refused[partition]
+                self.left_out.append(LeftOut(export.landed.path, explain(error)))
+        for loads in outcome.loads.values():
+            self.loads += len(loads)
+            self.rows += sum(load.row_count for load in loads)
+
+
+def _exports(batch: Batch) -> Iterator[ExportToLoad]:
+    for exports in batch.exports.values():
+        yield from exports

@@ -1,0 +1,167 @@
+"""Opening a packed export: gzip, ZIP, both, or neither (docs/api.md, "Files").
+
+Belongs here: going by the bytes' own magic numbers through at most two layers, and every checksum.
+Does not belong: what the CSV holds (``csv_validation``).
+"""
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from io import BytesIO, RawIOBase
+from pathlib import Path
+from typing import IO, cast
+
+# isal's inflate is several times faster than zlib's and checks gzip's CRC; DuckDB's reader doesn't.
+from isal import isal_zlib
+
+from cp_pipeline.landing.errors import ExportRefused, PackingRefused
+
+CHUNK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_LAYERS = 2
+_GZIP_WINDOW = 31
+_ZIP_END_BYTES = 22
+# The type that isal's own stub gives it is not that of a class.
+_INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
+
+
+def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[bytes]:
+    """The innermost bytes of a packed file, in chunks of about a megabyte.
+
+    Args:
+        packed: the file, or its bytes.
+        largest_bytes: neither layer may hold more; None for no limit.
+
+    Raises:
+        ExportRefused: more comes out of it than ``largest_bytes``.
+        PackingRefused: truncated, wrong checksum, bytes after the end, not what its first bytes
+            say, a ZIP with several members or a password, or packed more than twice.
+    """
+    opened: IO[bytes] | RawIOBase = (
+        BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb", buffering=0)
+    )
+    with opened as file:
+        chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
+        for _ in range(_LAYERS):
+            beginning, chunks = _peek(chunks)
+            if beginning.startswith(GZIP_MAGIC):
+                chunks = _gunzip(chunks)
+            elif beginning.startswith(ZIP_MAGICS):
+                chunks = _unzip(chunks)
+            else:
+                break
+            chunks = _at_most(largest_bytes, chunks)
+        beginning, chunks = _peek(chunks)
+        if beginning.startswith((GZIP_MAGIC, *ZIP_MAGICS)):
+            raise PackingRefused("The file is packed more than twice.")
+        yield from chunks
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed, by its own magic number, and so has a checksum."""
+    with path.open("rb", buffering=0) as file:
+        return file.read(len(ZIP_MAGICS[0])).startswith((GZIP_MAGIC, *ZIP_MAGICS))
+
+
+def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes; a small file may hold a thousand times its size, so its size is no bound."""
+    byte_count = 0
+    for chunk in chunks:
+        byte_count += len(chunk)
+        if largest_bytes is not None and byte_count > largest_bytes:
+            raise ExportRefused(
+                f"More than {largest_bytes / 10**9:g} GB come out of the file when it is unpacked.",
+                "If a data set is really that large, set CP_LARGEST_CSV_GIGABYTES higher.",
+            )
+        yield chunk
+
+
+def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    beginning = b""
+    for chunk in chunks:
+        beginning += chunk
+        if len(beginning) >= len(ZIP_MAGICS[0]):
+            break
+
+    def again() -> Iterator[bytes]:
+        if beginning:
+            yield beginning
+        yield from chunks
+
+    return beginning, again()
+
+
+def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Every member of a gzip stream; anything else after a member is refused."""
+    member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        while rest:
+            if member.eof:
+                if not GZIP_MAGIC.startswith(rest[:2]):
+                    raise PackingRefused("There are bytes after the end of the gzip data.")
+                if len(rest) < len(GZIP_MAGIC):
+                    break
+                member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+            yield from _inflate(member, rest)
+            rest = member.unused_data if member.eof else b""
+    if rest:
+        raise PackingRefused("There are bytes after the end of the gzip data.")
+    if not member.eof:
+        raise PackingRefused("The gzip data is truncated: it ends before its own end mark.")
+
+
+def _inflate(member: "isal_zlib.Decompress", packed: bytes) -> Iterator[bytes]:
+    """Inflate with bounded memory: a chunk can hold a thousand times its own size."""
+    while True:
+        try:
+            plain = member.decompress(packed, CHUNK_BYTES)
+        except (_INFLATE_ERROR, zlib.error) as error:
+            raise PackingRefused(f"The gzip data is damaged: {_reason(error)}.") from None
+        if plain:
+            yield plain
+        packed = member.unconsumed_tail
+        if member.eof or (not packed and len(plain) < CHUNK_BYTES):
+            return
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "checksum" in text.lower():
+        return "its checksum (CRC-32) is not that of its content"
+    return text or type(error).__name__
+
+
+def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The one member of a ZIP; its index is at its end, so it is spooled first."""
+    with tempfile.SpooledTemporaryFile(max_size=16 * CHUNK_BYTES) as spool:
+        for chunk in chunks:
+            spool.write(chunk)
+        try:
+            with zipfile.ZipFile(cast("IO[bytes]", spool)) as archive:
+                _refuse_bytes_after_end(cast("IO[bytes]", spool), archive.comment)
+                members = [item for item in archive.infolist() if not item.is_dir()]
+                if len(members) != 1:
+                    raise PackingRefused(
+                        f"The ZIP has {len(members)} members; exactly one is expected."
+                    )
+                with archive.open(members[0]) as member:
+                    yield from iter(lambda: member.read(CHUNK_BYTES), b"")
+        except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
+            reason = str(error)
+        except RuntimeError:
+            reason = "it is locked with a password"
+        else:
+            return
+    raise PackingRefused(f"The ZIP cannot be opened: {reason}.")
+
+
+def _refuse_bytes_after_end(spool: IO[bytes], comment: bytes) -> None:
+    """The end record must be the last thing in the file; ``zipfile`` searches for it."""
+    spool.seek(-_ZIP_END_BYTES - len(comment), os.SEEK_END)
+    if spool.read(4) != ZIP_MAGICS[1]:
+        raise PackingRefused("There are bytes after the end of the ZIP.")

@@ -1,0 +1,152 @@
+"""A staging model for a data set that has none: its SQL, documentation and tests.
+
+Belongs here: names and text. Does not belong: asking the warehouse (``warehouse.dataset_schema``),
+what a staging model does (``dbt_style_sql/macros/exported_rows.sql``).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.warehouse import DatasetDescription
+
+_VERSION = re.compile(r"[0-9]+$| \([0-9]+\)$")
+# Between a small letter and a capital, and before the last capital of several: HTTPAnswer.
+_WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LINEAGE_COLUMNS = (
+    "study_id",
+    "subject_id",
+    "study_program_id",
+    "dataset_name",
+    "program_execution",
+    "program_executed_at",
+    "load_id",
+)
+_UNREADABLE = "unreadable_columns"
+
+
+@dataclass(frozen=True, slots=True)
+class StagingModel:
+    """The two files of a model: ``{name}.sql`` and ``{name}.yml``."""
+
+    name: str
+    sql: str
+    yml: str
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write both files and return their paths; nothing if one of them exists.
+
+        Raises:
+            PipelineError: there is such a file already, or no such folder.
+        """
+        files = {folder / f"{self.name}.sql": self.sql, folder / f"{self.name}.yml": self.yml}
+        if not folder.is_dir():
+            raise PipelineError(
+                f"There is no folder {folder}.", "Name the dbt project with --project-dir."
+            )
+        for path in files:
+            if path.exists():
+                raise PipelineError(
+                    f"{path} exists already and is left as it is.",
+                    "Edit it, or move it away to have it written anew.",
+                )
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+        return list(files)
+
+
+def family_of(dataset_name: str) -> str:
+    """The data set's name without its version: ``ActivityDaily`` of ``ActivityDaily8``."""
+    return _VERSION.sub("", dataset_name) or dataset_name
+
+
+def snake_case(name: str) -> str:
+    """``heart_rate`` of ``HeartRate`` and of ``Heart rate``; ``wearminutes`` of ``WEARMINUTES``."""
+    words = _WORD_BEGINS.sub("_", name)
+    return re.sub(r"_+", "_", re.sub(r"\W", "_", words)).strip("_").lower()
+
+
+def staging_model(dataset: DatasetDescription) -> StagingModel:
+    """The model of a data set, from its columns in the warehouse."""
+    family = family_of(dataset.name)
+    name = snake_case(family) or "data_set"
+    if name[0].isdigit():
+        name = f"data_set_{name}"
+    names = _column_names((column.name for column in dataset.columns), dataset.reserved_words)
+    lines = [
+        f"    ({column.name!r}, '{column.kind.sql_type.lower()}', '{names[column.name]}'),"
+        for column in dataset.columns
+    ]
+    grain = _grain(dataset, names)
+    sql = "\n".join(
+        [f"-- {grain}: see {name}.yml.", f"{{{{ exported_rows({family!r}, [", *lines, "]) }}", ""]
+    )
+    return StagingModel(name, sql, _yml(dataset, name, names))
+
+
+def _column_names(columns: Iterable[str], reserved: frozenset[str]) -> dict[str, str]:
+    """A name of its own for each column, none that SQL or a lineage column has taken."""
+    taken = {*_LINEAGE_COLUMNS, _UNREADABLE, *reserved}
+    names: dict[str, str] = {}
+    for number, column in enumerate(columns, start=1):
+        name = snake_case(column) or f"column_{number}"
+        if name[0].isdigit():
+            name = f"column_{name}"
+        if name in taken:
+            name = f"{name}_in_export"
+        if name in taken:
+            name = f"{name}_{number}"
+        taken.add(name)
+        names[column] = name
+    return names
+
+
+def _grain(dataset: DatasetDescription, names: dict[str, str]) -> str:
+    if dataset.time_column is not None and dataset.has_unique_times:
+        return f"One row per subject, study program and {names[dataset.time_column.name]}"
+    return "One row per row of the export; say here what tells them apart"
+
+
+def _yml(dataset: DatasetDescription, name: str, names: dict[str, str]) -> str:
+    grain = _grain(dataset, names)
+    time = names[dataset.time_column.name] if dataset.time_column is not None else None
+    lines = [
+        "version: 2",
+        "",
+        "models:",
+        f"  - name: {name}",
+        "    description: >",
+        f"      {grain}.",
+        f"      From the current load of every version of {_plain(family_of(dataset.name))}.",
+        "    data_tests:",
+        "      - nothing_unreadable",
+    ]
+    if time is not None and dataset.has_unique_times:
+        lines += [
+            "      - unique_combination:",
+            "          arguments:",
+            f"            columns: [load_id, {time}]",
+        ]
+    lines.append("    columns:")
+    for column in _LINEAGE_COLUMNS:
+        lines += [f"      - name: {column}", f"        description: \"{{{{ doc('{column}') }}}}\""]
+        if column in {"subject_id", "load_id"}:
+            lines.append("        data_tests: [not_null]")
+    for column, own in names.items():
+        described = json.dumps(f"{_plain(column)} of the export.", ensure_ascii=False)
+        lines += [f"      - name: {own}", f"        description: {described}"]
+        if own == time:
+            lines.append("        data_tests: [not_null]")
+    lines += [
+        f"      - name: {_UNREADABLE}",
+        f"        description: \"{{{{ doc('{_UNREADABLE}') }}}}\"",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _plain(name: str) -> str:
+    """A name to be read: without what dbt would take for a template, on one line."""
+    return "`" + " ".join(re.sub(r"[{}%`]", " ", name).split()) + "`"

@@ -1,0 +1,194 @@
+"""Questions about everything that is loaded, whose answer should be "none".
+
+Belongs here: the SQL of each question. Does not belong: how serious an answer is (``defs.checks``).
+
+Each answers with the rows at fault, at most ``SHOWN`` of them, and how many there are in all.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.invalid_items import has_table
+
+SHOWN = 50
+_PARTITION = "current.subject_id AS subject, current.dataset_name AS dataset"
+
+
+class Question(StrEnum):
+    """What can be asked of a warehouse."""
+
+    LISTED_EXECUTION_IS_LOADED = "listed_execution_is_loaded"
+    ROWS_MATCH_FILES = "rows_match_files"
+    SCHEMA_IS_UNCHANGED = "schema_is_unchanged"
+    EXECUTIONS_GO_FORWARD = "executions_go_forward"
+    EXPORTS_ARE_STILL_LISTED = "exports_are_still_listed"
+    TIMESTAMPS_ARE_UNIQUE = "timestamps_are_unique"
+    LISTED_ITEMS_CAN_BE_USED = "listed_items_can_be_used"
+    FILES_ARE_OF_THEIR_EXECUTION = "files_are_of_their_execution"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found: ``examined`` things, ``at_fault`` of them, and the first as a table."""
+
+    examined: int
+    at_fault: int
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+def _names_not_in(names: str, others: str) -> str:
+    """By load: the names of one list that another lacks, upper and lower case alike.
+
+    A join, because to look for each of 1,500 names in a list of 1,500 takes long.
+    """
+    return f"""
+        SELECT named.load_id, list(named.name ORDER BY named.place) AS names FROM (
+            SELECT load_id, unnest({names}) AS name, generate_subscripts({names}, 1) AS place
+            FROM compared
+        ) AS named ANTI JOIN (
+            SELECT load_id, lower(unnest({others})) AS name FROM compared
+        ) AS other ON other.load_id = named.load_id AND other.name = lower(named.name)
+        GROUP BY named.load_id
+    """
+
+
+_QUESTIONS = {
+    Question.LISTED_EXECUTION_IS_LOADED: (
+        "SELECT count(*) FROM lineage.partition_status WHERE exported_files > 0",
+        """
+        SELECT subject_id AS subject, dataset_name AS dataset, state,
+            exported_execution AS listed, loaded_execution AS loaded,
+            CASE WHEN state = 'failed' THEN failed.error END AS reason
+        FROM lineage.partition_status LEFT JOIN (
+            SELECT subject_id, dataset_name, max_by(error, failed_at) AS error
+            FROM lineage.failures GROUP BY ALL
+        ) AS failed USING (subject_id, dataset_name)
+        WHERE state IN ('stale', 'missing', 'failed')
+        """,
+    ),
+    Question.SCHEMA_IS_UNCHANGED: (
+        "SELECT count(*) FROM lineage.current_loads",
+        f"""
+        WITH compared AS (
+            SELECT current.load_id, current.column_names AS now, before.column_names AS earlier
+            FROM lineage.current_loads AS current
+            INNER JOIN (
+                SELECT superseded_by AS load_id, max(load_id) AS before_id
+                FROM lineage.superseded GROUP BY ALL
+            ) AS replaced ON replaced.load_id = current.load_id
+            INNER JOIN lineage.loads AS before ON before.load_id = replaced.before_id
+            WHERE [lower(name) FOR name IN current.column_names]
+                <> [lower(name) FOR name IN before.column_names]
+        )
+        SELECT {_PARTITION}, current.program_execution, coalesce(came.names, []) AS added,
+            coalesce(went.names, []) AS removed, coalesce(widened.changes, []) AS widened
+        FROM lineage.current_loads AS current
+        LEFT JOIN ({_names_not_in("now", "earlier")}) AS came USING (load_id)
+        LEFT JOIN ({_names_not_in("earlier", "now")}) AS went USING (load_id)
+        LEFT JOIN (
+            SELECT caused_by_load_id AS load_id,
+                list(column_name || ': ' || previous_kind || ' to ' || kind) AS changes
+            FROM lineage.column_types WHERE previous_kind <> 'undetermined' GROUP BY ALL
+        ) AS widened USING (load_id)
+        WHERE len(added) > 0 OR len(removed) > 0 OR len(widened.changes) > 0
+        """,
+    ),
+    Question.EXECUTIONS_GO_FORWARD: (
+        "SELECT count(*) FROM lineage.export_files",
+        f"""
+        SELECT {_PARTITION}, listed.program_execution AS listed,
+            current.program_execution AS loaded
+        FROM lineage.current_loads AS current
+        INNER JOIN lineage.export_files AS listed
+            USING (study_id, subject_id, dataset_name, study_program_id)
+        WHERE listed.program_executed_at < current.program_executed_at
+        """,
+    ),
+    Question.EXPORTS_ARE_STILL_LISTED: (
+        "SELECT count(*) FROM lineage.current_loads",
+        f"""
+        SELECT {_PARTITION}, current.study_program_id, current.program_execution AS loaded,
+            current.row_count AS rows_kept
+        FROM lineage.current_loads AS current
+        ANTI JOIN lineage.export_files AS listed
+            USING (study_id, subject_id, dataset_name, study_program_id)
+        """,
+    ),
+    Question.TIMESTAMPS_ARE_UNIQUE: (
+        "SELECT count(*) FROM lineage.current_loads WHERE time_column IS NOT NULL",
+        f"""
+        SELECT {_PARTITION}, current.program_execution, current.time_column,
+            current.duplicate_timestamps AS rows_too_many
+        FROM lineage.current_loads AS current WHERE duplicate_timestamps > 0
+        """,
+    ),
+    Question.FILES_ARE_OF_THEIR_EXECUTION: (
+        "SELECT count(*) FROM lineage.current_loads WHERE modified_at IS NOT NULL",
+        f"""
+        SELECT {_PARTITION}, current.study_program_id, current.program_execution,
+            current.modified_at, current.load_id
+        FROM lineage.current_loads AS current
+        WHERE current.modified_at < current.program_executed_at
+        """,
+    ),
+    Question.LISTED_ITEMS_CAN_BE_USED: (
+        """
+        SELECT (SELECT count(*) FROM lineage.export_files)
+            + (SELECT count(*) FROM lineage.unusable_items)
+        """,
+        """
+        SELECT subject_id AS subject, dataset_name AS dataset, study_program_id, file_name, reason
+        FROM lineage.unusable_items
+        """,
+    ),
+}
+
+
+def ask(warehouse: Warehouse, question: Question) -> Finding:
+    """Look for what is at fault; nothing is, where there is no warehouse yet."""
+    if not warehouse.exists():
+        return Finding(0, 0, (), ())
+    with warehouse.reading() as connection:
+        if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(connection):
+            return Finding(0, 0, (), ())
+        if question is Question.ROWS_MATCH_FILES:
+            datasets = connection.execute(
+                "SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY ALL"
+            ).fetchall()
+            examined, at_fault = _row_counts([name for (name,) in datasets])
+        else:
+            examined, at_fault = _QUESTIONS[question]
+        number = connection.execute(examined).fetchone()
+        found = connection.execute(
+            f"SELECT *, count(*) OVER () FROM ({at_fault}) ORDER BY dataset, subject LIMIT {SHOWN}"
+        )
+        columns = tuple(column[0] for column in found.description or ())[:-1]
+        rows = found.fetchall()
+    return Finding(
+        number[0] if number else 0,
+        rows[0][-1] if rows else 0,
+        columns,
+        tuple(row[:-1] for row in rows),
+    )
+
+
+def _row_counts(datasets: list[str]) -> tuple[str, str]:
+    """Rows in each history table against the records that were counted on the file's bytes."""
+    counted = " UNION ALL ".join(
+        f"SELECT _load_id AS load_id, count(*) AS row_count FROM history.{quoted(name)}"
+        " GROUP BY _load_id"
+        for name in datasets
+    )
+    counted = counted or "SELECT NULL::BIGINT AS load_id, 0 AS row_count WHERE false"
+    return (
+        "SELECT count(*) FROM lineage.loads",
+        f"""
+        SELECT loads.subject_id AS subject, loads.dataset_name AS dataset, loads.load_id,
+            loads.row_count AS records_in_file, coalesce(counted.row_count, 0) AS rows_loaded
+        FROM lineage.loads FULL JOIN ({counted}) AS counted USING (load_id)
+        WHERE loads.row_count IS DISTINCT FROM coalesce(counted.row_count, 0)
+        """,
+    )

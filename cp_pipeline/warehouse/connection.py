@@ -1,0 +1,285 @@
+"""Opening the warehouse for moments, and waiting for it.
+
+Belongs here: attaching and detaching, the lock and who holds it, one transaction a block.
+Does not belong: what the tables are (``schema``).
+
+All work happens in a DuckDB in memory, the connection, to which the warehouse is attached as
+``warehouse``: read-write for the load alone (docs/design.md, 8). Attaching takes a file as well as
+a DuckLake (docs/design.md, 14).
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import duckdb
+
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse.column_types import literal
+from cp_pipeline.warehouse.errors import NotEnoughMemory, WarehouseBusy, WarehouseUnreadable
+from cp_pipeline.warehouse.schema import create_tables, has_tables, is_current
+
+WAIT_SECONDS = 600.0
+_LONGEST_PAUSE_SECONDS = 2.0
+_HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
+# Not by "lock" alone: a damaged file is said to have a corrupt *block*.
+_IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
+_NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
+_log = logging.getLogger(__name__)
+# DuckDB's file lock keeps out other processes; within one process this keeps the order.
+_locks: dict[str, threading.RLock] = {}
+_locks_guard = threading.Lock()
+
+
+class Warehouse:
+    """A DuckDB in memory, with the warehouse attached while it is needed.
+
+    Args:
+        location: what ATTACH opens: a file, or ``ducklake:…``.
+        wait_seconds: how long to wait for another process that holds the file.
+
+    One thread at a time holds ``in_use``, to read, to write, or to work in memory.
+    """
+
+    def __init__(self, location: str, wait_seconds: float = WAIT_SECONDS) -> None:
+        self.location = location
+        self.wait_seconds = wait_seconds
+        # How long the file was held read-write: in all, and the longest time at once.
+        self.held_seconds = 0.0
+        self.longest_hold_seconds = 0.0
+        self.in_use = threading.RLock()
+        self._made = False
+        self._is_read = False
+
+    @classmethod
+    def of(cls, storage: StorageSettings, wait_seconds: float | None = None) -> Self:
+        """The warehouse that the settings name; waits as long as they say, or as is said here."""
+        wait = storage.warehouse_wait_seconds if wait_seconds is None else wait_seconds
+        return cls(storage.warehouse, wait)
+
+    def __enter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB in memory, opened at first use, which takes a hundredth of a second."""
+        connection = duckdb.connect()
+        # The order of rows in a table means nothing, and keeping it costs a third of the speed.
+        connection.execute("SET preserve_insertion_order = false")
+        return connection
+
+    def spill_to(self, folder: Path) -> None:
+        """Put what does not fit in memory into a folder, and not into the current one.
+
+        Args:
+            folder: of the work that begins now, when the memory holds nothing yet.
+        """
+        statement = f"SET temp_directory = {literal(folder)}"
+        with self.in_use:
+            try:
+                self.connection.execute(statement)
+            except duckdb.NotImplementedException:
+                # DuckDB keeps the first folder that it wrote to, which went with its work.
+                self.close()
+                del self.connection
+                self.connection.execute(statement)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the warehouse is a DuckDB file (and not a DuckLake)."""
+        return not self.location.startswith("ducklake:")
+
+    def exists(self) -> bool:
+        """Whether there is a warehouse to read from: tables, not only a file."""
+        if not self._made and (not self.is_file or Path(self.location).exists()):
+            with self.reading() as connection:
+                self._made = has_tables(connection)
+        return self._made
+
+    def bring_up_to_date(self) -> None:
+        """Give a warehouse of an earlier version the tables and views of today.
+
+        Raises:
+            WarehouseBusy: another process held the file for ``wait_seconds``.
+            WarehouseUnreadable: it cannot be opened or written.
+        """
+        if not self.exists():
+            return
+        with self.reading() as connection:
+            current = is_current(connection)
+        if not current:
+            with self.transaction():
+                # Entering it does so.
+                pass
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-only, as the default database.
+
+        Inside such a block, another one is part of it, and sees the same state of the warehouse.
+        """
+        with self.in_use:
+            if self._is_read:
+                yield self.connection
+                return
+            with self._attached("READ_ONLY"):
+                self._is_read = True
+                try:
+                    yield self.connection
+                finally:
+                    self._is_read = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-write, in one transaction: all of the block, or nothing.
+
+        Raises:
+            WarehouseBusy: another process held the file for ``wait_seconds``.
+            WarehouseUnreadable: it cannot be opened at all.
+        """
+        options = ""
+        if self.is_file and not Path(self.location).exists():
+            Path(self.location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # So that DuckDB 1.5 opens it too; a file that is there already keeps its own.
+            options = "STORAGE_VERSION 'v1.5.0'"
+        with self._attached(options):
+            self.connection.execute("BEGIN")
+            try:
+                create_tables(self.connection)
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                _quietly(self.connection, "ROLLBACK")
+                if isinstance(error, duckdb.Error) and _NOT_WRITTEN.search(str(error)):
+                    raise WarehouseUnreadable(
+                        f"The warehouse {self.location} cannot be written: "
+                        f"{str(error).splitlines()[0]}.",
+                        "It is as it was before. See that there is room, and whose the file is.",
+                    ) from None
+                raise
+
+    def check_writable(self) -> None:
+        """Wait until nobody else holds the warehouse, and see that it can be written.
+
+        Call it before another program writes the warehouse: that program would not wait.
+
+        Raises:
+            WarehouseBusy, WarehouseUnreadable: it cannot be opened for writing.
+        """
+        if self.exists():
+            with self.held():
+                pass
+
+    @contextmanager
+    def held(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached read-write, in no transaction: nobody else reads or writes it."""
+        with self._attached(""):
+            yield self.connection
+
+    def checkpoint_leftover_log(self) -> None:
+        """Checkpoint a leftover write-ahead log, if a killed process left one."""
+        if self.is_file and Path(f"{self.location}.wal").exists():
+            with self.held():
+                self.connection.execute("CHECKPOINT warehouse")
+
+    @contextmanager
+    def _attached(self, options: str) -> Iterator[None]:
+        with self.in_use, _lock_of(self.location):
+            self._attach(options)
+            opened = time.monotonic()
+            try:
+                self.connection.execute("USE warehouse")
+                yield
+            except duckdb.OutOfMemoryException as error:
+                raise NotEnoughMemory(str(error).splitlines()[0]) from None
+            finally:
+                _quietly(self.connection, "USE memory")
+                _quietly(self.connection, "DETACH warehouse")
+                if options != "READ_ONLY":
+                    seconds = time.monotonic() - opened
+                    self.held_seconds += seconds
+                    self.longest_hold_seconds = max(self.longest_hold_seconds, seconds)
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file the location names; None for a DuckLake, or where there is none."""
+        try:
+            status = Path(self.location).stat() if self.is_file else None
+        except FileNotFoundError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
+
+    def _attach(self, options: str) -> None:
+        statement = f"ATTACH {literal(self.location)} AS warehouse" + (
+            f" ({options})" if options else ""
+        )
+        deadline = time.monotonic() + self.wait_seconds
+        pause, said = 0.05, False
+        while True:
+            identity = self._identity()
+            message = ""
+            try:
+                self.connection.execute(statement)
+            except duckdb.OutOfMemoryException as error:
+                raise NotEnoughMemory(str(error).splitlines()[0]) from None
+            except duckdb.Error as error:
+                message = str(error)
+            if identity is not None and identity != self._identity():
+                # Replaced after it was opened and before it was locked (see ``file_swap``): what
+                # is open now has no name any more, and a load into it would be lost.
+                _quietly(self.connection, "DETACH warehouse")
+                continue
+            if not message:
+                return
+            if not _IS_LOCKED.search(message):
+                raise WarehouseUnreadable(
+                    f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
+                    "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",
+                )
+            if time.monotonic() > deadline:
+                raise WarehouseBusy(
+                    f"The warehouse {self.location} is held by {holder(message)}; "
+                    f"waited {self.wait_seconds:.0f} s.",
+                    "End that process, or run this again later. Nothing downloaded is lost.",
+                )
+            if not said:
+                _log.warning(
+                    "waiting for the warehouse %s: held by %s", self.location, holder(message)
+                )
+                said = True
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+def holder(message: str) -> str:
+    """Who holds a file, from DuckDB's message: ``process 4711 (/usr/bin/duckdb)``."""
+    match = _HOLDER.search(message)
+    if match is None:
+        return "another process"
+    return f"process {match['process']} ({match['program']})"
+
+
+def _lock_of(location: str) -> threading.RLock:
+    with _locks_guard:
+        return _locks.setdefault(location, threading.RLock())
+
+
+def _quietly(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Cleaning up after an error must not hide it."""
+    try:
+        connection.execute(statement)
+    except duckdb.Error as error:
+        _log.debug("%s: %s", statement, error)

@@ -1,0 +1,146 @@
+"""A data set's table, its view, and how both grow.
+
+Belongs here: ``history."…"``, ``exports."…"``, and the record of each column's kind.
+Does not belong: deciding a kind (``staging``), the rows of a load (``loader``).
+
+The order of a table's columns never changes: new ones come after the old ones, ``_load_id`` is
+last in the view. A column's kind only widens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import Column, Kind, quoted
+from cp_pipeline.warehouse.schema import insert_rows
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnChange:
+    """A column that came (``previous`` is None) or widened."""
+
+    name: str
+    previous: Kind | None
+    kind: Kind
+
+    def __str__(self) -> str:
+        if self.previous is None:
+            return f"{self.name}: new, {self.kind.sql_type}"
+        return f"{self.name}: {self.previous.sql_type} to {self.kind.sql_type}"
+
+
+def read_all_columns(
+    connection: duckdb.DuckDBPyConnection, dataset_name: str | None = None
+) -> dict[str, dict[str, Column]]:
+    """The columns of each data set by lower-case name, in the table's order."""
+    rows = connection.execute(
+        "SELECT dataset_name, column_name, kind FROM lineage.column_types"
+        " WHERE ? IS NULL OR dataset_name = ? QUALIFY row_number() OVER"
+        " (PARTITION BY dataset_name, column_name ORDER BY revision DESC) = 1"
+        " ORDER BY dataset_name, position",
+        [dataset_name, dataset_name],
+    ).fetchall()
+    columns: dict[str, dict[str, Column]] = {}
+    for dataset, name, kind in rows:
+        columns.setdefault(dataset, {})[name.lower()] = Column(name, Kind(kind))
+    return columns
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> dict[str, Column]:
+    """The columns of one data set, as ``read_all_columns`` has them; empty if it is new."""
+    return read_all_columns(connection, dataset_name).get(dataset_name, {})
+
+
+def table_name(dataset_name: str) -> str:
+    """The data set's history table, quoted."""
+    return f"history.{quoted(dataset_name)}"
+
+
+def grow(
+    connection: duckdb.DuckDBPyConnection,
+    dataset_name: str,
+    columns: Sequence[Column],
+    load_id: int,
+) -> list[ColumnChange]:
+    """Make the table, or add the columns it does not have yet; widths stay as they are.
+
+    Args:
+        connection: in the load's transaction.
+        dataset_name: the data set.
+        columns: what an export has.
+        load_id: the load that brings them.
+    """
+    present = read_columns(connection, dataset_name)
+    added = [column for column in columns if column.name.lower() not in present]
+    if not present:
+        definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns)
+        connection.execute(
+            f"CREATE TABLE {table_name(dataset_name)} ({definition}, _load_id BIGINT)"
+        )
+    else:
+        for column in added:
+            connection.execute(
+                f"ALTER TABLE {table_name(dataset_name)}"
+                f" ADD COLUMN {quoted(column.name)} {column.kind.sql_type}"
+            )
+    changes = [ColumnChange(column.name, None, column.kind) for column in added]
+    record_changes(connection, dataset_name, changes, load_id)
+    return changes
+
+
+def record_changes(
+    connection: duckdb.DuckDBPyConnection,
+    dataset_name: str,
+    changes: Sequence[ColumnChange],
+    load_id: int,
+) -> None:
+    """Write down what came or widened, and make the view anew."""
+    if not changes:
+        return
+    rows = connection.execute(
+        "SELECT column_name, position, max(revision) FROM lineage.column_types"
+        " WHERE dataset_name = ? GROUP BY ALL",
+        [dataset_name],
+    ).fetchall()
+    places = {name: (position, revision) for name, position, revision in rows}
+    next_place = max((position for position, _ in places.values()), default=0) + 1
+    now = datetime.now(UTC).replace(tzinfo=None)
+    records = []
+    for change in changes:
+        position, revision = places.get(change.name, (next_place, 0))
+        next_place += change.previous is None
+        records.append(
+            {
+                "dataset_name": dataset_name,
+                "column_name": change.name,
+                "position": position,
+                "revision": revision + 1,
+                "kind": change.kind.value,
+                "previous_kind": change.previous.value if change.previous else None,
+                "caused_by_load_id": load_id,
+                "changed_at": now,
+            }
+        )
+    insert_rows(connection, "column_types", records)
+    create_view(connection, dataset_name)
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> None:
+    """``exports."…"``: the rows of current loads, with the lineage of each.
+
+    One join, whose small side has numbers close together: so it costs a sum of one column less than
+    twice the time (benchmarks/README.md).
+    """
+    names = [quoted(column.name) for column in read_columns(connection, dataset_name).values()]
+    own = ", ".join(f"rows.{name} AS {name}" for name in names)
+    connection.execute(
+        f"CREATE OR REPLACE VIEW exports.{quoted(dataset_name)} AS SELECT {own},"
+        " loads.study_id AS _study_id, loads.subject_id AS _subject_id,"
+        " loads.study_program_id AS _study_program_id,"
+        " loads.program_execution AS _program_execution,"
+        " loads.program_executed_at AS _program_executed_at, rows._load_id AS _load_id"
+        f" FROM {table_name(dataset_name)} AS rows"
+        " INNER JOIN lineage.current_loads AS loads ON loads.load_id = rows._load_id"
+    )

@@ -1,0 +1,83 @@
+"""Items of the latest listing that cannot be used: ``lineage.unusable_items``.
+
+Belongs here: writing them down beside a listing, and reading them.
+Does not belong: what makes an item unusable (``centrepoint.items``).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import duckdb
+
+from cp_pipeline.domain.exports import InvalidItem
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.schema import insert_rows
+
+_COLUMNS = (
+    "study_id, subject_id, study_program_id, dataset_name, file_name, program_execution, reason"
+)
+
+
+def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
+    """What could not be used of the latest listing, by its words; nothing without a warehouse."""
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        return read_invalid(connection)
+
+
+def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
+    """The same; nothing either in a warehouse of an earlier version, which has no such table."""
+    if not has_table(connection):
+        return []
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM lineage.unusable_items").fetchall()
+    return sorted((InvalidItem(*row) for row in rows), key=str)
+
+
+def has_table(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the default database knows of unusable items."""
+    found = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = 'lineage' AND table_name = 'unusable_items'"
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def replace_invalid(
+    connection: duckdb.DuckDBPyConnection,
+    before: Iterable[InvalidItem],
+    after: Sequence[InvalidItem],
+    now: datetime,
+) -> None:
+    """Put ``after`` in the place of ``before``; what is new is a failure, at the stage ``listing``.
+
+    Args:
+        connection: in the transaction that writes the listing down.
+        before: as read from the table; others stay.
+        after: of the new listing.
+        now: the moment.
+    """
+    gone = set(before) - set(after)
+    for item in gone:
+        connection.execute(
+            f"DELETE FROM lineage.unusable_items WHERE ({_COLUMNS}) IS NOT DISTINCT FROM"
+            " (?::BIGINT, ?::BIGINT, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR)",
+            _values(item),
+        )
+    fresh = [item for item in after if item not in set(before)]
+    names = _COLUMNS.split(", ")
+    rows = [dict(zip(names, _values(item), strict=True)) for item in fresh]
+    insert_rows(connection, "unusable_items", [{**row, "listed_at": now} for row in rows])
+    insert_rows(
+        connection,
+        "failures",
+        [
+            {name: row[name] for name in names[:-1]}
+            | {"stage": "listing", "error": row["reason"], "failed_at": now, "dagster_run_id": ""}
+            for row in rows
+        ],
+    )
+
+
+def _values(item: InvalidItem) -> list[object]:
+    return [getattr(item, name) for name in _COLUMNS.split(", ")]

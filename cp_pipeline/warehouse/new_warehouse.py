@@ -1,0 +1,251 @@
+"""A new warehouse beside the old one, what it takes over from it, and its place.
+
+Belongs here: reading the old warehouse where that can be read, carrying over what the landing
+cannot know, keeping the old file. Does not belong: loading landed files
+(``ingest.warehouse_rebuild``).
+
+The old file is held all the while, so nothing is loaded into it that the new one would lack. It
+stays beside the new one as ``….before-rebuild-<time>``.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import literal
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
+from cp_pipeline.warehouse.errors import WarehouseError, WarehouseUnreadable
+from cp_pipeline.warehouse.file_swap import (
+    file_of,
+    log_of,
+    put_in_place,
+    replacing,
+    sync_folder,
+)
+from cp_pipeline.warehouse.schema import columns_of, has_tables
+
+# What only the old warehouse knows. Their rows are taken over as they are.
+_TAKEN_OVER = ("failures", "export_files", "unusable_items", "compacted", "erasures")
+_REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierLoad:
+    """A load of the old warehouse, which the new one is to have again under the same number."""
+
+    load_id: int
+    landing_path: str
+    file_sha256: str
+
+
+@dataclass(slots=True)
+class NewWarehouse:
+    """A warehouse that is being built aside.
+
+    ``warehouse``: of the new file. ``earlier``: the loads of the old warehouse in their order; None
+    where it cannot be read or was not there. ``compacted_paths``: landed files whose loads were
+    compacted. ``kept_as``: where the old file is, once the new one has its place.
+    """
+
+    warehouse: Warehouse
+    earlier: tuple[EarlierLoad, ...] | None
+    compacted_paths: frozenset[str] = frozenset()
+    kept_as: Path | None = None
+
+
+@contextmanager
+def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
+    """Build a new warehouse in the block; at its end it takes the old one's place.
+
+    Raises:
+        WarehouseBusy: another process holds the old file, or is replacing it.
+        WarehouseError: it is a DuckLake; or another file came in its place meanwhile.
+    """
+    if not warehouse.is_file:
+        raise WarehouseError(
+            "A DuckLake cannot be built aside and put in place.",
+            "Name a new one in CP_WAREHOUSE and run cp-pipeline sync: what is landed is not "
+            "fetched again.",
+        )
+    path = file_of(warehouse)
+    with replacing(path) as scratch, ExitStack() as held:
+        identity = _identity(path)
+        old = _remember(warehouse, held)
+        with closing(Warehouse(str(scratch))) as fresh:
+            _begin(fresh, scratch, old)
+            new = NewWarehouse(fresh, *_read_loads(old))
+            yield new
+        _carry_over(scratch, old)
+        new.kept_as = _take_the_place(scratch, path, identity)
+
+
+def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnection | None:
+    """Hold the old warehouse, with its lineage in tables ``memory.was_…``; None if unreadable."""
+    if not Path(warehouse.location).exists():
+        return None
+    try:
+        connection = held.enter_context(warehouse.held())
+        # So that it has no log, which would have to be moved with it.
+        connection.execute("CHECKPOINT warehouse")
+        if not has_tables(connection):
+            return None
+        there = connection.execute(
+            "SELECT table_name FROM duckdb_tables()"
+            " WHERE database_name = 'warehouse' AND schema_name = 'lineage'"
+        ).fetchall()
+        for table in _REMEMBERED:
+            # One that an earlier version did not have is empty.
+            source = "warehouse" if (table,) in there else None
+            if source is not None:
+                connection.execute(
+                    f"CREATE TABLE memory.was_{table} AS FROM warehouse.lineage.{table}"
+                )
+    except (WarehouseUnreadable, duckdb.Error):
+        held.close()
+        return None
+    return connection
+
+
+def _read_loads(
+    old: duckdb.DuckDBPyConnection | None,
+) -> tuple[tuple[EarlierLoad, ...] | None, frozenset[str]]:
+    if old is None:
+        return None, frozenset()
+    loads = old.execute(
+        "SELECT load_id, landing_path, file_sha256 FROM memory.was_loads ORDER BY load_id"
+    ).fetchall()
+    compacted: list[tuple[str]] = []
+    if _common_columns(old, "compacted"):
+        compacted = old.execute("SELECT landing_path FROM memory.was_compacted").fetchall()
+    return tuple(EarlierLoad(*row) for row in loads), frozenset(path for (path,) in compacted)
+
+
+def _begin(fresh: Warehouse, scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
+    """Make the new warehouse: empty, but with the columns of the old one in their order."""
+    with fresh.transaction():
+        # Also a warehouse without any load is one.
+        pass
+    if old is None:
+        return
+    tables = old.execute(
+        "SELECT table_name FROM duckdb_tables()"
+        " WHERE database_name = 'warehouse' AND schema_name = 'history'"
+    ).fetchall()
+    with _attached(old, scratch):
+        for (name,) in tables:
+            table = table_name(name)
+            old.execute(f"CREATE TABLE fresh.{table} AS FROM warehouse.{table} LIMIT 0")
+        _take_over(old, "column_types")
+    with fresh.transaction() as connection:
+        for name in read_all_columns(connection):
+            create_view(connection, name)
+
+
+@contextmanager
+def _attached(connection: duckdb.DuckDBPyConnection, scratch: Path) -> Iterator[None]:
+    """The new file as ``fresh``, in one transaction."""
+    connection.execute(f"ATTACH {literal(scratch)} AS fresh")
+    try:
+        connection.execute("BEGIN")
+        yield
+        connection.execute("COMMIT")
+    finally:
+        connection.execute("DETACH fresh")
+
+
+def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """The columns of a lineage table that the old one had as well; empty without the table."""
+    described = old.execute(
+        "SELECT column_name FROM duckdb_columns()"
+        " WHERE database_name = 'memory' AND table_name = ?",
+        [f"was_{table}"],
+    ).fetchall()
+    return [name for name in columns_of(table) if (name,) in described]
+
+
+def _carry_over(scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
+    """Write into the new file what the landing does not know, or nothing where nobody does."""
+    if old is None:
+        with closing(duckdb.connect()) as connection, _attached(connection, scratch):
+            # The moments of this rebuild would be lies.
+            connection.execute(
+                "UPDATE fresh.lineage.loads"
+                " SET loaded_at = NULL, dagster_run_id = NULL, reason = NULL"
+            )
+        return
+    with _attached(old, scratch):
+        for table in _TAKEN_OVER:
+            _take_over(old, table)
+        old.execute(
+            "UPDATE fresh.lineage.loads SET loaded_at = was.loaded_at,"
+            " dagster_run_id = was.dagster_run_id"
+            + (", reason = was.reason" if "reason" in _common_columns(old, "loads") else "")
+            + " FROM memory.was_loads AS was WHERE was.load_id = loads.load_id"
+        )
+        old.execute(
+            # Where a file had to be left out, what the loader found stays: the newest there is.
+            "UPDATE fresh.lineage.superseded SET superseded_by = was.superseded_by,"
+            " superseded_at = was.superseded_at"
+            " FROM memory.was_superseded AS was WHERE was.load_id = superseded.load_id"
+            " AND was.superseded_by IN (SELECT load_id FROM fresh.lineage.loads)"
+        )
+
+
+def _take_over(old: duckdb.DuckDBPyConnection, table: str) -> None:
+    if columns := ", ".join(_common_columns(old, table)):
+        old.execute(
+            f"INSERT INTO fresh.lineage.{table} BY NAME SELECT {columns} FROM memory.was_{table}"
+        )
+
+
+def _take_the_place(scratch: Path, path: Path, identity: tuple[int, int] | None) -> Path | None:
+    """Give the new file the name; where the old one is then."""
+    if _identity(path) != identity:
+        raise WarehouseError(
+            f"Another warehouse has come to {path} while this one was built.",
+            "It is left as it is. Run rebuild again.",
+        )
+    if identity is None:
+        scratch.chmod(0o600)
+        # Unlike a renaming, this fails where a file has come meanwhile.
+        path.hardlink_to(scratch)
+        sync_folder(path.parent)
+        return None
+    shutil.copymode(path, scratch)
+    kept = _keep(path, identity)
+    put_in_place(scratch, path)
+    return kept
+
+
+def _keep(path: Path, identity: tuple[int, int]) -> Path:
+    """A second name for the old file; the one that a killed rebuild gave it, if there is one."""
+    for earlier in path.parent.glob(f"{path.name}.before-rebuild-*"):
+        if _identity(earlier) == identity:
+            return earlier
+    kept = path.with_name(f"{path.name}.before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    kept.hardlink_to(path)
+    with suppress(FileNotFoundError):
+        # Only of a file that DuckDB cannot open; it goes where its file goes.
+        log_of(path).rename(log_of(kept))
+    sync_folder(path.parent)
+    return kept
+
+
+def old_files(warehouse: Warehouse) -> list[Path]:
+    """The warehouses that were kept beside this one, and their logs."""
+    path = file_of(warehouse)
+    return sorted(path.parent.glob(f"{path.name}.before-rebuild-*")) if warehouse.is_file else []
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

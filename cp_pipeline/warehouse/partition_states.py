@@ -1,0 +1,101 @@
+"""How things stand, partition by partition, for pictures, checks and the sensor.
+
+Belongs here: reading ``lineage.partition_status`` and ``lineage.failures``.
+Does not belong: what a state is (``schema``), what is done about it (``ingest``).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from cp_pipeline.domain.exports import ExportKey, Partition, Version
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.views import covers
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One row of ``lineage.partition_status``; executions to the letter, the newest of each."""
+
+    partition: Partition
+    state: str
+    exported_execution: str | None
+    loaded_execution: str | None
+    exported_at: datetime | None
+    exported_files: int
+
+
+class FailedAttempts(NamedTuple):
+    """How often one version of an export failed, when last (UTC), and why then."""
+
+    number: int
+    last: datetime
+    error: str
+
+
+class LoadedVersions(NamedTuple):
+    """The executions, to the letter, of a partition's current loads, and of those still listed."""
+
+    loaded: frozenset[str]
+    still_listed: frozenset[str]
+
+
+def partition_states(warehouse: Warehouse) -> list[PartitionState]:
+    """Every subject and data set that is listed or loaded; empty without a warehouse."""
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT subject_id, dataset_name, state, exported_execution, loaded_execution,"
+            " exported_execution_at::TIMESTAMP, exported_files"
+            " FROM lineage.partition_status ORDER BY dataset_name, subject_id"
+        ).fetchall()
+    return [PartitionState(Partition(row[0], row[1]), *row[2:]) for row in rows]
+
+
+def loaded_versions(warehouse: Warehouse) -> dict[Partition, LoadedVersions]:
+    """The program executions that each partition's current rows come from."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT subject_id, dataset_name, list(current_loads.program_execution),"
+            " list(current_loads.program_execution) FILTER (listed.file_name IS NOT NULL)"
+            " FROM lineage.current_loads LEFT JOIN lineage.export_files AS listed"
+            " USING (study_id, subject_id, dataset_name, study_program_id) GROUP BY ALL"
+        ).fetchall()
+    return {
+        Partition(subject, dataset): LoadedVersions(frozenset(loaded), frozenset(listed or ()))
+        for subject, dataset, loaded, listed in rows
+    }
+
+
+def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], FailedAttempts]:
+    """Failures of files that are listed and not loaded, by export and version.
+
+    What has been loaded since, or is listed no more, is of the past.
+    """
+    if not warehouse.exists():
+        return {}
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT study_id, subject_id, study_program_id, dataset_name,"
+            " epoch_ns(failures.program_executed_at), epoch_ns(failures.modified_at),"
+            " failures.file_name, count(*), max(failed_at), max_by(error, failed_at)"
+            " FROM lineage.failures AS failures INNER JOIN lineage.export_files AS listed"
+            " USING (study_id, subject_id, study_program_id, dataset_name)"
+            " WHERE failures.program_executed_at = listed.program_executed_at"
+            " AND failures.modified_at IS NOT DISTINCT FROM listed.modified_at"
+            " AND failures.file_name = listed.file_name"
+            " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+            " WHERE loads.study_id = failures.study_id AND loads.subject_id = failures.subject_id"
+            " AND loads.study_program_id = failures.study_program_id"
+            " AND loads.dataset_name = failures.dataset_name"
+            f" AND {covers('loads', 'failures')}) GROUP BY ALL"
+        ).fetchall()
+    return {
+        (ExportKey(*row[:4]), Version(*row[4:7])): FailedAttempts(
+            row[7], row[8].replace(tzinfo=UTC), row[9]
+        )
+        for row in rows
+    }

@@ -1,0 +1,196 @@
+"""The analysts' file: plain tables of what is current, put in place whole.
+
+Belongs here: copying, comments, and replacing the old file.
+Does not belong: building the models that are copied (``dbt_style_sql``).
+
+The file is written under another name and then replaces the old one (``os.replace``). A reader that
+has the old file open keeps it; the next reader opens the new one (docs/design.md, "Decisions").
+What is read of the warehouse is one state of it, since nobody can write while it is attached.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
+from cp_pipeline.warehouse import descriptions
+from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.connection import Warehouse
+
+# `history` stays behind: it is what is not current. So do dbt's and DuckDB's own schemas.
+_COPIED = ("exports", "lineage", "staging", "marts")
+_FOR_READERS = 0o644
+# Of more columns of its own, an export's have no comment each.
+_COMMENTED = 200
+_PARTIAL = ".{name}.{unique}.partial"
+# The sum, because the highest moment stays where the clock has gone back.
+_STATE = """
+SELECT concat_ws('.',
+    (SELECT coalesce(max(load_id), 0) || '-' || count(*) FROM lineage.loads),
+    (SELECT count(*) FROM lineage.superseded),
+    (SELECT count(*) || '-' || coalesce(sum(epoch_us(listed_at)), 0) FROM lineage.export_files),
+    (SELECT count(*) FROM lineage.failures))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published: how many tables and rows, and the file's size in bytes."""
+
+    path: Path
+    tables: int
+    rows: int
+    byte_count: int
+
+
+def state_of_warehouse(warehouse: Warehouse) -> str:
+    """A text that changes whenever anything is listed, loaded or fails; empty without any."""
+    if not warehouse.exists():
+        return ""
+    with warehouse.reading() as connection:
+        row = connection.execute(_STATE).fetchone()
+    return str(row[0]) if row else ""
+
+
+def published_state(path: Path) -> str:
+    """The ``state_of_warehouse`` that a published file was made of; empty if there is none."""
+    if not path.exists():
+        return ""
+    try:
+        with duckdb.connect(str(path), read_only=True) as published:
+            row = published.execute("SELECT state_of_warehouse FROM lineage.publication").fetchone()
+    except duckdb.Error:
+        return ""
+    return str(row[0]) if row else ""
+
+
+def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Published:
+    """Write the analysts' file anew and put it in place.
+
+    Args:
+        warehouse: has the warehouse.
+        path: where the file belongs (``CP_PUBLISHED``).
+        run_id: the Dagster run, for lineage.
+
+    Raises:
+        PipelineError: there is no warehouse yet, or the file cannot be written.
+        WarehouseError: the warehouse cannot be opened.
+    """
+    if not warehouse.exists():
+        raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial(path)
+        partial = path.with_name(_PARTIAL.format(name=path.name, unique=uuid4().hex))
+        with warehouse.reading() as connection, _attached(connection, partial):
+            tables = _copy(connection)
+            _note_publication(connection, run_id)
+            rows = _count(connection)
+        # Made for others to read, where the folder lets them; a person's own choice is kept.
+        partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
+        partial.replace(path)
+    except (OSError, duckdb.IOException) as error:
+        raise PipelineError(
+            f"The published file {path} cannot be written: {error}.",
+            "The old one is untouched. See that there is room, and that the folder can be written.",
+        ) from error
+    return Published(path, tables, rows, path.stat().st_size)
+
+
+@contextlib.contextmanager
+def _attached(connection: duckdb.DuckDBPyConnection, partial: Path) -> Iterator[None]:
+    connection.execute(f"ATTACH {literal(partial)} AS published (STORAGE_VERSION 'v1.5.0')")
+    try:
+        yield
+    except BaseException:
+        connection.execute("DETACH published")
+        partial.unlink(missing_ok=True)
+        raise
+    connection.execute("DETACH published")
+    # What is put in place must be on the disk whole, also if the power goes.
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _copy(connection: duckdb.DuckDBPyConnection) -> int:
+    """Every table and view of the copied schemas as a plain table, with its comments."""
+    found = connection.execute(
+        "SELECT schema_name, table_name, comment FROM duckdb_tables()"
+        " WHERE database_name = 'warehouse' UNION ALL"
+        " SELECT schema_name, view_name, comment FROM duckdb_views()"
+        " WHERE database_name = 'warehouse' AND NOT internal ORDER BY ALL"
+    ).fetchall()
+    copied = [row for row in found if row[0] in _COPIED]
+    for schema in _COPIED:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS published.{schema}")
+    for schema, name, comment in copied:
+        target = f"published.{schema}.{quoted(name)}"
+        connection.execute(f"CREATE TABLE {target} AS FROM warehouse.{schema}.{quoted(name)}")
+        _comment(connection, schema, name, comment)
+    return len(copied)
+
+
+def _comment(
+    connection: duckdb.DuckDBPyConnection, schema: str, name: str, comment: str | None
+) -> None:
+    """Comments: the warehouse's own (dbt writes the models' there), else ours."""
+    target = f"published.{schema}.{quoted(name)}"
+    columns = connection.execute(
+        "SELECT column_name, comment FROM duckdb_columns() WHERE database_name = 'warehouse'"
+        " AND schema_name = ? AND table_name = ? ORDER BY column_index",
+        [schema, name],
+    ).fetchall()
+    as_in_the_export, more = descriptions.EXPORT_COLUMN, ""
+    if schema == "exports" and len(columns) > _COMMENTED:
+        # Each comment is a statement, which copies what DuckDB knows of the table.
+        as_in_the_export, more = "", descriptions.WIDE_EXPORT
+    own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
+    if words := comment or (own and own.format(name=name) + more):
+        connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
+    for column, said in columns:
+        if schema == "exports" and column not in RESERVED_NAMES:
+            words = said or as_in_the_export
+        else:
+            words = said or descriptions.of_column(column)
+        if words:
+            connection.execute(f"COMMENT ON COLUMN {target}.{quoted(column)} IS {literal(words)}")
+
+
+def _note_publication(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    row = connection.execute(_STATE).fetchone()
+    connection.execute(
+        "CREATE TABLE published.lineage.publication AS SELECT ?::TIMESTAMP AS published_at,"
+        " ?::VARCHAR AS state_of_warehouse, ?::VARCHAR AS dagster_run_id",
+        [datetime.now(UTC).replace(tzinfo=None), row[0] if row else "", run_id],
+    )
+    target = "published.lineage.publication"
+    words = descriptions.TABLES["publication"]
+    connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
+    for column in ("published_at", "state_of_warehouse", "dagster_run_id"):
+        words = descriptions.of_column(column)
+        connection.execute(f"COMMENT ON COLUMN {target}.{column} IS {literal(words)}")
+
+
+def _count(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute(
+        "SELECT coalesce(sum(estimated_size), 0)::BIGINT FROM duckdb_tables()"
+        " WHERE database_name = 'published' AND schema_name = 'exports'"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def remove_partial(path: Path) -> None:
+    """What a killed process left. There is one publisher at a time (the pool ``warehouse``)."""
+    mine = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{32}\.partial(\.wal)?")
+    for leftover in path.parent.iterdir():
+        if mine.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)

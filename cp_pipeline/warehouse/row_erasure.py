@@ -1,0 +1,262 @@
+"""Removing a subject who withdrew consent, and keeping only the fact that it was done.
+
+Belongs here: the subject's rows in every table of a warehouse or of the published file, and
+``lineage.erasures``. Does not belong: files (``landing``), Dagster's records (``defs``), and the
+order in which all that goes (``ingest.subject_erasure``).
+
+A deleted row stays readable in the free pages of its file. So the file is written anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.errors import WarehouseError
+from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
+from cp_pipeline.warehouse.published_file import remove_partial
+from cp_pipeline.warehouse.schema import insert_rows
+
+_SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
+_LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
+# Beside a file's own columns, which may be called SUBJECT_ID or LOAD_ID and mean another thing.
+_BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
+_OURS = frozenset({"exports", "history", "lineage"})
+_ERASURES = ("lineage", "erasures")
+_NAMING = {
+    "loads": ("file_name", "file_sha256", "program_execution", "landing_path"),
+    "compacted": ("file_name", "file_sha256", "program_execution", "landing_path"),
+    "export_files": ("file_name", "program_execution"),
+    "unusable_items": ("file_name", "program_execution", "reason"),
+    "failures": ("file_name", "program_execution", "error"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the warehouse knows of a subject.
+
+    ``texts``: names, checksums, executions and errors that are of this subject alone, by which
+    others may have it on record. ``erased_at``: when it was erased before (UTC), or None.
+    """
+
+    loads: int
+    rows: int
+    texts: frozenset[str]
+    erased_at: datetime | None
+
+
+def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
+    """The subjects that were erased; none where there is no warehouse yet."""
+    if not warehouse.exists():
+        return frozenset()
+    with warehouse.reading() as connection:
+        # There is none in a warehouse that an earlier version made, and nobody wrote to since.
+        return read_erased(connection) if _ERASURES in _columns(connection) else frozenset()
+
+
+def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:
+    """The subjects that were erased from the default database."""
+    rows = connection.execute("SELECT subject_id FROM lineage.erasures").fetchall()
+    return frozenset(subject_id for (subject_id,) in rows)
+
+
+def known_of(warehouse: Warehouse, subject_id: int) -> Known:
+    """What there is to erase of a subject.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
+    """
+    if not warehouse.exists():
+        return Known(0, 0, frozenset(), None)
+    with warehouse.reading() as connection:
+        tables = _columns(connection)
+        counted = connection.execute(
+            "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT FROM lineage.loads"
+            " WHERE subject_id = ?",
+            [subject_id],
+        ).fetchone()
+        texts = frozenset(
+            text
+            for table, columns in _NAMING.items()
+            if ("lineage", table) in tables
+            for column in columns
+            for text in _own_texts(connection, table, column, subject_id)
+        )
+        erased = None
+        if _ERASURES in tables:
+            erased = connection.execute(
+                "SELECT max(erased_at) FROM lineage.erasures WHERE subject_id = ?", [subject_id]
+            ).fetchone()
+    loads, rows = counted or (0, 0)
+    return Known(loads, rows, texts, erased[0] if erased else None)
+
+
+def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
+    """Write down subjects of whom it is known, from elsewhere, that they were erased, and when."""
+    rows = [
+        {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
+        for subject_id, at in erased.items()
+    ]
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "erasures", rows)
+
+
+def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int) -> tuple[str, ...]:
+    """Delete the subject's rows, write down that it was done, and write the file anew.
+
+    Args:
+        warehouse: of the warehouse.
+        subject_id: the subject.
+        file_count: how many landed files are removed with it, for the record.
+
+    Returns:
+        Tables that others made, of which nobody can tell whose rows they hold.
+
+    Raises:
+        WarehouseBusy: another process holds the file, or is replacing it.
+        WarehouseError: there is no room for the copy; run it again.
+    """
+    with warehouse.transaction() as connection:
+        conditions = dict(_conditions(connection, subject_id))
+        loads = _load_ids(connection, subject_id)
+        highest = connection.execute(
+            "SELECT max(id) FROM (SELECT max(load_id) AS id FROM lineage.loads"
+            " UNION ALL SELECT max(load_id) FROM lineage.compacted)"
+        ).fetchone()
+        for (schema, table), condition in conditions.items():
+            if condition:
+                connection.execute(
+                    f"DELETE FROM {quoted(schema)}.{quoted(table)} WHERE {condition}"
+                )
+        if subject_id not in read_erased(connection):
+            record = {
+                "subject_id": subject_id,
+                "erased_at": datetime.now(UTC).replace(tzinfo=None),
+                "loads": len(loads),
+                "files": file_count,
+                "highest_load_id": highest[0] if highest else None,
+            }
+            insert_rows(connection, "erasures", [record])
+    if warehouse.is_file:
+        write_anew(warehouse)
+    return _unclear(conditions)
+
+
+def erase_from_published(published: Path, subject_id: int) -> bool:
+    """Write the published file anew without the subject; False if it had to be removed instead.
+
+    It is removed where it has a table of which nobody can tell whose rows it holds. Readers that
+    have the old file open keep it until they close it.
+
+    Raises:
+        WarehouseError: it cannot be read or written.
+    """
+    if published.parent.exists():
+        remove_partial(published)
+    if not published.exists():
+        return True
+    warehouse = Warehouse(str(published))
+    with replacing(published.resolve()) as scratch, warehouse.reading() as connection:
+        conditions = dict(_conditions(connection, subject_id))
+        if _unclear(conditions):
+            published.unlink()
+            return False
+        _copy_the_others(connection, conditions, scratch)
+        scratch.chmod(published.stat().st_mode)
+        # What it says is in the copy, and nobody writes to a file that is being read.
+        log_of(published.resolve()).unlink(missing_ok=True)
+        put_in_place(scratch, published.resolve())
+    return True
+
+
+def _copy_the_others(
+    connection: duckdb.DuckDBPyConnection, conditions: Mapping[tuple[str, str], str], scratch: Path
+) -> None:
+    """Copy the default database without the rows for which the conditions hold."""
+    try:
+        connection.execute(f"ATTACH {literal(scratch)} AS fresh (STORAGE_VERSION 'v1.5.0')")
+        try:
+            connection.execute("COPY FROM DATABASE warehouse TO fresh (SCHEMA)")
+            for (schema, table), condition in conditions.items():
+                name = f"{quoted(schema)}.{quoted(table)}"
+                kept = f" WHERE ({condition}) IS NOT TRUE" if condition else ""
+                connection.execute(f"INSERT INTO fresh.{name} FROM warehouse.{name}{kept}")
+        finally:
+            connection.execute("DETACH fresh")
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"The published file cannot be written anew: {str(error).splitlines()[0]}.",
+            "Remove it, run this again, and publish.",
+        ) from error
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
+    """The tables of the default database, each with its columns by lower-case name."""
+    rows = connection.execute(
+        "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
+        " SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)"
+        " WHERE database_name = current_database() GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return {(row[0], row[1]): {name.lower(): name for name in row[2]} for row in rows}
+
+
+def _load_ids(connection: duckdb.DuckDBPyConnection, subject_id: int) -> list[int]:
+    tables = _columns(connection)
+    found: list[int] = []
+    for table in ("loads", "compacted"):
+        if ("lineage", table) in tables:
+            rows = connection.execute(
+                f"SELECT load_id FROM lineage.{table} WHERE subject_id = ?", [subject_id]
+            ).fetchall()
+            found += [load_id for (load_id,) in rows]
+    return found
+
+
+def _conditions(
+    connection: duckdb.DuckDBPyConnection, subject_id: int
+) -> Iterator[tuple[tuple[str, str], str]]:
+    """For each table the rows that are the subject's; empty where no column tells."""
+    loads = _load_ids(connection, subject_id)
+    for name, columns in _columns(connection).items():
+        telling = set(columns)
+        if name[0] in {"exports", "history"}:
+            telling &= _BESIDE_A_FILE
+        of_subject = [columns[each] for each in sorted(_SUBJECT_COLUMNS & telling)]
+        of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & telling)]
+        if name == _ERASURES:
+            yield name, ""
+        elif of_subject:
+            yield (
+                name,
+                " OR ".join(f"TRY_CAST({quoted(c)} AS BIGINT) = {subject_id}" for c in of_subject),
+            )
+        elif of_load:
+            yield name, f"{quoted(of_load[0])} IN (SELECT unnest({loads}::BIGINT[]))"
+        else:
+            yield name, ""
+
+
+def _unclear(conditions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    return tuple(
+        f"{schema}.{table}"
+        for (schema, table), condition in conditions.items()
+        if not condition and schema not in _OURS
+    )
+
+
+def _own_texts(
+    connection: duckdb.DuckDBPyConnection, table: str, column: str, subject_id: int
+) -> list[str]:
+    """A column's values for a subject, but those that another subject has as well."""
+    rows = connection.execute(
+        f"SELECT DISTINCT {column} FROM lineage.{table}"
+        f" WHERE subject_id = ? AND {column} IS NOT NULL"
+        f" EXCEPT SELECT {column} FROM lineage.{table} WHERE subject_id <> ?",
+        [subject_id, subject_id],
+    ).fetchall()
+    return [text for (text,) in rows]

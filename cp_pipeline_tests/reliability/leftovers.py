@@ -1,0 +1,46 @@
+"""What must not be left after a process was killed, and the command run once more."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import dagster as dg
+
+from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.missing_events import compare_records
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.conftest import open_pipeline
+
+
+def leftovers(storage: StorageSettings) -> list[str]:
+    """Files that a sync makes on its way and must not leave; a landed file has its description."""
+    landed = set(storage.landing.rglob("*.export"))
+    described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
+    odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
+    odd += [path for path in storage.data_dir.iterdir() if path.name.endswith((".wal", ".tmp"))]
+    return [str(path) for path in [*odd, *(landed ^ described)]]
+
+
+def processes_left(storage: StorageSettings) -> list[str]:
+    """Command lines of processes that were told of the data folder (where there is /proc)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            told = command + (process / "environ").read_bytes()
+            if os.fsencode(storage.data_dir) in told:
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
+    with open_instance(storage) as instance:
+        return [run for run in instance.get_runs() if not run.is_finished]
+
+
+def without_record(storage: StorageSettings) -> Mapping[Partition, object]:
+    """Partitions that are loaded, and of which Dagster has another execution on record, or none."""
+    with open_instance(storage) as instance:
+        return compare_records(open_pipeline(), instance).differing

@@ -1,0 +1,63 @@
+"""A study, served, with a data folder of its own: for tests of what becomes of given files."""
+
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Pipeline
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
+from cp_pipeline.sandbox import Sandbox
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import Load
+
+DATASET = "Kinds"
+
+
+class Site:
+    """A study, served, and a data folder for it."""
+
+    def __init__(self, sandbox: Sandbox, data_dir: Path) -> None:
+        self.sandbox = sandbox
+        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
+
+    def put(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> None:
+        encoded = csv_text.encode() if isinstance(csv_text, str) else csv_text
+        self.sandbox.study.put(subject_id=subject_id, data_set_name=dataset, csv=encoded)
+
+    def sync(self) -> list[PartitionResult]:
+        access = CentrePointSettings.from_environment(self.sandbox.environment)
+        exports = Pipeline(access, self.storage)
+        listed = exports.survey()
+        with exports.execute(listed) as results:
+            return list(results)
+
+    def load(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> Load:
+        """Put one file, sync, and return its load."""
+        self.put(csv_text, subject_id=subject_id, dataset=dataset)
+        (result,) = self.sync()
+        assert isinstance(result, PartitionLoaded), result
+        (load,) = result.loads
+        return load
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(self.storage.warehouse, read_only=True) as warehouse:
+            return warehouse.execute(sql).fetchall()
+
+    def loaded_partitions(self) -> int:
+        """How many partitions have a load; 0 where there is no warehouse."""
+        if not Path(self.storage.warehouse).exists():
+            return 0
+        pairs = self.rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
+        return len(pairs)
+
+    def types(self, dataset: str = DATASET) -> dict[str, str]:
+        """The data set's own columns in the table's order, and their types."""
+        described = self.rows(f'DESCRIBE exports."{dataset}"')
+        return {str(r[0]): str(r[1]) for r in described if str(r[0]) not in RESERVED_NAMES}
+
+    def changes(self, column: str) -> list[tuple[object, ...]]:
+        """The kinds that a column had, by ``lineage.column_types``, oldest first."""
+        return self.rows(
+            "SELECT previous_kind, kind, caused_by_load_id FROM lineage.column_types"
+            f" WHERE column_name = '{column}' ORDER BY revision"
+        )

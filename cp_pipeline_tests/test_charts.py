@@ -1,0 +1,110 @@
+"""Pictures: well-formed SVG, of what they are asked to show, and small enough for the UI."""
+
+import math
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cp_pipeline.charts import bars, coverage_map, curve, in_markdown
+
+SVG = "{http://www.w3.org/2000/svg}"
+# What the Dagster UI shows without a click (dagster-webserver 1.13.27).
+WITHOUT_A_CLICK = 1000
+
+
+def drawn(picture: str) -> ET.Element:
+    return ET.fromstring(picture)
+
+
+def texts(picture: str) -> list[str]:
+    return [str(element.text) for element in drawn(picture).iter(f"{SVG}text")]
+
+
+def colours(picture: str) -> list[str]:
+    return [str(element.get("fill")) for element in drawn(picture).iter(f"{SVG}rect")]
+
+
+def test_a_small_study_has_a_row_for_each_subject_and_its_number() -> None:
+    states = {(subject, "Daily"): "current" for subject in range(100, 112)}
+    picture = coverage_map(states)
+    assert texts(picture)[:13] == ["Daily", *map(str, range(100, 112))]
+    assert "current 12" in texts(picture)
+
+
+def test_a_pair_without_an_export_is_neither_missing_nor_current() -> None:
+    picture = coverage_map({(1, "A"): "current", (2, "B"): "current"})
+    assert "missing 0" in texts(picture)
+    # Two cells, and the legend.
+    assert colours(picture).count("#f0f2f4") == 3
+
+
+def test_two_thousand_subjects_fit_on_a_screen_and_one_failure_shows() -> None:
+    states = {(s, f"Set {d}"): "current" for s in range(2000) for d in range(40)}
+    sound = coverage_map(states)
+    states[1234, "Set 7"] = "failed"
+    picture = coverage_map(states)
+    assert colours(picture).count("#d1495b") == colours(sound).count("#d1495b") + 1
+    assert "failed 1" in texts(picture)
+    assert float(str(drawn(picture).get("height"))) < 900
+    assert float(str(drawn(picture).get("width"))) < 1400
+    assert len(picture) < 200_000
+
+
+def test_a_shared_row_is_divided_by_how_many_are_in_which_state() -> None:
+    states = {(subject, "A"): "current" for subject in range(240)}
+    states |= {(subject, "A"): "missing" for subject in range(1, 240, 2)}
+    picture = coverage_map(states)
+    assert texts(picture)[-7:-4] == ["current 120", "stale 0", "missing 120"]
+    halves = [
+        float(str(element.get("width")))
+        for element in drawn(picture).iter(f"{SVG}rect")
+        if element.get("fill") in {"#2a9d68", "#9aa7b5"} and element.get("height") == "5"
+    ]
+    assert halves
+    assert set(halves) == {12.0}
+
+
+def test_names_from_centrepoint_cannot_become_elements() -> None:
+    picture = coverage_map({(1, "<script>alert('&')</script>"): "current"})
+    assert texts(picture)[0] == "<script>alert('&')</script>"
+
+
+def test_a_curve_of_three_days_needs_no_click() -> None:
+    means = [abs(math.sin(hour / 4)) * 4000 + hour % 5 for hour in range(72)]
+    picture = curve("AVGPRESSUREHPA, mean over TIMESTAMPUTC", "2024-02-05 00:00",
+                    "2024-02-07 23:59", means)  # fmt: skip
+    assert len(in_markdown(picture, "AVGPRESSUREHPA over time")) < WITHOUT_A_CLICK
+
+
+def test_a_gap_is_not_drawn_over() -> None:
+    line, dot = drawn(curve("", "", "", [1.0, 2.0, None, 3.0])).iter(f"{SVG}path")
+    assert str(line.get("d")).count("M") == 1
+    assert str(dot.get("d")).count("M") == 1
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=True, allow_infinity=True), max_size=80), st.text())
+def test_any_values_make_a_curve_within_its_sheet(means: list[float | None], title: str) -> None:
+    clean = "".join(letter for letter in title if letter.isprintable())
+    picture = curve(clean, "then", "now", means)
+    assert texts(picture)[0] == clean or not clean
+    for path in drawn(picture).iter(f"{SVG}path"):
+        assert "nan" not in str(path.get("d"))
+        assert "inf" not in str(path.get("d"))
+
+
+def test_markdown_gives_the_picture_back_whole() -> None:
+    picture = coverage_map({(1, "50 % & <more> #1 (a) [b] \\"): "stale"})
+    address = in_markdown(picture, "words").removeprefix("![words](<data:image/svg+xml,")
+    assert unquote(address.removesuffix(">)")) == picture
+    assert not set("<>#&\\") & set(address.removesuffix(">)"))
+
+
+@pytest.mark.parametrize("quantities", [{}, {"nothing": 0.0}, {"listing": 0.1, "download": 43.1}])
+def test_bars_name_every_quantity(quantities: dict[str, float]) -> None:
+    words = texts(bars("Where the time went", quantities, "s"))
+    assert words[0] == "Where the time went"
+    assert words[1::2] == list(quantities)
+    assert words[2::2] == [f"{value:,.2f} s" for value in quantities.values()]
