@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from cp_pipeline.cli import commands
+from cp_pipeline.cli.demo import _QUESTIONS
 from cp_pipeline.settings import (
     CentrePointSettings,
     SettingsError,
@@ -249,6 +250,16 @@ def test_the_sql_of_the_readme_has_answers(
         with duckdb.connect(str(published_study / f"{name}.duckdb"), read_only=True) as opened:
             for statement in duckdb.extract_statements(block):
                 assert opened.execute(statement).fetchall(), block
+
+
+def test_the_rows_that_the_readme_shows_are_those_of_the_demo(published_study: Path) -> None:
+    """The same study as ``make demo`` has, but for the length of its epoch files."""
+    (shown,) = blocks("text")
+    lines = [line.strip("| ").split("|") for line in shown.splitlines() if line.startswith("| ")]
+    rows = [tuple(cell.strip() for cell in line) for line in lines]
+    with duckdb.connect(str(published_study / "centrepoint.duckdb"), read_only=True) as opened:
+        answer = opened.execute(_QUESTIONS[shown.partition("\n")[0]]).fetchall()
+    assert [tuple(map(str, row)) for row in answer] == rows[1 : len(answer) + 1]
 
 
 def test_the_python_of_the_readme_runs(
