@@ -83,9 +83,9 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
             continue
         name, _, anchor = link.partition("#")
         target = (path.parent / name).resolve() if name else path
-        if not (target.exists() and target.is_relative_to(ROOT)):
-            broken.append(link)
-        elif anchor and anchor not in anchors(target):
+        if not (target.exists() and target.is_relative_to(ROOT)) or (
+            anchor and anchor not in anchors(target)
+        ):
             broken.append(link)
     assert broken == []
 
@@ -107,7 +107,9 @@ def test_every_document_that_is_cited_is_there() -> None:
 
 
 def test_a_section_of_the_contract_that_is_cited_is_there() -> None:
-    sections = re.findall(r"^#+ (.+)$|^\*\*(.+?)\.\*\*", (ROOT / "docs/api.md").read_text(), re.M)
+    sections = re.findall(
+        r"^#+ (.+)$|^\*\*(.+?)\.\*\*", (ROOT / "docs/api.md").read_text(), re.MULTILINE
+    )
     titles = {(heading or bold).lower() for heading, bold in sections}
     cited = {
         " ".join(title.replace("#", " ").split()).lower()
@@ -176,7 +178,7 @@ class Asked(dict[str, str]):
         super().__init__()
         self.names: set[str] = set()
 
-    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> str:
         self.names.add(key)
         return str(default or "")
 
@@ -193,7 +195,9 @@ def variables_read() -> set[str]:
 def test_the_settings_that_are_read_are_in_the_readme_and_the_example() -> None:
     read = variables_read()
     table = README.read_text().partition("| variable | default |")[2].partition("\n\n")[0]
-    first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line.count("|") > 2)
+    first_cells = "\n".join(
+        line.split("|")[1] for line in table.splitlines() if line.count("|") > 2
+    )
     example = (ROOT / ".env.example").read_text()
     assert set(VARIABLE.findall(first_cells)) == read
     assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == read
