@@ -308,6 +308,22 @@ def test_every_file_of_the_design_is_there() -> None:
     assert {name for name in cited if not (ROOT / "cp_pipeline" / name).exists()} == set()
 
 
+def test_every_private_name_of_dagster_is_in_the_design() -> None:
+    table = (ROOT / "docs/design.md").read_text().partition("<!-- private names -->")[2]
+    missing = set()
+    for path in (ROOT / "cp_pipeline").rglob("*.py"):
+        imports = re.findall(
+            r"from dagster\._\S+ import (?:\(([^)]+)\)|(.+))", path.read_text(), re.MULTILINE
+        )
+        file = str(path.relative_to(ROOT / "cp_pipeline"))
+        rows = [row for row in table.splitlines() if row.startswith("|") and f"`{file}`" in row]
+        for several, single in imports:
+            for name in re.findall(r"[A-Za-z]\w*", several or single.partition("#")[0]):
+                if not any(f"`{name}`" in row for row in rows):
+                    missing.add(f"{file}: {name}")
+    assert missing == set()
+
+
 def unused_words() -> dict[str, str]:
     """By docs/naming.md: the words that stand nowhere, each with the one that does."""
     table = (ROOT / "docs/naming.md").read_text().partition("| not | but |")[2]

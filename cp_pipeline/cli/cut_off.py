@@ -47,7 +47,7 @@ def remove_marks(storage: StorageSettings, instance: "DagsterInstance") -> None:
             continue
 
 
-def look_after_cut_off_runs(pipeline: Pipeline) -> None:
+def look_after_orphaned_runs(pipeline: Pipeline) -> None:
     """Where there is nothing to load: end runs that were cut off, and give the missing records.
 
     Raises:
@@ -59,11 +59,11 @@ def look_after_cut_off_runs(pipeline: Pipeline) -> None:
     from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415  (slow imports)
     from cp_pipeline.defs.load_steps import newest_event  # noqa: PLC0415
     from cp_pipeline.defs.missing_events import give_missing_records  # noqa: PLC0415
-    from cp_pipeline.defs.processes import end_abandoned_runs  # noqa: PLC0415
+    from cp_pipeline.defs.processes import end_orphaned_runs  # noqa: PLC0415
     from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
     with records_in_words(), open_instance(pipeline.storage) as instance:
-        end_abandoned_runs(instance)
+        end_orphaned_runs(instance)
         log = instance.report_runless_asset_event
         given = give_missing_records(pipeline, instance, log, newest_event(instance)).differing
         remove_marks(pipeline.storage, instance)

@@ -50,13 +50,13 @@ def run_publish() -> int:
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
-        from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
+        from cp_pipeline.defs.processes import end_orphaned_runs, process_tag  # noqa: PLC0415
         from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
         job = build_defs(models=model_definitions()).resolve_job_def("publish")
         with records_in_words(), open_instance(storage) as instance:
             # One whose process is gone may have the only slot, for which this run would wait.
-            end_abandoned_runs(instance)
+            end_orphaned_runs(instance)
             run_id = str(uuid4())
             result = job.execute_in_process(
                 instance=instance,

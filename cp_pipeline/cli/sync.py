@@ -16,7 +16,7 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from cp_pipeline.cli.cut_off import look_after_cut_off_runs, marked_as_going, remove_marks
+from cp_pipeline.cli.cut_off import look_after_orphaned_runs, marked_as_going, remove_marks
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
@@ -82,7 +82,7 @@ def run_sync(
     if not found.plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         pipeline.tidy()
-        look_after_cut_off_runs(pipeline)
+        look_after_orphaned_runs(pipeline)
         say_invalid(errors, found.invalid)
         return EXIT_SOME_FAILED if found.invalid else 0
     run_id = str(uuid4())
@@ -153,7 +153,7 @@ def _run_in_dagster(
         warnings.simplefilter("ignore")
         from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
-        from cp_pipeline.defs.processes import end_abandoned_runs, process_tag  # noqa: PLC0415
+        from cp_pipeline.defs.processes import end_orphaned_runs, process_tag  # noqa: PLC0415
         from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
 
         storage = source.pipeline.storage
@@ -171,7 +171,7 @@ def _run_in_dagster(
         marked_as_going(storage, run_id) as mark,
     ):
         # One whose process is gone may have the only slot.
-        end_abandoned_runs(instance)
+        end_orphaned_runs(instance)
         executor.begin()
         result = job.execute_in_process(
             instance=instance,

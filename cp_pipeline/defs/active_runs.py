@@ -10,7 +10,7 @@ import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.processes import end_abandoned_runs
+from cp_pipeline.defs.processes import end_orphaned_runs
 from cp_pipeline.domain.exports import Partition
 
 _GOING = [
@@ -28,7 +28,7 @@ def active_runs(instance: dg.DagsterInstance) -> dict[str, Covers]:
 
     Runs whose process is gone are ended first: they would keep their partitions for ever.
     """
-    end_abandoned_runs(instance)
+    end_orphaned_runs(instance)
     going = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)):
         covers = _covers(run)

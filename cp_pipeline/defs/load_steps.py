@@ -1,4 +1,4 @@
-"""Carrying out a plan inside a Dagster run, with a record for each partition as it is done.
+"""Execute a plan inside a Dagster run, with a record for each partition as it is done.
 
 Belongs here: what the asset and the jobs have in common.
 Does not belong: the words of a record (``events``), the loading itself (``ingest``).
@@ -72,7 +72,7 @@ def survey(
 
 
 def log_survey(context: Context, found: Survey) -> None:
-    """Say in the run's log what is wrong with a listing; a check names unusable items, too."""
+    """Say in the run's log what is wrong with a listing; a check names invalid items, too."""
     for item in found.invalid[:_NAMED]:
         context.log.error(f"A listed item cannot be used. {item}")
     for remark in (*found.remarks(), *found.plan.remarks()):

@@ -70,7 +70,7 @@ def is_gone(run: dg.DagsterRun) -> bool:
         return False
 
 
-def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+def end_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report runs failed whose process is gone, and free their slots; their ids.
 
     Also the slot of a run that Dagster has reported failed, which it would keep for five minutes.

@@ -129,7 +129,7 @@ def tick(
     memory.not_before = _next_listing(moment, found, pipeline).timestamp()
     going = active_runs(instance)
     if not going:
-        _look_after_cut_off_runs(instance, pipeline, memory, listed_after)
+        _look_after_orphaned_runs(instance, pipeline, memory, listed_after)
     wanted = [
         partition
         for partition in retry_schedule.due
@@ -146,7 +146,7 @@ def tick(
     return _ask_for(instance, pipeline, found.plan, wanted, memory, seconds, moment)
 
 
-def _look_after_cut_off_runs(
+def _look_after_orphaned_runs(
     instance: dg.DagsterInstance, pipeline: Pipeline, memory: Memory, listed_after: int
 ) -> None:
     """Give what the last run that ended badly had loaded the records that it could not give."""
@@ -218,10 +218,10 @@ def _nothing_to_ask(found: Survey, retry_schedule: RetrySchedule, going: Iterabl
     if retry_schedule.due:
         runs = ", ".join(run_id[:8] for run_id in going)
         reasons.append(f"{count(len(retry_schedule.due), 'partition')} being loaded (run {runs})")
-    if retry_schedule.resting:
-        soonest = min(retry_schedule.resting.values()).timestamp()
+    if retry_schedule.waiting:
+        soonest = min(retry_schedule.waiting.values()).timestamp()
         reasons.append(
-            f"{count(len(retry_schedule.resting), 'partition')} failed and at rest, the first "
+            f"{count(len(retry_schedule.waiting), 'partition')} failed and waiting, the first "
             "until "
             f"{_clock(soonest)}"
         )

@@ -86,7 +86,7 @@ class BatchLoader:
         self._plan = plan
         self._landing = landing
         self._loader = loader
-        self._workbench = warehouse
+        self._warehouse = warehouse
         self._run_id = run_id
         self._refresh = refresh
 
@@ -110,7 +110,7 @@ class BatchLoader:
         for partition, (landed, error) in outcome.refused.items():
             failures.append(self._refused(partition, landed, error))
         record_failures(
-            self._workbench,
+            self._warehouse,
             [FailedExport(each.export_file, each.stage, each.error) for each in failures],
             self._run_id,
         )

@@ -56,7 +56,7 @@ class ThreadExecutor:
     """A plan on its way: a context manager, and an iterator of what became of each partition.
 
     On entering, downloads begin, and a first batch is read and typed. It is committed, and others
-    follow, with ``begin`` or the first look at the results: so whoever keeps records of them has
+    follow, with ``begin`` or the first read of the results: so whoever keeps records of them has
     the time to get ready, and nothing is loaded without a record where that fails.
 
     Args:

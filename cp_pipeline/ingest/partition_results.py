@@ -1,6 +1,6 @@
 """What became of each partition.
 
-Belongs here: the values that ``carry_out`` yields, for Dagster and the command line to show.
+Belongs here: the values that ``execute`` yields, for Dagster and the command line to show.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The three rooms put together for the studies of one configuration.
 
-Belongs here: listing, planning, carrying out, as Dagster and the command line ask for it.
+Belongs here: listing, planning, executing, as Dagster and the command line ask for it.
 """
 
 import logging

@@ -30,12 +30,12 @@ Attempts = Mapping[tuple[ExportKey, Version], FailedAttempts]
 class RetrySchedule:
     """A plan's partitions by what may be done about them now.
 
-    ``due``: to be loaded. ``resting``: failed, and when they may be tried again (UTC).
+    ``due``: to be loaded. ``waiting``: failed, and when they may be tried again (UTC).
     ``given_up``: failed ``ATTEMPTS`` times, with the last failure.
     """
 
     due: Mapping[Partition, tuple[PlannedExport, ...]]
-    resting: Mapping[Partition, datetime]
+    waiting: Mapping[Partition, datetime]
     given_up: Mapping[Partition, FailedAttempts]
 
 
@@ -54,7 +54,7 @@ def retry_schedule(plan: Plan, attempts: Attempts, now: datetime | None = None) 
     """
     moment = now or datetime.now(UTC)
     due: dict[Partition, tuple[PlannedExport, ...]] = {}
-    resting: dict[Partition, datetime] = {}
+    waiting: dict[Partition, datetime] = {}
     given_up: dict[Partition, FailedAttempts] = {}
     for partition, planned in plan.to_load.items():
         failed = [
@@ -67,10 +67,10 @@ def retry_schedule(plan: Plan, attempts: Attempts, now: datetime | None = None) 
         if exhausted is not None:
             given_up[partition] = exhausted
         elif until > moment:
-            resting[partition] = until
+            waiting[partition] = until
         else:
             due[partition] = planned
-    return RetrySchedule(due, resting, given_up)
+    return RetrySchedule(due, waiting, given_up)
 
 
 def _rests_until(failed: FailedAttempts, moment: datetime) -> datetime:

@@ -35,7 +35,7 @@ def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
 
 
 def has_table(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the default database knows of unusable items."""
+    """Whether the default database knows of invalid items."""
     found = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
         " AND schema_name = 'lineage' AND table_name = 'unusable_items'"

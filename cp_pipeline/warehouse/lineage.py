@@ -63,7 +63,7 @@ class Scope:
         )
 
     def may_cover(self, item: InvalidItem) -> bool:
-        """Whether an unusable item would be in such a listing; what it lacks may be anything."""
+        """Whether an invalid item would be in such a listing; what it lacks may be anything."""
         return (
             item.study_id in self.study_ids
             and (self.subject_ids is None or item.subject_id in {*self.subject_ids, None})

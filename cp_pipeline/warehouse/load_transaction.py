@@ -50,7 +50,7 @@ class Commit:
         self._run_id = run_id
         self._now = datetime.now(UTC).replace(tzinfo=None)
 
-    def carry_out(
+    def execute(
         self,
         staged: Mapping[str, list[Staged]],
         numbers: set[int],
@@ -64,7 +64,7 @@ class Commit:
             staged: the typed tables by data set.
             numbers: the exports of the batch that are to be loaded.
             rebuilt: data sets whose columns had to widen.
-            looks: a first look at each export that has rows with times.
+            looks: A profile of each export that has rows with times.
             again: load executions that are loaded already, too.
         """
         first_id = self._first_load_id()

@@ -58,7 +58,7 @@ class Loader:
         run_id: str = "",
         restore: Callable[[Sequence[HistoricLoad]], None] = lambda _: None,
     ) -> None:
-        self._workbench = warehouse
+        self._warehouse = warehouse
         self._landing = landing
         self._scratch = scratch
         self._run_id = run_id
@@ -97,23 +97,23 @@ class Loader:
                 for export in exports
             }
             try:
-                with self._workbench.in_use:
+                with self._warehouse.in_use:
                     staged = self._staging.stage(exports, self._known(), result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
                     # A file of a refused partition is staged; its values must not widen a column.
                     continue
-                with self._workbench.in_use:
-                    looks = self._first_looks(staged)
+                with self._warehouse.in_use:
+                    looks = self._profiles(staged)
                 ready()
-                with self._workbench.in_use:
+                with self._warehouse.in_use:
                     self._commit(exports, staged, numbers, looks, result, again)
             except _StagedOnOldColumns:
                 continue
             except (duckdb.OutOfMemoryException, MemoryError) as error:
                 raise NotEnoughMemory(first_line(error)) from None
             finally:
-                with self._workbench.in_use:
+                with self._warehouse.in_use:
                     self._staging.drop()
             return result
 
@@ -121,13 +121,13 @@ class Loader:
         """Whether one export can be read, typed and profiled by itself."""
         partition = Partition(export.landed.subject_id, export.landed.dataset_name)
         try:
-            with self._workbench.in_use:
+            with self._warehouse.in_use:
                 staged = self._staging.stage({0: (partition, export)}, self._known(), BatchResult())
-                self._first_looks(staged)
+                self._profiles(staged)
         except Exception:  # noqa: BLE001  (whatever it is that nobody foresaw)
             return False
         finally:
-            with self._workbench.in_use:
+            with self._warehouse.in_use:
                 self._staging.drop()
         return True
 
@@ -148,11 +148,11 @@ class Loader:
                 )
                 result.refused[partition] = (exports[0].landed, refusal)
 
-    def _first_looks(self, staged: Mapping[str, list[Staged]]) -> dict[int, Profile]:
+    def _profiles(self, staged: Mapping[str, list[Staged]]) -> dict[int, Profile]:
         looks: dict[int, Profile] = {}
         for parts in staged.values():
             for part in parts:
-                looks |= profiles(self._workbench.connection, part.table, part.columns)
+                looks |= profiles(self._warehouse.connection, part.table, part.columns)
         return looks
 
     def _commit(
@@ -168,7 +168,7 @@ class Loader:
             return
         rebuilt: dict[str, Rebuild] = {}
         while True:
-            with self._workbench.transaction() as connection:
+            with self._warehouse.transaction() as connection:
                 _refuse_erased(connection, exports, result)
                 to_rebuild = self._needed_rebuilds(connection, staged, rebuilt)
                 if not to_rebuild:
@@ -177,9 +177,9 @@ class Loader:
                         exports,
                         result,
                         self._run_id,
-                        is_file=self._workbench.is_file,
+                        is_file=self._warehouse.is_file,
                     )
-                    commit.carry_out(staged, numbers, rebuilt, looks, again)
+                    commit.execute(staged, numbers, rebuilt, looks, again)
                     for dataset_name in staged:
                         self._columns[dataset_name] = read_columns(connection, dataset_name)
                     return
@@ -208,7 +208,7 @@ class Loader:
                 asked |= {load.load_id for load in gone}
             try:
                 return rebuild(
-                    self._workbench.connection,
+                    self._warehouse.connection,
                     dataset_name,
                     wanted,
                     loads,

@@ -1,4 +1,4 @@
-"""A first look at each load: its times, how often one comes twice, and a curve over them.
+"""A profile of each load: its times, how often one comes twice, and a curve over them.
 
 Belongs here: finding a data set's time column, and asking the staged rows about it.
 Does not belong: how a curve is drawn (``charts``), the rows themselves (``load_transaction``).
@@ -58,7 +58,7 @@ def time_column(columns: Sequence[Column]) -> Column | None:
 def profiles(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]
 ) -> Mapping[int, Profile]:
-    """A first look at each load staged in ``memory.{table}``, by its number in the batch.
+    """A profile of each load staged in ``memory.{table}``, by its number in the batch.
 
     Empty where the columns hold no time; loads without rows are missing.
     """

@@ -38,7 +38,7 @@ _TABLES = {
         "loaded_at": "TIMESTAMP",
         "dagster_run_id": "VARCHAR",
         "landing_path": "VARCHAR",
-        # NULL where the data set has no times, or the file no records (see first_look).
+        # NULL where the data set has no times, or the file no records (see profiles).
         "time_column": "VARCHAR",
         "first_timestamp": "TIMESTAMP",
         "last_timestamp": "TIMESTAMP",

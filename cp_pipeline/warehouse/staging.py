@@ -202,7 +202,7 @@ def _typed(
 
 
 def _guarded_one_by_one(columns: Sequence[Column], source: str) -> str:
-    """The quickest to carry out, as each value is cast once; but a millisecond a column to plan."""
+    """The quickest to execute, as each value is cast once; but a millisecond a column to plan."""
     casts = "".join(
         f", {value(column.kind, text_name(place))} AS cast_{place}"
         for place, column in enumerate(columns)
@@ -216,7 +216,7 @@ def _guarded_one_by_one(columns: Sequence[Column], source: str) -> str:
 
 
 def _guarded_together(columns: Sequence[Column], source: str) -> str:
-    """One guard for all columns of a kind: a tenth of the time to plan, half as much to carry out.
+    """One guard for all columns of a kind: a tenth of the time to plan, half as much to execute.
 
     It stands before the number of the file, so that no row is without one.
     """

@@ -167,11 +167,11 @@ def test_a_stale_partition_says_that_its_listed_execution_is_newer(
 def test_the_sensor_says_why_it_asks_for_nothing(
     page: "Page", ui: DagsterUi, failed: Failed
 ) -> None:
-    rests = "1 partition failed and at rest"
+    rests = "1 partition failed and waiting"
     until("the sensor to skip", lambda: ui.skip_reasons()[0].startswith(rests))
     page.goto("/locations/cp_pipeline.definitions/sensors/new_program_executions")
     page.get_by_role("button", name="View logs").last.wait_for()
-    words = page.get_by_text(re.compile("failed and at rest, the first until .* UTC"))
+    words = page.get_by_text(re.compile("failed and waiting, the first until .* UTC"))
 
     def shown() -> bool:
         # A new tick moves the row away from under the pointer, and with it the words.

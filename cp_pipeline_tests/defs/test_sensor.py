@@ -191,7 +191,7 @@ def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(
         if attempt < ATTEMPTS:
             due = datetime.now(UTC) - sensor.started + pause_after(attempt)
             almost = due - timedelta(minutes=1)
-            assert "1 partition failed and at rest, the first until" in sensor.reason(almost)
+            assert "1 partition failed and waiting, the first until" in sensor.reason(almost)
             after = due + timedelta(minutes=1)
     reason = sensor.reason(timedelta(days=300))
     assert "1 partition failed too often, waiting for a person (subject 10822" in reason

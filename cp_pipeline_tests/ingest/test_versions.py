@@ -240,7 +240,7 @@ def test_a_version_that_failed_rests_and_the_next_version_is_tried_at_once(here:
     assert state() == "failed"
     exports = open_pipeline()
     retry_schedule = exports.retry_schedule(exports.survey().plan)
-    assert (len(retry_schedule.due), len(retry_schedule.resting)) == (0, 1)
+    assert (len(retry_schedule.due), len(retry_schedule.waiting)) == (0, 1)
     listed(here, 3, SECOND, "2024-03-02T00:00:00+00:00")
     exports.survey()
     assert len(exports.retry_schedule(exports.survey().plan).due) == 1

@@ -185,7 +185,7 @@ def test_what_failed_rests_no_longer_than_twice_its_pause_when_the_clock_goes_ba
     known = {(item.key, item.version): attempts}
     now = failed_at - back
     rests = retry_schedule(plan, known, now)
-    until = rests.resting.get(item.partition, now)
+    until = rests.waiting.get(item.partition, now)
     assert until - now <= 2 * pause_after(number)
     assert retry_schedule(plan, known, until).due.keys() == {item.partition}
 

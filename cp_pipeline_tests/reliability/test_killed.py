@@ -22,7 +22,7 @@ from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.processes import (
     LAUNCHED_TAG,
     PROCESS_TAG,
-    end_abandoned_runs,
+    end_orphaned_runs,
     process_tag,
 )
 from cp_pipeline.defs.resources import PipelineResource
@@ -216,7 +216,7 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     with open_instance(storage) as instance:
         last, first = instance.get_runs()
         assert first.status == dg.DagsterRunStatus.FAILURE
-        assert end_abandoned_runs(instance) == [last.run_id]
+        assert end_orphaned_runs(instance) == [last.run_id]
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
@@ -229,7 +229,7 @@ def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_n
         # As Dagster's code server does, which leaves the slot to be freed by the daemon.
         instance.report_run_failed(dead)
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
-        assert end_abandoned_runs(instance) == []
+        assert end_orphaned_runs(instance) == []
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
@@ -246,12 +246,12 @@ def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
         instance.add_run_tags(elsewhere.run_id, {PROCESS_TAG: json.dumps(gone | {"host": "other"})})
         # Executed again, a run has the tags of the run before.
         instance.add_run_tags(copied.run_id, {PROCESS_TAG: json.dumps(gone)})
-        assert end_abandoned_runs(instance) == []
+        assert end_orphaned_runs(instance) == []
         instance.add_run_tags(
             unknown.run_id, {PROCESS_TAG: json.dumps(gone | {"run": unknown.run_id})}
         )
-        assert end_abandoned_runs(instance) == [unknown.run_id]
-        assert end_abandoned_runs(instance) == []
+        assert end_orphaned_runs(instance) == [unknown.run_id]
+        assert end_orphaned_runs(instance) == []
 
 
 def started_by_dagster(
@@ -287,5 +287,5 @@ def test_a_run_killed_before_its_first_step_is_ended_and_none_whose_process_live
         reused = started_by_dagster(instance, os.getpid(), host=here, at=now - 86_400)
         started_by_dagster(instance, os.getpid(), host=here, at=now)
         started_by_dagster(instance, gone.pid, host="other", at=now)
-        assert set(end_abandoned_runs(instance)) == {dead.run_id, reused.run_id}
-        assert end_abandoned_runs(instance) == []
+        assert set(end_orphaned_runs(instance)) == {dead.run_id, reused.run_id}
+        assert end_orphaned_runs(instance) == []

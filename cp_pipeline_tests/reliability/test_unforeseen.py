@@ -155,7 +155,7 @@ def test_in_dagsters_daemon_it_is_one_failed_run_and_then_rests(
         assert one("SELECT count(*) FROM lineage.current_loads") == 6
         again = tick(instance, PipelineResource(), Memory(), 60)
         assert not again.run_requests
-        assert "1 partition failed and at rest" in str(again.skip_reason)
+        assert "1 partition failed and waiting" in str(again.skip_reason)
 
 
 def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_again(

@@ -164,7 +164,7 @@ def test_the_published_file_has_every_cell(everything: Everything) -> None:
         _check_cells(opened.execute(f'FROM exports."{FAMILY}"').fetchall(), changed=True)
 
 
-def test_the_first_look_is_at_the_right_columns(everything: Everything) -> None:
+def test_the_profiles_is_at_the_right_columns(everything: Everything) -> None:
     looks = everything.site.rows(
         "SELECT lower(time_column), first_timestamp::VARCHAR, last_timestamp::VARCHAR,"
         f" duplicate_timestamps FROM lineage.loads WHERE dataset_name = '{FAMILY}' ORDER BY load_id"
