@@ -83,9 +83,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
 
 PUBLISH = """
-from cp_pipeline_tests.warehouses import publish
 from cp_pipeline.settings import StorageSettings
-publish(StorageSettings.from_environment())
+from cp_pipeline.warehouse import Warehouse, publish_current
+storage = StorageSettings.from_environment()
+with Warehouse.of(storage) as warehouse:
+    publish_current(warehouse, storage.published)
 """
 PARTIAL = "{data}/.centrepoint.duckdb."
 

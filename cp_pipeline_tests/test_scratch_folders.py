@@ -12,8 +12,8 @@ from cp_pipeline.locks.scratch_folders import scratch_folder
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cp_pipeline.locks.scratch_folders import workspace
-with workspace(Path(sys.argv[1])) as folder:
+from cp_pipeline.locks.scratch_folders import scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "file").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 """

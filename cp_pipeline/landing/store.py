@@ -201,7 +201,7 @@ class Landing:
             yield folder
 
     def tidy(self) -> None:
-        """Remove what killed processes left in their workspaces."""
+        """Remove what killed processes left in their scratch folders."""
         remove_abandoned(self.root / ".aside")
 
     def _make_folder(self, key: ExportKey, folder: Path) -> None:

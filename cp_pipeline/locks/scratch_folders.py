@@ -32,7 +32,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove what killed processes left in their workspaces."""
+    """Remove what killed processes left in their scratch folders."""
     for folder in parent.glob("*"):
         try:
             with (folder / ".lock").open("r") as lock:

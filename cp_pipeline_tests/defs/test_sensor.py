@@ -203,7 +203,7 @@ def test_a_new_execution_of_what_failed_is_tried_at_once(
     sensor.run(sensor.asked())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
     sensor.run(sensor.asked(), raise_on_error=False)
-    assert "rest" in sensor.reason()
+    assert "failed and waiting" in sensor.reason()
     study.put(subject_id=10822, data_set_name="Broken", csv=b"A,B\n1,2\n")
     assert sensor.asked(timedelta(minutes=1)) == {"Broken": [10822]}
 

@@ -161,7 +161,7 @@ def test_a_refused_file_lies_beside_the_landing_with_the_reason(landing: Landing
     assert files(landing.root) == []
 
 
-def test_a_workspace_is_gone_at_its_end_even_after_an_error(landing: Landing) -> None:
+def test_a_scratch_folder_is_gone_at_its_end_even_after_an_error(landing: Landing) -> None:
     def fail_in(folders: list[Path]) -> None:
         with landing.scratch_folder() as scratch:
             folders.append(scratch)
@@ -178,7 +178,7 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(landing:
     program = (
         "import pathlib, sys, time\n"
         "from cp_pipeline.landing import Landing\n"
-        "with Landing(pathlib.Path(sys.argv[1])).workspace() as aside:\n"
+        "with Landing(pathlib.Path(sys.argv[1])).scratch_folder() as aside:\n"
         "    (aside / 'half.part').write_text('1')\n"
         "    print(aside, flush=True)\n"
         "    time.sleep(60)\n"

@@ -33,9 +33,11 @@ from cp_pipeline_tests.warehouses import compact, publish
 KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", "7"))
 PUBLISH = """
-from cp_pipeline_tests.warehouses import publish
 from cp_pipeline.settings import StorageSettings
-publish(StorageSettings.from_environment())
+from cp_pipeline.warehouse import Warehouse, publish_current
+storage = StorageSettings.from_environment()
+with Warehouse.of(storage) as warehouse:
+    publish_current(warehouse, storage.published)
 """
 # As many exports are synced: loaded in a process of its own, which must end with its parent.
 SYNC_APART = """
