@@ -22,11 +22,10 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.domain.exports import ExportFile, Instant, Partition
-from cp_pipeline.ingest import publish
 from cp_pipeline.landing import Landing, read_csv_text
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import ExportToLoad, Loader, Warehouse
+from cp_pipeline.warehouse import ExportToLoad, Loader, Warehouse, publish_current
 
 COMMAND = Path(sys.executable).with_name("cp-pipeline")
 DATASET = "PartFiveSummary"
@@ -126,7 +125,9 @@ def time_pipeline(csv: bytes, folder: Path) -> None:
         sandbox.execute_again()
         again = sync()
         started = time.perf_counter()
-        publish(StorageSettings.from_environment({"CP_DATA_DIR": str(folder)}))
+        storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder)})
+        with Warehouse.of(storage) as warehouse:
+            publish_current(warehouse, storage.published)
         published = time.perf_counter() - started
     print(f"  sync {first:.1f} s, nothing new {nothing:.1f} s, executed again {again:.1f} s")
     print(f"  publishing {published:.1f} s")
