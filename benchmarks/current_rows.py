@@ -1,6 +1,6 @@
-"""An analyst's questions to ``exports."…"``, with a quarter of the loads superseded.
+"""Analysts' queries of ``exports."…"``, with a quarter of the loads superseded.
 
-The peer is a plain table of the same rows: no lineage columns, nothing superseded.
+The comparison is a plain table of the same rows: no lineage columns, no superseded loads.
 
     python benchmarks/current_rows.py [--files 400] [--rows 14400] [--runs 5]
 """
@@ -23,7 +23,7 @@ QUESTIONS = {
 
 
 def main() -> None:
-    """Build both, ask both, print the ratios."""
+    """Build both, query both, and print the ratios."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--files", type=int, default=400)
     arguments.add_argument("--rows", type=int, default=14_400)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def ask(file: Path, question: str, runs: int) -> float:
-    """The median seconds of a question, asked once before."""
+    """The median seconds of a query, after one run to warm up."""
     with duckdb.connect(str(file), read_only=True) as connection:
         seconds = []
         for _ in range(runs + 1):

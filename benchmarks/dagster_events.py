@@ -1,4 +1,4 @@
-"""What one materialization costs in Dagster's event log: its own SQLite, and ours kept open.
+"""The cost of one materialization in Dagster's SQLite event log, and in ours with open connections.
 
 python benchmarks/dagster_events.py [--events 1000] [--runs 3]
 """
@@ -21,7 +21,7 @@ HOMES = {"Dagster's own": "telemetry: {enabled: false}\n", "kept open": DAGSTER_
 
 
 def milliseconds(configuration: str, events: int) -> tuple[float, float]:
-    """Of one event: wall time and processor time."""
+    """Wall time and processor time of one event."""
     spent: list[float] = []
 
     @dg.op
@@ -54,7 +54,7 @@ def milliseconds(configuration: str, events: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure by turns and print the medians."""
+    """Measure both in turn, and print the medians."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", type=int, default=1000)
     arguments.add_argument("--runs", type=int, default=3)
@@ -64,10 +64,10 @@ def main() -> None:
     for _ in range(options.runs):
         for name, configuration in HOMES.items():
             found[name].append(milliseconds(configuration, options.events))
-    print(f"one materialization, median of {options.runs} times {options.events:,}")
+    print(f"one materialization, median of {options.runs} runs of {options.events:,} events")
     for name, times in found.items():
         wall, processor = (statistics.median(each) for each in zip(*times, strict=True))
-        print(f"  {name:14} {wall:6.2f} ms, of them processor {processor:5.2f} ms")
+        print(f"  {name:14} {wall:6.2f} ms, processor time {processor:5.2f} ms")
 
 
 if __name__ == "__main__":

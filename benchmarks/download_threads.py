@@ -1,4 +1,4 @@
-"""How many download threads: `cp-pipeline sync` of 2,000 exports, at several latencies.
+"""The effect of the number of download threads on `cp-pipeline sync` of 2,000 exports, by latency.
 
 python benchmarks/download_threads.py [--latency 0 0.04] [--threads 2 4 8 16 32]
 """
@@ -13,7 +13,7 @@ from served import Served, served
 
 
 def main() -> None:
-    """Measure each pair and print a table."""
+    """Measure each pair of latency and threads, and print a table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--latency", type=float, nargs="*", default=[0.0, 0.04])
     arguments.add_argument("--threads", type=int, nargs="*", default=[2, 4, 8, 16, 32])

@@ -1,7 +1,7 @@
-"""One export of five million rows: time and peak memory, against DuckDB's own typed read.
+"""One export of five million rows: time and peak memory, compared with DuckDB's own typed read.
 
-The peer is a process that reads the same gzip CSV from disk into a new DuckDB file, with every type
-declared. Ours also downloads it, keeps it, checks it, and proves every value.
+The comparison is a process that reads the same gzip CSV from disk into a new DuckDB file, with
+every type declared. Ours also downloads and stores the file, validates it, and proves every value.
 
     python benchmarks/large_export.py [--rows 5000000] [--runs 3]
 """
@@ -48,7 +48,7 @@ def measured(command: list[str], environment: dict[str, str]) -> tuple[float, fl
 
 
 def main() -> None:
-    """Measure by turns and print the ratios."""
+    """Measure in turn, and print the ratios."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, default=5_000_000)
     arguments.add_argument("--runs", type=int, default=3)

@@ -1,13 +1,13 @@
-"""What losslessness costs: our load against the load with declared types.
+"""The cost of a lossless load: our load, compared with a load with declared types.
 
-All start from the same gzip CSVs on disk (100 epoch files by default) and end with committed rows
-in a new DuckDB file.
+All loads start from the same gzip CSVs on disk (100 epoch files by default) and end with committed
+rows in a new DuckDB file.
 
-- DuckDB alone is told every type beforehand, checks nothing and keeps no lineage.
-- Ours with declared types unpacks with the checksum checked, checks structure, counts records and
-  writes lineage, but lets DuckDB read the declared types, as they come, and proves no value.
-- Ours as it is also finds each type and proves each value. By this alone it differs from the one
-  before, so their ratio is what losslessness costs.
+- DuckDB alone gets every type declared, checks nothing and keeps no lineage.
+- Our load with declared types checks the checksum during decompression, validates the CSV, counts
+  records and writes lineage. But DuckDB reads the declared types directly, so no value is proved.
+- Our normal load also finds each type and proves each value. This is the only difference from the
+  load before, so the ratio of the two is the cost of losslessness.
 
     python benchmarks/lossless_load.py [--files 100] [--rows 14400] [--runs 3]
 """
@@ -47,7 +47,7 @@ BATCH_FILES = 100
 def land_files(
     root: Path, files: int, rows: int, executed: str = "2024-02-29T10:09:20.5899754+00:00"
 ) -> list[ExportFile]:
-    """The export files of a synthetic study, kept in a landing."""
+    """The export files of a synthetic study, stored in a landing."""
     study = SandboxStudy.synthetic(
         study_id=1, subjects=files, days=1, seed=1, epoch_rows=rows, datasets=(DATASET,)
     )
@@ -65,7 +65,7 @@ def land_files(
 
 
 def load_declared(paths: list[Path], warehouse: Path) -> None:
-    """DuckDB's typed load of all files in one statement."""
+    """Load all files with DuckDB's typed reader, in one statement."""
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute("SET preserve_insertion_order = false")
         columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
@@ -78,7 +78,7 @@ def load_declared(paths: list[Path], warehouse: Path) -> None:
 
 
 def load_lossless(root: Path, export_files: list[ExportFile], warehouse: Path) -> None:
-    """Ours, from the landed files on."""
+    """Load the landed files with cp-pipeline."""
     landing = Landing(root)
     landed = [landing.find(export_file) for export_file in export_files]
     with landing.scratch_folder() as scratch, ThreadPoolExecutor(2) as threads:
@@ -96,7 +96,7 @@ def load_lossless(root: Path, export_files: list[ExportFile], warehouse: Path) -
 
 @contextmanager
 def values_unproved() -> Iterator[None]:
-    """Our load with DuckDB's typed reader of the declared types in place of text and proofs."""
+    """Make our load use DuckDB's reader with declared types, instead of text and proofs."""
 
     def declared(_: object, __: object, columns: Sequence[Column]) -> list[Column]:
         return [Column(column.name, Kind(TYPES[column.name].lower())) for column in columns]
@@ -126,7 +126,7 @@ def values_unproved() -> Iterator[None]:
 
 
 def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> float:
-    """The median of some runs, each into a warehouse of its own."""
+    """The median of several runs, each into a new warehouse."""
     seconds = []
     folder.mkdir(exist_ok=True)
     for run in range(runs):
@@ -137,7 +137,7 @@ def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> flo
 
 
 def main() -> None:
-    """Measure side by side and print the ratio."""
+    """Measure all loads, and print the ratios."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--files", type=int, default=100)
     arguments.add_argument("--rows", type=int, default=14_400)
@@ -170,8 +170,8 @@ def main() -> None:
         ("cp-pipeline, lossless", ours),
     ):
         print(f"{title:30} {seconds:6.2f} s  {rows / seconds / 1e6:5.2f} M rows/s")
-    print(f"what losslessness costs        {ours / typed:6.2f} times the load with declared types")
-    print(f"what all of it costs           {ours / alone:6.2f} times DuckDB alone")
+    print(f"cost of losslessness           {ours / typed:6.2f} times the load with declared types")
+    print(f"total cost                     {ours / alone:6.2f} times DuckDB alone")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Many exports from nothing: cp-pipeline, dlt and the floor, each a whole process, side by side.
+"""A first load of many exports: cp-pipeline, dlt and the floor compared, each in its own process.
 
     python benchmarks/many_exports.py [2000 | 200 | 20000 …] [--runs 3] [--dlt .venv-dlt/bin/python]
 
-Every run has a new folder, and none is removed before the end: a file system that has just
-removed thousands of files is slow to make new ones, which would be measured too.
+Each run has a new folder, and the folders are removed only at the end. A file system that has just
+removed thousands of files creates new files slowly, and this would distort the measurement.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SHAPES = {2000: Shape(1000, 14, 1440), 200: Shape(100, 14, 10_080), 20_000: Shap
 
 @dataclass
 class Measured:
-    """The seconds of one contender's runs, and the last run's words and folder."""
+    """The seconds of one contender's runs, and the last run's output and folder."""
 
     seconds: list[float] = field(default_factory=list)
     words: str = ""
@@ -74,7 +74,7 @@ def run(command: list[str], study: Served, folder: Path, measured: Measured) -> 
 
 
 def compare(shape: Shape, contenders: dict[str, list[str]], runs: int, root: Path) -> None:
-    """All contenders by turns, then sync once more with nothing new."""
+    """Run all contenders in turn, then sync again with nothing new."""
     results = {name: Measured() for name in contenders}
     with served(shape.subjects, shape.days, shape.epoch_rows) as study:
         for turn in range(runs):
@@ -90,12 +90,12 @@ def compare(shape: Shape, contenders: dict[str, list[str]], runs: int, root: Pat
 
 
 def report(shape: Shape, results: dict[str, Measured], again: Measured, asked: int) -> None:
-    """Print the medians and the ratios that the goals are about."""
+    """Print the medians, and the ratios that the goals name."""
     pages = -(-2 * shape.subjects // 100)
     print(f"\n{shape}")
     for name, measured in results.items():
         each = measured.median / (2 * shape.subjects) * 1000
-        print(f"  {name:10} {measured.median:8.2f} s   {each:6.2f} ms an export")
+        print(f"  {name:10} {measured.median:8.2f} s   {each:6.2f} ms per export")
     print(f"  nothing new{again.median:7.2f} s")
     if "dlt" in results:
         print(f"  sync / dlt            {results['sync'].median / results['dlt'].median:5.2f}")
@@ -110,7 +110,7 @@ def report(shape: Shape, results: dict[str, Measured], again: Measured, asked: i
 
 
 def main() -> None:
-    """Measure the shapes that are asked for."""
+    """Measure the requested shapes."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("exports", type=int, nargs="*", default=[2000, 200], choices=SHAPES)
     arguments.add_argument("--runs", type=int, default=3)

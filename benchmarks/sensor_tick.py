@@ -1,4 +1,4 @@
-"""How long a tick of the sensor takes: of 20,000 exports all are new, none is, a tenth are again.
+"""How long a tick of the sensor takes with 20,000 exports: all new, none new, half executed again.
 
 python benchmarks/sensor_tick.py [--subjects 10000]
 """
@@ -23,7 +23,7 @@ from cp_pipeline.settings import StorageSettings
 
 
 def measure(words: str, instance: dg.DagsterInstance) -> None:
-    """One tick, as the daemon has it evaluated."""
+    """Measure one tick, evaluated as the daemon does it."""
     started = time.perf_counter()
     result = tick(instance, PipelineResource(), Memory(), 60)
     seconds = time.perf_counter() - started
@@ -31,20 +31,20 @@ def measure(words: str, instance: dg.DagsterInstance) -> None:
     configured = sum(len(str(request.run_config)) for request in asked)
     reason = result.skip_reason.skip_message if result.skip_reason else ""
     print(
-        f"  {words:22} {seconds:6.2f} s, {len(asked)} runs, configured in {configured:,} characters"
+        f"  {words:22} {seconds:6.2f} s, {len(asked)} runs, run config of {configured:,} characters"
         f" {reason}"
     )
 
 
 def compare(study: Served, folder: Path) -> None:
-    """The three ticks, with a sync between the first and the second."""
+    """Measure the three ticks, with a sync between the first and the second."""
     os.environ.update(study.environment, CP_DATA_DIR=str(folder))
     with open_instance(StorageSettings.from_environment()) as instance:
         measure("all are new", instance)
         subprocess.run([str(COMMAND), "sync"], check=True, capture_output=True)
         measure("none is new", instance)
         study.execute_again("ActivityDaily8")
-        measure("half were again", instance)
+        measure("half executed again", instance)
 
 
 def main() -> None:

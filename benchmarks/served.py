@@ -1,6 +1,6 @@
-"""A sandbox CentrePoint in a process of its own, so that its work is not measured.
+"""A sandbox CentrePoint in its own process, so that its work is not measured.
 
-Its files are made beforehand, and it lets through as many requests as are asked.
+It makes its files in advance, and does not limit the request rate.
 """
 
 import json
@@ -20,18 +20,18 @@ _MANY = 1_000_000
 
 @dataclass(frozen=True)
 class Served:
-    """A running sandbox: the variables for whoever asks it, and how often it was asked."""
+    """A running sandbox: the environment for its clients, and its request counts."""
 
     environment: dict[str, str]
     questions: IO[str]
     answers: IO[str]
 
     def listing_requests(self) -> int:
-        """How many pages of the listing were asked for since the last time this was called."""
+        """The number of listing pages requested since the last call."""
         return self._ask("listing")
 
     def execute_again(self, dataset: str) -> int:
-        """Execute the data set's program again for all subjects; how many there are."""
+        """Execute the data set's program again for all subjects, and return their number."""
         return self._ask(dataset)
 
     def _ask(self, question: str) -> int:
@@ -64,7 +64,7 @@ def served(
 
 
 def main() -> None:
-    """Serve until the end; answer on the standard output."""
+    """Serve until standard input closes; print answers on standard output."""
     subjects, days, epoch_rows = map(int, sys.argv[1:4])
     study = SandboxStudy.synthetic(
         subjects=subjects,

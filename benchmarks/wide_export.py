@@ -1,8 +1,9 @@
-"""One export of many columns: our load of it, and DuckDB's own typed ``read_csv``, side by side.
+"""One export with many columns: our load, compared with DuckDB's own typed ``read_csv``.
 
-Both start from the same gzip CSV on disk and end with committed rows in a new DuckDB file; DuckDB
-alone is told every type beforehand, checks nothing and keeps no lineage. Then, through the whole
-pipeline: ``sync`` as a process, with nothing new, with the program executed again, and publishing.
+Both start from the same gzip CSV on disk and end with committed rows in a new DuckDB file. DuckDB
+alone gets every type declared, checks nothing and keeps no lineage. Then the whole pipeline is
+measured: a first ``sync``, one with nothing new, one after the program was executed again, and
+publishing.
 
     python benchmarks/wide_export.py [20 200 1500 …] [--rows 3420] [--runs 3]
 """
@@ -33,7 +34,7 @@ KINDS = ("DOUBLE", "DOUBLE", "DOUBLE", "BIGINT", "BIGINT", "SPARSE", "VARCHAR", 
 
 
 def wide_csv(columns: int, rows: int) -> tuple[bytes, dict[str, str]]:
-    """A summary file, half of whose columns are decimals, and the type of each column."""
+    """A summary file with decimals in half of its columns, and the type of each column."""
     chance = random.Random(columns)
     kinds = [KINDS[place % len(KINDS)] for place in range(columns - 2)]
     names = ["SUBJECTID", "TIMESTAMPUTC", *(f"{k}_{n}" for n, k in enumerate(kinds))]
@@ -53,7 +54,7 @@ def wide_csv(columns: int, rows: int) -> tuple[bytes, dict[str, str]]:
 
 
 def load_declared(landed: Path, types: dict[str, str], warehouse: Path) -> None:
-    """DuckDB's typed load."""
+    """Load the file with DuckDB's typed reader."""
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute("SET preserve_insertion_order = false")
         connection.execute(
@@ -64,7 +65,7 @@ def load_declared(landed: Path, types: dict[str, str], warehouse: Path) -> None:
 
 
 def load_lossless(root: Path, export_file: ExportFile, warehouse: Path) -> None:
-    """Ours, from the landed file on."""
+    """Load the landed file with cp-pipeline."""
     landing = Landing(root)
     landed = landing.find(export_file)
     assert landed is not None
@@ -75,7 +76,7 @@ def load_lossless(root: Path, export_file: ExportFile, warehouse: Path) -> None:
 
 
 def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> float:
-    """The median of some runs, each into a warehouse of its own."""
+    """The median of several runs, each into a new warehouse."""
     seconds = []
     for run in range(runs):
         started = time.perf_counter()
@@ -85,7 +86,7 @@ def median_seconds(work: Callable[[Path], None], runs: int, folder: Path) -> flo
 
 
 def compare_loads(csv: bytes, types: dict[str, str], runs: int, folder: Path) -> None:
-    """Print the times of both loads and their ratio."""
+    """Print the times of both loads, and their ratio."""
     instant = Instant.parse("2024-02-29T10:09:20.5899754+00:00")
     export_file = ExportFile(
         1, 10821, "program", DATASET, "wide.csv.gz", "csv", instant, instant, ""
@@ -110,7 +111,7 @@ def compare_loads(csv: bytes, types: dict[str, str], runs: int, folder: Path) ->
 
 
 def time_pipeline(csv: bytes, folder: Path) -> None:
-    """Print how long each step takes with everything around it."""
+    """Print how long each step takes in the whole pipeline."""
     study = SandboxStudy.empty()
     study.put(subject_id=10821, data_set_name=DATASET, csv=csv)
     with Sandbox(study) as sandbox:

@@ -1,7 +1,6 @@
-"""CentrePoint data set exports in DuckDB: right, current, and traceable to a program execution.
+"""CentrePoint data set exports in DuckDB: correct, current, and traceable to a program execution.
 
-The way of the data, room by room: ``centrepoint`` lists and downloads, ``landing`` keeps the bytes
-and opens them, ``warehouse`` types and loads them, ``ingest`` puts the three together, and ``defs``
-shows it all to Dagster. ``domain.exports``, ``domain.errors`` and ``settings`` hold the words they
-share.
+The packages in the order of the data: ``centrepoint`` lists and downloads files, ``landing`` stores
+and reads them, ``warehouse`` types and loads their rows, ``ingest`` combines these three, and
+``defs`` defines the Dagster assets, jobs and sensors. ``settings`` and ``domain`` are shared.
 """

@@ -1,4 +1,8 @@
-"""What ``dagster dev`` and ``workspace.yaml`` load."""
+"""The Dagster definitions that ``dagster dev`` and ``workspace.yaml`` load.
+
+Belongs here: preparing the process, then building the definitions. Does not belong: the definitions
+themselves (``defs``).
+"""
 
 from pathlib import Path
 

@@ -1,10 +1,10 @@
-"""The file ``.env``, whose values are taken to the letter, by the commands and by ``dagster dev``.
+"""Read the file ``.env`` literally, in the commands and in ``dagster dev``.
 
-Belongs here: reading it, and where Dagster reads it differently. Does not belong: what the
-variables mean (``settings``).
+Belongs here: reading it, and finding values that Dagster reads differently. Does not belong: what
+the variables mean (``settings``).
 
-python-dotenv puts the environment's values into ``${NAME}`` by default, and ``dagster dev`` lets
-it; in a client secret those are four characters like any others.
+By default, python-dotenv replaces ``${NAME}`` with the value of that environment variable, and so
+does ``dagster dev``. In a client secret, such characters must stay as they are.
 """
 
 import os
@@ -16,14 +16,15 @@ _OURS = "CP_"
 
 
 def read_env_file(folder: Path) -> None:
-    """Add the variables of a folder's ``.env`` that the environment does not have."""
+    """Add the variables of a folder's ``.env`` that the environment lacks."""
     load_dotenv(folder / ".env", interpolate=False)
 
 
 def read_to_the_letter(folder: Path) -> None:
-    """Replace what Dagster made of our variables in a folder's ``.env`` by what stands there.
+    """Restore the literal values of the ``CP_`` variables in a folder's ``.env``.
 
-    Others than ``CP_`` are left alone: Dagster's own processes went by them already.
+    Dagster has replaced ``${NAME}`` in them. Other variables stay as they are, because Dagster's
+    own processes already use them.
     """
     as_written, as_dagster = _both(folder)
     for name in as_dagster.keys() & as_written.keys():
@@ -32,7 +33,7 @@ def read_to_the_letter(folder: Path) -> None:
 
 
 def read_differently(folder: Path) -> list[str]:
-    """The names of variables in a folder's ``.env`` that ``dagster dev`` takes for other values."""
+    """Return the names of other variables in a folder's ``.env`` that Dagster reads differently."""
     as_written, as_dagster = _both(folder)
     return [
         name
@@ -42,7 +43,7 @@ def read_differently(folder: Path) -> list[str]:
 
 
 def _both(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables as they are written, and as Dagster's way of reading has them."""
+    """Return the variables as written, and as Dagster reads them."""
     path = folder / ".env"
     read = (dotenv_values(path, interpolate=False), dotenv_values(path))
     as_written, as_dagster = (

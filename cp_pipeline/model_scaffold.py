@@ -1,7 +1,8 @@
-"""A staging model for a data set that has none: its SQL, documentation and tests.
+"""Generate a dbt staging model for a data set that has none: its SQL, documentation and tests.
 
-Belongs here: names and text. Does not belong: asking the warehouse (``warehouse.dataset_schema``),
-what a staging model does (``dbt_style_sql/macros/exported_rows.sql``).
+Belongs here: names and text. Does not belong: reading the data set's schema
+(``warehouse.dataset_schema``), what a staging model does
+(``dbt_style_sql/macros/exported_rows.sql``).
 """
 
 import json
@@ -14,7 +15,8 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.warehouse import DatasetDescription
 
 _VERSION = re.compile(r"[0-9]+$| \([0-9]+\)$")
-# Between a small letter and a capital, and before the last capital of several: HTTPAnswer.
+# A word begins between a lower-case letter and a capital, and at the last of several capitals:
+# HTTPAnswer.
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LINEAGE_COLUMNS = (
     "study_id",
@@ -37,21 +39,21 @@ class StagingModel:
     yml: str
 
     def write(self, folder: Path) -> list[Path]:
-        """Write both files and return their paths; nothing if one of them exists.
+        """Write both files and return their paths; write neither if one of them exists.
 
         Raises:
-            PipelineError: there is such a file already, or no such folder.
+            PipelineError: one of the files exists, or the folder does not.
         """
         files = {folder / f"{self.name}.sql": self.sql, folder / f"{self.name}.yml": self.yml}
         if not folder.is_dir():
             raise PipelineError(
-                f"There is no folder {folder}.", "Name the dbt project with --project-dir."
+                f"The folder {folder} does not exist.", "Name the dbt project with --project-dir."
             )
         for path in files:
             if path.exists():
                 raise PipelineError(
-                    f"{path} exists already and is left as it is.",
-                    "Edit it, or move it away to have it written anew.",
+                    f"{path} already exists and was not changed.",
+                    "Edit it, or move it away so that it can be written again.",
                 )
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
@@ -59,18 +61,18 @@ class StagingModel:
 
 
 def family_of(dataset_name: str) -> str:
-    """The data set's name without its version: ``ActivityDaily`` of ``ActivityDaily8``."""
+    """Return a data set's name without its version: ``ActivityDaily`` for ``ActivityDaily8``."""
     return _VERSION.sub("", dataset_name) or dataset_name
 
 
 def snake_case(name: str) -> str:
-    """``heart_rate`` of ``HeartRate`` and of ``Heart rate``; ``wearminutes`` of ``WEARMINUTES``."""
+    """Return ``heart_rate`` for ``HeartRate`` or ``Heart rate``, ``steps`` for ``STEPS``."""
     words = _WORD_BEGINS.sub("_", name)
     return re.sub(r"_+", "_", re.sub(r"\W", "_", words)).strip("_").lower()
 
 
 def staging_model(dataset: DatasetDescription) -> StagingModel:
-    """The model of a data set, from its columns in the warehouse."""
+    """Generate the model of a data set from its columns in the warehouse."""
     family = family_of(dataset.name)
     name = snake_case(family) or "data_set"
     if name[0].isdigit():
@@ -88,7 +90,7 @@ def staging_model(dataset: DatasetDescription) -> StagingModel:
 
 
 def _column_names(columns: Iterable[str], reserved: frozenset[str]) -> dict[str, str]:
-    """A name of its own for each column, none that SQL or a lineage column has taken."""
+    """Return a unique name for each column that is neither reserved in SQL nor a lineage column."""
     taken = {*_LINEAGE_COLUMNS, _UNREADABLE, *reserved}
     names: dict[str, str] = {}
     for number, column in enumerate(columns, start=1):
@@ -107,7 +109,7 @@ def _column_names(columns: Iterable[str], reserved: frozenset[str]) -> dict[str,
 def _grain(dataset: DatasetDescription, names: dict[str, str]) -> str:
     if dataset.time_column is not None and dataset.has_unique_times:
         return f"One row per subject, study program and {names[dataset.time_column.name]}"
-    return "One row per row of the export; say here what tells them apart"
+    return "One row per row of the export; describe here what identifies a row"
 
 
 def _yml(dataset: DatasetDescription, name: str, names: dict[str, str]) -> str:
@@ -148,5 +150,5 @@ def _yml(dataset: DatasetDescription, name: str, names: dict[str, str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name to be read: without what dbt would take for a template, on one line."""
+    """Return a name for a description: on one line, without characters of dbt's templates."""
     return "`" + " ".join(re.sub(r"[{}%`]", " ", name).split()) + "`"

@@ -1,6 +1,6 @@
-"""The settings, read from environment variables; their names are documented in the README.
+"""The settings, read from environment variables; the README documents their names.
 
-Belongs here: names, defaults, and saying in one go everything that is wrong with them.
+Belongs here: names, defaults, and reporting all invalid settings in one message.
 Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipeline doctor``).
 """
 
@@ -22,7 +22,7 @@ PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S
 _SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")
 
-# What a path must not have, and why: tried with DuckDB 2.0.0 and 1.5.5, dbt-duckdb 1.11, and
+# What a path must not contain, and why: tested with DuckDB 2.0.0 and 1.5.5, dbt-duckdb 1.11, and
 # Dagster 1.13 on SQLAlchemy 2.1.
 _Refused = tuple[tuple[re.Pattern[str], str, str], ...]
 _SCHEMAS = "exports|history|lineage|main|system|temp|information_schema|pg_catalog"
@@ -30,22 +30,22 @@ _BY_ALL: _Refused = (
     (re.compile("[\ud800-\udfff]"), "bytes that are not UTF-8", "DuckDB refuses it"),
 )
 _BY_DUCKDB: _Refused = (
-    (re.compile(r"\?"), "'?'", "DuckDB puts the file's log elsewhere"),
-    (re.compile(r"\\"), "a backslash", "DuckDB takes it for '/'"),
+    (re.compile(r"\?"), "'?'", "DuckDB would write the write-ahead log to another path"),
+    (re.compile(r"\\"), "a backslash", "DuckDB reads it as '/'"),
 )
 _BY_DBT: _Refused = (
-    (re.compile("#"), "'#'", "dbt takes it for the name's end"),
-    (re.compile(";[^/]*$"), "';' in the file's name", "dbt takes it for the name's end"),
-    (re.compile("['\"][^/]*$"), "quotes in the file's name", "dbt takes one for the name's end"),
+    (re.compile("#"), "'#'", "dbt reads it as the end of the name"),
+    (re.compile(";[^/]*$"), "';' in the file's name", "dbt reads it as the end of the name"),
+    (re.compile("['\"][^/]*$"), "quotes in the file's name", "dbt reads one as the name's end"),
     (
         re.compile(rf"/\.*({_SCHEMAS})(\.[^/]*)?$", re.IGNORECASE),
-        "the name of a schema as its file's name",
-        "DuckDB would take one for the other",
+        "the name of a schema as the file's name",
+        "DuckDB would confuse the database with the schema",
     ),
 )
 _BY_DAGSTER: _Refused = (
-    (re.compile(r"\?"), "'?'", "Dagster takes it for the name's end"),
-    (re.compile("%[0-9A-Fa-f]{2}"), "'%' before two digits", "Dagster takes it for a code"),
+    (re.compile(r"\?"), "'?'", "Dagster reads it as the end of the name"),
+    (re.compile("%[0-9A-Fa-f]{2}"), "'%' before two digits", "Dagster reads it as a URL code"),
 )
 
 SENSOR_SECONDS = 60
@@ -54,11 +54,11 @@ LARGEST_CSV_GIGABYTES = 20.0
 
 
 class SettingsError(PipelineError):
-    """Environment variables are missing or cannot be understood; all of them are named."""
+    """Environment variables are missing or invalid; the message names all of them."""
 
 
 class _Reader:
-    """Reads variables and collects every complaint, so that a person mends them in one go."""
+    """Reads variables and collects all errors, so that a person can correct them at once."""
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         self._environment = os.environ if environment is None else environment
@@ -114,22 +114,22 @@ class _Reader:
         wrong = [host for host in hosts if not _HOST.fullmatch(host) or host.lower() in _SWITCHES]
         if wrong:
             self.complaints.append(
-                f"{name} names {wrong[0]!r}, but must be hosts as they stand in links, without "
-                "https:// and port, several with commas."
+                f"{name} contains {wrong[0]!r}, but must be hosts as written in links, without "
+                "https:// and port, separated by commas."
             )
         return tuple(dict.fromkeys(hosts))
 
     def path(self, name: str, default: Path, refused: _Refused) -> Path:
-        """An absolute path, which must not have what those who open it misread."""
+        """Return an absolute path; refuse characters that DuckDB, dbt or Dagster misread."""
         value = self.text(name)
-        # Absolute, because Dagster's processes may be started in another folder than the person's.
+        # Make it absolute: Dagster may start its processes in another folder than the person's.
         path = Path(value).expanduser().absolute() if value else default
-        # What a link leads to is opened by its own name.
+        # Check the target of a symbolic link too: it is opened by its own name.
         for opened in dict.fromkeys((str(path), os.path.realpath(path))):
             shown = opened.encode(errors="backslashreplace").decode()
             self.complaints += [
-                f"{name if value else 'CP_DATA_DIR'} leads to {shown}, but a path must not have "
-                f"{what} there: {why}."
+                f"{name if value else 'CP_DATA_DIR'} leads to {shown}, but this path must not "
+                f"contain {what}: {why}."
                 for pattern, what, why in refused
                 if pattern.search(opened)
             ]
@@ -139,13 +139,13 @@ class _Reader:
         if self.complaints:
             raise SettingsError(
                 " ".join(self.complaints),
-                "Set it in the environment or in the file .env (.env.example names them all).",
+                "Set it in the environment or in the file .env (.env.example lists all settings).",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class CentrePointSettings:
-    """How to reach CentrePoint, and which studies to bring in."""
+    """The access to CentrePoint, and the studies to load."""
 
     api_url: str
     token_url: str
@@ -160,10 +160,10 @@ class CentrePointSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the ``CP_`` variables of ``environment`` (the process's own by default).
+        """Read the ``CP_`` variables of ``environment`` (by default, of this process).
 
         Raises:
-            SettingsError: naming every variable that is missing or wrong.
+            SettingsError: variables are missing or invalid; the message names all of them.
         """
         read = _Reader(environment)
         insecure = read.switch("CP_ALLOW_INSECURE_HTTP")
@@ -196,7 +196,7 @@ class CentrePointSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Where the data is kept, how long to wait for it, and how large one CSV of it may be."""
+    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV."""
 
     data_dir: Path
     warehouse: str
@@ -206,20 +206,20 @@ class StorageSettings:
 
     @property
     def landing(self) -> Path:
-        """The folder of the verbatim files."""
+        """The folder of the unchanged files."""
         return self.data_dir / "landing"
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's folder, where ``DAGSTER_HOME`` names no other."""
+        """Dagster's folder, unless ``DAGSTER_HOME`` names another one."""
         return self.data_dir / "dagster_home"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read ``CP_DATA_DIR`` and the like; all have defaults.
+        """Read ``CP_DATA_DIR`` and the other storage variables; all have defaults.
 
         Raises:
-            SettingsError: naming every variable that is wrong.
+            SettingsError: variables are invalid; the message names all of them.
         """
         read = _Reader(environment)
         data_dir = read.path("CP_DATA_DIR", Path("data").absolute(), _BY_ALL)
@@ -237,9 +237,9 @@ class StorageSettings:
 
 
 def anchor_paths() -> None:
-    """Name the places of the data absolutely in this process's environment, once and for all.
+    """Make the data paths absolute in this process's environment.
 
-    A relative path is meant from the folder that a person is in; dbt, for one, changes it.
+    A relative path is relative to the person's current folder, and dbt changes the current folder.
     """
     storage = StorageSettings.from_environment()
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
@@ -248,15 +248,15 @@ def anchor_paths() -> None:
 
 
 def for_the_owner_alone() -> None:
-    """Whatever this process makes from now on, DuckDB's and Dagster's files too, is its owner's."""
+    """Make all new files of this process readable only by their owner, also DuckDB's, Dagster's."""
     os.umask(0o077)
 
 
 def sensor_seconds(environment: Mapping[str, str] | None = None) -> int:
-    """``CP_SENSOR_SECONDS``: how often the sensor asks CentrePoint what is new.
+    """Return ``CP_SENSOR_SECONDS``: the seconds between two ticks of the sensor.
 
     Raises:
-        SettingsError: it is no whole number above 0.
+        SettingsError: the value is not a whole number above 0.
     """
     read = _Reader(environment)
     seconds = read.positive("CP_SENSOR_SECONDS", SENSOR_SECONDS)

@@ -1,1 +1,1 @@
-"""The tests, in the same rooms as the package they test."""
+"""The tests, in the same folders as the modules that they test."""

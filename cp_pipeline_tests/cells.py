@@ -1,4 +1,4 @@
-"""What a cell of a table must be, by Python alone: for comparing with what DuckDB holds."""
+"""The expected value of a table cell, computed in Python only, to compare with DuckDB's value."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without 
 
 
 def value_of(text: str, type_name: str, *, quoted: bool) -> object:
-    """What a cell must be in a column of that type; fails where the type would change it.
+    """Return the expected value of a cell; fail if the column's type would change it.
 
     A TIMESTAMP_NS is given in nanoseconds since 1970.
     """
@@ -31,7 +31,7 @@ def value_of(text: str, type_name: str, *, quoted: bool) -> object:
     naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     if type_name == "TIMESTAMP":
         return naive
-    # Python reads six digits of the fraction.
+    # Python reads only six digits of the fraction.
     fraction = re.search(r"\.([0-9]+)", text)
     nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
     return (naive.replace(microsecond=0) - EPOCH) // timedelta(seconds=1) * 10**9 + nanoseconds

@@ -1,4 +1,4 @@
-"""What many tests need: a sandbox study as the Must-be-shown of issue 2 has it, and its storage."""
+"""Shared fixtures: a sandbox study as in "Must be shown" of issue 2, and its storage."""
 
 import os
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _TOGETHER = (
 class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Runs tests that share an expensive fixture in one process, and all others one by one.
 
-    Not xdist's own groups: its version 3.8 marks them where pytest 9.2 no longer looks.
+    xdist's own groups do not work: version 3.8 sets its marks where pytest 9.2 does not read them.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -50,14 +50,14 @@ def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             monkeypatch.delenv(name)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "data"))
     yield
-    # A command that runs in this process anchors the paths of the next one otherwise.
+    # Otherwise a command that runs in this process sets the absolute paths of the next one.
     for name in ("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"):
         os.environ.pop(name, None)
 
 
 @pytest.fixture
 def study() -> SandboxStudy:
-    """12 subjects and 4 data sets, one of them from two programs: 59 exports, 47 partitions."""
+    """Serve 12 subjects and 4 data sets, one from two programs: 59 exports, 47 partitions."""
     return SandboxStudy.synthetic(study_id=4711, subjects=12, days=1, seed=1, epoch_rows=60)
 
 
@@ -71,14 +71,14 @@ def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A study without exports, to put some in."""
+    """Serve a study without exports, to which a test adds some."""
     with Sandbox(SandboxStudy.empty()) as service:
         yield Site(service, tmp_path / "data")
 
 
 @pytest.fixture(scope="session")
 def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a study, one program of it executed again, its models, published."""
+    """A data folder with a published study and its models; one program was executed again."""
     folder = tmp_path_factory.mktemp("published") / "data"
     study = SandboxStudy.synthetic(study_id=4711, subjects=12, days=3, seed=1, epoch_rows=240)
     with built_site(study, folder) as site:
@@ -90,25 +90,25 @@ def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_pipeline() -> Pipeline:
-    """The exports that the environment names."""
+    """Open the exports of the environment's settings."""
     return Pipeline(CentrePointSettings.from_environment(), StorageSettings.from_environment())
 
 
 def sync_all(exports: Pipeline | None = None, *, refresh: bool = False) -> list[PartitionResult]:
-    """What ``cp-pipeline sync`` does, without Dagster."""
+    """Do what ``cp-pipeline sync`` does, without Dagster."""
     exports = exports or open_pipeline()
     with exports.execute(exports.survey(Request.of(refresh=refresh))) as results:
         return list(results)
 
 
 def rows(sql: str) -> list[tuple[object, ...]]:
-    """The answer of the warehouse, opened by its file as an analyst does."""
+    """Query the warehouse file as an analyst does."""
     with duckdb.connect(StorageSettings.from_environment().warehouse, read_only=True) as opened:
         return opened.execute(sql).fetchall()
 
 
 def one(sql: str) -> object:
-    """The one value of the warehouse's answer."""
+    """Return the single value of a query."""
     return rows(sql)[0][0]
 
 

@@ -1,13 +1,13 @@
-"""First lines of CSVs: those that cannot be a header, with the words for it, and those that can.
+"""First lines of CSVs: invalid headers with the expected message, and valid headers.
 
-Also headers that come again among the records, and records that only look so.
+Also headers that are repeated among the records, and records that only look like headers.
 """
 
 GUIDS = "5e65f4e3-6996-41fe-a5aa-c79210285f7e", "0e1c94a2-7c1b-4a53-8f4e-3a2b5d9f0c11"
 _LONG = "".join(f"{number},{number % 60}\n" for number in range(250_000))
 _COLUMN = "".join(f"{number}\n" for number in range(1_000))
 
-# Name, file, words, line.
+# Name, file, expected message, line.
 REFUSED: tuple[tuple[str, str, str, int], ...] = (
     ("semicolons", "SUBJECTID;STEPS\n1;2\n", "separated by ';'", 1),
     ("semicolons-and-decimal-commas", "SUBJECTID;MET\n1;2,5\n", "separated by ';'", 1),
@@ -35,19 +35,19 @@ REFUSED: tuple[tuple[str, str, str, int], ...] = (
     ("no-header-instants", "2024-02-29T10:09:20.5899754+00:00,true\n", "no header", 1),
     ("no-header-guids", f"{GUIDS[0]},1\n{GUIDS[1]},2\n", "no header", 1),
     ("no-header-text-and-dates", "a,2024-02-29,worn\nb,2024-03-01,idle\n", "column 2 would be", 1),
-    ("no-header-text-and-guids", f"a,{GUIDS[0]}\nb,{GUIDS[1]}\n", "a GUID as the value", 1),
-    ("header-twice", "A,B\nA,B\n1,2\n", "header comes again", 2),
-    ("header-twice-alone", "A,B\nA,B\n", "header comes again", 2),
-    ("header-twice-in-text", "CODE,LABEL\nCODE,LABEL\nx,y\n", "header comes again", 2),
-    ("header-twice-then-quoted", 'A,B\n"A","B"\n1,2\n', "header comes again", 2),
-    ("header-twice-first-quoted", '"A","B"\n1,2\nA,B\n', "header comes again", 3),
-    ("header-twice-with-line-breaks", '"A\nx",B\n1,2\n"A\nx",B\n', "header comes again", 4),
-    ("header-last", "A,B\r\n1,2\r\nA,B", "header comes again", 3),
-    ("header-after-a-mark", "\ufeffA,B\n1,2\n\ufeffA,B\n3,4\n", "header comes again", 3),
-    ("header-after-quoted-lines", 'A,B\n"x\ny",2\nA,B\n', "header comes again", 4),
-    ("header-deep", f"A,B\n{_LONG}A,B\n1,2\n", "header comes again", 250_002),
-    ("header-twice-in-one-column", "STEPS\nSTEPS\n5\n6\n", "header comes again", 2),
-    ("header-later-in-one-column", f"STEPS\n{_COLUMN}STEPS\n5\n", "header comes again", 1_002),
+    ("no-header-text-and-guids", f"a,{GUIDS[0]}\nb,{GUIDS[1]}\n", "a GUID like the value", 1),
+    ("header-twice", "A,B\nA,B\n1,2\n", "header is repeated", 2),
+    ("header-twice-alone", "A,B\nA,B\n", "header is repeated", 2),
+    ("header-twice-in-text", "CODE,LABEL\nCODE,LABEL\nx,y\n", "header is repeated", 2),
+    ("header-twice-then-quoted", 'A,B\n"A","B"\n1,2\n', "header is repeated", 2),
+    ("header-twice-first-quoted", '"A","B"\n1,2\nA,B\n', "header is repeated", 3),
+    ("header-twice-with-line-breaks", '"A\nx",B\n1,2\n"A\nx",B\n', "header is repeated", 4),
+    ("header-last", "A,B\r\n1,2\r\nA,B", "header is repeated", 3),
+    ("header-after-a-mark", "\ufeffA,B\n1,2\n\ufeffA,B\n3,4\n", "header is repeated", 3),
+    ("header-after-quoted-lines", 'A,B\n"x\ny",2\nA,B\n', "header is repeated", 4),
+    ("header-deep", f"A,B\n{_LONG}A,B\n1,2\n", "header is repeated", 250_002),
+    ("header-twice-in-one-column", "STEPS\nSTEPS\n5\n6\n", "header is repeated", 2),
+    ("header-later-in-one-column", f"STEPS\n{_COLUMN}STEPS\n5\n", "header is repeated", 1_002),
 )
 
 ACCEPTED: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""Kinds of values as fields of a CSV, with the type and the values that issues 3 and 14 promise."""
+"""Kinds of values as CSV fields, with the types and values that issues 3 and 14 require."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -9,7 +9,7 @@ LONG_DECIMAL = "0.1234567890123456789012345678901234"
 
 @dataclass(frozen=True)
 class KindOfValue:
-    """``fields`` as they stand in the file, one a record; ``values`` of TIMESTAMP_NS since 1970."""
+    """``fields``: as in the file, one per record; ``values``: for TIMESTAMP_NS, ns since 1970."""
 
     name: str
     type: str
@@ -18,7 +18,7 @@ class KindOfValue:
 
 
 def text(name: str, *fields: str) -> KindOfValue:
-    """Fields without quotes that must be kept to the letter."""
+    """Unquoted fields that must stay unchanged."""
     return KindOfValue(name, "VARCHAR", fields, fields)
 
 
@@ -31,14 +31,14 @@ def double(name: str, *fields: str) -> KindOfValue:
 
 
 def moment(name: str, *fields: str) -> KindOfValue:
-    """An offset is converted to UTC; without one, the moment is as written."""
+    """Timestamps: with an offset they are converted to UTC, without one they stay as written."""
     read = [datetime.fromisoformat(field) for field in fields]
     naive = (each.astimezone(UTC).replace(tzinfo=None) if each.tzinfo else each for each in read)
     return KindOfValue(name, "TIMESTAMP", fields, tuple(naive))
 
 
 def nanoseconds(name: str, field: str, whole: str, fraction: int) -> KindOfValue:
-    """``whole`` is the second in UTC, ``fraction`` the nanoseconds after it."""
+    """A TIMESTAMP_NS: ``whole`` is the second in UTC, ``fraction`` its nanoseconds."""
     second = int(datetime.fromisoformat(whole).timestamp())
     return KindOfValue(name, "TIMESTAMP_NS", (field,), (second * 10**9 + fraction,))
 

@@ -1,4 +1,4 @@
-"""Malformed export files, one for each way in which a file can be wrong, and the words for it."""
+"""Malformed export files, one for each kind of error, with the expected message."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ PLACES = {"near-the-top": NEAR, "5000-rows-down": FAR, "in-a-large-file": DEEP}
 
 @dataclass(frozen=True)
 class Malformed:
-    """A file, and what must be said of it; ``declared_length`` is a false Content-Length."""
+    """A file and the expected message. ``declared_length``: a false Content-Length."""
 
     name: str
     blob: bytes
@@ -36,7 +36,7 @@ def good_csv(rows: int = 10) -> bytes:
 
 
 def with_record(place: int, record: bytes) -> bytes:
-    """A good CSV (of more than 4 MiB where the place is deep) with one record replaced."""
+    """Return a valid CSV with one record replaced; over 4 MiB if that record is far down."""
     rows = 200_000 if place == DEEP else place + 20
     lines = good_csv(rows).split(b"\n")
     lines[place] = record
@@ -52,7 +52,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 
 def locked_zip() -> bytes:
-    """A ZIP whose flags say that its member is encrypted (PKZIP's bit 0)."""
+    """Return a ZIP whose flags mark its member as encrypted (PKZIP's bit 0)."""
     blob = bytearray(zipped({"a.csv": good_csv()}))
     blob[6] |= 1
     blob[blob.index(b"PK\x01\x02") + 8] |= 1
@@ -146,11 +146,11 @@ def _no_headers() -> list[Malformed]:
 def _not_a_csv() -> list[Malformed]:
     text = good_csv(20).decode()
     return [
-        Malformed("nothing-at-all", b"", "nothing in the file"),
-        Malformed("gzip-of-nothing", packed(b""), "nothing in the file"),
-        Malformed("zip-of-nothing", zipped({"a.csv": b""}), "nothing in the file"),
-        Malformed("byte-order-mark-alone", packed(b"\xef\xbb\xbf"), "nothing in the file"),
-        Malformed("blank-lines-alone", packed(b"\n\r\n\n"), "nothing in the file|blank"),
+        Malformed("nothing-at-all", b"", "file is empty"),
+        Malformed("gzip-of-nothing", packed(b""), "file is empty"),
+        Malformed("zip-of-nothing", zipped({"a.csv": b""}), "file is empty"),
+        Malformed("byte-order-mark-alone", packed(b"\xef\xbb\xbf"), "file is empty"),
+        Malformed("blank-lines-alone", packed(b"\n\r\n\n"), "empty or blank"),
         Malformed("utf-16-le", packed(b"\xff\xfe" + text.encode("utf-16-le")), "UTF-16.*byte 0"),
         Malformed("utf-16-be", packed(b"\xfe\xff" + text.encode("utf-16-be")), "UTF-16.*byte 0"),
         Malformed("utf-16-without-a-mark", packed(text.encode("utf-16-le")), "byte 1"),
@@ -205,10 +205,10 @@ def _packings() -> list[Malformed]:
         Malformed("zip-of-a-truncated-gzip", zipped({"a.csv.gz": blob[:-20]}), "truncated"),
         Malformed("packed-thrice", packed(packed(packed(csv))), "more than twice"),
         Malformed("zip-of-gzip-of-zip", zipped({"a": packed(one)}), "more than twice"),
-        Malformed("content-length-too-long", blob, f"{len(blob)} bytes arrived of {len(blob) + 9}",
-                  declared_length=len(blob) + 9),
+        Malformed("content-length-too-long", blob,
+                  f"{len(blob)} of {len(blob) + 9} announced bytes", declared_length=len(blob) + 9),
         Malformed("content-length-too-long-of-a-plain-csv", csv,
-                  f"{len(csv)} bytes arrived of {len(csv) + 1}", declared_length=len(csv) + 1),
+                  f"{len(csv)} of {len(csv) + 1} announced bytes", declared_length=len(csv) + 1),
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A study, served, with a data folder of its own: for tests of what becomes of given files."""
+"""A served study with its own data folder, for tests that load given files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ DATASET = "Kinds"
 
 
 class Site:
-    """A study, served, and a data folder for it."""
+    """A served study and its data folder."""
 
     def __init__(self, sandbox: Sandbox, data_dir: Path) -> None:
         self.sandbox = sandbox
@@ -32,7 +32,7 @@ class Site:
             return list(results)
 
     def load(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> Load:
-        """Put one file, sync, and return its load."""
+        """Add one file to the study, sync, and return its load."""
         self.put(csv_text, subject_id=subject_id, dataset=dataset)
         (result,) = self.sync()
         assert isinstance(result, PartitionLoaded), result
@@ -44,19 +44,19 @@ class Site:
             return warehouse.execute(sql).fetchall()
 
     def loaded_partitions(self) -> int:
-        """How many partitions have a load; 0 where there is no warehouse."""
+        """Count the partitions that have a load; 0 without a warehouse."""
         if not Path(self.storage.warehouse).exists():
             return 0
         pairs = self.rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
         return len(pairs)
 
     def types(self, dataset: str = DATASET) -> dict[str, str]:
-        """The data set's own columns in the table's order, and their types."""
+        """Return the types of the data set's own columns, in table order."""
         described = self.rows(f'DESCRIBE exports."{dataset}"')
         return {str(r[0]): str(r[1]) for r in described if str(r[0]) not in RESERVED_NAMES}
 
     def changes(self, column: str) -> list[tuple[object, ...]]:
-        """The kinds that a column had, by ``lineage.column_types``, oldest first."""
+        """Return a column's kinds from ``lineage.column_types``, oldest first."""
         return self.rows(
             "SELECT previous_kind, kind, caused_by_load_id FROM lineage.column_types"
             f" WHERE column_name = '{column}' ORDER BY revision"

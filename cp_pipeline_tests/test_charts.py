@@ -1,4 +1,4 @@
-"""Pictures: well-formed SVG, of what they are asked to show, and small enough for the UI."""
+"""Charts: well-formed SVG with the right content, and small enough for the UI."""
 
 import math
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cp_pipeline.charts import bars, coverage_map, curve, in_markdown
 
 SVG = "{http://www.w3.org/2000/svg}"
-# What the Dagster UI shows without a click (dagster-webserver 1.13.27).
+# The length that the Dagster UI shows without a click (dagster-webserver 1.13.27).
 WITHOUT_A_CLICK = 1000
 
 
@@ -37,7 +37,7 @@ def test_a_small_study_has_a_row_for_each_subject_and_its_number() -> None:
 def test_a_pair_without_an_export_is_neither_missing_nor_current() -> None:
     picture = coverage_map({(1, "A"): "current", (2, "B"): "current"})
     assert "missing 0" in texts(picture)
-    # Two cells, and the legend.
+    # Two cells and the legend.
     assert colours(picture).count("#f0f2f4") == 3
 
 

@@ -1,4 +1,4 @@
-"""What the shared words promise: moments to 100 nanoseconds, and what makes two exports one."""
+"""The shared domain types: timestamps to 100 nanoseconds, and the equality of exports."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -132,7 +132,7 @@ wholes = st.datetimes(datetime(1000, 1, 2), datetime(9999, 12, 30)).map(  # noqa
 
 
 def written(whole: datetime, digits: str, offset: timedelta) -> str:
-    """A moment as CentrePoint would write it."""
+    """Return a timestamp as CentrePoint writes it."""
     minutes = abs(offset) // timedelta(minutes=1)
     sign = "-" if offset < timedelta() else "+"
     zone = f"{sign}{minutes // 60:02d}:{minutes % 60:02d}"

@@ -1,4 +1,4 @@
-"""A value in ``.env`` is what stands there, for the commands and for ``dagster dev``."""
+"""The commands and ``dagster dev`` take the values in ``.env`` unchanged."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from cp_pipeline.sandbox import Sandbox, access
 from cp_pipeline_tests.cli.test_commands import all_output, run
 
 SECRET = "CP_CLIENT_SECRET"
-# What stands in the file, and the value.
+# The text in the file, and the value.
 WRITTEN = {
     "ab${HOME}cd": "ab${HOME}cd",
     "'ab${HOME}cd'": "ab${HOME}cd",
@@ -42,7 +42,7 @@ NASTY = "a${HOME}b$c#d\\e'f\"g;h"
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CP_STUDY_ID", SECRET):
-        # So that it is taken away again at the end of the test.
+        # So that monkeypatch removes it at the end of the test.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -87,7 +87,7 @@ def test_without_a_file_nothing_is_read(here: Path) -> None:
 
 @pytest.fixture
 def nasty_study(sandbox: Sandbox, here: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A service with a secret of all kinds of characters, which only ``.env`` says."""
+    """A service whose secret has unusual characters and is set only in ``.env``."""
     monkeypatch.setattr(access, "CLIENT_SECRET", NASTY)
     monkeypatch.delenv(SECRET, raising=False)
     escaped = NASTY.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,6 +1,6 @@
-"""No value changed on its way from the export API into ``exports``: issue 3, sentence by sentence.
+"""No value changes between the export API and ``exports``: each sentence of issue 3.
 
-The expected types and values are the issue's; what a table holds is what Python's ``csv`` wrote.
+The expected types and values are from the issue. A table must hold what Python's ``csv`` wrote.
 """
 
 import csv
@@ -29,7 +29,7 @@ from cp_pipeline_tests.study_site import DATASET, Site
 
 
 def _one_column_a_kind(empty_rows_before: int) -> bytes:
-    """A CSV with a column for each kind, after so many rows without a value."""
+    """Return a CSV with a column for each kind, whose first rows are empty."""
     width = max(len(kind.fields) for kind in KINDS)
     lines = ["ROW," + ",".join(f"K{place}" for place in range(len(KINDS))) + ",PADDING"]
     commas, padding = "," * (len(KINDS) + 1), "x" * 1_000
@@ -42,7 +42,7 @@ def _one_column_a_kind(empty_rows_before: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def kinds_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """All kinds in one file from its first row on, and in another of more than 4 MiB at its end."""
+    """All kinds from the first row of one file, and at the end of another file of over 4 MiB."""
     with Sandbox(SandboxStudy.empty()) as sandbox:
         site = Site(sandbox, tmp_path_factory.mktemp("kinds"))
         site.put(_one_column_a_kind(0), dataset="AtOnce")
@@ -107,7 +107,7 @@ _SEEN_AS_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def _is_a_double(text: str) -> bool:
-    """Python's view: the text is the same decimal number as the shortest one of its double."""
+    """Whether the text equals the shortest decimal of its double, computed in Python."""
     if not _SEEN_AS_NUMBER.fullmatch(text) or math.isinf(float(text)):
         return False
     return Decimal(text) == Decimal(repr(float(text)))
@@ -162,7 +162,7 @@ _names = st.text(_characters, min_size=1, max_size=8).filter(
     lambda name: (
         name.strip()
         and name.casefold() not in RESERVED_NAMES
-        # At the beginning of a file these two are a byte order mark and a page.
+        # At the start of a file, these two mean a byte order mark and an HTML page.
         and not name.startswith("\ufeff")
         and not name.strip().startswith("<")
     )
@@ -170,7 +170,7 @@ _names = st.text(_characters, min_size=1, max_size=8).filter(
 
 
 def _is_no_record(header: list[str]) -> bool:
-    """Whether a name has a letter that is in no number, and a lone one no other separator."""
+    """Whether a name has a letter that no number has, and a single name has no other separator."""
     lone = len(header) == 1
     return any(re.search(r"[^\W\de]", name.casefold()) for name in header) and not (
         lone and set(header[0]) & set(";|\t")
@@ -184,7 +184,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     values = [draw(_columns) for _ in header]
     count = draw(st.integers(0, 20))
     cells = [[draw(each) for each in values] for _ in range(count)]
-    # What equals the header is refused, or not (test_csv_header).
+    # A record that equals the header may be refused (test_csv_header).
     return header, [record for record in cells if record != header]
 
 
@@ -214,7 +214,7 @@ def test_every_cell_of_an_arbitrary_table_comes_back(
 ) -> None:
     header, cells = table
     if any("\r" in text for record in [header, *cells] for text in record):
-        # Before Python 3.13, the writer leaves a carriage return unquoted beside a mere "\n".
+        # Before Python 3.13, the writer does not quote a carriage return if lines end with "\n".
         line_end = "\r\n"
     written = io.StringIO(newline="")
     writer = csv.writer(written, quoting=quoting, lineterminator=line_end)  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ def test_every_cell_of_an_arbitrary_table_comes_back(
             for name in ['"' + column.replace('"', '""') + '"']
         )
         found = site.rows(f'SELECT {selected} FROM exports."{DATASET}"')
-    # Of one column, Python's csv writes even a lone empty field with quotes.
+    # In a file of one column, Python's csv quotes an empty field.
     quoted = quoting == csv.QUOTE_ALL or len(header) == 1
     expected = [
         tuple(

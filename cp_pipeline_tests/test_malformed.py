@@ -1,6 +1,6 @@
-"""No malformed file gets in; each is refused by its own words, and keeps nobody else out.
+"""No malformed file is loaded: each is refused with its own message, and all others are loaded.
 
-All files are served by one sandbox and brought in by one sync; each has its own test.
+One sandbox serves all files, and one sync ingests them. Each file has its own test.
 """
 
 import csv
@@ -28,14 +28,14 @@ GOOD = {
     for subject, rows in [(10_821, 50), (19_999, 1), (50_000, 200_000), (30_000, 0)]
     for dataset in ["GoodOnly", DATASET if subject != 50_000 else "GoodLarge"]
 }
-# Each in a data set of its own, so that no other file has a say in its types.
+# Each file has its own data set, so that no other file affects its types.
 UNUSUAL = {Partition(40_000, name): text.encode() for name, text in ACCEPTED.items()}
 SUBJECTS = {each.name: FIRST_MALFORMED + place for place, each in enumerate(MALFORMED)}
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What one sync made of everything."""
+    """The results of the sync."""
 
     results: dict[Partition, PartitionResult]
     data_dir: Path
@@ -45,7 +45,7 @@ class Synced:
         return self.warehouse.execute(sql, list(values)).fetchall()
 
     def quarantined(self, subject_id: int) -> list[tuple[dict[str, object], bytes]]:
-        """Description and bytes of each quarantined file of a subject."""
+        """Return the description and bytes of each quarantined file of a subject."""
         found = []
         for path in (self.data_dir / "quarantine").rglob("*.json"):
             said = json.loads(path.read_text())

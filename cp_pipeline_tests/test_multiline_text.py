@@ -1,7 +1,7 @@
-"""Quoted text over several lines comes back to the letter, however much of it there is.
+"""Quoted text over several lines stays unchanged, in files of any size.
 
-DuckDB's threads each begin somewhere in a file, and where a line end may be inside quotes, what
-follows it may look like a record, or like the end of a quoted field.
+DuckDB's threads start at different positions in a file. If a line end is inside quotes, the text
+after it may look like a record, or like the end of a quoted field.
 """
 
 import csv
@@ -22,7 +22,7 @@ Record = tuple[int, str, int]
 
 
 def text_like_records(chance: random.Random) -> str:
-    """A text whose lines look like records, or like the beginning or the end of quotes."""
+    """Return a text whose lines look like records, or like the start or end of quotes."""
     kind = chance.random()
     if kind < 0.5:
         return "\n".join(

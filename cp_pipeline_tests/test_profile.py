@@ -1,4 +1,4 @@
-"""What a load's own rows say of their times, in lineage and for the pictures."""
+"""The profile of a load's times, in lineage and for the charts."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ STRETCHES = {
     "whole minutes, over 64 of them": [
         f"2024-02-29 {n // 60:02}:{n % 60:02}:00" for n in range(200)
     ],
-    # The step is guessed from some thousand rows, and these are more.
+    # The step is guessed from about two thousand rows, and this file has more.
     "out of step after a while": [
         *(f"{_BEGUN + timedelta(minutes=n):%Y-%m-%d %H:%M:%S}" for n in range(9000)),
         "2024-02-29 10:00:07",

@@ -1,4 +1,4 @@
-"""The analysts' file: whole, plain, explained, and never met half done."""
+"""The analysts' file: complete, plain tables, with comments, and never visible half written."""
 
 import threading
 from pathlib import Path
@@ -97,10 +97,10 @@ PARTIAL = "{data}/.centrepoint.duckdb."
     [
         ("before", "AS published (STORAGE_VERSION", 1),
         ("before", "CREATE TABLE published.", 1),
-        # In the midst of the copy, and at its end, while DuckDB still has it open.
+        # In the middle of the copy, and at its end, while DuckDB still has the file open.
         ("after", "CREATE TABLE published.", 4),
         ("before", "DETACH published", 1),
-        # The file is opened once more, for fsync; then renamed (os.replace); then looked at.
+        # The file is opened again for fsync, then renamed (os.replace), then its size is read.
         ("after", "DETACH published", 1),
         ("before", f"open {PARTIAL}", 1),
         ("before", f"os.rename {PARTIAL}", 1),
@@ -131,7 +131,7 @@ def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_
 
 
 def test_a_reader_that_polls_meets_neither_an_error_nor_half_a_study(tmp_path: Path) -> None:
-    """Thirty subjects executed again, three times, each published under the reader's eyes."""
+    """Execute thirty subjects again, three times, and publish each time while a reader polls."""
     study = SandboxStudy.synthetic(subjects=30, days=2, datasets=("ActivityDaily8",))
     with Sandbox(study) as sandbox:
         site = Site(sandbox, tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Every question of ``queries/README.md``, asked of a study as an analyst would."""
+"""Run every query of ``queries/README.md`` on a study, as an analyst would."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ BLOCK = re.compile(r"```(sql|sql warehouse|python)\n(.*?)```", re.DOTALL)
 QUESTIONS = {
     int(n): (title, BLOCK.findall(body)) for n, title, body in QUESTION.findall(PAGE.read_text())
 }
-# Of a study where nothing failed and nobody is missing.
+# Empty for a study without failures and without missing subjects.
 EMPTY_HERE = {3, 13}
 
 
 @pytest.fixture
 def study(published_study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with the data in `data`, and demographics of the analyst's own."""
+    """A folder with the data in `data`, and the analyst's own demographics file."""
     (tmp_path / "data").symlink_to(published_study)
     people = pl.DataFrame(
         {

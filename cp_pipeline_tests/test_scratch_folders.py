@@ -1,4 +1,4 @@
-"""Folders of a process's own: held while it lives, and gone with the next one's."""
+"""Scratch folders: locked while their process lives, and removed by the next process."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(
 
 
 def test_a_folder_that_nobody_ever_locked_is_removed_after_an_hour(tmp_path: Path) -> None:
-    """A child that outlived its process wrote there once more; or it is being made just now."""
+    """A child that outlived its process wrote there again, or the folder is being created now."""
     new, old = tmp_path / "new", tmp_path / "old"
     for folder in (new, old):
         folder.mkdir()

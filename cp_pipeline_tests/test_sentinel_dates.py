@@ -1,6 +1,6 @@
-"""Dates that stand for "none" or "never", and others that Python cannot hold: values like others.
+"""Sentinel dates for "none" or "never", and dates that Python cannot hold, are ordinary values.
 
-Through a whole sync in Dagster, the models, and publishing: issue 14, A1.
+Tested through a whole sync in Dagster, the models, and publishing: issue 14, A1.
 """
 
 import os
@@ -22,14 +22,14 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, pair, picture_in
 from cp_pipeline_tests.study_site import Site
 
-# Of these, families that the models read have one, too: the time column's name is known there.
+# These cases are also loaded as families that the models read, by the known name of a time column.
 IN_MODELS = ("0000-01-01", "0001-01-01", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59.999999")
 FAMILIES = {"ActivityEpochs": "TIMESTAMPUTC", "ActivityDaily": "DATE"}
 
 
 @dataclass(frozen=True)
 class Sentinel:
-    """``written`` in the file; ``kept`` as DuckDB writes it, and ``first`` in lineage."""
+    """``written``: in the file; ``kept``: as DuckDB writes it; ``first``: in lineage."""
 
     written: str
     type: str
@@ -75,7 +75,7 @@ CASES = (
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings]:
-    """Each case as the only date of a data set, beside a usual one, and twice; synced twice."""
+    """Sync twice: each case as the only date of a data set, next to a usual date, and repeated."""
     study = SandboxStudy.empty()
     for number, case in enumerate(CASES, start=1):
         families = FAMILIES if case.written in IN_MODELS else {}

@@ -1,6 +1,6 @@
-"""Columns that widen, come and go: issue 3's sentences on later exports.
+"""Columns that are widened, added and removed: the sentences of issue 3 on later exports.
 
-Whatever the order in which files arrive, the original text of every value is in the end there.
+In whatever order files arrive, every value keeps its original text.
 """
 
 from collections.abc import Sequence
@@ -154,7 +154,7 @@ def test_two_data_sets_that_widen_in_one_sync_keep_their_own_rows(site: Site) ->
         ]
 
 
-# Whatever the order
+# Any order
 
 
 NUMBERS_AND_NAMES = [
@@ -253,7 +253,7 @@ def test_files_of_one_batch_widen_old_rows_and_each_other(site: Site) -> None:
 def test_a_file_of_a_refused_partition_widens_nothing(site: Site) -> None:
     site.load(_column(["1.50"]))
     study = site.sandbox.study
-    # The second program's file is refused at its load, so the whole partition is.
+    # The load of the second program's file is refused, and so is the whole partition.
     study.put(subject_id=2, data_set_name=DATASET, csv=b"N,V\n1,text\n", study_program_id="p-1")
     study.put(subject_id=2, data_set_name=DATASET, csv=b"N,V\n1\n1,2,3\n", study_program_id="p-2")
     site.put(_column(["2.50"]), subject_id=3)
@@ -269,11 +269,11 @@ def test_a_large_file_may_begin_with_a_mark_that_is_a_value(site: Site) -> None:
     assert site.rows(f"SELECT N FROM exports.{DATASET} WHERE T = 'a'") == [("\ufeff1",)]
 
 
-# Landed files that are gone -----------------------------------------------------------------------
+# Missing landed files -----------------------------------------------------------------------------
 
 
 def gone(site: Site, subject_id: int) -> None:
-    """As where a rule of the storage has put files away: the bytes, not the description."""
+    """Remove the file but not its description, as a retention rule of the storage may do."""
     found = list(site.storage.landing.glob(f"*/{subject_id}/*/*.export"))
     assert found
     for path in found:
@@ -300,7 +300,7 @@ def test_files_that_are_gone_for_good_fail_the_partitions_that_need_them_and_not
     site.put("N\n1\n", subject_id=1)
     site.put("M\na\n", subject_id=1, dataset="Other")
     site.sync()
-    # Superseded, and CentrePoint has the newer execution only.
+    # The load is superseded, and CentrePoint has only the newer execution.
     site.put("N\n10\n", subject_id=1)
     site.sync()
     ((load_id, first),) = site.rows(
@@ -323,7 +323,7 @@ def test_files_that_are_gone_for_good_fail_the_partitions_that_need_them_and_not
     ):
         assert words in failed.error
     assert site.rows("SELECT subject_id, dataset_name FROM lineage.failures") == [(3, DATASET)]
-    # The advice holds.
+    # The advice in the message works.
     compact(site.storage, timedelta(0))
     assert [type(result) for result in site.sync()] == [PartitionLoaded]
     assert site.rows(f'SELECT N FROM exports."{DATASET}" ORDER BY N') == [(2.0,), (2.5,), (10.0,)]
@@ -348,7 +348,7 @@ def test_other_bytes_than_those_that_were_loaded_are_not_taken_for_them(site: Si
     site.sync()
     item = site.sandbox.study.export_files[0]
     gone(site, 1)
-    # Written again meanwhile, though the listing says that nothing has changed.
+    # The file was written again, but the listing is unchanged.
     site.sandbox.study.put(
         subject_id=1, data_set_name=DATASET, csv=b"N\n9\n", execution=item.execution,
         modified=item.modified, file_name=item.file_name,
@@ -356,7 +356,7 @@ def test_other_bytes_than_those_that_were_loaded_are_not_taken_for_them(site: Si
     site.put("N\n1.5\n", subject_id=2)
     (failed,) = site.sync()
     assert isinstance(failed, PartitionFailed)
-    assert "is gone or damaged" in failed.error
+    assert "is missing or damaged" in failed.error
     assert site.rows(f'SELECT N FROM exports."{DATASET}"') == [(1,)]
 
 

@@ -1,7 +1,7 @@
-"""For tests of compact, rebuild and erase: what a warehouse holds, and a process killed on the way.
+"""Helpers for tests of compact, rebuild and erase: a warehouse's contents, and a killed process.
 
-The process runs the operation itself, with one function of Python or one statement of DuckDB made
-to kill it (SIGKILL) before or after; nothing in the package knows of it.
+The process runs the real operation. It is killed (SIGKILL) before or after one Python function or
+one DuckDB statement, which the test replaces. The package has no code for this.
 """
 
 import gzip
@@ -19,10 +19,10 @@ import duckdb
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import rows
 
-# A value that stands in the files of one subject only, and in no other spelling anywhere.
+# A value that occurs only in the files of one subject, and only in this spelling.
 MARKER = "Zebra7319Quince"
 MARKED_SUBJECT = 99
-# When something happened may differ between two runs of the same, and which run it was.
+# Times and run ids may differ between two executions of the same operation.
 _MOMENTS = {
     "loaded_at", "superseded_at", "compacted_at", "erased_at", "failed_at", "listed_at",
     "changed_at", "dagster_run_id",
@@ -107,9 +107,9 @@ os.kill(os.getpid(), signal.SIGKILL)  # so that its log stays beside the file
 
 
 def run_killed(*arguments: str, when: str, what: str, nth: int = 1, work: str = "") -> None:
-    """Run a command, and kill it before or after the nth statement or file operation like that.
+    """Run a command, and kill it before or after the nth matching statement or file operation.
 
-    ``work`` is Python to run instead of a command.
+    ``work``: Python code to run instead of a command.
     """
     work = work or _COMMAND.format(arguments=list(arguments))
     script = _KILLER.format(when=when, what=what, nth=nth, work=work)
@@ -120,7 +120,7 @@ def run_killed(*arguments: str, when: str, what: str, nth: int = 1, work: str = 
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a person does."""
+    """Run a command in a subprocess, as a person does."""
     return subprocess.run(
         [sys.executable, "-m", "cp_pipeline.cli", *arguments],
         capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ),
@@ -128,9 +128,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def contents(warehouse: Path | None = None, *, but: frozenset[str] = frozenset()) -> dict[str, str]:
-    """A hash of each table and view: of its columns, types and rows in any order.
+    """Return a hash of each table and view: of its columns, types and rows in any order.
 
-    Moments are left out, and tables named in ``but`` (such as ``lineage.failures``).
+    Leave out times, and the tables in ``but`` (such as ``lineage.failures``).
     """
     location = str(warehouse or StorageSettings.from_environment().warehouse)
     with duckdb.connect(location, read_only=True) as opened:
@@ -154,12 +154,12 @@ def contents(warehouse: Path | None = None, *, but: frozenset[str] = frozenset()
 
 
 def files_beside(warehouse: Path) -> set[str]:
-    """Names in the warehouse's folder."""
+    """Return the file names in the warehouse's folder."""
     return {path.name for path in warehouse.parent.iterdir()}
 
 
 def another_process_writes(warehouse: str) -> str:
-    """Try to write a row from another process, which then dies; DuckDB's words, or ``written``."""
+    """Write a row from another process, which then dies; return DuckDB's error or ``written``."""
     return subprocess.run(
         [sys.executable, "-c", _OTHER_PROCESS, warehouse],
         capture_output=True,
@@ -169,7 +169,7 @@ def another_process_writes(warehouse: str) -> str:
 
 
 def known_of_subject() -> set[str]:
-    """Everything that is of this subject alone, but its number."""
+    """Return every text that belongs to this subject only, except its number."""
     texts = {
         str(value)
         for row in rows(
@@ -183,7 +183,7 @@ def known_of_subject() -> set[str]:
 
 
 def found_in(data_dir: Path, texts: set[str]) -> dict[str, set[str]]:
-    """Which files hold any of the texts, also inside gzip and in whatever is compressed so."""
+    """Return the files that contain any of the texts, including inside gzip or zlib data."""
     found: dict[str, set[str]] = {}
     for path in sorted(data_dir.rglob("*")):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""The warehouse's operations on the one that the settings name, opened and closed for each."""
+"""The warehouse's operations on the warehouse of the settings, opened and closed for each call."""
 
 from datetime import timedelta
 

@@ -1,8 +1,9 @@
-"""The floor: what any program must do at least. No lineage, no checks, no typing, no memory.
+"""The floor: the least that any program must do. No lineage, no checks, no typing, no saved state.
 
-One pass of pages, 16 download threads, then one `read_csv` with declared types for each data set.
+It reads all pages of the listing once, downloads with 16 threads, and then runs one `read_csv` with
+declared types for each data set.
 
-    python floor.py FOLDER      (the sandbox's address in CP_API_URL and its fellows)
+    python floor.py FOLDER      (CP_API_URL and the other variables give the sandbox's address)
 """
 
 import os

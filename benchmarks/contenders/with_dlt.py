@@ -1,11 +1,12 @@
-"""The same study loaded by dlt: its REST client, Polars, its DuckDB destination; no Dagster.
+"""Load the same study with dlt: its REST client, Polars, its DuckDB destination; no Dagster.
 
-As dlt's documentation would have one write it: the listing by its RESTClient and OffsetPaginator,
-the files by a parallelized transformer on its thread pool, a Polars frame for each (as Arrow, which
-its DuckDB destination loads by Parquet), the table named by the data set. The measurements' types
-are given, because a file without any would be read as text, and dlt refuses to mix the two.
+This follows dlt's documentation. RESTClient and OffsetPaginator read the listing. A parallelized
+transformer downloads the files on dlt's thread pool, and makes a Polars frame of each file (as
+Arrow, which the DuckDB destination loads through Parquet). The table has the name of the data set.
+The types of the measurements are declared, because a file without any measurements would be read as
+text, and dlt does not accept both types in one column.
 
-    python with_dlt.py FOLDER      (the sandbox's address in CP_API_URL and its fellows)
+    python with_dlt.py FOLDER      (CP_API_URL and the other variables give the sandbox's address)
 """
 
 import io
@@ -62,7 +63,7 @@ def _frame(item: dict[str, Any]) -> object:
 
 @dlt.transformer(data_from=export_files)
 def exports(items: list[dict[str, Any]]) -> Iterator[Any]:
-    """A frame for each file, downloaded on dlt's threads."""
+    """A frame for each file; dlt's threads download the files."""
     for item in items:
         yield _frame(item)
 

@@ -1,7 +1,7 @@
 """CentrePoint's export API over HTTP, as docs/api.md describes it.
 
-Knows: tokens, pages, retries, the request budget, signed links, downloads.
-Does not know: where bytes are kept, DuckDB, Dagster.
+Belongs here: tokens, pages, retries, the request budget, signed links, downloads.
+Does not belong: where bytes are stored, DuckDB, Dagster.
 """
 
 from cp_pipeline.centrepoint.client import CentrePoint

@@ -1,6 +1,6 @@
-"""Reading what a service answered: its JSON, its errors in words, how long to wait.
+"""Read HTTP answers: the JSON, a description of an error, the time to wait.
 
-Belongs here: what holds for any answer, of the API, the token service or the storage.
+Belongs here: what applies to every answer of the API, the token service and the storage.
 Does not belong: sending (``transport``), what an answer means (``tokens``, ``items``, ``storage``).
 """
 
@@ -17,8 +17,8 @@ import requests
 
 from cp_pipeline.centrepoint.redaction import redact
 
-# A service that is right asks for a minute (docs/api.md, "Limits"). One whose Retry-After is a date
-# is read by our clock, which may be an hour behind.
+# A correct service asks for a minute (docs/api.md, "Limits"). If Retry-After is a date, we compare
+# it with our clock, which may be an hour slow.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _SHOWN = 200
 _LOOKED_AT = 4_000
@@ -30,13 +30,13 @@ _TAG = re.compile(r"(?s)<[^>]*>")
 
 
 def json_of(response: requests.Response) -> Any:  # noqa: ANN401  (JSON is anything)
-    """The JSON of an answer; a byte order mark before it means nothing.
+    """Return the JSON of an answer; ignore a byte order mark before it.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the answer is not JSON.
     """
     try:
-        # From bytes, where the mark tells which Unicode it is; the header's charset may be wrong.
+        # Read the bytes: the mark names the Unicode encoding; the header's charset may be wrong.
         return json.loads(response.content)
     except UnicodeDecodeError:
         return json.loads(response.text)
@@ -45,10 +45,10 @@ def json_of(response: requests.Response) -> Any:  # noqa: ANN401  (JSON is anyth
 
 
 def retry_after(header: str | None) -> float | None:
-    """How many seconds a ``Retry-After`` asks for; None where it cannot be read.
+    """Return the seconds that a ``Retry-After`` header asks for; None if it cannot be read.
 
-    It is whole seconds or a date (RFC 9110, 10.2.3); decimals have been seen, and mean seconds. At
-    most ``LONGEST_RETRY_AFTER_SECONDS``; 0 for a date that is past.
+    The header holds whole seconds or a date (RFC 9110, 10.2.3). Some services send decimals, which
+    mean seconds too. The result is at most ``LONGEST_RETRY_AFTER_SECONDS``, and 0 for a past date.
     """
     if header is None:
         return None
@@ -56,7 +56,7 @@ def retry_after(header: str | None) -> float | None:
         return min(float(number[1]), LONGEST_RETRY_AFTER_SECONDS)
     try:
         date = parsedate_to_datetime(header)
-        # A date that names no zone is UTC, as all of HTTP's are.
+        # A date without a time zone is UTC, like all dates in HTTP.
         moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
@@ -64,25 +64,25 @@ def retry_after(header: str | None) -> float | None:
 
 
 def obey(retry_after_seconds: float) -> None:
-    """Wait as long as an answer asks for."""
+    """Wait for the time that an answer asks for."""
     time.sleep(retry_after_seconds)
 
 
 def announced_length(response: requests.Response) -> str | None:
-    """The length that an answer announces, as written; None where something else tells its end."""
-    # Chunks count, whatever length is said beside them (RFC 9112, 6.3).
+    """Return the length that an answer announces, as written; None if it announces none."""
+    # With chunked transfer, a length in the header does not apply (RFC 9112, 6.3).
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return None
     written = response.headers.get("Content-Length")
     if written is None:
         return None
-    # The same length twice is that length (RFC 9110, 8.6).
+    # The header may repeat the same length (RFC 9110, 8.6).
     lengths = {each.strip() for each in written.split(",")}
     return lengths.pop() if len(lengths) == 1 else written
 
 
 def body_of(response: requests.Response) -> str:
-    """The beginning of an error's body; empty where even that breaks off."""
+    """Return the beginning of an error's body; empty if the connection breaks while reading it."""
     try:
         beginning = response.content[:_LOOKED_AT]
     except requests.RequestException:
@@ -91,13 +91,13 @@ def body_of(response: requests.Response) -> str:
 
 
 def error_code(body: str) -> str:
-    """The code of an error of Azure's storage (docs/api.md, "Files"); empty where there is none."""
+    """Return the error code of Azure's storage (docs/api.md, "Files"); empty if there is none."""
     code = _CODE.search(body)
     return code[1] if code else ""
 
 
 def describe(response: requests.Response) -> str:
-    """``HTTP 503 (Service Unavailable): …``: status and a small error body, in words."""
+    """Describe an answer by status and error text: ``HTTP 503 (Service Unavailable): …``."""
     try:
         phrase = HTTPStatus(response.status_code).phrase
     except ValueError:
@@ -107,7 +107,7 @@ def describe(response: requests.Response) -> str:
 
 
 def _words(body: str) -> str:
-    """What a body says to people: an Azure error's code and message, or the text of a page."""
+    """Return the readable text of a body: an Azure error's code and message, or a page's text."""
     body = redact(body)
     if code := error_code(body):
         message = _MESSAGE.search(body)

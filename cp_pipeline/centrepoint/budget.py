@@ -1,4 +1,4 @@
-"""The minute's budget of requests, shared by all threads and processes (docs/api.md, "Limits").
+"""The budget of requests per minute, shared by all threads and processes (docs/api.md, "Limits").
 
 Belongs here: counting and waiting. Does not belong: what a request is.
 """
@@ -18,16 +18,17 @@ _log = logging.getLogger(__name__)
 
 
 class RequestBudget:
-    """At most ``per_minute`` requests in any 60 seconds; a request that comes too early waits.
+    """Allow at most ``per_minute`` requests in any 60 seconds; a request over the limit waits.
 
-    The service counts 500 for all processes of an address together; ours is lower by default, so
-    that a process of another folder has room, and a 429 is obeyed all the same.
+    The service allows 500 requests a minute for all processes of one IP address. Our default is
+    lower, so that a process with another data folder can also send requests. A 429 still makes us
+    wait.
 
     Args:
-        per_minute: how many.
-        ledger: a file by which processes of this machine share the budget: when each request of
-            the last minute was, by the clock that counts from the machine's start. It is made where
-            its folder is there; where it cannot be used, this process counts alone.
+        per_minute: the number of requests.
+        ledger: a file by which the processes of this machine share the budget. It holds the time of
+            each request of the last minute, in seconds since the machine started. It is created if
+            its folder exists. If it cannot be used, this process counts only its own requests.
     """
 
     def __init__(self, per_minute: int, ledger: Path | None = None) -> None:
@@ -37,7 +38,7 @@ class RequestBudget:
         self._lock = threading.Lock()
 
     def spend(self) -> None:
-        """Take one request from the budget, waiting until there is one."""
+        """Take one request from the budget; wait until one is free."""
         while (pause := self._try_to_spend()) > 0:
             if pause > 1:
                 _log.info("waiting %.0f s: %d requests a minute", pause, self._per_minute)
@@ -48,7 +49,7 @@ class RequestBudget:
             now = time.monotonic()
             own = _within_the_minute(self._own, now)
             spent = own if ledger is None else _within_the_minute(ledger.moments, now)
-            # One's own count whatever became of the file.
+            # Our own requests count even if the file was lost or damaged.
             spent = max(spent, own, key=len)
             if len(spent) >= self._per_minute:
                 return spent[-self._per_minute] + WINDOW_SECONDS - now
@@ -59,24 +60,24 @@ class RequestBudget:
 
 
 class _Ledger:
-    """The file, held by this process alone: all requests of the last minute, oldest first."""
+    """The ledger file, locked by this process: all requests of the last minute, oldest first."""
 
     def __init__(self, opened: int) -> None:
         fcntl.flock(opened, fcntl.LOCK_EX)
         self._opened = opened
         written = os.pread(opened, os.fstat(opened).st_size, 0)
-        # Half a moment at the end is what a full disk leaves.
+        # A full disk can leave an incomplete number at the end.
         self.moments = array("d", written[: len(written) // 8 * 8])
 
     def write(self, moments: Sequence[float]) -> None:
-        # On a full disk the others do not hear of it; they do of what was written before.
+        # If the disk is full, other processes miss this request but still see the earlier ones.
         with suppress(OSError):
             os.ftruncate(self._opened, os.pwrite(self._opened, array("d", moments).tobytes(), 0))
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[_Ledger | None]:
-    """The ledger, or None where there is none to be had."""
+    """Open the ledger; None if there is no path or the file cannot be opened."""
     with ExitStack() as stack:
         ledger = None
         if path is not None:
@@ -88,5 +89,5 @@ def _opened(path: Path | None) -> Iterator[_Ledger | None]:
 
 
 def _within_the_minute(spent: Sequence[float], now: float) -> list[float]:
-    """The moments of the last minute; one to come is from before the machine was started anew."""
+    """Return the times of the last minute; drop future ones, written before a machine restart."""
     return [moment for moment in spent if now - WINDOW_SECONDS < moment <= now]

@@ -1,6 +1,7 @@
-"""CentrePoint as one object: what ``ingest`` and ``doctor`` ask of it.
+"""CentrePoint as one object, for ``ingest`` and ``doctor``.
 
-Belongs here: putting tokens, listing and downloads together with one budget of requests.
+Belongs here: combining tokens, listing and downloads with one budget of requests.
+Does not belong: how each of them works (``tokens``, ``listing``, ``downloads``).
 """
 
 from pathlib import Path
@@ -19,10 +20,10 @@ from cp_pipeline.settings import CentrePointSettings
 
 
 class CentrePoint:
-    """The export API of one service, for one client. Safe to use from many threads.
+    """The export API of one service, for one API client. Thread-safe.
 
     Args:
-        settings: of the service and the client.
+        settings: the service's addresses and the client's credentials.
         ledger: see ``RequestBudget``.
     """
 
@@ -31,10 +32,10 @@ class CentrePoint:
         api = Transport(RequestBudget(settings.requests_per_minute, ledger))
         self._tokens = TokenSource(settings, api)
         self._listing = Listing(settings, api, self._tokens)
-        # A service that runs on private ground may have its storage on the same host.
+        # A service on a private network may have its storage on the same host.
         own_host = urlsplit(settings.api_url).hostname or ""
         rule = HostRule([own_host, *settings.private_hosts])
-        # Blob storage is another service and is not counted against the API's minute.
+        # Blob storage is another service: the API's limit does not count these requests.
         self._downloads = Downloads(
             Transport(budget=None, rule=rule, retries=False),
             self._listing,
@@ -42,15 +43,15 @@ class CentrePoint:
         )
 
     def check_access(self) -> None:
-        """Take a token.
+        """Request an access token.
 
         Raises:
-            ServiceError: none is to be had; the subclass says why and what to do.
+            ServiceError: no token could be obtained; the subclass says why and what to do.
         """
         self._tokens.current()
 
     def count_export_files(self, study_id: int) -> int:
-        """How many export files a study has; see ``Listing.count``."""
+        """Return the number of export files of a study; see ``Listing.count``."""
         return self._listing.count(study_id)
 
     def list_export_files(
@@ -58,7 +59,7 @@ class CentrePoint:
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
     ) -> StudyListing:
-        """What is listed of a study; see ``Listing.export_files``."""
+        """List the export files of a study; see ``Listing.export_files``."""
         return self._listing.export_files(study_id, filters)
 
     def fetch(
@@ -67,5 +68,5 @@ class CentrePoint:
         receive: Receive[Kept],
         requests: FileRequests | None = None,
     ) -> Kept:
-        """Fetch one file; see ``Downloads.fetch``."""
+        """Download one file; see ``Downloads.fetch``."""
         return self._downloads.fetch(export_file, receive, requests)

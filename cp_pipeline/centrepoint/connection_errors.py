@@ -1,9 +1,9 @@
-"""Errors of the HTTP library that come before an answer, as errors of ours.
+"""Turn errors of the HTTP library before an answer into errors of this project.
 
-Belongs here: which setting is at fault, in words without addresses. Does not belong: trying again
-(``transport``), errors that are an answer's (``answers``).
+Belongs here: which setting is wrong, in messages without addresses. Does not belong: retries
+(``transport``), errors in an answer (``answers``).
 
-What the library says of an address is never repeated: it may hold a proxy's password, or a link's
+Never repeat what the library says about an address: it may contain a proxy's password or a link's
 signature.
 """
 
@@ -25,50 +25,50 @@ from cp_pipeline.centrepoint.errors import (
 from cp_pipeline.centrepoint.minimum_throughput import too_slow
 from cp_pipeline.centrepoint.redaction import redact
 
-# What sending a request may raise, but for a host that is private: ``requests`` lets some of the
-# errors of ``urllib3``, and of the functions that both call, through as they are. TypeError is what
-# it raises for a proxy without a host.
+# What sending a request may raise, except for a private host. ``requests`` does not wrap all errors
+# of ``urllib3`` and of the functions that both call. It raises TypeError for a proxy without a
+# host.
 BEFORE_AN_ANSWER = (OSError, ValueError, TypeError, HTTPError)
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def explained(error: Exception, url: str, purpose: str, setting: str) -> ServiceError:
-    """The error of ours for one of ``BEFORE_AN_ANSWER``.
+    """Return this project's error for one of ``BEFORE_AN_ANSWER``.
 
     Args:
         error: what sending a request raised.
-        url: where to; never shown.
+        url: the address of the request; never shown.
         purpose: what the request is for.
-        setting: the variable that has the address; empty for a link that was listed.
+        setting: the variable that holds the address; empty for a link from the listing.
     """
     variable, proxy = _proxy_for(url)
     through = f" It goes through the proxy that {variable} names." if proxy else ""
     if is_about_certificates(error):
         return _certificates_wrong(error, purpose)
-    # The libraries' words for an address that is no good are these, all others are of the network.
+    # The libraries raise these two for an invalid address; all other errors are network errors.
     if not isinstance(error, ValueError | TypeError):
         at_the_proxy = any(isinstance(each, ProxyError) for each in _behind(error))
         return ServiceUnavailable(
             f"No answer while {purpose}: {'the proxy: ' * at_the_proxy}{_reason(error)}.",
-            f"See that the proxy in {variable} is the right one, and up."
+            f"Check that the proxy in {variable} is the right one, and that it is running."
             if at_the_proxy
-            else f"Check the network and that the service is up; then run it again.{through}",
+            else f"Check the network, and that the service is running; then try again.{through}",
         )
     if proxy and _is_address(url):
         return ConnectionSettingsWrong(
-            f"Nothing can be asked while {purpose}: {variable} is no proxy that can be used"
+            f"No request can be sent while {purpose}: the proxy in {variable} cannot be used"
             f"{_socks(proxy)}.",
             f"Set {variable} to an address such as http://proxy.example.org:8080, or unset it.",
         )
     return ConnectionSettingsWrong(
-        f"Nothing can be asked while {purpose}: the {'address' if setting else 'link'} cannot be "
+        f"No request can be sent while {purpose}: the {'address' if setting else 'link'} cannot be "
         f"used ({type(error).__name__}).",
         f"Check {setting}." if setting else "Report it to ActiGraph support.",
     )
 
 
 def proxy_refused(url: str, purpose: str) -> ConnectionSettingsWrong:
-    """The error for a proxy that wants a name and password (HTTP 407)."""
+    """Return the error for a proxy that requires a name and password (HTTP 407)."""
     variable, _ = _proxy_for(url)
     return ConnectionSettingsWrong(
         f"The proxy refused the request while {purpose}: HTTP 407 (Proxy Authentication Required).",
@@ -77,7 +77,7 @@ def proxy_refused(url: str, purpose: str) -> ConnectionSettingsWrong:
 
 
 def _behind(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
-    """The error, and those that it stands for."""
+    """Yield the error, then the errors that it wraps."""
     yield error
     if depth:
         parts = (*error.args, getattr(error, "reason", None), error.__cause__)
@@ -87,11 +87,12 @@ def _behind(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
 
 
 def is_about_certificates(error: BaseException) -> bool:
-    """Whether certificates are at fault, so that the same request would fail in the same way."""
+    """Whether certificates caused the error: then a retry would fail in the same way."""
     for each in _behind(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return True
-        # Both libraries read the file before anything is sent, and say it is not there in words.
+        # Both libraries read the file before they send anything; only the text of the error says
+        # that the file is missing.
         if isinstance(each, OSError | HTTPError) and "CA certificate bundle" in str(each):
             return True
     is_tls = any(isinstance(each, ssl.SSLError | requests.exceptions.SSLError | FileNotFoundError)
@@ -100,7 +101,7 @@ def is_about_certificates(error: BaseException) -> bool:
 
 
 def _named_certificates() -> tuple[str, str | None]:
-    """The variable that names certificates, and its value; in the library's order."""
+    """Return the variable that names the certificate file, and its value; in library order."""
     for name in _CERTIFICATES:
         if os.environ.get(name):
             return name, os.environ[name]
@@ -108,7 +109,7 @@ def _named_certificates() -> tuple[str, str | None]:
 
 
 def _can_be_read() -> bool:
-    """Whether the named file or folder can be used for what it is named for."""
+    """Whether the certificate file or folder that a variable names can be used."""
     _, place = _named_certificates()
     try:
         path = Path(place or "")
@@ -124,19 +125,19 @@ def _certificates_wrong(error: Exception, purpose: str) -> ConnectionSettingsWro
     variable, place = _named_certificates()
     if place is not None and not _can_be_read():
         return ConnectionSettingsWrong(
-            f"Nothing can be asked while {purpose}: {variable} names {place}, which is no file of "
-            "certificates that can be read.",
+            f"No request can be sent while {purpose}: {variable} names {place}, which is not a "
+            "readable certificate file.",
             f"Set {variable} to a PEM file of the certificates to trust, or unset it.",
         )
     return ConnectionSettingsWrong(
-        f"The certificate of the other side is not trusted while {purpose}: {_reason(error)}.",
-        f"If a proxy or firewall opens TLS, set {variable} to a PEM file that holds its "
-        "certificate; else see whether the address is right.",
+        f"The server's certificate is not trusted while {purpose}: {_reason(error)}.",
+        f"If a proxy or firewall intercepts TLS, set {variable} to a PEM file that contains its "
+        "certificate; otherwise check that the address is right.",
     )
 
 
 def _proxy_for(url: str) -> tuple[str, str | None]:
-    """The variable that names the proxy for an address, and its value; None without one."""
+    """Return the variable that names the proxy for an address, and its value; None without one."""
     try:
         scheme = urlsplit(url).scheme.lower()
         proxy = select_proxy(url, get_environ_proxies(url))
@@ -149,7 +150,7 @@ def _proxy_for(url: str) -> tuple[str, str | None]:
 
 
 def _is_address(url: str) -> bool:
-    """Whether an address could be asked, if there were a way there."""
+    """Whether an address is valid, so that a request to it could be sent."""
     try:
         prepared = requests.Request("GET", url).prepare()
         parts = urlsplit(prepared.url or "")
@@ -165,7 +166,7 @@ def _socks(proxy: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost reason of a failed request, without the address it was for."""
+    """Return the innermost reason of a failed request, without its address."""
     if slow := too_slow(error):
         return str(slow)
     inner: BaseException = error

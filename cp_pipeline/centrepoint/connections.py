@@ -1,7 +1,7 @@
-"""Connections as this project makes them: at a pace, and to no private host that nobody named.
+"""HTTP connections with a minimum throughput, and only to allowed hosts.
 
-Belongs here: telling ``requests`` and ``urllib3`` so. Does not: the pace (``minimum_throughput``),
-which hosts are private (``hosts``), retries (``transport``).
+Belongs here: making ``requests`` and ``urllib3`` use both rules. Does not belong: measuring the
+throughput (``minimum_throughput``), which hosts are private (``hosts``), retries (``transport``).
 """
 
 import socket
@@ -20,14 +20,14 @@ from cp_pipeline.centrepoint.minimum_throughput import PacedResponse
 
 
 class PacedAdapter(HTTPAdapter):
-    """Reads every answer at a pace, and connects only where the rule lets it.
+    """Enforces the minimum throughput of answers, and connects only to hosts that the rule allows.
 
-    Where a proxy is configured, it is the proxy that looks names up and connects: then hosts are
-    refused only as they are written in the link.
+    A configured proxy resolves names and connects by itself. Then a host is refused only by how it
+    is written in the link.
 
     Args:
-        rule: which hosts are private; None to connect anywhere.
-        options: those of ``HTTPAdapter``.
+        rule: which hosts are private; None to connect to any host.
+        options: passed to ``HTTPAdapter``.
     """
 
     def __init__(self, rule: HostRule | None, **options: Any) -> None:  # noqa: ANN401
@@ -35,14 +35,14 @@ class PacedAdapter(HTTPAdapter):
         super().__init__(**options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
-        """Called by ``HTTPAdapter`` as it is made."""
+        """Called by ``HTTPAdapter.__init__``."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = (
             _PACED_POOLS if self._rule is None else _pools(self._rule)
         )
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
-        """Called by ``HTTPAdapter`` for each request by way of a proxy."""
+        """Called by ``HTTPAdapter`` for each request through a proxy."""
         manager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _PACED_POOLS
@@ -60,8 +60,8 @@ class PacedAdapter(HTTPAdapter):
         """Send a request.
 
         Raises:
-            PrivateHost: the rule forbids where it leads.
-            requests.RequestException: as ``HTTPAdapter`` raises them.
+            PrivateHost: the rule forbids the host.
+            requests.RequestException: as ``HTTPAdapter`` raises it.
         """
         url = request.url or ""
         if self._rule is not None and proxies and select_proxy(url, dict(proxies)):
@@ -70,7 +70,7 @@ class PacedAdapter(HTTPAdapter):
 
 
 def _pools(rule: HostRule | None) -> dict[str, Any]:
-    """``urllib3``'s pools by scheme, with connections of ours."""
+    """Return ``urllib3``'s pool classes by scheme, with this project's connections."""
 
     class Plain(HTTPConnection):
         response_class = PacedResponse
@@ -96,7 +96,7 @@ def _pools(rule: HostRule | None) -> dict[str, Any]:
 def _connected(
     rule: HostRule | None, connection: HTTPConnection, connect: Callable[[], socket.socket]
 ) -> socket.socket:
-    """Connect, once for many requests, to where the rule lets us; before TLS and any request."""
+    """Connect to an allowed host, once for many requests; runs before TLS and any request."""
     if rule is None:
         return connect()
     rule.check_name(connection.host, connection.port)

@@ -1,8 +1,8 @@
-"""Fetching one export file by its signed link (docs/api.md, "Files").
+"""Download one export file by its signed link (docs/api.md, "Files").
 
-Belongs here: the link's life and death, trying again, and that all announced bytes arrive.
-Does not belong: where the bytes go (a ``receive`` function is given for that), what the storage's
-refusals mean (``storage``).
+Belongs here: expired links, retries, and the check that all announced bytes arrive.
+Does not belong: where the bytes go (the caller's ``receive`` function), what a refusal by the
+storage means (``storage``).
 """
 
 import logging
@@ -36,7 +36,8 @@ from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.exports import ExportFile
 
 CHUNK_BYTES = 1 << 20
-# Before the second, third and fourth request, where no Retry-After says otherwise; a little more.
+# Before the second, third and fourth request, unless a Retry-After header says otherwise. A random
+# jitter is added.
 _BACKOFF_SECONDS = (0.25, 2.0, 8.0)
 _JITTER_SECONDS = 0.25
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ Receive = Callable[[ExportFile, Iterator[bytes]], Kept]
 
 
 class _Interrupted(Exception):
-    """A request that was in vain. ``link``: what it says of the link; None for another reason."""
+    """A request that failed. ``link``: the state of the link; None if the link is not the cause."""
 
     def __init__(
         self, reason: str, link: LinkState | None = None, wait_seconds: float | None = None
@@ -58,7 +59,7 @@ class _Interrupted(Exception):
 
 @dataclass(slots=True)
 class _Fetch:
-    """One file on its way: what was asked for so far."""
+    """The download of one file: the requests so far."""
 
     planned: ExportFile
     requests: FileRequests
@@ -74,9 +75,9 @@ class _Fetch:
 
 
 class Downloads:
-    """Fetches export files, asking for a new link where the old one has died.
+    """Downloads export files, and requests a new link when the old one has expired.
 
-    All tries to get a file are counted here, and none below: the transport must not retry.
+    This class alone counts and repeats the requests for a file: the transport must not retry.
     """
 
     def __init__(
@@ -93,23 +94,23 @@ class Downloads:
         receive: Receive[Kept],
         requests: FileRequests | None = None,
     ) -> Kept:
-        """Hand the bytes of one export file, as stored, to ``receive`` and return its result.
+        """Pass the bytes of one export file, as stored, to ``receive`` and return its result.
 
-        ``receive`` is called with the file that the bytes are of, because a program may have been
-        executed again since the listing, and an iterator of chunks. It is called anew for each
-        attempt, and an attempt that breaks off raises inside the iterator.
+        Each attempt calls ``receive`` with the file and an iterator of chunks. The file can differ
+        from ``export_file``: a program may have been executed again since the listing. If an
+        attempt breaks off, the iterator raises.
 
         Args:
-            export_file: what to fetch.
-            receive: where the bytes go.
-            requests: how many may be sent for the file, with those that were; by default
-                ``REQUESTS_FOR_A_FILE``. There must be one left.
+            export_file: the file to download.
+            receive: takes the bytes.
+            requests: the limit of requests for the file, and those already sent; by default
+                ``REQUESTS_FOR_A_FILE``. At least one must be left.
 
         Raises:
             ExportWithdrawn: the export is no longer listed.
-            DownloadFailed: all attempts failed, the link is not one to follow, or the file is being
-                written anew.
-            ServiceError: the listing, asked for a new link, cannot be had.
+            DownloadFailed: all attempts failed, the link must not be followed, or CentrePoint is
+                still writing the file.
+            ServiceError: the listing failed when it was asked for a new link.
         """
         fetch = _Fetch(export_file, requests or FileRequests())
         while True:
@@ -124,33 +125,34 @@ class Downloads:
             self._prepare_another(fetch, failed)
 
     def _prepare_another(self, fetch: _Fetch, failed: _Interrupted) -> None:
-        """Wait, or ask for a new link, so that another request is worth it.
+        """Wait, or request a new link, before the next request.
 
         Raises:
-            DownloadFailed: none is.
+            DownloadFailed: another request would not help.
         """
         if not fetch.requests.left:
             self._give_up(fetch, failed)
         if failed.link is None:
-            _log.info("%s: %s; again", fetch.file, failed)
+            _log.info("%s: %s; trying again", fetch.file, failed)
             if failed.wait_seconds:
                 obey(failed.wait_seconds)
             else:
                 time.sleep(_backoff(fetch.requests.spent))
             return
-        # A fresh link is refused for all the longer, but if nothing else helps, it may.
+        # A new link takes even longer to become valid, so wait first; the last request may need a
+        # new link.
         if failed.link is LinkState.MAYBE_TOO_EARLY and (
             fetch.has_fresh_link or fetch.requests.left > 1
         ):
             pause = self._storage.pause(fetch.pauses)
             if pause is not None:
-                _log.info("%s: %s; again in %.0f s", fetch.file, failed, pause)
+                _log.info("%s: %s; trying again in %.0f s", fetch.file, failed, pause)
                 fetch.pauses += 1
                 time.sleep(pause)
                 return
         if fetch.has_fresh_link or self._storage.refuses_all:
             self._give_up(fetch, failed)
-        _log.info("%s: %s; asking for a new link", fetch.file, failed)
+        _log.info("%s: %s; requesting a new link", fetch.file, failed)
         fetch.requests.listed_again = self._listed_again(fetch.planned)
 
     def _give_up(self, fetch: _Fetch, failed: _Interrupted) -> NoReturn:
@@ -161,23 +163,23 @@ class Downloads:
             raise DownloadFailed(
                 f"The storage refuses one file after another, also with new links: {failed} "
                 f"({fetch.file}).",
-                "See whether a firewall or proxy stands before the storage; else ask ActiGraph "
+                "Check whether a firewall or proxy blocks the storage; otherwise ask ActiGraph "
                 "support.",
             )
         tries = fetch.requests.spent
         raise DownloadFailed(
-            f"The file could not be fetched in {tries} attempts: {failed} ({fetch.file}).",
-            "Run it again later; if it stays so, report it to ActiGraph support.",
+            f"The file could not be downloaded in {tries} attempts: {failed} ({fetch.file}).",
+            "Try again later; if it fails again, report it to ActiGraph support.",
         )
 
     def _listed_again(self, export_file: ExportFile) -> ExportFile:
-        """The export's item as it is now, with a new link.
+        """Return the export's current item, with a new link.
 
         Raises:
-            ExportWithdrawn: there is none.
-            DownloadFailed: it cannot be used, or its file is being written.
+            ExportWithdrawn: the export is no longer listed.
+            DownloadFailed: the item is invalid, or CentrePoint is still writing its file.
         """
-        # Not by study program, whose spelling a service may compare to the letter.
+        # Do not filter by study program: a service may compare its spelling case-sensitively.
         filters = Filters(export_file.subject_id, dataset_name=export_file.dataset_name)
         listing = self._listing.export_files(export_file.study_id, filters)
         fresh = next((item for item in listing.items if item.key == export_file.key), None)
@@ -185,32 +187,32 @@ class Downloads:
             broken = [item for item in listing.invalid if item.key in (None, export_file.key)]
             if broken:
                 raise DownloadFailed(
-                    f"The export was listed again, but not as the contract has it: {broken[0]}.",
+                    f"The export was listed again, but its item is invalid: {broken[0]}.",
                     "Report it to ActiGraph support.",
                 )
             if listing.missing:
                 raise DownloadFailed(
-                    f"The export was listed again, and CentrePoint did not list all that it counts "
-                    f"({export_file}).",
-                    "Run it again later; if it stays so, report it to ActiGraph support.",
+                    f"The export was listed again, but CentrePoint listed fewer items than it "
+                    f"counts ({export_file}).",
+                    "Try again later; if it fails again, report it to ActiGraph support.",
                 )
             raise ExportWithdrawn(
-                f"The export was withdrawn while it was being fetched ({export_file}).",
-                "Nothing to do, unless it should be there: then ask ActiGraph support.",
+                f"The export was withdrawn during its download ({export_file}).",
+                "Nothing to do, unless the export should exist: then ask ActiGraph support.",
             )
         if _same_version(fresh, export_file):
-            # Of the execution that was listed with it first: a later one has not written it.
+            # Keep the execution of the first listing: a later execution has not written this file.
             return replace(export_file, url=fresh.url)
         if fresh.is_pending:
             raise DownloadFailed(
-                f"The file was replaced while it was being fetched, and the new one is still "
-                f"being written ({fresh}).",
-                "The next sync gets it.",
+                f"The file was replaced during its download, and CentrePoint is still writing "
+                f"the new one ({fresh}).",
+                "The next sync will load it.",
             )
         return fresh
 
     def _chunks(self, export_file: ExportFile) -> Iterator[bytes]:
-        """The bytes as they are stored: no Authorization, no decoding on the way."""
+        """Yield the bytes as they are stored: no Authorization header, no content decoding."""
         self._check_scheme(export_file)
         response = self._open(export_file)
         with response:
@@ -223,7 +225,9 @@ class Downloads:
             except (HTTPError, HTTPException, OSError) as error:
                 failure, slow = True, too_slow(error)
             if failure or (announced is not None and str(arrived) != announced):
-                reason = f"{arrived} bytes arrived of {announced or 'an unknown number'} announced"
+                reason = (
+                    f"{arrived} of {announced or 'an unknown number of'} announced bytes arrived"
+                )
                 raise _Interrupted(f"{reason}; {slow}" if slow else reason)
 
     def _open(self, export_file: ExportFile) -> requests.Response:
@@ -232,7 +236,7 @@ class Downloads:
             response = self._transport.send(
                 "GET",
                 export_file.url,
-                purpose="fetching the file",
+                purpose="downloading the file",
                 headers={"Accept-Encoding": "identity"},
                 stream=True,
             )
@@ -241,8 +245,8 @@ class Downloads:
         except PrivateHost as error:
             wrong = DownloadFailed(
                 f"The link of a file {error} ({export_file}).",
-                "If the storage really is there, name the host in CP_ALLOW_PRIVATE_HOSTS; "
-                "else report it to ActiGraph.",
+                "If the storage really has this address, add the host to CP_ALLOW_PRIVATE_HOSTS; "
+                "otherwise report it to ActiGraph.",
             )
         except ConnectionSettingsWrong as error:
             wrong = DownloadFailed(f"{error.what} ({export_file})", error.remedy)
@@ -252,7 +256,8 @@ class Downloads:
             )
         else:
             return self._checked(response, export_file)
-        # Outside the handlers, so that no error travels along that names the link.
+        # Raise outside the handlers: the original error names the link and must not become the
+        # context of this one.
         raise wrong
 
     def _checked(self, response: requests.Response, export_file: ExportFile) -> requests.Response:
@@ -273,14 +278,16 @@ class Downloads:
         if scheme != "https" and not (scheme == "http" and self._allow_insecure_http):
             raise DownloadFailed(
                 f"The link of a file is not HTTPS ({export_file}).",
-                "Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox; else report it to ActiGraph.",
+                "Set CP_ALLOW_INSECURE_HTTP=1 only for a sandbox; otherwise report it to "
+                "ActiGraph.",
             )
 
 
 def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
     """Whether two items are one version (docs/api.md, "Which version of an export an item is").
 
-    Where nobody says when it was written, another execution is another version.
+    See docs/api.md, "Which version of an export an item is". If the time of the last change is
+    unknown, another execution is another version.
     """
     if (fresh.modified, fresh.file_name) != (planned.modified, planned.file_name):
         return False
@@ -288,7 +295,7 @@ def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
 
 
 def _backoff(requests_spent: int) -> float:
-    """How many seconds to wait after so many requests, where the storage does not ask for it."""
+    """Return the seconds to wait after ``requests_spent`` requests without a ``Retry-After``."""
     place = min(requests_spent, len(_BACKOFF_SECONDS)) - 1
     return _BACKOFF_SECONDS[place] + random.uniform(0, _JITTER_SECONDS)  # noqa: S311  (no secret)
 

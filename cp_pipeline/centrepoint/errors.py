@@ -1,28 +1,30 @@
-"""What can go wrong between us and CentrePoint.
+"""The errors of requests to CentrePoint.
 
 CentrePointError
 ├── ServiceError                 nothing can be loaded now: the command ends with exit code 2
-│   ├── CredentialsRefused       CP_CLIENT_ID or CP_CLIENT_SECRET
-│   ├── ScopeRefused             the client may not ask for DataAccess
-│   ├── TokenRefused             a fresh token was refused too
-│   ├── StudyRefused             CP_STUDY_ID
+│   ├── CredentialsRefused       CP_CLIENT_ID or CP_CLIENT_SECRET is wrong
+│   ├── ScopeRefused             the client has no right to the scope DataAccess
+│   ├── TokenRefused             the API refused a new token too
+│   ├── StudyRefused             CP_STUDY_ID is wrong, or the client has no access to the study
 │   ├── ServiceUnavailable       no answer, or only errors, after all retries
-│   ├── ConnectionSettingsWrong  an address, a proxy or a file of certificates is no good
-│   └── AnswerNotUnderstood      not what the contract (docs/api.md) promises
-└── ExportFileError              one file; only its partition fails
-    ├── ExportWithdrawn          no longer listed
-    └── DownloadFailed           the link or the bytes were no good, several times over
+│   ├── ConnectionSettingsWrong  an address, a proxy or a certificate file cannot be used
+│   └── AnswerNotUnderstood      the answer differs from the contract (docs/api.md)
+└── ExportFileError              concerns one file; only its partition fails
+    ├── ExportWithdrawn          the export is no longer listed
+    └── DownloadFailed           all requests for the file failed
+
+Belongs here: the error classes. Does not belong: their messages (the modules that raise them).
 """
 
 from cp_pipeline.domain.errors import PipelineError
 
 
 class CentrePointError(PipelineError):
-    """Anything that CentrePoint did, or did not do."""
+    """The root of all errors of requests to CentrePoint."""
 
 
 class ServiceError(CentrePointError):
-    """Concerns every file: no use in going on."""
+    """An error that concerns every file: the command cannot continue."""
 
 
 class CredentialsRefused(ServiceError):
@@ -38,7 +40,7 @@ class TokenRefused(ServiceError):
 
 
 class StudyRefused(ServiceError):
-    """The API does not let this client see the study, or knows no such study."""
+    """The client has no access to the study, or the study does not exist."""
 
 
 class ServiceUnavailable(ServiceError):
@@ -48,20 +50,20 @@ class ServiceUnavailable(ServiceError):
 
 
 class ConnectionSettingsWrong(ServiceError):
-    """Nothing can be asked with this address, this proxy or these certificates."""
+    """No request can be sent with this address, this proxy or these certificates."""
 
 
 class AnswerNotUnderstood(ServiceError):
-    """The answer is not what the contract promises."""
+    """The answer differs from the contract (docs/api.md)."""
 
 
 class ExportFileError(CentrePointError):
-    """One export file cannot be had; all others can."""
+    """One export file cannot be downloaded; the others are not affected."""
 
 
 class ExportWithdrawn(ExportFileError):
-    """The export was listed a moment ago and is no longer."""
+    """The export was listed before, and is no longer listed."""
 
 
 class DownloadFailed(ExportFileError):
-    """The file could not be fetched whole."""
+    """The file could not be downloaded completely."""

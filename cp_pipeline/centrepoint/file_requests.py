@@ -1,6 +1,6 @@
-"""How often one file may be asked for.
+"""The limit of requests for one file.
 
-Belongs here: the count that all who ask for a file take from. Does not belong: who asks, and why.
+Belongs here: the count that all requests for a file share. Does not belong: sending the requests.
 """
 
 from cp_pipeline.domain.exports import ExportFile
@@ -9,24 +9,24 @@ REQUESTS_FOR_A_FILE = 4
 
 
 class FileRequests:
-    """The requests that one file may cost in one load attempt, whatever each of them is for.
+    """Counts the requests for one file in one load attempt, for any purpose.
 
-    One thread's at a time. Give the same one to ``CentrePoint.fetch`` where a second copy of the
-    file is wanted.
+    Not thread-safe. To download a second copy of the file, pass the same object to
+    ``CentrePoint.fetch``.
 
     Args:
-        most: how many.
+        most: the limit.
     """
 
     def __init__(self, most: int = REQUESTS_FOR_A_FILE) -> None:
         self._most = most
         self.spent = 0
-        # The item as it was listed again, which is done once; its link is the one to use.
+        # The item with a new link, from the one repeated listing; if set, use its link.
         self.listed_again: ExportFile | None = None
 
     @property
     def left(self) -> int:
-        """How many there may still be."""
+        """The number of requests that may still be sent."""
         return self._most - self.spent
 
     def spend(self) -> None:

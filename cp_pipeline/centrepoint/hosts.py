@@ -1,9 +1,10 @@
-"""Which hosts a file link may lead to: those of the internet, and those that a person has named.
+"""The hosts that a file link may lead to: public hosts, and private ones that a setting allows.
 
-Belongs here: what a private address is, and refusing one. Does not: connections (``connections``).
+Belongs here: what a private address is, and refusing it. Does not belong: connections
+(``connections``).
 
-A listing that lies could otherwise have the pipeline ask a database, a router or a cloud's
-metadata service, which trust anything inside the network, and keep their answers as a file.
+Without this rule, a manipulated listing could make the pipeline send requests to a database, a
+router or a cloud's metadata service inside the private network, and store their answers as files.
 """
 
 import ipaddress
@@ -12,7 +13,8 @@ from collections.abc import Collection, Iterable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# All of IPv6 that is given out to the internet; Python does not know every address outside of it.
+# All IPv6 addresses that are assigned for the internet. Python's ``is_global`` is also true for
+# some addresses outside this range.
 _GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 # Translates IPv4 into the last 32 bits of an IPv6 address (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
@@ -20,9 +22,9 @@ _IPV4_BITS = (1 << 32) - 1
 
 
 class PrivateHost(Exception):
-    """A link leads to an address that is not of the internet.
+    """A link leads to a private address.
 
-    No error of a network, so that neither ``urllib3`` nor ``requests`` tries it again.
+    Not a subclass of a network error, so that neither ``urllib3`` nor ``requests`` retries it.
     """
 
     def __init__(self, host: str, address: str) -> None:
@@ -31,38 +33,38 @@ class PrivateHost(Exception):
 
 
 class HostRule:
-    """Refuses private addresses, but of hosts that are named.
+    """Refuses private addresses, except of allowed hosts.
 
     Args:
-        allowed: hosts that may be private, as they stand in a link: names, or addresses.
+        allowed: hosts that may be private, as written in a link: names or addresses.
     """
 
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(map(_plain, allowed))
 
     def check_name(self, host: str, port: int | None = None) -> None:
-        """Look the name up before anything is connected to; one that is unknown passes.
+        """Resolve the name and check its addresses before connecting; an unknown name passes.
 
         Raises:
-            PrivateHost: one of its addresses, or the host as it is written, is private.
+            PrivateHost: one of its addresses, or the host as written, is private.
         """
         self._check(host, _addresses(host, port))
 
     def check_written(self, host: str) -> None:
-        """Look at the host only as it is written, where a proxy looks names up.
+        """Check the host as written, without resolving it, because a proxy resolves names itself.
 
         Raises:
-            PrivateHost: it is written as a private address, however that is spelt.
+            PrivateHost: the host is a private address in any spelling.
         """
         if _plain(host) == "localhost" or _plain(host).endswith(".localhost"):
             self._check(host, ["127.0.0.1"])
         self._check(host, _addresses(_plain(host), None, socket.AI_NUMERICHOST))
 
     def check_peer(self, host: str, connected: socket.socket) -> None:
-        """Look at where a connection ended up: a name may be another address a moment later.
+        """Check the address of an open connection: a name may resolve differently a moment later.
 
         Raises:
-            PrivateHost: it is a private address; the connection is closed, nothing was sent.
+            PrivateHost: the address is private. The connection is closed; nothing was sent.
         """
         try:
             self._check(host, [str(connected.getpeername()[0])])
@@ -79,10 +81,10 @@ class HostRule:
 
 
 def is_private(address: str) -> bool:
-    """Whether an IP address is anything but one of the internet; so is what is no address.
+    """Whether an IP address is not a public internet address; True for an invalid address.
 
-    That is: loopback, private, link-local, reserved, shared, multicast or unspecified addresses,
-    and IPv6 addresses that stand for such an IPv4 address.
+    Private are: loopback, private, link-local, reserved, shared, multicast and unspecified
+    addresses, and IPv6 addresses that contain such an IPv4 address.
     """
     try:
         found: _Address = ipaddress.ip_address(address)
@@ -103,9 +105,9 @@ def _ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None
 
 
 def _addresses(host: str, port: int | None, flags: int = 0) -> list[str]:
-    """The addresses of a host, by the very function that connections are made by.
+    """Return the addresses of a host, by the function that also resolves names for connections.
 
-    It takes ``2130706433``, ``0x7f.1`` and ``[::1]`` for addresses too.
+    It also accepts ``2130706433``, ``0x7f.1`` and ``[::1]`` as addresses.
     """
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=flags)

@@ -1,7 +1,7 @@
-"""Reading one item of a listing (docs/api.md, "An item").
+"""Read one item of a listing (docs/api.md, "An item").
 
-Belongs here: from JSON to ``ExportFile``, to why it is left out, or to what is wrong; and what was
-asked for against what came.
+Belongs here: from JSON to an export file, an item that is left out, or an invalid item; whether an
+item matches the filters.
 Does not belong: pages and requests (``listing``), when a listing is complete (``readings``).
 """
 
@@ -20,29 +20,29 @@ from cp_pipeline.domain.exports import (
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 _HALF = re.compile("[\ud800-\udfff]")
-# .NET's DateTimeOffset.MinValue, which is the vendor's word for "never" (docs/api.md, "An item").
+# .NET's DateTimeOffset.MinValue, by which the vendor means "never" (docs/api.md, "An item").
 _NEVER = re.compile(r"0001-\d{2}-\d{2}(?:[Tt ].*)?", re.ASCII)
 _WORD = re.compile(r"[a-z0-9]+")
-# What else the name of a CSV's format may say: its kind of name, and how it is packed.
+# Other words in the name of a CSV format: parts of a media type, and the compression.
 _BESIDE_CSV = frozenset(
     {"text", "application", "x", "file", "gz", "gzip", "gzipped", "compressed", "zip", "zipped"}
 )
 _LONGEST_FORMAT = 40
-# Numbers, and moments in nanoseconds since 1970, that 64 bits hold; a little less, because the
-# outermost ones mean infinity to DuckDB.
+# The limit of numbers, and of times in nanoseconds since 1970. They must fit into 64 bits; for
+# DuckDB, the extreme values mean infinity, so the limit is slightly lower.
 _LARGEST = 2**63 - 2
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a listing is narrowed to; None means everything."""
+    """The filters of a listing; None means no filter."""
 
     subject_id: int | None = None
     study_program_id: str | None = None
     dataset_name: str | None = None
 
     def as_parameters(self) -> dict[str, int | str]:
-        """The filters under the API's names, those that are set."""
+        """Return the filters that are set, under the API's names."""
         named = {
             "subjectId": self.subject_id,
             "studyProgramId": self._program,
@@ -51,9 +51,9 @@ class Filters:
         return {name: value for name, value in named.items() if value is not None}
 
     def accept(self, item: "ExportFile | ExportKey | InvalidItem") -> bool:
-        """Whether ``item`` is what was asked for (a server may ignore a filter, docs/api.md).
+        """Whether ``item`` matches the filters (a server may ignore a filter, docs/api.md).
 
-        What an item does not say of itself may be what was asked for.
+        A field that an item lacks matches every filter.
         """
         return (
             _fits(self.subject_id, item.subject_id)
@@ -69,9 +69,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An item that is as it should be, but nothing to load.
+    """A valid item without anything to load.
 
-    ``other_format``: what it is instead of a CSV, in lower case; None where the program never ran.
+    ``other_format``: its format, if not CSV, in lower case; None if the program never ran.
     """
 
     key: ExportKey
@@ -86,7 +86,7 @@ def _fits(asked: int | str | None, said: int | str | None) -> bool:
 
 
 def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
-    """Read one item of a page, or say what is wrong with it, without its URL."""
+    """Read one item of a page; an invalid item gets a reason that does not contain its URL."""
     try:
         key = ExportKey(
             study_id=_whole_number(raw["studyId"]),
@@ -126,23 +126,23 @@ def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
 
 
 def _format(value: object) -> str:
-    """The format's name as listed; an item that names none is a CSV (docs/api.md, "An item")."""
+    """Return the format's name as listed; without a name it is CSV (docs/api.md, "An item")."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "csv"
     return redact(_text(value).strip())[:_LONGEST_FORMAT]
 
 
 def _is_csv(file_format: str) -> bool:
-    """Whether a format is CSV, however that is written: ``text/csv; charset=utf-8``, ``.csv.gz``.
+    """Whether a format is CSV in any spelling, such as ``text/csv; charset=utf-8`` or ``.csv.gz``.
 
-    A page calls it ``csv``; names of files and media types have been seen for formats elsewhere.
+    CentrePoint writes ``csv``; other services use file extensions and media types.
     """
     words = set(_WORD.findall(file_format.lower().partition(";")[0]))
     return "csv" in words and words <= _BESIDE_CSV | {"csv"}
 
 
 def _is_never(value: object) -> bool:
-    """Whether a timestamp is one of the vendor's two words for "never"."""
+    """Whether a timestamp is one of the vendor's two values for "never"."""
     return value is None or (isinstance(value, str) and _NEVER.fullmatch(value) is not None)
 
 
@@ -150,23 +150,23 @@ def _whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r} is not a whole number")
     if abs(value) > _LARGEST:
-        raise ValueError(f"{value!r} is not a number of 64 bits")
+        raise ValueError(f"{value!r} does not fit into 64 bits")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{value!r} is not a text")
-    # JSON can say half a character, which no file and no database can hold.
+    # JSON can contain half a character (a lone surrogate), which no file or database can hold.
     if not value.isascii() and _HALF.search(value):
-        raise ValueError(f"{value!r} has half a character in it")
+        raise ValueError(f"{value!r} contains half a character (a lone surrogate)")
     return value
 
 
 def _instant(value: object) -> Instant:
     instant = Instant.parse(_text(value))
     if abs(instant.nanoseconds) > _LARGEST:
-        raise ValueError(f"{value!r} is not of the years 1678 to 2261")
+        raise ValueError(f"{value!r} is not between the years 1678 and 2261")
     return instant
 
 

@@ -1,8 +1,8 @@
-"""The listing of a study's export files, page by page (docs/api.md, "A page").
+"""List a study's export files, page by page (docs/api.md, "A page").
 
-Belongs here: both dialects, paging, and asking until the listing is known.
-Does not belong: what an item means (``items``), when a reading is complete (``readings``), fetching
-files (``downloads``).
+Belongs here: both dialects, paging, and reading again until the listing is complete.
+Does not belong: what an item means (``items``), when a reading is complete (``readings``),
+downloading files (``downloads``).
 """
 
 import logging
@@ -27,20 +27,21 @@ from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import CentrePointSettings
 
 PAGE_SIZE = 100
-# Pages in a row that bring nothing new: of a service that filters after paging, or miscounts.
+# The most pages in a row without a new item; a service that filters after paging, or that counts
+# wrongly, sends such pages.
 MOST_BARREN_PAGES = 1_000
 _PASSES = 5
 _BODY_HINT = (
-    "A proxy on the way may refuse a GET that has a body, or drop it: "
-    "CP_EXPORT_DIALECT=datasetfiles sends none."
+    "A proxy may refuse a GET request with a body, or remove the body: "
+    "CP_EXPORT_DIALECT=datasetfiles sends no body."
 )
-# Answers that such a proxy gives, besides hanging up.
+# Answers of such a proxy; it may also close the connection.
 _REFUSED_BODIES = frozenset({400, 403, 405, 406, 411, 413, 415, 422, 501, 502})
 _log = logging.getLogger(__name__)
 
 
 class Listing:
-    """Asks the API which export files there are."""
+    """Lists export files through the API."""
 
     def __init__(
         self, settings: CentrePointSettings, transport: Transport, tokens: TokenSource
@@ -48,7 +49,7 @@ class Listing:
         self._settings = settings
         self._transport = transport
         self._tokens = tokens
-        # Of what is said once, whatever is listed again later: the words.
+        # Warnings already logged: each is logged once, although studies are listed repeatedly.
         self._said: set[str] = set()
 
     def export_files(
@@ -56,13 +57,13 @@ class Listing:
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
     ) -> StudyListing:
-        """What is listed of a study, or what the filters leave of it.
+        """List the export files of a study that match the filters.
 
-        The listing may change while its pages are read, so it is known only when as many different
-        items were seen as the service counts, or when two readings agree.
+        The listing may change while its pages are read. It is accepted when the number of different
+        items equals the service's count, or when two readings in a row agree.
 
         Raises:
-            ServiceError: no listing can be had; the subclass says why.
+            ServiceError: the listing failed; the subclass says why.
         """
         previous: Reading | None = None
         by_items = False
@@ -74,28 +75,29 @@ class Listing:
                 missing = reading.missing(previous)
                 return self._what_was_asked(reading, missing, study_id, filters)
             if reading.is_short:
-                # Pages may be cut to fewer items than was asked for: go on where each ended.
+                # The service may send fewer items per page than requested: continue after the last
+                # item of each page.
                 by_items = True
-            _log.info("the listing of study %d is read again: it changed, or is short", study_id)
+            _log.info("reading the listing of study %d again: it changed, or is short", study_id)
             previous = reading
         raise ServiceUnavailable(
-            f"The listing of study {study_id} changed each of {_PASSES} times it was read.",
-            "CentrePoint is probably executing programs; run it again later.",
+            f"The listing of study {study_id} changed during each of {_PASSES} readings.",
+            "CentrePoint is probably executing programs; try again later.",
         )
 
     def count(self, study_id: int) -> int:
-        """How many export files the study has, by asking for one."""
+        """Return the number of export files of the study, by listing a single one."""
         return self._page(study_id, Filters(), offset=0, limit=1).total
 
     def _read_all_pages(self, study_id: int, filters: Filters, *, by_items: bool) -> Reading:
-        """Read from page to page until all that is counted was asked for.
+        """Read pages until the offset reaches the service's count.
 
-        A page that is short or empty does not end a listing: a service may filter after paging.
+        A short or empty page does not end the listing: a service may filter after paging.
 
         Args:
-            study_id: of which study.
-            filters: what to ask for.
-            by_items: go on after the last item that came, and not after as many as a page holds.
+            study_id: the study.
+            filters: the filters of the listing.
+            by_items: continue after the last item received, not after the size of a full page.
         """
         reading, offset, barren = Reading(by_items), 0, 0
         while True:
@@ -108,7 +110,7 @@ class Listing:
     def _what_was_asked(
         self, reading: Reading, missing: int, study_id: int, filters: Filters
     ) -> StudyListing:
-        """The listing without what was not asked for, and what there is to say about it."""
+        """Drop the items that do not match the filters; log warnings; return the listing."""
         items = [
             item
             for item in reading.files.values()
@@ -141,19 +143,19 @@ class Listing:
     def _say_not_asked_for(self, study_id: int, foreign: int, filters: Filters) -> None:
         dropped = ""
         if filters.as_parameters():
-            dropped = "; the filters were not obeyed"
+            dropped = "; the service ignored the filters"
             if self._settings.dialect == "datasetexportfiles":
                 dropped += f". {_BODY_HINT}"
         self._say_once(
             f"not asked for {study_id}",
-            f"study {study_id}: left out {foreign} listed files that were not asked for{dropped}",
+            f"study {study_id}: left out {foreign} listed files that were not requested{dropped}",
         )
 
     def _say_what_is_left_out(self, study_id: int, listing: StudyListing, total: int) -> None:
         if listing.missing:
             _log.warning(
-                "study %d: CentrePoint counts %d items and did not list %d of them; what it listed "
-                "is used, and nothing is taken for withdrawn",
+                "study %d: CentrePoint counts %d items but did not list %d of them; the listed "
+                "items are used, and no export is marked as withdrawn",
                 study_id,
                 total,
                 listing.missing,
@@ -161,8 +163,8 @@ class Listing:
         if formats := sorted({name for _, name in listing.other_formats}):
             self._say_once(
                 f"formats {study_id} {formats}",
-                f"study {study_id}: left out {len(listing.other_formats)} listed files that are no "
-                f"CSV ({', '.join(formats)})",
+                f"study {study_id}: left out {len(listing.other_formats)} listed files that are "
+                f"not CSV ({', '.join(formats)})",
             )
 
     def _say_once(self, occasion: str, words: str) -> None:
@@ -177,14 +179,14 @@ class Listing:
         except (ValueError, KeyError, TypeError, OverflowError):
             beginning = describe(response)
         raise AnswerNotUnderstood(
-            f"The listing of study {study_id} is not what the API promises: {beginning}.",
+            f"The listing of study {study_id} differs from the API's contract: {beginning}.",
             "Check CP_API_URL and CP_EXPORT_DIALECT.",
         )
 
     def _request(
         self, study_id: int, filters: Filters, offset: int, limit: int
     ) -> requests.Response:
-        """One page's answer; a token that has run out is replaced once."""
+        """Request one page; replace an expired token once."""
         bearer = self._tokens.current()
         response = self._send(study_id, filters, offset, limit, bearer)
         if response.status_code == requests.codes.unauthorized:
@@ -206,7 +208,7 @@ class Listing:
         if dialect == "datasetfiles":
             parameters.update(narrowed)
         elif narrowed:
-            # Without filters there is no body, which a proxy could refuse.
+            # Send no body without filters: a proxy could refuse it.
             options["json"] = narrowed
         try:
             return self._transport.send(
@@ -227,18 +229,17 @@ def _read_page(answer: Any) -> Page:  # noqa: ANN401  (JSON is anything)
     """Read a page's JSON.
 
     Raises:
-        ValueError, KeyError, TypeError, OverflowError: it is not what docs/api.md has under "A
-        page".
+        ValueError, KeyError, TypeError, OverflowError: it differs from docs/api.md, "A page".
     """
     items, total, limit = answer["items"], int(answer["totalCount"]), answer.get("limit")
     if not isinstance(items, list) or total < 0:
-        raise ValueError("no list of items, or fewer than none of them")
+        raise ValueError("no list of items, or a negative count")
     is_usable = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
     return Page([read_item(raw) for raw in items], total, limit if is_usable else None)
 
 
 def _with_hint(error: ServiceError) -> ServiceError:
-    """The same error for a request that had a body, which may have been the reason."""
+    """Return the same error with a hint: the request had a body, which may be the cause."""
     return type(error)(error.what, f"{error.remedy} {_BODY_HINT}")
 
 
@@ -246,23 +247,23 @@ def _refusal(response: requests.Response, study_id: int) -> ServiceError:
     status = response.status_code
     if status == requests.codes.unauthorized:
         return TokenRefused(
-            f"The API refused a fresh token twice while listing study {study_id}.",
+            f"The API refused a new access token while listing study {study_id}.",
             "Check that CP_API_URL and CP_TOKEN_URL belong together.",
         )
     if status == requests.codes.forbidden:
         return StudyRefused(
-            f"The API does not let this client see study {study_id} ({describe(response)}).",
+            f"This client has no access to study {study_id} ({describe(response)}).",
             "Check CP_STUDY_ID, or ask ActiGraph to give the client in CP_CLIENT_ID access to it.",
         )
     if status == requests.codes.not_found:
         return StudyRefused(
-            f"The API knows no study {study_id} ({describe(response)}).",
+            f"The API has no study {study_id} ({describe(response)}).",
             "Check CP_STUDY_ID, CP_API_URL and CP_EXPORT_DIALECT.",
         )
     if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
         return ServiceUnavailable(
-            f"CentrePoint fails to list study {study_id}: {describe(response)}.",
-            "Run it again later.",
+            f"CentrePoint failed to list study {study_id}: {describe(response)}.",
+            "Try again later.",
         )
     return AnswerNotUnderstood(
         f"CentrePoint refused to list study {study_id}: {describe(response)}.",

@@ -1,10 +1,10 @@
-"""The pace of an answer: a server that sends a byte now and then is given up.
+"""The minimum throughput of an answer: abort a response that arrives too slowly.
 
-Belongs here: measuring, while an answer is read. Does not: asking again (``transport``,
-``downloads``).
+Belongs here: measuring the throughput while an answer is read. Does not belong: retries
+(``transport``, ``downloads``).
 
-A timeout says only how long the next byte may take. What is counted here is the time spent waiting
-for the server, and not what we take ourselves to write a file.
+A read timeout limits only the wait for the next byte. This module counts the time spent waiting for
+the server, but not the time that this process takes to write a file.
 """
 
 import io
@@ -12,31 +12,31 @@ import time
 from http.client import HTTPResponse
 from typing import IO, Any, Protocol
 
-# Sixteen downloads share a line, so this is as slow as 64 kbit/s in all. A pause of a whole read
-# timeout is no trickle yet.
+# Sixteen downloads share one connection to the internet, so this is 64 kbit/s in total. A single
+# pause as long as the read timeout is still allowed.
 SLOW_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 500
 
 
 class TooSlow(TimeoutError):
-    """An answer arrives too slowly. A kind of timeout, so libraries treat it as one."""
+    """The throughput is below the minimum; a ``TimeoutError`` for the HTTP libraries."""
 
     def __init__(self) -> None:
         least = int(SLOW_SECONDS * SLOWEST_BYTES_PER_SECOND)
-        super().__init__(f"fewer than {least:,} bytes came in {SLOW_SECONDS:g} s of waiting")
+        super().__init__(f"fewer than {least:,} bytes arrived in {SLOW_SECONDS:g} s of waiting")
 
 
 class _Socket(Protocol):
-    """What ``HTTPResponse`` needs of a socket."""
+    """The part of a socket that ``HTTPResponse`` needs."""
 
     def makefile(self, mode: Any, *, buffering: int) -> Any: ...  # noqa: ANN401
 
 
 class PacedReader(io.RawIOBase):
-    """Reads from a socket's stream, as long as enough comes.
+    """Reads from a socket's stream, with a minimum throughput.
 
     Raises:
-        TooSlow: while reading; too little came in the last ``SLOW_SECONDS`` of waiting.
+        TooSlow: while reading; too few bytes arrived in the last ``SLOW_SECONDS`` of waiting.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -47,14 +47,15 @@ class PacedReader(io.RawIOBase):
         self._begun = False
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  (any writable buffer)
-        """Read what there is, waiting for the first byte of it."""
+        """Read the available bytes; wait for the first one."""
         began = time.monotonic()
         count: int | None = self._stream.readinto(buffer)  # type: ignore[attr-defined]
-        # Before it begins to answer a server may think, for as long as the read timeout lets it.
+        # The time before the first byte does not count: a server may need it to prepare the answer.
+        # The read timeout limits it.
         if self._begun:
             self._waited += time.monotonic() - began
         self._begun = True
@@ -66,20 +67,20 @@ class PacedReader(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the stream, too."""
+        """Close the stream too."""
         self._stream.close()
         super().close()
 
 
 class PacedResponse(HTTPResponse):
-    """An answer whose head and body are both read at a pace."""
+    """An answer whose head and body must both arrive with the minimum throughput."""
 
     def __init__(self, connected: _Socket, *args: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(_PacedSocket(connected), *args, **options)  # type: ignore[arg-type]
 
 
 class _PacedSocket:
-    """All that an ``HTTPResponse`` takes from a socket."""
+    """Wraps a socket for ``HTTPResponse``."""
 
     def __init__(self, connected: _Socket) -> None:
         self._connected = connected
@@ -89,7 +90,7 @@ class _PacedSocket:
 
 
 def too_slow(error: BaseException) -> TooSlow | None:
-    """The ``TooSlow`` that an error of ``urllib3`` or ``requests`` stands for, if any."""
+    """Return the ``TooSlow`` that an error of ``urllib3`` or ``requests`` wraps, if any."""
     if isinstance(error, TooSlow):
         return error
     behind = (*error.args, getattr(error, "reason", None), error.__cause__)

@@ -1,6 +1,6 @@
-"""One reading of all pages of a listing: what it saw, and whether that is all there is.
+"""One reading of all pages of a listing: its items, and whether it is complete.
 
-Belongs here: counting what came against what the service counts, and two readings against each
+Belongs here: comparing the items received with the service's count, and two readings with each
 other. Does not belong: requests (``listing``), what an item means (``items``).
 """
 
@@ -13,24 +13,25 @@ from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``total`` and ``limit`` are the service's words; ``limit`` may be missing."""
+    """One page. The service sends ``total`` and ``limit``; ``limit`` may be missing."""
 
     items: Sequence[ReadItem]
     total: int
     limit: int | None
 
     def step(self, page_size: int) -> int:
-        """How far the next page is, as the service cuts its pages; at least one item."""
+        """Return how many items after this page's first one the next page begins; at least one."""
         limit = page_size if self.limit is None else min(self.limit, page_size)
         return max(limit, len(self.items), 1)
 
 
 @dataclass(slots=True)
 class Reading:
-    """What the pages read so far hold, each item once.
+    """The items of the pages read so far, each item once.
 
-    ``came`` counts what came, also twice; ``totals`` has each number of items that was counted.
-    ``by_items``: each page began after the last item of the one before, so pages may overlap.
+    ``came``: the number of items received, with repeated ones. ``totals``: all different counts
+    that the service sent. ``by_items``: each page began after the last item of the previous page,
+    so pages may overlap.
     """
 
     by_items: bool = False
@@ -41,7 +42,7 @@ class Reading:
     totals: set[int] = field(default_factory=set)
 
     def add(self, page: Page) -> bool:
-        """Take a page in; whether it had anything new."""
+        """Add a page; return whether it had a new item."""
         before = self.seen
         self.totals.add(page.total)
         self.came += len(page.items)
@@ -56,43 +57,43 @@ class Reading:
 
     @property
     def seen(self) -> int:
-        """How many different items there were."""
+        """The number of different items received."""
         return len(self.files) + len(self.invalid) + len(self.left_out)
 
     @property
     def is_steady(self) -> bool:
-        """Whether all pages counted the same number of items."""
+        """Whether all pages had the same count of items."""
         return len(self.totals) == 1
 
     @property
     def total(self) -> int:
-        """How many items the service counts."""
+        """The number of items that the service counts."""
         return max(self.totals)
 
     @property
     def is_whole(self) -> bool:
-        """Whether as many different items were seen as were counted."""
+        """Whether the number of different items equals the service's count."""
         return self.is_steady and self.seen == self.total
 
     @property
     def is_short(self) -> bool:
-        """Whether fewer items came than were counted, all the time."""
+        """Whether the count was stable and fewer items were received than counted."""
         return self.is_steady and self.came < self.total
 
     def agrees_with(self, other: "Reading | None") -> bool:
-        """Whether two readings, one after the other, saw the same: then the listing stood still."""
+        """Whether two readings in a row are equal: then the listing did not change meanwhile."""
         return self.is_steady and other is not None and self.content == other.content
 
     def missing(self, other: "Reading | None") -> int:
-        """How many items were counted and did not come.
+        """Return the number of items that the service counts but did not list.
 
-        Where as many came as were counted, in two readings that agree, the service lists some of
-        them twice, and none is missing.
+        If two equal readings each received as many items as counted, the service lists some items
+        twice, and none is missing.
 
         Args:
-            other: the reading that agrees with this one; None for one that is whole by itself.
+            other: the equal reading; None if this reading is complete by itself.
         """
-        # In pages that overlap, what came says nothing.
+        # With overlapping pages, the number of received items proves nothing.
         if other is None or (self.by_items and other.by_items):
             return max(self.total - self.seen, 0)
         all_came = self.came == other.came == self.total
@@ -100,7 +101,7 @@ class Reading:
 
     @property
     def content(self) -> Hashable:
-        """What was seen, whatever the order."""
+        """The items received, without their order."""
         return (
             frozenset(self.totals),
             frozenset(self.files.values()),
@@ -110,6 +111,6 @@ class Reading:
 
 
 def _age(item: ExportFile) -> tuple[int, int]:
-    """Orders the versions of an export, the latest last."""
-    # Written at an unknown time is older than at any known one.
+    """Return a sort key for the versions of an export, the latest last."""
+    # An unknown time of the last change sorts before any known time.
     return item.execution.ticks, -(1 << 63) if item.modified is None else item.modified.ticks

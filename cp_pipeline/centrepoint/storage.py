@@ -1,7 +1,7 @@
-"""What the storage means by refusing a link, and whether it refuses every one.
+"""Why the storage refuses a link, and whether it refuses all links.
 
-Belongs here: telling kinds of refusals apart by evidence, and what all downloads know together.
-Does not belong: asking again (``downloads``).
+Belongs here: classifying refusals by their answers, and the state that all downloads share.
+Does not belong: retries (``downloads``).
 """
 
 import re
@@ -16,12 +16,13 @@ import requests
 
 from cp_pipeline.centrepoint.answers import body_of, error_code
 
-# The same link is tried again after these seconds, while it may be too early for it: a minute.
+# Pauses before the same link is tried again, if it may not be valid yet: a minute in total.
 PAUSES_SECONDS = (6.0, 54.0)
-# All downloads together wait in one minute of these: every link is older than that afterwards.
+# All downloads wait during the same minute, and then not again for this time: all links of the
+# listing are older than a minute afterwards.
 _WAITS_AGAIN_AFTER_SECONDS = 600.0
 FILES_IN_A_ROW = 3
-# A Date header has whole seconds; a link that dies this soon is of no use either.
+# A Date header has whole seconds. A link that expires within this time is useless too.
 _AS_GOOD_AS_EXPIRED = timedelta(seconds=2)
 _FRAME = re.compile(r"Start \[([^\]]*)\] - Expiry \[([^\]]*)\] - Current \[([^\]]*)\]")
 _NO_LINK = frozenset(
@@ -35,19 +36,19 @@ _NO_LINK = frozenset(
 
 
 class LinkState(Enum):
-    """What a refusal says of the link."""
+    """The state of a link, by a refusal."""
 
-    DIED = "the link has died"
-    MAYBE_TOO_EARLY = "the link is not taken, or not yet"
+    DIED = "the link has expired"
+    MAYBE_TOO_EARLY = "the link is invalid, or not valid yet"
     REFUSED = "the storage refuses the link"
 
 
 def state_of_link(response: requests.Response, url: str) -> LinkState | None:
-    """What an answer says of the link that it is to; None if it is about something else.
+    """Return the state of a link, by the storage's answer; None if the link is not the cause.
 
     Args:
-        response: any answer but a file; its body is read.
-        url: the link, whose query has its expiry (``se``; docs/api.md, "An item").
+        response: an answer that is not a file; this function reads its body.
+        url: the link; its query has the expiry time (``se``; docs/api.md, "An item").
     """
     if response.status_code not in _NO_LINK:
         return None
@@ -58,7 +59,7 @@ def state_of_link(response: requests.Response, url: str) -> LinkState | None:
     expiry = _expiry(url)
     if expiry is not None and expiry - now < _AS_GOOD_AS_EXPIRED:
         return LinkState.DIED
-    # A firewall's page is none of the storage's, whatever the headers are.
+    # The body decides, if there is one: a firewall's page may have any headers.
     if (error_code(body) if body else response.headers.get("x-ms-error-code")) != (
         "AuthenticationFailed"
     ):
@@ -67,7 +68,7 @@ def state_of_link(response: requests.Response, url: str) -> LinkState | None:
 
 
 def _by_detail(body: str) -> LinkState:
-    """What Azure's ``AuthenticationErrorDetail`` says, where there is one."""
+    """Return the state of a link by Azure's ``AuthenticationErrorDetail``, if there is one."""
     if frame := _FRAME.search(body):
         start, expiry, current = map(_moment, frame.groups())
         if expiry and current and current >= expiry:
@@ -99,7 +100,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 class StorageState:
-    """What downloads on all threads know of the storage together. Thread-safe."""
+    """What the downloads of all threads have learned about the storage. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -107,29 +108,29 @@ class StorageState:
         self._waiting_since: float | None = None
 
     def gave_a_file(self) -> None:
-        """A file has come: the storage does not refuse all."""
+        """Record that the storage sent a file, so it does not refuse all links."""
         with self._lock:
             self._refused_in_a_row = 0
 
     def refused_a_fresh_link(self) -> None:
-        """A file was refused though its link was new."""
+        """Record that the storage refused a file although its link was new."""
         with self._lock:
             self._refused_in_a_row += 1
 
     @property
     def refuses_all(self) -> bool:
-        """Whether so many files in a row were refused that new links are no use."""
+        """Whether so many files in a row were refused that new links do not help."""
         with self._lock:
             return self._refused_in_a_row >= FILES_IN_A_ROW
 
     def pause(self, number: int) -> float | None:
-        """How long to wait before a link that may be too early is tried again, in seconds.
+        """Return the seconds to wait before a link is tried again that may not be valid yet.
 
-        Links that are too early are all of one listing, so the wait is one for all files. None
-        where it is over, or was in vain for another file.
+        Such links all come from one listing, so all files share one wait. None if that wait is
+        over, or did not help another file.
 
         Args:
-            number: how often this file's link has waited before.
+            number: the number of earlier pauses for this file's link.
         """
         with self._lock:
             now = time.monotonic()

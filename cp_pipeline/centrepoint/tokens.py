@@ -1,6 +1,7 @@
 """Access tokens (docs/api.md, "Tokens").
 
-Belongs here: taking a token, renewing it in time, and saying why one was refused.
+Belongs here: requesting a token, renewing it in time, and explaining why one was refused.
+Does not belong: sending requests and retries (``transport``).
 """
 
 import math
@@ -21,10 +22,10 @@ from cp_pipeline.centrepoint.transport import RETRIED_STATUSES, Transport
 from cp_pipeline.settings import CentrePointSettings
 
 SCOPE = "DataAccess"
-# What OAuth's answers usually say; one that has run out earlier is replaced at the API's 401.
+# The usual lifetime of an OAuth token. A token that expires earlier is replaced after a 401.
 _USUAL_LIFETIME_SECONDS = 3600.0
 _LONGEST_LIFETIME_SECONDS = 86_400.0
-_PURPOSE = "asking for an access token (CP_TOKEN_URL)"
+_PURPOSE = "requesting an access token (CP_TOKEN_URL)"
 
 
 class Bearer(AuthBase):
@@ -40,7 +41,7 @@ class Bearer(AuthBase):
 
 
 class TokenSource:
-    """Hands out one token to all threads, and a new one before it runs out."""
+    """Gives all threads the same token, and renews it before it expires."""
 
     def __init__(self, settings: CentrePointSettings, transport: Transport) -> None:
         self._settings = settings
@@ -50,11 +51,11 @@ class TokenSource:
         self._renew_at = 0.0
 
     def current(self) -> Bearer:
-        """A token that is still good, new if need be.
+        """Return a valid token; request a new one if necessary.
 
         Raises:
-            CredentialsRefused, ScopeRefused: the person must change a setting.
-            ServiceUnavailable, AnswerNotUnderstood: the token service is at fault.
+            CredentialsRefused, ScopeRefused: a setting or the client's rights must change.
+            ServiceUnavailable, AnswerNotUnderstood: the token service failed.
         """
         with self._lock:
             if self._bearer is None or time.monotonic() >= self._renew_at:
@@ -62,7 +63,7 @@ class TokenSource:
             return self._bearer
 
     def replace(self, refused: Bearer) -> Bearer:
-        """A token other than ``refused``, which the API has answered with 401."""
+        """Return a token other than ``refused``, for which the API answered 401."""
         with self._lock:
             if self._bearer is None or self._bearer is refused:
                 self._bearer = self._take()
@@ -91,15 +92,15 @@ class TokenSource:
             token, lifetime = "", 0.0
         if not token or not isinstance(token, str):
             raise AnswerNotUnderstood(
-                "The token service's answer holds no access token.", "Check CP_TOKEN_URL."
+                "The token service's answer has no access token.", "Check CP_TOKEN_URL."
             )
-        # A minute early for the usual hour; a tenth early for the very short ones.
+        # Renew a minute early; for very short lifetimes, a tenth of the lifetime early.
         self._renew_at = asked_at + lifetime - min(60.0, lifetime / 10)
         return Bearer(token)
 
 
 def _lifetime(expires_in: object) -> float:
-    """For how many seconds a token is good, as far as the answer says so in any way."""
+    """Return a token's lifetime in seconds; the usual one if the answer has no valid lifetime."""
     try:
         seconds = float(expires_in) if isinstance(expires_in, int | float | str) else math.nan
     except (ValueError, OverflowError):
@@ -126,7 +127,7 @@ def _refusal(response: requests.Response) -> Exception:
         )
     if response.status_code in RETRIED_STATUSES:
         return ServiceUnavailable(
-            f"The token service fails: {describe(response)}.", "Run it again later."
+            f"The token service failed: {describe(response)}.", "Try again later."
         )
     return AnswerNotUnderstood(
         f"The token service refused the request: {describe(response)}.", "Check CP_TOKEN_URL."

@@ -1,8 +1,8 @@
-"""HTTP as this project speaks it: sessions, timeouts, retries, no redirects.
+"""Send HTTP requests: sessions, timeouts, retries, no redirects.
 
-Belongs here: what holds for every request, to the API, the token service and the blob storage.
+Belongs here: what applies to every request to the API, the token service and the blob storage.
 Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``), reading answers
-(``answers``), errors in words (``connection_errors``).
+(``answers``), error messages (``connection_errors``).
 """
 
 import threading
@@ -37,7 +37,7 @@ _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip,
 
 
 class _BudgetedRetry(Retry):
-    """urllib3's retries, each of which is taken from the minute's budget too."""
+    """urllib3's retries; each retry also takes a request from the budget."""
 
     budget: RequestBudget | None = None
 
@@ -52,7 +52,7 @@ class _BudgetedRetry(Retry):
     def increment(self, *args: Any, **options: Any) -> Self:  # noqa: ANN401  (urllib3's own)
         error = options.get("error")
         lasting = isinstance(error, Exception) and is_about_certificates(error)
-        # No more tries are left for what would fail in the same way.
+        # Do not retry a lasting error: it would fail in the same way.
         counted = self.new(total=0) if lasting else self
         return super(_BudgetedRetry, counted).increment(*args, **options)
 
@@ -63,7 +63,7 @@ class _BudgetedRetry(Retry):
 
 
 class NoAuthorization(AuthBase):
-    """Sends no Authorization header, not even one that a ``.netrc`` holds for the host."""
+    """Sends no Authorization header, not even one from a ``.netrc`` file."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Called by ``requests`` for each request."""
@@ -72,14 +72,14 @@ class NoAuthorization(AuthBase):
 
 
 class Transport:
-    """Sends requests from any thread; each thread has connections of its own.
+    """Sends requests. Thread-safe; each thread has its own connections.
 
     Args:
-        budget: where each request, and each retry, is taken from; None for no limit (the limit is
-            the API's; blob storage has none).
-        rule: which hosts are private and not to be connected to; None for the services that a
-            person has named in the settings.
-        retries: whether a request that fails is sent again here; else who calls does that.
+        budget: counts each request and each retry; None for no limit (only the API has a limit;
+            blob storage has none).
+        rule: the private hosts that must not be connected to; None for the services that a person
+            has named in the settings.
+        retries: whether this class repeats a failed request; if False, the caller does.
     """
 
     def __init__(
@@ -101,22 +101,22 @@ class Transport:
         auth: AuthBase | None = None,
         **options: Any,  # noqa: ANN401  (requests' own options)
     ) -> requests.Response:
-        """Send one request and return the answer, whatever its status.
+        """Send one request and return the answer with any status.
 
         Args:
             method: ``GET`` or ``POST``.
             url: the address; never shown.
-            purpose: what the request is for, in words for an error.
-            setting: the variable that has the address; none for a link that was listed.
-            auth: adds the Authorization header; none is sent without it.
-            options: passed on to ``requests`` (``params``, ``json``, ``data``, ``stream``).
+            purpose: what the request is for, as part of an error message.
+            setting: the variable that holds the address; empty for a link from the listing.
+            auth: adds the Authorization header; without it, none is sent.
+            options: passed to ``requests`` (``params``, ``json``, ``data``, ``stream``).
 
         Raises:
-            ServiceUnavailable: no answer came, after all retries.
-            ConnectionSettingsWrong: the address, a proxy or a file of certificates is no good.
-            AnswerNotUnderstood: the answer sends us elsewhere (redirects are not followed: a token
-                must not leave the API's host).
-            PrivateHost: the rule forbids where it leads.
+            ServiceUnavailable: no answer after all retries.
+            ConnectionSettingsWrong: the address, a proxy or a certificate file cannot be used.
+            AnswerNotUnderstood: the answer is a redirect (never followed: a token must not be sent
+                to another host).
+            PrivateHost: the rule forbids the host.
         """
         failure: ServiceError | None = None
         for _ in range(_ANSWERS_CUT_SHORT if self._retries else 1):
@@ -131,8 +131,8 @@ class Transport:
                     break
             else:
                 break
-        # Raised outside the handler: the original error, which names the signed URL, must not
-        # travel along as its context.
+        # Raise outside the handler: the original error contains the signed URL and must not become
+        # the context of this one.
         if failure is not None:
             raise failure
         if response.status_code == requests.codes.proxy_authentication_required:
@@ -156,8 +156,8 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         **options: Any,  # noqa: ANN401  (requests' own options)
     ) -> requests.Response:
-        # Prepared without the session, which keeps nothing for us (no cookies, no defaults), and
-        # merging that takes as long as sending the request.
+        # Prepare the request without the session: the session holds no cookies or defaults for us,
+        # and merging its settings takes as long as sending the request.
         request = requests.Request(method, url, headers={**_HEADERS, **(headers or {})}, **options)
         environment = self._environment(url) | {"stream": stream}
         return self._session().send(
@@ -168,12 +168,12 @@ class Transport:
         )
 
     def _environment(self, url: str) -> dict[str, Any]:
-        """Proxies and certificates that the environment names for a service; asked once."""
+        """Return the proxies and certificates that the environment sets for a service; cached."""
         known: dict[str, dict[str, Any]] = self._threads.__dict__.setdefault("environments", {})
         service = "/".join(url.split("/", 3)[:3])
         found = known.get(service)
         if found is None:
-            # An empty dictionary and None stand for what the request itself asks for.
+            # The empty dictionary and None mean: the request itself sets nothing.
             found = {**self._session().merge_environment_settings(url, {}, None, None, None)}
             known[service] = found
         return found
@@ -212,6 +212,6 @@ class Transport:
 
 
 def _broke_off(error: Exception) -> bool:
-    """Whether the body did not come to its end: urllib3's retries end where it begins."""
+    """Whether the body was incomplete: urllib3 retries only until the body begins."""
     timed_out = any(isinstance(each, ReadTimeoutError) for each in error.args)
     return timed_out or isinstance(error, requests.exceptions.ChunkedEncodingError)

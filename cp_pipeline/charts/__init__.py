@@ -1,6 +1,7 @@
-"""Pictures for people who would rather look than read: SVG drawn from numbers.
+"""Charts: SVG pictures of numbers.
 
-Knows: shapes and colours. Does not know: where the numbers come from, or where a picture is shown.
+Belongs here: shapes and colours. Does not belong: where the numbers come from, or where a chart is
+shown.
 """
 
 from cp_pipeline.charts.bars import bars

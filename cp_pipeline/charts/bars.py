@@ -1,6 +1,6 @@
-"""Bars for a few named quantities, such as where the time of a run went.
+"""A bar chart of a few named quantities, such as the timings of a run.
 
-Belongs here: drawing them. Does not belong: measuring.
+Belongs here: drawing the bars. Does not belong: measuring (``ingest.timings``).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _COLOUR = "#2563a8"
 
 
 def bars(title: str, quantities: Mapping[str, float], unit: str) -> str:
-    """One bar a quantity, in the given order, as an SVG picture."""
+    """Draw one bar for each quantity, in the given order; return an SVG picture."""
     sheet = Sheet(_NAMES + _WIDTH + _NUMBERS, 30 + _ROW * len(quantities))
     sheet.text(8, 17, title)
     most = max(quantities.values(), default=0.0) or 1.0

@@ -1,11 +1,11 @@
 """The coverage map: subjects and data sets, coloured by the state of each pair.
 
-Belongs here: how many subjects share a row, colours, labels. Does not belong: what a state is
-(``warehouse.schema``, ``lineage.partition_status``).
+Belongs here: how many subjects share a row, colours, labels. Does not belong: the meaning of a
+state (``warehouse.schema``, ``lineage.partition_status``).
 
-Up to ``ROWS_WITH_NAMES`` subjects have a row each. Of more, some share a row, and a cell is divided
-by how many of them are in which state, so that 2,000 subjects fit on a screen and one that failed
-among them still shows.
+Up to ``ROWS_WITH_NAMES`` subjects have one row each. Above that, several subjects share a row, and
+the states divide a cell in proportion to their numbers of subjects. So 2,000 subjects fit on a
+screen, and a single failed one is still visible.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ _COLOURS = {
     "pending": "#5b8fd9",
     "withdrawn": "#7b68a6",
 }
-# In a shared cell, from the left: what somebody must look at comes first.
+# The order in a shared cell, from the left: the states that need attention come first.
 _MOST_URGENT_FIRST = ("failed", "stale", "missing", "pending", "withdrawn", "current", "")
 _NO_EXPORT = "#f0f2f4"
 _CELL, _GAP, _SUBJECT_WIDTH, _NAME_PIXELS = 26, 2, 76, 6.2
@@ -35,11 +35,11 @@ Cell = tuple[tuple[str, int], ...]
 
 
 def coverage_map(states: Mapping[tuple[int, str], str]) -> str:
-    """An SVG picture of the state of each subject and data set.
+    """Draw the state of each subject and data set; return an SVG picture.
 
     Args:
-        states: by subject and data set, one of the states of ``lineage.partition_status``; a pair
-            that is not in it has no export.
+        states: the state of each subject and data set, as in ``lineage.partition_status``; a
+            missing pair has no export.
     """
     subjects = sorted({subject for subject, _ in states})
     datasets = sorted({dataset for _, dataset in states})
@@ -68,7 +68,7 @@ def _cell(states: Mapping[tuple[int, str], str], row: Sequence[int], dataset: st
 
 
 def _runs(cells: Sequence[Cell]) -> Iterator[tuple[int, int, Cell]]:
-    """Cells that look alike, one below the other: where they start, how many, and one of them."""
+    """Group adjacent cells that look the same: yield the start, the number and one of the cells."""
     start = 0
     for look, alike in groupby(cells, key=lambda cell: cell[0][0] if len(cell) == 1 else cell):
         some = list(alike)

@@ -8,22 +8,23 @@ from collections.abc import Iterator, Sequence
 
 from cp_pipeline.charts.svg import FAINT, Sheet
 
-# As wide as the value column of a partition's page on a window of 1,440 pixels.
+# As wide as the value column of a partition's page in a browser window of 1,440 pixels.
 _LEFT, _TOP, _WIDTH, _HEIGHT = 8, 22, 360, 70
 _COLOUR = "#26a"
 _DOT = 5
 
 
 def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> str:
-    """Means of equal stretches of time, as an SVG picture; a stretch without any is a gap.
+    """Draw the means of equal time intervals; return an SVG picture.
 
-    A mean between two gaps is a dot, as where a file has one row a day.
+    An interval without a mean is a gap. A mean between two gaps is a dot, for example in a file
+    with one row per day.
 
     Args:
-        title: what is drawn.
-        first: when the first stretch begins, in words.
-        last: when the last one ends.
-        means: one value a stretch.
+        title: the title of the curve.
+        first: the start of the first interval, as text.
+        last: the end of the last interval, as text.
+        means: one value per interval.
     """
     sheet = Sheet(_WIDTH + 2 * _LEFT, _TOP + _HEIGHT + 22)
     known = [mean for mean in means if mean is not None and math.isfinite(mean)]
@@ -49,13 +50,13 @@ def curve(title: str, first: str, last: str, means: Sequence[float | None]) -> s
 
 
 def _share(mean: float, low: float, high: float) -> float:
-    """Where a value lies between the lowest and the highest; halves first, lest it overflows."""
+    """Return a value's position from 0 (lowest) to 1; halve the values first to avoid overflow."""
     span = high / 2 - low / 2
     return (mean / 2 - low / 2) / span if span else 0.5
 
 
 def _stretches(means: Sequence[float | None]) -> Iterator[tuple[int, list[float]]]:
-    """Runs of values without a gap, with the place where each begins."""
+    """Yield each sequence of values without a gap, with the index of its first value."""
     start, stretch = 0, list[float]()
     for place, mean in enumerate(means):
         if mean is None or not math.isfinite(mean):

@@ -1,29 +1,29 @@
-"""The sheet that pictures are drawn on.
+"""The sheet that charts are drawn on.
 
-Belongs here: SVG's elements, and putting a picture into Markdown. Does not belong: what is drawn.
+Belongs here: SVG elements, and embedding a picture in Markdown. Does not belong: what is drawn.
 
-A picture is SVG because that is small and sharp at any size. The Dagster UI shows images of
-``data:`` addresses in Markdown, and what is shorter than 1,000 characters without a click
-(measured on dagster-webserver 1.13.27), so a curve is written to fit into that.
+Charts are SVG because SVG is small and sharp at any size. The Dagster UI shows images from
+``data:`` addresses in Markdown. It shows Markdown of less than 1,000 characters without a click
+(measured on dagster-webserver 1.13.27), so a curve must be shorter than that.
 """
 
 from collections.abc import Sequence
 from html import escape
 
 INK, FAINT, PAPER, SIZE = "#222", "#888", "#fff", 11
-# Markdown reads entities and closes at brackets, and an address takes neither # nor %.
+# Markdown decodes entities and ends an address at a bracket; an address must not contain # or %.
 _IN_ADDRESS = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%<>#&\\\n"})
 
 
 class Sheet:
-    """A white sheet, its size in pixels; elements lie over each other as they come."""
+    """A white sheet, with its size in pixels; later elements cover earlier ones."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self._elements: list[str] = []
 
     def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         self._elements.append(
             f"<rect x='{left:g}' y='{top:g}' width='{width:g}' height='{height:g}'"
             f" fill='{colour}'/>"
@@ -40,7 +40,7 @@ class Sheet:
         colour: str = INK,
         turned: int = 0,
     ) -> None:
-        """Words on a base line; ``turned`` by degrees around their anchor."""
+        """Draw text on a base line; ``turned``: degrees of rotation around its anchor."""
         looks = "" if anchor == "start" else f" text-anchor='{anchor}'"
         looks += "" if size == SIZE else f" font-size='{size}'"
         looks += "" if colour == INK else f" fill='{colour}'"
@@ -50,7 +50,7 @@ class Sheet:
     def lines(
         self, lines: Sequence[Sequence[tuple[int, int]]], colour: str, width: int = 1
     ) -> None:
-        """Lines through points; one of a single point is a dot."""
+        """Draw lines through points; a line with a single point is a dot."""
         if not lines:
             return
         path = "".join(map(_path, lines))
@@ -60,7 +60,7 @@ class Sheet:
         )
 
     def drawn(self) -> str:
-        """The picture as SVG."""
+        """Return the picture as SVG."""
         return (
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{self.width:g}'"
             f" height='{self.height:g}' font-family='sans-serif' font-size='{SIZE}' fill='{INK}'>"
@@ -71,12 +71,12 @@ class Sheet:
 
 
 def in_markdown(picture: str, words: str) -> str:
-    """A picture as Markdown shows it; ``words`` for those who cannot see it (no brackets)."""
+    """Return a picture as Markdown; ``words`` is the alternative text (without brackets)."""
     return f"![{words}](<data:image/svg+xml,{picture.translate(_IN_ADDRESS)}>)"
 
 
 def _path(points: Sequence[tuple[int, int]]) -> str:
-    """SVG's path through points, each told by its distance from the one before: four letters."""
+    """Return an SVG path; each point is relative to the previous one, to save characters."""
     (left, top), *rest = points
     moves = []
     for next_left, next_top in rest or [(left, top)]:

@@ -1,6 +1,7 @@
 """The commands, ``cp-pipeline …``.
 
-Belongs here: options, words on the screen, exit codes. Does not belong: any work.
+Belongs here: options, messages on the screen, exit codes. Does not belong: the work itself, which
+other packages do.
 """
 
 import logging
@@ -21,7 +22,7 @@ from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 EXIT_AT_FAULT = 2
 
 
-# Each where it is; only the one that is asked for is imported.
+# Module and name of each command. Only the requested command is imported.
 _COMMANDS = {
     "demo": "demo:demo",
     "sandbox": "sandbox:sandbox",
@@ -38,7 +39,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Finds commands by their names (click's documentation, "Lazily Loading Subcommands")."""
+    """Load commands by name, lazily (click's documentation, "Lazily Loading Subcommands")."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -57,7 +58,7 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="cp-pipeline")
 def commands() -> None:
-    """Bring a CentrePoint study's data set exports into DuckDB, and keep them right."""
+    """Load a CentrePoint study's data set exports into DuckDB, and keep them current."""
     read_env_file(Path.cwd())
     for_the_owner_alone()
     anchor_paths()
@@ -66,7 +67,10 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run a command; a known error, or the system's on a file, is said in words: exit code 2."""
+    """Run a command. Print an error as a message, without a traceback if it is a known kind.
+
+    Exits with code 2 on an error.
+    """
     try:
         commands()
     except PipelineError as error:
@@ -94,14 +98,14 @@ def _about_a_file(error: OSError) -> PipelineError:
     named = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
     return PipelineError(
         f"{named or 'A file'} cannot be written or read: {error.strerror}.",
-        "See whose it is, that there is room, and whether its disk is read-only; then run this "
-        "again.",
+        "Check its owner, the free space, and whether its disk is read-only. Then run this "
+        "command again.",
     )
 
 
 def _not_foreseen(error: Exception) -> PipelineError:
-    """An error for which nobody wrote words; its traceback tells those who made cp-pipeline."""
-    # Imported here, because most commands need none of it.
+    """Make a message of an unexpected error; print its traceback for the developers."""
+    # Imported here, because most commands do not need this package.
     from cp_pipeline.ingest import NOT_FORESEEN, explain, redact  # noqa: PLC0415
 
     words = explain(error)
@@ -109,17 +113,17 @@ def _not_foreseen(error: Exception) -> PipelineError:
         return PipelineError(words)
     trace = redact("".join(traceback.format_exception(error)))
     errors.print(trace, highlight=False, markup=False)
-    return PipelineError(words, "Report it, with what stands above.")
+    return PipelineError(words, "Report it, together with the traceback above.")
 
 
 def _leave(exit_code: int) -> None:
-    """End the process without taking the interpreter apart.
+    """Exit without interpreter shutdown.
 
-    With Dagster in it that takes half a second, to free what the system frees anyway; commands
-    have closed all files and ended all threads of theirs when they return.
+    With Dagster imported, shutdown takes half a second to free memory that the system frees anyway.
+    Commands close their files and end their threads before they return.
     """
     if "dbt" in sys.modules:
-        # It holds semaphores, of which Python complains where it is not ended in the usual way.
+        # dbt holds semaphores. Python warns about them if it does not shut down normally.
         sys.exit(exit_code)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,6 @@
 """``cp-pipeline compact``: drop superseded loads that are old enough.
 
-Belongs here: the question and the outcome in words. Does not belong: the work
+Belongs here: the confirmation prompt and the result message. Does not belong: the work
 (``warehouse.compaction``).
 """
 
@@ -24,26 +24,26 @@ from cp_pipeline.warehouse import compact as compact_warehouse
     default=OLDER_THAN.days,
     show_default=True,
     metavar="DAYS",
-    help="Only loads that were superseded so many days ago or more.",
+    help="Only loads that were superseded at least this many days ago.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def compact(days: int, yes: bool) -> None:
-    """Drop superseded loads, and write the warehouse's file anew without the room they took.
+    """Drop superseded loads, and rewrite the warehouse file without the space they used.
 
-    Current loads stay. Of a dropped load lineage.compacted keeps what it was: program execution,
-    file, checksum, number of rows, and what replaced it. as_of refuses an instant whose rows are
-    gone. The landing keeps its files.
+    Current loads stay. lineage.compacted keeps the facts about each dropped load: program
+    execution, file, checksum, number of rows, and the load that replaced it. as_of refuses an
+    instant whose rows were dropped. The landing keeps its files.
     """
     storage = StorageSettings.from_environment()
     older_than = timedelta(days=days)
     with Warehouse.of(storage) as warehouse:
         found = compactable(warehouse, older_than)
     answers.print(
-        f"{count(found.loads, 'load')} superseded {count(days, 'day')} ago or more, "
-        f"{count(found.rows, 'row')}; about {decimal(found.bytes_free)} would come free."
+        f"{count(found.loads, 'load')} superseded at least {count(days, 'day')} ago, "
+        f"{count(found.rows, 'row')}; about {decimal(found.bytes_free)} would be freed."
     )
     if not yes:
-        click.confirm("Drop them and write the file anew?", abort=True)
+        click.confirm("Drop them and rewrite the file?", abort=True)
     with answers.status("Compacting …"), Warehouse.of(storage) as warehouse:
         done = compact_warehouse(warehouse, older_than)
     answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")

@@ -1,6 +1,7 @@
-"""``cp-pipeline demo``: everything once, with a synthetic study.
+"""``cp-pipeline demo``: each step once, with a synthetic study.
 
-Belongs here: the story that is told. Does not belong: anything that `sync` does itself.
+Belongs here: the order of the steps, and the example queries. Does not belong: the steps
+themselves.
 """
 
 import os
@@ -20,10 +21,10 @@ _QUESTIONS = {
         SELECT _subject_id AS subject, count(*) AS days, sum(STEPS)::BIGINT AS steps,
             round(avg(SLEEPMINUTES) / 60, 1) AS hours_asleep
         FROM exports."ActivityDaily8" GROUP BY ALL ORDER BY subject LIMIT 5""",
-    "The day in the epochs: steps an hour": """
+    "Steps in each hour of the day, from the epochs": """
         SELECT hour(TIMESTAMPUTC) AS hour, sum(STEPS)::BIGINT AS steps
         FROM exports."ActivityEpochs10" GROUP BY ALL ORDER BY hour LIMIT 24""",
-    "Which program execution every number came from": """
+    "Which program executions the rows came from": """
         SELECT dataset_name, count(*) AS loads, sum(row_count)::BIGINT AS rows,
             max(program_execution) AS newest_execution
         FROM lineage.loads GROUP BY ALL ORDER BY dataset_name""",
@@ -43,18 +44,18 @@ _QUESTIONS = {
 @click.option("--subjects", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--days", type=click.IntRange(1), default=3, show_default=True)
 def demo(subjects: int, days: int) -> None:
-    """Sync a sandbox study, and print a few answers; everything stays in data/."""
+    """Sync a sandbox study, and print a few query results. The files stay in data/."""
     study = SandboxStudy.synthetic(study_id=4711, subjects=subjects, days=days, seed=1)
     with Sandbox(study) as service:
         os.environ.update(service.environment)
-        answers.print("A sandbox CentrePoint is serving a synthetic study. Syncing it:")
+        answers.print("The sandbox serves a synthetic study. Syncing it:")
         code = run_sync()
-        answers.print("\nOne program is executed again for one subject. Syncing again:")
+        answers.print("\nOne program was executed again for one subject. Syncing again:")
         service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
         code = max(code, run_sync())
     if code:
         sys.exit(code)
-    answers.print("\nBuilding the models from it, and publishing a file for analysts:")
+    answers.print("\nBuilding the models, and publishing a file for analysts:")
     code = run_publish()
     if code:
         sys.exit(code)
@@ -63,13 +64,13 @@ def demo(subjects: int, days: int) -> None:
         answers.print(f"\n{question}")
         print_answer(location, sql)
     answers.print(
-        f"\nThe file for analysts is {storage.published}, the warehouse {storage.warehouse}; "
-        "open them with DuckDB.\nTo see it all in Dagster: make dev, then http://127.0.0.1:3000"
+        f"\nThe file for analysts is {storage.published}. The warehouse is {storage.warehouse}. "
+        "Open them with DuckDB.\nTo see the data in Dagster: make dev, then http://127.0.0.1:3000"
     )
 
 
 def _questions(storage: StorageSettings) -> dict[str, tuple[str, str]]:
-    """What is asked, of which file."""
+    """The questions, each with its file and its SQL."""
     published, warehouse = str(storage.published), storage.warehouse
     return {
         question: (warehouse if "as_of(" in sql else published, sql)

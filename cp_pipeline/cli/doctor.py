@@ -1,6 +1,7 @@
-"""``cp-pipeline doctor``: is everything in place, and if not, what to do.
+"""``cp-pipeline doctor``: check the installation, and say how to fix each problem.
 
-Belongs here: the questions and their order. Does not belong: the answers, which each room gives.
+Belongs here: the checks and their order. Does not belong: how each check works (the package that it
+is about).
 """
 
 import sys
@@ -26,14 +27,14 @@ _PACKAGES = ("cp-pipeline", "dagster", "dagster-webserver", "duckdb", "polars", 
 
 @click.command()
 def doctor() -> None:
-    """Check settings, token, scope, study, warehouse and versions; say what to do about each.
+    """Check settings, token, scope, study, warehouse and versions; say how to fix each problem.
 
-    Exit code 0: all is well (a study without exports is no error); 2: something must be done.
+    Exit code 0: no problem found (a study without exports is no problem); 2: a problem was found.
     """
     checks = _Checks()
     answers.print("versions   " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
     if Path(".env").exists():
-        checks.ask(".env", _reading_it_alike, lambda _: "taken to the letter")
+        checks.ask(".env", _reading_it_alike, lambda _: "values are read literally")
     access = checks.ask("settings", CentrePointSettings.from_environment, _settings)
     if access is not None:
         centrepoint = CentrePoint(access)
@@ -57,7 +58,7 @@ def doctor() -> None:
 
 
 class _Checks:
-    """Asks one thing after another, and prints each answer in a line."""
+    """Run checks one after another, and print each result on a line."""
 
     def __init__(self) -> None:
         self.failed = False
@@ -80,8 +81,8 @@ class _Checks:
 def _reading_it_alike() -> bool:
     if names := read_differently(Path.cwd()):
         raise PipelineError(
-            f"{', '.join(names)}: here ${{…}} is taken to the letter; `dagster dev` fills it in.",
-            "Write the value out.",
+            f"{', '.join(names)}: cp-pipeline reads ${{…}} literally, `dagster dev` replaces it.",
+            "Write the full value in .env.",
         )
     return True
 
@@ -89,7 +90,7 @@ def _reading_it_alike() -> bool:
 def _settings(access: CentrePointSettings) -> str:
     studies = ", ".join(map(str, access.study_ids))
     hosts = ", ".join(access.private_hosts)
-    private = f", file links may lead to the private {hosts}" if hosts else ""
+    private = f", private hosts allowed in file links: {hosts}" if hosts else ""
     return f"{access.api_url}, study {studies}, dialect {access.dialect}{private}"
 
 

@@ -1,6 +1,6 @@
-"""The words for listed items that cannot be used, after a sync and in ``status``.
+"""The message about invalid items of the listing, after a sync and in ``status``.
 
-Belongs here: the screen. Does not belong: what makes an item unusable (``centrepoint.items``).
+Belongs here: the message. Does not belong: what makes an item invalid (``centrepoint.items``).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _SHOWN = 40
 
 
 def say_invalid(screen: Console, invalid: Sequence[InvalidItem]) -> None:
-    """Name the items that say too little to be loaded; nothing where there are none."""
+    """Print the invalid items, which lack what a load needs. Print nothing if all are valid."""
     if not invalid:
         return
     screen.print(f"{count(len(invalid), 'listed item')} cannot be used:")
@@ -22,4 +22,4 @@ def say_invalid(screen: Console, invalid: Sequence[InvalidItem]) -> None:
         screen.print(f"  {item}")
     if len(invalid) > _SHOWN:
         screen.print(f"  and {len(invalid) - _SHOWN:,} more (lineage.unusable_items)")
-    screen.print("Report it to ActiGraph support; it keeps nothing else from being loaded.")
+    screen.print("Report this to ActiGraph support; it does not stop other exports from loading.")

@@ -1,7 +1,7 @@
-"""``cp-pipeline models``: what helps with writing SQL models.
+"""``cp-pipeline models``: help with writing SQL models.
 
-Belongs here: options and words. Does not belong: the text of a model (``model_scaffold``), building
-models (dbt, and ``defs.dbt_assets``).
+Belongs here: options and messages. Does not belong: the text of a model (``model_scaffold``),
+building models (dbt, and ``defs.dbt_assets``).
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def models() -> None:
 def scaffold(dataset_name: str, project_dir: Path) -> None:
     """Write a staging model for DATASET, from its columns in the warehouse.
 
-    Two files: the model, and its documentation and tests. Nothing that exists is overwritten.
+    Writes two files: the model, and its documentation with tests. Never overwrites a file.
     """
     warehouse = Warehouse(StorageSettings.from_environment().warehouse)
     described = describe_dataset(warehouse, dataset_name)
@@ -47,6 +47,6 @@ def scaffold(dataset_name: str, project_dir: Path) -> None:
     for path in model.write(project_dir / "models" / "staging"):
         answers.print(f"Wrote {path}")
     answers.print(
-        "Give the columns names with units, say what a row is, and build it:\n"
+        "Give the columns names with units, describe what a row is, and build the model:\n"
         f"dbt build --project-dir {project_dir} --profiles-dir {project_dir} --select {model.name}"
     )

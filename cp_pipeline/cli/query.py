@@ -1,6 +1,7 @@
-"""``cp-pipeline query``: one question in SQL, the answer as a table.
+"""``cp-pipeline query``: run one SQL query, and print the result as a table.
 
-Belongs here: which file is asked, and how the answer looks.
+Belongs here: which file to query, and the layout of the result. Does not belong: running the query
+(``warehouse``).
 """
 
 from pathlib import Path
@@ -18,31 +19,31 @@ _CHARACTERS = 60
 
 @click.command(name="query")
 @click.argument("sql")
-@click.option("--warehouse", is_flag=True, help="Ask the warehouse, which also has history.")
-@click.option("--rows", type=click.IntRange(1), default=_ROWS, show_default=True, help="At most.")
+@click.option("--warehouse", is_flag=True, help="Query the warehouse, which also has history.")
+@click.option("--rows", type=click.IntRange(1), default=_ROWS, show_default=True, help="Row limit.")
 def query_command(sql: str, warehouse: bool, rows: int) -> None:
-    """Print the answer to a question in SQL, such as "FROM marts.study_coverage".
+    """Print the result of an SQL query, such as "FROM marts.study_coverage".
 
-    It is asked of the published file, or of the warehouse where nothing has been published yet.
+    The query reads the published file, or the warehouse if nothing has been published yet.
     """
     storage = StorageSettings.from_environment()
     asked = storage.warehouse if warehouse else str(storage.published)
     if not warehouse and not storage.published.exists():
         asked = storage.warehouse
-        errors.print(f"Nothing is published yet; asking {asked}.")
+        errors.print(f"Nothing is published yet; querying {asked}.")
     print_answer(asked, sql, rows)
 
 
 def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
-    """Ask a DuckDB file, and print at most so many rows.
+    """Query a DuckDB file, and print at most ``rows`` rows.
 
     Raises:
-        PipelineError: there is no such file, or the question is wrong.
+        PipelineError: the file does not exist, or the query is wrong.
     """
     warehouse = Warehouse(location)
     if warehouse.is_file and not Path(location).exists():
-        raise PipelineError(f"There is nothing in {location} yet.", "Run cp-pipeline sync.")
-    # A slow import, for this command alone.
+        raise PipelineError(f"{location} does not exist yet.", "Run cp-pipeline sync.")
+    # A slow import that only this command needs.
     import polars as pl  # noqa: PLC0415
 
     answer = query(warehouse, sql)
@@ -57,4 +58,4 @@ def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
     ):
         answers.print(str(answer.head(rows)))
     if answer.height > rows:
-        errors.print(f"and {answer.height - rows:,} rows more (--rows)")
+        errors.print(f"and {answer.height - rows:,} more rows (--rows)")

@@ -1,6 +1,6 @@
 """``cp-pipeline rebuild``: a new warehouse from the landing alone.
 
-Belongs here: progress and outcome in words. Does not belong: the work
+Belongs here: the progress bar and the result message. Does not belong: the work
 (``ingest.warehouse_rebuild``).
 """
 
@@ -20,8 +20,8 @@ EXIT_SOME_LEFT_OUT = 1
 def rebuild() -> None:
     """Build a new warehouse from the landed files, without the network.
 
-    It takes the place of the old one, which stays beside it. Exit code 0: all files are in it;
-    1: some were left out, each named with its reason; 2: it cannot be built.
+    It replaces the old warehouse, which is kept beside it. Exit code 0: all files were loaded;
+    1: some files were left out, each named with its reason; 2: the warehouse cannot be built.
     """
     storage = StorageSettings.from_environment()
     with progress_bar() as progress:
@@ -34,20 +34,22 @@ def rebuild() -> None:
     )
     if not done.old_was_read:
         answers.print(
-            "There was no old warehouse that could be read. So nobody knows any more when and by "
-            "which run each load was made, what failed, what was listed (the next sync lists "
-            "again), and what was compacted (it is there again)."
+            "The old warehouse could not be read. So this information is lost: when each load was "
+            "made and by which run, what failed, what was listed (the next sync lists again), and "
+            "what was compacted (these loads are in the new warehouse again)."
         )
     if done.never_loaded:
         answers.print(
-            f"{count(done.never_loaded, 'landed file')} had never been loaded; the next sync does "
-            "what is to be done with them."
+            f"{count(done.never_loaded, 'landed file')} never loaded before; the next sync decides "
+            "whether to load them."
         )
     if done.kept_as:
-        answers.print(f"The old file is kept as {done.kept_as}; remove it when you are content.")
+        answers.print(
+            f"The old file is kept as {done.kept_as}; delete it when you no longer need it."
+        )
     if done.left_out:
         errors.print(f"{count(len(done.left_out), 'load')} left out:")
         for each in done.left_out:
             errors.print(f"  {each}")
-        errors.print("The next sync fetches those that CentrePoint still lists.")
+        errors.print("The next sync downloads the files that CentrePoint still lists.")
         sys.exit(EXIT_SOME_LEFT_OUT)

@@ -1,6 +1,6 @@
-"""Why a Dagster run failed, in the words that its step said.
+"""Why a Dagster run failed, as its step reported it.
 
-Belongs here: finding them among the run's events.
+Belongs here: finding the reason in the run's events. Does not belong: printing it.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 def reason(events: Sequence["DagsterEvent"]) -> str:
-    """The words of the first step that failed."""
+    """The message of the first step that failed."""
     for event in events:
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
                 return failure.user_failure_data.description
             return str(failure.error.message if failure.error else "the run failed").strip()
-    return "The Dagster run failed before it began; see its log in the Dagster UI."
+    return "The Dagster run failed before its first step; see its log in the Dagster UI."
 
 
 def only_partitions_failed(events: Sequence["DagsterEvent"]) -> bool:
-    """Whether the run came to its end, and all that failed are partitions, each with its reason."""
-    # Imported here because Dagster, which has run by now, takes a second to import.
+    """Whether the run finished, and only partitions failed, each with its reason."""
+    # Imported here, because importing Dagster takes a second. After a run it is imported already.
     from cp_pipeline.defs.load_steps import FAILED_PARTITIONS  # noqa: PLC0415
 
     failures = [

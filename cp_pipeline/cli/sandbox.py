@@ -1,6 +1,6 @@
 """``cp-pipeline sandbox``: a local CentrePoint with a synthetic study.
 
-Belongs here: options and words. Does not belong: the service (``cp_pipeline.sandbox``).
+Belongs here: options and messages. Does not belong: the service (``cp_pipeline.sandbox``).
 """
 
 import json
@@ -27,8 +27,8 @@ _SECONDS_TO_ANSWER = 30
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.option("--study", "study_id", type=int, default=4711, show_default=True)
 @click.option("--subjects", type=click.IntRange(1), default=12, show_default=True)
-@click.option("--days", type=click.IntRange(1), default=3, show_default=True, help="Days worn.")
-@click.option("--epoch-rows", type=click.IntRange(1), help="Rows of an epoch file; 1440 a day.")
+@click.option("--days", type=click.IntRange(1), default=3, show_default=True, help="Days of wear.")
+@click.option("--epoch-rows", type=click.IntRange(1), help="Rows of an epoch file; 1440 per day.")
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set; repeatable.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same study.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
@@ -37,7 +37,7 @@ _SECONDS_TO_ANSWER = 30
 @click.option("--link-seconds", type=float, default=14400.0, show_default=True)
 @click.option("--requests-per-minute", type=click.IntRange(1), default=500, show_default=True)
 @click.option("--execute-again", is_flag=True, help="Execute programs again in a running sandbox.")
-@click.option("--subject", "subject_id", type=int, help="With --execute-again: of this subject.")
+@click.option("--subject", "subject_id", type=int, help="With --execute-again: only this subject.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def sandbox(
     study_id: int,
@@ -57,11 +57,11 @@ def sandbox(
 ) -> None:
     """Serve a local CentrePoint until Ctrl-C, and print the variables to export.
 
-    With a COMMAND (after --), run it with these variables set, and end with it:
+    With a COMMAND (after --), run it with these variables set, and stop when it ends:
 
         cp-pipeline sandbox -- cp-pipeline sync
 
-    To see new exports arrive, execute programs again in a sandbox that runs elsewhere:
+    To create new exports, execute programs again in a sandbox that is already running:
 
         cp-pipeline sandbox --execute-again --subject 10821 --dataset ActivityDaily8
     """
@@ -100,8 +100,8 @@ def _serve(service: Sandbox) -> None:
     for name, value in service.environment.items():
         print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201  (for the shell)
     print("# Serving until Ctrl-C.", flush=True)  # noqa: T201
-    # Containers and `kill` end a process with SIGTERM; and a shell script starts its background
-    # processes with SIGINT ignored. Both should end it as quietly as Ctrl-C does.
+    # Containers and `kill` send SIGTERM. A shell script starts its background processes with SIGINT
+    # ignored. Both signals should end the sandbox without a traceback, as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, signal.default_int_handler)
     try:
@@ -114,18 +114,18 @@ def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
     from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415  (a slow import)
 
     storage = StorageSettings.from_environment()
-    # Made now, because `dagster dev` opens it with several processes at once.
+    # Create it now, because `dagster dev` opens it from several processes at once.
     open_instance(storage).dispose()
-    child = subprocess.Popen(  # noqa: S603  (the person's own command)
+    child = subprocess.Popen(  # noqa: S603  (the user's own command)
         command,
-        # Absolute, so that the command may change its folder.
+        # An absolute path, because the command may change its folder.
         env={**os.environ, **environment, "CP_DATA_DIR": str(storage.data_dir)},
     )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         return child.wait()
     except KeyboardInterrupt:
-        # The terminal has sent it to the command too, which may take a while to end well.
+        # The terminal sent the signal to the command too. Wait until it has shut down.
         return child.wait()
 
 
@@ -144,7 +144,7 @@ def _execute_again(port: int, subject_id: int | None, dataset_names: tuple[str, 
         except urllib.error.URLError as error:
             raise PipelineError(
                 f"No sandbox answers on port {port}: {error.reason}.",
-                "Start one with cp-pipeline sandbox, or name its --port.",
+                "Start one with cp-pipeline sandbox, or give its port with --port.",
             ) from None
     answers.print(f"{count(len(executed), 'export')} executed again.")
     for item in executed:

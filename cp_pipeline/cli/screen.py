@@ -1,6 +1,6 @@
-"""The screen: one console for answers, one for what went wrong.
+"""The screen: one console for results, one for errors.
 
-Belongs here: how things look. Does not belong: what they say.
+Belongs here: the layout. Does not belong: the content of messages.
 """
 
 import sys
@@ -16,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Nothing that CentrePoint names is markup, so none is read from it. A log has no width of its own.
+# Markup is off, because names from CentrePoint may look like markup. A log file has no width, so it
+# gets a fixed one.
 _LOG_WIDTH = 200
 answers = Console(
     highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else _LOG_WIDTH
@@ -25,7 +26,7 @@ errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:
-    """A progress bar with rate and time left, on the error stream; silent where nobody looks."""
+    """A progress bar with rate and time left, on stderr; disabled if stderr is not a terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,6 +1,6 @@
-"""``cp-pipeline status``: what is loaded, data set by data set.
+"""``cp-pipeline status``: what is loaded, for each data set.
 
-Belongs here: the table on the screen. Does not belong: what a state is (``warehouse.schema``).
+Belongs here: the table on the screen. Does not belong: what a state means (``warehouse.schema``).
 """
 
 import click
@@ -14,9 +14,9 @@ from cp_pipeline.warehouse import Warehouse, dataset_statuses, invalid_items
 
 @click.command()
 def status() -> None:
-    """Show, for each data set, what is exported, loaded, stale, failed, pending, withdrawn.
+    """Show for each data set what is exported, loaded, stale, failed, pending and withdrawn.
 
-    Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists anew.
+    Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists again.
     """
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage)

@@ -1,18 +1,19 @@
-"""The root of every error that this project raises on purpose.
+"""The base class of every error that this project raises on purpose.
 
-Belongs here: the one base class, so that a caller can catch "ours". Each room draws its own tree in
-its own ``errors`` module.
+Belongs here: only the base class, so that a caller can catch all errors of this project. Does not
+belong: other errors; each package has its own tree in its own ``errors`` module.
 """
 
 
 class PipelineError(Exception):
-    """Something that a person can understand and do something about.
+    """An error that a person can understand and act on.
 
-    ``passing``: it may be over by itself in a minute, so trying again is worth it.
+    ``passing``: the error may disappear by itself within a minute, so a retry makes sense.
 
     Args:
-        what: what happened, and to which study, subject, data set and file. Never holds a secret.
-        remedy: what the reader can do about it; empty if there is nothing to be done.
+        what: what happened, and to which study, subject, data set and file. Never contains a
+            secret.
+        remedy: what the reader can do; empty if nothing can be done.
 
     ``str(error)`` is ``what`` and ``remedy``, each a sentence or more.
     """

@@ -1,7 +1,7 @@
-"""The words that all rooms share: program execution, export file, partition.
+"""The values that all packages share: program execution, export file, version, partition.
 
-Belongs here: immutable values with no behaviour beyond reading and comparing themselves.
-Does not belong: how an export is listed (``centrepoint``), kept (``landing``) or loaded
+Belongs here: immutable values that can be parsed and compared, without other behaviour.
+Does not belong: how an export is listed (``centrepoint``), stored (``landing``) or loaded
 (``warehouse``).
 """
 
@@ -24,11 +24,11 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.A
 @total_ordering
 @dataclass(frozen=True, slots=True, eq=False)
 class Instant:
-    """A moment as CentrePoint writes it: the text to the letter, and what it means.
+    """A timestamp of CentrePoint: the text as written (``verbatim``), and its value (``ticks``).
 
     CentrePoint's timestamps have up to seven fractional digits (docs/api.md, "An item"), one more
-    than Python's ``datetime`` holds, so the moment is a count of 100-nanosecond ticks since 1970
-    (UTC). Two instants are equal when they are the same moment, however they are written.
+    than Python's ``datetime`` holds. Therefore ``ticks`` counts 100-nanosecond ticks since 1970
+    (UTC). Two instants are equal if they are the same moment, even with different texts.
     """
 
     verbatim: str
@@ -39,7 +39,8 @@ class Instant:
         """Read an ISO 8601 timestamp with an offset or ``Z``.
 
         Raises:
-            ValueError: it is no such timestamp, has no offset, or is finer than 100 nanoseconds.
+            ValueError: the text is not such a timestamp, has no offset, or is finer than 100
+                nanoseconds.
         """
         match = _INSTANT.fullmatch(text)
         if match is None:
@@ -76,12 +77,12 @@ class Instant:
 
 
 def canonical_program(study_program_id: str) -> str:
-    """One spelling for each study program; a GUID is equal in any case (docs/api.md, "An item")."""
+    """Return the lower-case form of a GUID, whose case has no meaning (docs/api.md, "An item")."""
     return study_program_id.lower() if _GUID.fullmatch(study_program_id) else study_program_id
 
 
 class ExportKey(NamedTuple):
-    """What makes two items of a listing the same export: a file name does not (docs/api.md)."""
+    """The identity of an export; the file name is not part of it (docs/api.md, "An item")."""
 
     study_id: int
     subject_id: int
@@ -90,10 +91,10 @@ class ExportKey(NamedTuple):
 
 
 class Version(NamedTuple):
-    """Which bytes of an export a file is (docs/api.md, "Which version of an export an item is").
+    """One version of an export (docs/api.md, "Which version of an export an item is").
 
-    ``executed`` and ``modified``: nanoseconds since 1970 (UTC); ``modified`` is None where the
-    service does not say.
+    ``executed`` and ``modified``: nanoseconds since 1970 (UTC); ``modified`` is None if the service
+    sends no such time.
     """
 
     executed: int
@@ -101,10 +102,10 @@ class Version(NamedTuple):
     file_name: str
 
     def covers(self, listed: "Version") -> bool:
-        """Whether nothing newer is to be had from ``listed``.
+        """Whether this version is the same as ``listed``, or newer.
 
-        Of one execution, the file that was modified later is the newer one. Where that cannot be
-        told, another file name means another file.
+        For the same execution, the file that was modified later is newer. If one of these times is
+        unknown, or both are equal, a different file name means a different file.
         """
         if self.executed != listed.executed:
             return self.executed > listed.executed
@@ -114,7 +115,7 @@ class Version(NamedTuple):
 
 
 class Partition(NamedTuple):
-    """One subject and one data set: all the exports that the API lists for that pair."""
+    """One subject and one data set: all exports that the API lists for that pair."""
 
     subject_id: int
     dataset_name: str
@@ -125,9 +126,9 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InvalidItem:
-    """An item of a listing that breaks the contract: what can be read of it, and what is wrong.
+    """An invalid item of a listing: its readable fields, and why it breaks the contract.
 
-    ``reason`` holds no link; a field that is missing, or of another kind, is None.
+    ``reason`` never contains a link. A field that is missing, or of another type, is None.
     """
 
     study_id: int | None
@@ -140,7 +141,7 @@ class InvalidItem:
 
     @property
     def key(self) -> ExportKey | None:
-        """The export that this would be an execution of; None where that cannot be told."""
+        """The export that this item belongs to; None if a field of the key is unknown."""
         if self.study_id is None or self.subject_id is None:
             return None
         if self.study_program_id is None or self.dataset_name is None:
@@ -163,9 +164,8 @@ class InvalidItem:
 class ExportFile:
     """One item of a listing (docs/api.md, "An item").
 
-    ``study_program_id`` is spelled as ``canonical_program`` has it. ``modified`` is None where the
-    service does not say when, or says never. ``url`` is signed: it is never shown, stored or
-    compared.
+    ``study_program_id`` is spelled as ``canonical_program`` returns it. ``modified`` is None if the
+    service sends no time, or "never". ``url`` is signed: it is never shown, stored or compared.
     """
 
     study_id: int
@@ -180,7 +180,7 @@ class ExportFile:
 
     @property
     def key(self) -> ExportKey:
-        """The export that this file is an execution of."""
+        """The export that this file belongs to."""
         return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
 
     @property
@@ -190,16 +190,16 @@ class ExportFile:
 
     @property
     def version(self) -> Version:
-        """Which bytes the link leads to."""
+        """The version that the link leads to."""
         modified = None if self.modified is None else self.modified.nanoseconds
         return Version(self.execution.nanoseconds, modified, self.file_name)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the link still leads to the file of an execution before the listed one.
+        """Whether the link still leads to the file of an earlier execution than the listed one.
 
-        A program writes its files after it was executed (docs/api.md, "Which version of an export
-        an item is").
+        A program writes its files after its execution (docs/api.md, "Which version of an export an
+        item is").
         """
         return self.modified is not None and self.modified < self.execution
 
@@ -212,12 +212,13 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class StudyListing:
-    """What CentrePoint lists of one study, for one set of filters.
+    """The listing of one study, for one set of filters.
 
-    ``items``: can be loaded. ``invalid``: break the contract. ``never_executed``: exports
-    of programs that never ran for the subject. ``other_formats``: the formats, in lower case, of
-    items that are no CSV, each with its export, which may be listed as CSV too. ``missing``: how
-    many items the service counts and did not list; 0 for a complete listing.
+    ``items``: files that can be loaded. ``invalid``: items that break the contract.
+    ``never_executed``: exports of programs that never ran for the subject. ``other_formats``: each
+    item that is not CSV, by its export and format (in lower case); the export may also be listed as
+    CSV. ``missing``: the number of items that the service counts but did not list; 0 for a complete
+    listing.
     """
 
     items: tuple[ExportFile, ...] = ()

@@ -1,7 +1,7 @@
-"""From the export API to the warehouse: the plan, and carrying it out for many partitions at once.
+"""From the export API to the warehouse: plan, and execute the plan for many partitions at once.
 
-Knows: the rooms ``centrepoint``, ``landing`` and ``warehouse``.
-Does not know: Dagster.
+Belongs here: what uses ``centrepoint``, ``landing`` and ``warehouse`` together.
+Does not belong: Dagster.
 """
 
 from cp_pipeline.centrepoint import redact

@@ -1,8 +1,8 @@
-"""The account of a plan: what was planned is loaded or failed, or somebody is told.
+"""The account of a plan: every planned partition must end as loaded or failed, or it is an error.
 
-Belongs here: counting. Does not belong: loading (``executor``), saying it (``cli``, ``defs``).
+Belongs here: counting. Does not belong: loading (``executor``), showing it (``cli``, ``defs``).
 
-What is pending is not planned; the plan itself says how much that is.
+Pending exports are not part of the count; the plan has their number.
 """
 
 from cp_pipeline.domain.errors import PipelineError
@@ -15,11 +15,11 @@ _NAMED = 3
 
 
 class Unaccounted(PipelineError):
-    """A plan has come to its end, and not every partition of it was loaded or failed."""
+    """A plan has ended, but some of its partitions were neither loaded nor failed."""
 
 
 class Account:
-    """How many partitions of a plan were loaded and failed so far."""
+    """The number of partitions of a plan that were loaded or failed so far."""
 
     def __init__(self, plan: Plan) -> None:
         self.planned = len(plan.to_load)
@@ -35,8 +35,8 @@ class Account:
         """
         if result.partition not in self._open:
             raise Unaccounted(
-                f"There are two results for {result.partition}, or it was never planned.",
-                "What was loaded is loaded. Report this to those who made cp-pipeline.",
+                f"{result.partition} has two results, or was never planned.",
+                "All finished loads are kept. Report this to the developers of cp-pipeline.",
             )
         self._open.discard(result.partition)
         if isinstance(result, PartitionLoaded):
@@ -45,7 +45,7 @@ class Account:
             self.failed += 1
 
     def close(self) -> None:
-        """See that nothing is left.
+        """Check that every planned partition has a result.
 
         Raises:
             Unaccounted: some partitions were neither loaded nor failed.
@@ -55,7 +55,7 @@ class Account:
         named = "; ".join(map(str, sorted(self._open)[:_NAMED]))
         raise Unaccounted(
             f"{count(self.planned, 'partition')} planned, but only {self.loaded:,} loaded and "
-            f"{self.failed:,} failed. Nothing is known of {count(len(self._open), 'partition')} "
+            f"{self.failed:,} failed. {count(len(self._open), 'partition')} without a result "
             f"({named}{'; …' if len(self._open) > _NAMED else ''}).",
-            "Run this again. If it stays so, report it to those who made cp-pipeline.",
+            "Run this again. If it happens again, report it to the developers of cp-pipeline.",
         )

@@ -1,6 +1,6 @@
-"""Batches of fetched partitions, and loading one.
+"""Batches of fetched partitions, and loading a batch.
 
-Belongs here: when a batch is full, and what becomes of its partitions.
+Belongs here: when a batch is full, and the result of each of its partitions.
 Does not belong: threads (``executor``), the transaction (``warehouse``).
 """
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Batch:
-    """Fetched partitions that wait for their load, and those that could not be fetched."""
+    """Fetched partitions that wait to be loaded, and partitions that could not be fetched."""
 
     exports: dict[Partition, list[ExportToLoad]] = field(default_factory=dict)
     failures: list[PartitionFailed] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Batch:
     csv_bytes: int = 0
 
     def add(self, partition: Partition, fetched: Fetched) -> None:
-        """Take one partition, whatever became of it."""
+        """Add one partition, fetched or failed."""
         if isinstance(fetched, PartitionFailed):
             self.failures.append(fetched)
             return
@@ -52,25 +52,25 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is worth its transaction, by the number of exports or by their size."""
+        """Whether the number of exports or their size is enough for a transaction."""
         return self.export_count >= BATCH_EXPORTS or self.csv_bytes >= BATCH_CSV_BYTES
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing in it, not even a failure."""
+        """Whether it has no exports and no failures."""
         return not self.exports and not self.failures
 
 
 class BatchLoader:
-    """Loads batches of one plan, and records what failed.
+    """Load the batches of one plan, and record the failures.
 
     Args:
-        plan: tells which export a refused file was of, and what of a partition was kept.
-        landing: where refused files are put aside.
-        loader: the warehouse's.
-        warehouse: where failures are recorded.
+        plan: has the export of each refused file, and the kept loads of each partition.
+        landing: where refused files are quarantined.
+        loader: loads into the warehouse.
+        warehouse: the warehouse, where failures are recorded.
         run_id: the Dagster run, for lineage.
-        refresh: load executions again that are loaded already.
+        refresh: also load executions that are already loaded.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class BatchLoader:
         """Load a batch in one transaction.
 
         Args:
-            batch: what to load.
-            ready: called before anything is committed; what it raises passes through.
+            batch: the partitions to load.
+            ready: called before the commit; its exceptions are passed on.
 
         Raises:
             WarehouseError: the warehouse cannot be used; nothing of the batch is loaded.
@@ -129,7 +129,7 @@ class BatchLoader:
             if each.export_file.key == landed.key
         )
         if isinstance(error, SubjectErased):
-            # Nothing of it is kept, and its file is named nowhere.
+            # Keep nothing of an erased subject, not even a file name.
             erase_files(self._landing, partition.subject_id)
             export_file = replace(export_file, file_name="(erased)")
         elif isinstance(error, ExportRefused | FileRefused):
@@ -145,16 +145,16 @@ def load_in_halves(
     again: bool,
     apart: bool = False,
 ) -> BatchResult:
-    """Load some partitions; where that fails for a reason that nobody foresaw, in halves.
+    """Load partitions; if this fails with an unexpected error, load them in halves.
 
-    So the export at fault, and it alone, ends up refused.
+    So only the partition at fault is refused.
 
     Args:
-        loader: the warehouse's.
-        exports: of each partition.
+        loader: loads into the warehouse.
+        exports: the exports of each partition.
         ready: see ``Loader.load``.
-        again: load versions again that are loaded already.
-        apart: whether a partition may be loaded in parts.
+        again: also load versions that are already loaded.
+        apart: whether the exports of one partition may be loaded separately.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be used.
@@ -163,7 +163,7 @@ def load_in_halves(
         return loader.load(exports, ready, again=again)
     except (WarehouseBusy, WarehouseUnreadable):
         raise
-    except Exception as error:  # noqa: BLE001  (whatever it is, it fails what it is of)
+    except Exception as error:  # noqa: BLE001  (any error fails only its part)
         parts = _parts(exports, apart=apart)
         if len(parts) == 1:
             ((partition, some),) = exports.items()
@@ -182,7 +182,7 @@ def load_in_halves(
 def _parts(
     exports: Mapping[Partition, Sequence[ExportToLoad]], *, apart: bool
 ) -> list[dict[Partition, Sequence[ExportToLoad]]]:
-    """Two halves of many partitions; of a single one its exports, where it may be taken apart."""
+    """Split partitions into halves; split a single partition into its exports if ``apart``."""
     items = list(exports.items())
     if len(items) > 1:
         return [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
@@ -191,7 +191,7 @@ def _parts(
 
 
 def _at_fault(loader: Loader, exports: Sequence[ExportToLoad]) -> LandedFile:
-    """Of a partition that cannot be loaded, the export that cannot be read by itself."""
+    """Return the export of a refused partition that cannot be read alone, or the first export."""
     if len(exports) > 1:
         for export in exports:
             if not loader.can_be_read(export):
@@ -200,7 +200,7 @@ def _at_fault(loader: Loader, exports: Sequence[ExportToLoad]) -> LandedFile:
 
 
 def csv_bytes(fetched: Fetched) -> int:
-    """How much text waits for its load."""
+    """Return the bytes of CSV text that wait to be loaded."""
     if isinstance(fetched, PartitionFailed):
         return 0
     return sum(export.text.csv_bytes for export in fetched)

@@ -1,12 +1,12 @@
-"""Executes a plan for many partitions at once, on threads of this process.
+"""Execute a plan for many partitions at once, on threads of this process.
 
-Belongs here: downloads on threads, loads in batches, a result for each partition as it is done.
-Does not belong: one partition's files (``fetching``), a batch (``batches``), the load itself
-(``warehouse``), another process (``subprocess_executor``).
+Belongs here: downloading on threads, loading in batches, yielding the result of each partition as
+soon as it is done. Does not belong: one partition's files (``fetching``), a batch (``batches``),
+the load itself (``warehouse``), another process (``subprocess_executor``).
 
-Three things go on at the same time: threads download and decode, one thread loads, and whoever
-takes the results (Dagster writing its records) works meanwhile. What waits between them is
-bounded, in number and in bytes, so memory does not grow with the number of partitions.
+Three kinds of threads work at the same time: threads that download and decode, one that loads, and
+the caller's, which takes the results and logs Dagster's events. The queues between them are bounded
+in number and in bytes, so memory does not grow with the number of partitions.
 """
 
 import queue
@@ -32,39 +32,39 @@ from cp_pipeline.ingest.timings import Activity, Timings
 from cp_pipeline.warehouse import Loader
 
 PARTITIONS_AHEAD = 1024
-# A load is worth its transaction after so long, however little there is of it.
+# After this time, load a batch even if it is small.
 BATCH_SECONDS = 5.0
 _BATCHES_AHEAD = 2
 _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 
 
 class Executor(Protocol):
-    """Executes one plan: an iterator of what became of each partition, inside a ``with`` block.
+    """Execute one plan: an iterator of the result of each partition, inside a ``with`` block.
 
-    On entering the block, downloads begin. Nothing is committed before ``begin``, or before
-    somebody iterates.
+    Entering the block starts the downloads. Nothing is committed before ``begin`` or the first
+    iteration.
     """
 
     def begin(self) -> None:
-        """Let loads be committed: somebody is ready for their results."""
+        """Allow commits: the caller is ready for the results."""
 
     def __iter__(self) -> Iterator[PartitionResult]:
-        """Load, and yield each partition as soon as it is done; once."""
+        """Load, and yield each partition as soon as it is done. Only one iteration is possible."""
 
 
 class ThreadExecutor:
-    """A plan on its way: a context manager, and an iterator of what became of each partition.
+    """An executor on threads: a context manager, and an iterator of the result of each partition.
 
-    On entering, downloads begin, and a first batch is read and typed. It is committed, and others
-    follow, with ``begin`` or the first read of the results: so whoever keeps records of them has
-    the time to get ready, and nothing is loaded without a record where that fails.
+    Entering it starts the downloads and stages a first batch. ``begin`` or the first iteration
+    allows the commits. So a caller that logs events has time to get ready, and if that fails,
+    nothing is loaded without an event.
 
     Args:
-        plan: what to load.
-        fetching: brings one partition.
-        loader: loads a batch of them.
-        threads: how many download at once.
-        timings: where the seconds are added up.
+        plan: the plan to execute.
+        fetching: fetches one partition.
+        loader: loads a batch of partitions.
+        threads: the number of download threads.
+        timings: adds up the seconds.
     """
 
     def __init__(
@@ -85,27 +85,27 @@ class ThreadExecutor:
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._loads = ThreadPoolExecutor(1, "load")
         self._loading: Future[None] | None = None
-        # Whether somebody is ready for the results; decided when that is so, or never will be.
+        # Whether the caller is ready for the results. `_decided`: it is ready, or will never be.
         self._wanted = False
         self._decided = threading.Event()
         self._room = _Room(_CSV_BYTES_AHEAD)
         self._under_way = 0
-        # None wakes the loading thread up to see that it should stop.
+        # None wakes the loading thread, so that it checks whether to stop.
         self._arrived: queue.SimpleQueue[tuple[Partition, Future[Fetched]] | None]
         self._arrived = queue.SimpleQueue()
-        # None says that no more will come, whatever the reason.
+        # None means that no more results will follow, for any reason.
         self._done: queue.Queue[list[PartitionResult] | None] = queue.Queue(_BATCHES_AHEAD)
         self._stop = threading.Event()
         self._fault: ServiceError | None = None
 
     def __enter__(self) -> Self:
-        """Begin to download, and to get a first batch ready."""
+        """Start the downloads, and prepare a first batch."""
         self._loading = self._loads.submit(self._load_all)
         self._loading.add_done_callback(lambda _: self._hand_on(None))
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all threads; what is being loaded is loaded to its end."""
+        """Stop all threads; a batch that is being loaded is completed."""
         self._end()
         self._room.open_for_good()
         self._downloads.shutdown(wait=True, cancel_futures=True)
@@ -117,30 +117,31 @@ class ThreadExecutor:
         self._arrived.put(None)
 
     def begin(self) -> None:
-        """Let loads be committed: somebody is ready for their results."""
+        """Allow commits: the caller is ready for the results."""
         self._wanted = True
         self._decided.set()
 
     def stop(self) -> None:
-        """Yield no more, on whatever thread that is; what is being loaded is loaded to its end."""
+        """Stop yielding results, from any thread; a batch that is being loaded is completed."""
         self._end()
-        # Where there is no room for it, the iterator has something to wake up by.
+        # If the queue is full, the iterator wakes up without this.
         with suppress(queue.Full):
             self._done.put_nowait(None)
 
     def __iter__(self) -> Iterator[PartitionResult]:
-        """Load, and yield each partition as soon as it is done; once.
+        """Load, and yield each partition as soon as it is done. Only one iteration is possible.
 
         Raises:
-            ServiceError: CentrePoint failed as a whole; what had arrived is loaded and yielded.
-            WarehouseError: the warehouse cannot be used; all that was downloaded is kept.
+            ServiceError: CentrePoint failed as a whole; partitions already fetched are loaded and
+                yielded.
+            WarehouseError: the warehouse cannot be used; all downloads are kept.
             Unaccounted: a planned partition was neither loaded nor failed.
-            RuntimeError: outside the with block, or for a second time.
+            RuntimeError: called outside the with block, or a second time.
         """
         if self._loading is None:
-            raise RuntimeError("results are to be had inside the with block")
+            raise RuntimeError("iterate over the results inside the with block")
         if self._iterated:
-            raise RuntimeError("the results of a plan can be had once")
+            raise RuntimeError("iterate over the results of a plan only once")
         self._iterated = True
         self.begin()
         account = Account(self._plan)
@@ -156,7 +157,7 @@ class ThreadExecutor:
             self._end()
 
     def _load_all(self) -> None:
-        """The loading thread: a batch of what has arrived, as long as anything comes."""
+        """Run the loading thread: load batches of what has arrived until nothing is left."""
         self._ask_for_more()
         while self._under_way and not self._stop.is_set():
             batch = self._next_batch()
@@ -169,10 +170,10 @@ class ThreadExecutor:
             raise self._fault
 
     def _until_wanted(self) -> None:
-        """Wait until somebody is ready for the results.
+        """Wait until the caller is ready for the results.
 
         Raises:
-            _Unwanted: nobody will be.
+            _Unwanted: the caller has left the with block.
         """
         if not self._wanted:
             with self._time_spent.not_on(Activity.LOAD):
@@ -194,14 +195,14 @@ class ThreadExecutor:
         self._arrived.put((partition, future))
 
     def _fetch(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
-        """On a download thread: one partition, once there is room for it."""
+        """Fetch one partition on a download thread, as soon as memory is free for it."""
         self._room.wait()
         fetched = self._fetching.partition(partition, planned)
         self._room.enter(csv_bytes(fetched))
         return fetched
 
     def _next_batch(self) -> Batch:
-        """Gather what arrives until it is enough, or has waited long enough."""
+        """Collect what arrives until the batch is full or has waited for ``BATCH_SECONDS``."""
         batch = Batch()
         deadline: float | None = None
         while self._under_way and not batch.is_full:
@@ -225,12 +226,12 @@ class ThreadExecutor:
         try:
             batch.add(partition, future.result())
         except ServiceError as error:
-            # No use in asking for more; what has arrived is loaded all the same.
+            # Stop the downloads; load what has already arrived.
             self._fault = error
             self._downloads.shutdown(wait=False, cancel_futures=True)
 
     def _hand_on(self, results: list[PartitionResult] | None) -> None:
-        """Give results to the iterator; do not wait if it was closed."""
+        """Pass results to the iterator; stop waiting when it has ended."""
         while not self._stop.is_set():
             with suppress(queue.Full):
                 self._done.put(results, timeout=0.2)
@@ -238,14 +239,14 @@ class ThreadExecutor:
 
 
 class _Unwanted(BaseException):
-    """The iterator was closed before anything was to be committed.
+    """The caller left the with block before it was ready for the results.
 
-    No ``Exception``: it is nothing that went wrong with what was to be loaded.
+    Not an ``Exception``, because it is no error of the batch.
     """
 
 
 class _Room:
-    """Room for so many bytes of text that wait for their load; downloads wait while it is full."""
+    """A limit on the bytes of text that wait to be loaded; downloads wait while it is reached."""
 
     def __init__(self, byte_count: int) -> None:
         self._free = byte_count
@@ -253,23 +254,23 @@ class _Room:
         self._open = False
 
     def wait(self) -> None:
-        """Wait until there is room at all: how large a text is, is known afterwards."""
+        """Wait until the limit is not reached. The size of a text is known only afterwards."""
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or self._open)
 
     def enter(self, byte_count: int) -> None:
-        """A text of so many bytes has come."""
+        """Count the bytes of a text that has arrived."""
         with self._changed:
             self._free -= byte_count
 
     def leave(self, byte_count: int) -> None:
-        """So many bytes have been loaded."""
+        """Subtract bytes that have been loaded."""
         with self._changed:
             self._free += byte_count
             self._changed.notify_all()
 
     def open_for_good(self) -> None:
-        """Let everybody through, at the end."""
+        """Let all downloads continue, so that they can end."""
         with self._changed:
             self._open = True
             self._changed.notify_all()
@@ -277,10 +278,10 @@ class _Room:
 
 @contextmanager
 def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[ThreadExecutor]:
-    """An executor of this process.
+    """Open an executor in this process.
 
     Args:
-        rooms: what it works with.
+        rooms: the service, the landing and the warehouse.
         survey: has the plan.
         run_id: the Dagster run, for lineage.
     """

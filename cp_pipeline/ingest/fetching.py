@@ -1,6 +1,6 @@
-"""One partition from the API to checked text on disk or in memory.
+"""Fetch one partition from the API, as validated text on disk or in memory.
 
-Belongs here: landing each export, opening it, fetching it once more where its bytes were damaged.
+Belongs here: landing each export, reading it, fetching it again if its bytes were damaged.
 Does not belong: many partitions at once (``executor``).
 """
 
@@ -35,14 +35,14 @@ from cp_pipeline.warehouse import ExportToLoad, NotEnoughMemory
 
 Fetched = list[ExportToLoad] | PartitionFailed
 _FEW_BYTES = 1 << 20
-# What no other file is spared of; all else is one file's own fault.
+# These errors affect every file. All other errors affect one file only.
 _OF_THE_DISK = frozenset(
     {
         errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
         errno.EMFILE, errno.ENFILE, errno.ENOTDIR,
     }
 )  # fmt: skip
-NOT_FORESEEN = "Not foreseen"
+NOT_FORESEEN = "Unexpected error"
 _OF_MEMORY = re.compile(
     "can't start new thread|cannot allocate memory|failed to map segment|bad.alloc", re.IGNORECASE
 )
@@ -50,11 +50,11 @@ _log = logging.getLogger(__name__)
 
 
 class DiskUnusable(PipelineError):
-    """Files cannot be written or read here, so no other export can be had either."""
+    """Files cannot be written or read here, so no other export can be fetched either."""
 
 
 class Fetching:
-    """Brings the exports of a partition to where they can be loaded. Used from many threads."""
+    """Fetch the exports of a partition, ready to be loaded. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Fetching:
         self._largest_csv_bytes = largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
-        """The partition's exports, or why one of them cannot be had.
+        """Return the partition's exports, or why one of them cannot be fetched.
 
         Raises:
-            ServiceError: CentrePoint itself is at fault; no use in going on.
-            DiskUnusable: the landing cannot be written, or not be read.
+            ServiceError: CentrePoint itself fails, so other downloads would fail too.
+            DiskUnusable: the landing cannot be written or read.
         """
         ready: list[ExportToLoad] = []
         for each in planned:
@@ -83,12 +83,12 @@ class Fetching:
                 ready.append(self._export(each))
             except (ServiceError, DiskUnusable):
                 raise
-            except Exception as error:  # noqa: BLE001  (whatever it is, it fails this partition)
+            except Exception as error:  # noqa: BLE001  (any error fails this partition)
                 if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                     raise DiskUnusable(
                         f"Files under {self._landing.root} cannot be written or read: "
                         f"{error.strerror}.",
-                        "See that there is room, and whose the folder is; then run this again.",
+                        "Check the disk space and the folder's owner, then run this again.",
                     ) from None
                 for export in ready:
                     export.text.discard()
@@ -106,7 +106,7 @@ class Fetching:
         try:
             return ExportToLoad(landed, self._read(landed, content), reason=reason.value)
         except ExportRefused as error:
-            # Damage may have happened on the way; a second copy tells.
+            # The file may have been damaged in transit, so fetch it once more.
             if not error.may_be_damaged or not requests.left:
                 raise
             _log.info("%s: %s fetching it again", landed, error)
@@ -129,7 +129,7 @@ class Fetching:
     def _download(
         self, export_file: ExportFile, requests: FileRequests
     ) -> tuple[LandedFile, bytes | None]:
-        """Land the file; its bytes, too, where they are few."""
+        """Land the file, and return it with its bytes, or None for the bytes of a large file."""
         arriving = _Arriving()
         incomplete = IncompleteFile(self._scratch / f"{uuid4().hex}.incomplete")
         try:
@@ -151,9 +151,9 @@ class Fetching:
 
 
 class _Arriving:
-    """The bytes of a file as they come, kept in mind while they are few.
+    """The bytes of a file as they arrive, kept in memory if the file is small.
 
-    To read a small file from the disk again takes longer than to unpack it.
+    Reading a small file from the disk again takes longer than decompressing it.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class _Arriving:
         self._are_all = False
 
     def seen(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same chunks; begun anew where a file is asked for again."""
+        """Pass the chunks on and keep them; start again if the file is requested again."""
         self._chunks, self._are_all, size = [], True, 0
         for chunk in chunks:
             size += len(chunk)
@@ -172,14 +172,14 @@ class _Arriving:
 
     @property
     def content(self) -> bytes | None:
-        """All of them, or None."""
+        """All bytes of the file, or None if it is large or incomplete."""
         return b"".join(self._chunks) if self._are_all else None
 
 
 def explain(error: Exception) -> str:
-    """An error in words; anything that nobody foresaw with its kind."""
+    """Return an error as text for people; for an unexpected error, with the name of its class."""
     if isinstance(error, PipelineError):
         return str(error)
     if isinstance(error, MemoryError) or _OF_MEMORY.search(str(error)):
-        return str(NotEnoughMemory(str(error) or "Python cannot have more"))
+        return str(NotEnoughMemory(str(error) or "Python cannot get more"))
     return redact(f"{NOT_FORESEEN}: {type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""Landed files that have gone: fetched again, where CentrePoint still has that very version.
+"""Missing landed files: fetch them again if CentrePoint still has the same version.
 
-Belongs here: finding the version in a listing, and fetching it to its old place.
-Does not belong: what needs the files (``warehouse.widening``).
+Belongs here: finding the version in a listing, and fetching it to its old path.
+Does not belong: the use of the files (``warehouse.widening``).
 """
 
 import logging
@@ -14,13 +14,13 @@ from cp_pipeline.domain.exports import ExportFile, ExportKey
 from cp_pipeline.landing import Landing
 from cp_pipeline.warehouse import HistoricLoad
 
-# For more files than this, one listing of the whole data set takes fewer requests.
+# For more files, one listing of the whole data set takes fewer requests.
 _LISTED_ONE_BY_ONE = 8
 _log = logging.getLogger(__name__)
 
 
 class MissingFiles:
-    """Brings landed files back, each at most once."""
+    """Restore missing landed files, each at most once."""
 
     def __init__(self, centrepoint: CentrePoint, landing: Landing, scratch: Path) -> None:
         self._centrepoint = centrepoint
@@ -29,13 +29,13 @@ class MissingFiles:
         self._asked: set[int] = set()
 
     def restore(self, loads: Sequence[HistoricLoad]) -> None:
-        """Fetch what can be had; what cannot be had stays away."""
+        """Fetch the files that CentrePoint still has; the others stay missing."""
         wanted = [load for load in loads if load.load_id not in self._asked]
         self._asked |= {load.load_id for load in wanted}
         try:
             listed = self._listed([load.key for load in wanted])
         except CentrePointError as error:
-            _log.warning("landed files are gone and cannot be listed again: %s", error)
+            _log.warning("landed files are missing and cannot be listed again: %s", error)
             return
         found = [
             listed[load.key]
@@ -45,7 +45,7 @@ class MissingFiles:
         with ThreadPoolExecutor(self._centrepoint.settings.download_threads) as threads:
             restored = sum(threads.map(self._fetch, found))
         _log.warning(
-            "%d landed files are gone; %d of them were fetched again", len(wanted), restored
+            "%d landed files are missing; %d of them were fetched again", len(wanted), restored
         )
 
     def _listed(self, keys: Sequence[ExportKey]) -> dict[ExportKey, ExportFile]:
@@ -65,7 +65,7 @@ class MissingFiles:
         }
 
     def _fetch(self, item: ExportFile) -> bool:
-        """Land one file; the same bytes get the same place."""
+        """Land one file; the same bytes get the same path."""
         try:
             self._centrepoint.fetch(
                 item, lambda actual, chunks: self._landing.keep(actual, chunks, self._scratch)

@@ -1,6 +1,7 @@
-"""What became of each partition.
+"""The result of each partition.
 
-Belongs here: the values that ``execute`` yields, for Dagster and the command line to show.
+Belongs here: the values that an executor yields, for Dagster and the command line.
+Does not belong: executing a plan (``executor``).
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from cp_pipeline.warehouse import Load, LoadedExecution
 
 @dataclass(frozen=True, slots=True)
 class PartitionLoaded:
-    """A partition of which all listed exports are in the warehouse now.
+    """A partition whose listed exports are now all in the warehouse.
 
-    ``loads``: what was loaded just now. ``kept``: exports of the partition that needed no loading.
+    ``loads``: the new loads. ``kept``: the earlier loads that stay current.
     """
 
     partition: Partition
@@ -22,21 +23,21 @@ class PartitionLoaded:
 
     @property
     def row_count(self) -> int:
-        """Rows of the partition in the schema ``exports``."""
+        """The number of rows of the partition in ``exports``."""
         return sum(load.row_count for load in self.loads) + sum(
             each.row_count for each in self.kept
         )
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the partition's files, as they came."""
+        """The size of the partition's files as downloaded, in bytes."""
         return sum(load.landed.byte_count for load in self.loads) + sum(
             each.file_bytes for each in self.kept
         )
 
     @property
     def executions(self) -> tuple[str, ...]:
-        """The program executions that the partition's rows come from, to the letter."""
+        """The program executions of the partition's rows, as unchanged text."""
         return tuple(
             sorted(
                 [load.landed.execution for load in self.loads]
@@ -47,7 +48,7 @@ class PartitionLoaded:
 
 @dataclass(frozen=True, slots=True)
 class PartitionFailed:
-    """A partition that was not loaded; what the warehouse had of it is untouched.
+    """A partition that was not loaded; its earlier rows in the warehouse are unchanged.
 
     ``stage``: ``download``, ``decode`` or ``load``.
     """

@@ -1,6 +1,7 @@
-"""The three rooms put together for the studies of one configuration.
+"""The pipeline of one configuration: the service, the landing and the warehouse together.
 
-Belongs here: listing, planning, executing, as Dagster and the command line ask for it.
+Belongs here: surveying, executing and querying, as Dagster and the command line need it.
+Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 """
 
 import logging
@@ -39,7 +40,7 @@ EVERYTHING = Request()
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A survey, and the executor that has begun with its plan."""
+    """A survey, and the executor that has started its plan."""
 
     survey: Survey
     executor: Executor
@@ -49,11 +50,11 @@ class Pipeline:
     """The exports of the configured studies, from the API to the warehouse.
 
     Args:
-        access: whom to ask, and how.
-        storage: where to keep what comes.
+        access: the settings of the service.
+        storage: the settings of landing and warehouse.
     """
 
-    # For fewer exports a subprocess does not pay: it takes 0.2 s to be ready.
+    # For fewer exports a subprocess is not worth its start, which takes 0.2 s.
     subprocess_from = 64
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
@@ -61,21 +62,22 @@ class Pipeline:
         self.storage = storage
         self.centrepoint, self.landing = self.rooms.centrepoint, self.rooms.landing
         self.warehouse, self.timings = self.rooms.warehouse, self.rooms.timings
-        # Apart, because a connection is one thread's at a time, and loads are on another thread.
+        # A separate connection, because one thread at a time may use a connection, and another
+        # thread loads.
         self._questions = Warehouse.of(storage)
         self._prepared: _Prepared | None = None
 
     def wait_at_most(self, seconds: float) -> None:
-        """How long to wait for another process that holds the warehouse."""
+        """Set how long to wait for another process that holds the warehouse."""
         self.warehouse.wait_seconds = self._questions.wait_seconds = seconds
 
     def survey(self, request: Request = EVERYTHING, *, write: bool = True) -> Survey:
-        """List, write the listing down, and plan; see ``survey.take_survey``.
+        """List, record the listing, and plan; see ``survey.take_survey``.
 
-        One that was prepared for the very same request is handed out, once.
+        Return the survey of ``prepared`` instead if its request is the same.
 
         Raises:
-            ServiceError: no listing can be had, or none of its items can be used.
+            ServiceError: CentrePoint gives no listing, or none of its items is valid.
             WarehouseError: the warehouse cannot be read or written.
         """
         if self._prepared is not None and self._prepared.survey.request == request:
@@ -84,33 +86,33 @@ class Pipeline:
             return take_survey(self.centrepoint, self.landing, self.warehouse, request, write=write)
 
     def where_the_time_went(self) -> str:
-        """One line for people: seconds by activity, so that they see what to turn."""
+        """Return one line for people: the seconds by activity, to show what to tune."""
         spent = self.timings.seconds()
         threads = self.centrepoint.settings.download_threads
         return (
             f"listing {spent['listing']:.1f} s; download {spent['download']:.1f} s and decode "
             f"{spent['decode']:.1f} s, on {threads} threads together; load {spent['load']:.1f} s "
             f"(warehouse held {self.warehouse.held_seconds:.1f} s, at most "
-            f"{self.warehouse.longest_hold_seconds:.1f} s at once); Dagster's records "
+            f"{self.warehouse.longest_hold_seconds:.1f} s at once); Dagster's events "
             f"{spent['records']:.1f} s"
         )
 
     def seconds_spent(self) -> dict[str, float]:
-        """Seconds by activity so far, and how long the warehouse was held read-write."""
+        """Return the seconds by activity so far, and how long the warehouse was held read-write."""
         held = round(self.warehouse.held_seconds, 3)
         return self.timings.seconds() | {"warehouse_held": held}
 
     def tidy(self) -> None:
-        """Remove what a killed process left; every load does so, too."""
+        """Remove what a killed process left; every load does so too."""
         self.landing.tidy()
         self.warehouse.checkpoint_leftover_log()
 
     def retry_schedule(self, plan: Plan, now: datetime | None = None) -> RetrySchedule:
-        """Which of a plan's partitions may be tried now (UTC), having failed before or not."""
+        """Return which partitions of a plan may be loaded now (UTC), by the retry schedule."""
         return retry_schedule(plan, failed_attempts(self._questions), now)
 
     def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
-        """Partitions that failed too often to be tried again unasked, with the last failure."""
+        """Return the partitions without automatic retries left, with the last failure."""
         return {
             Partition(key.subject_id, key.dataset_name): failed
             for (key, _), failed in failed_attempts(self._questions).items()
@@ -118,17 +120,17 @@ class Pipeline:
         }
 
     def states(self) -> list[PartitionState]:
-        """How things stand, partition by partition."""
+        """Return the state of each partition."""
         return partition_states(self._questions)
 
     def versions(self) -> dict[Partition, LoadedVersions]:
-        """The program executions that each partition's current rows come from."""
+        """Return the program executions of each partition's current rows."""
         return loaded_versions(self._questions)
 
     def loaded(
         self, partitions: Collection[Partition]
     ) -> dict[Partition, tuple[LoadedExecution, ...]]:
-        """The current loads of some partitions, without those that have none.
+        """Return the current loads of the given partitions, without partitions that have none.
 
         Raises:
             WarehouseError: the warehouse cannot be read.
@@ -142,7 +144,7 @@ class Pipeline:
         return {partition: tuple(loads) for partition, loads in sorted(found.items())}
 
     def count_loaded(self, run_id: str) -> int:
-        """How many partitions a Dagster run has loaded.
+        """Count the partitions that a Dagster run loaded.
 
         Raises:
             WarehouseError: the warehouse cannot be read.
@@ -151,20 +153,20 @@ class Pipeline:
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Whatever is asked inside is answered from one state of the warehouse, opened once."""
+        """Answer all queries in the block from one state of the warehouse, opened once."""
         with self._questions.reading() if self._questions.exists() else nullcontext():
             yield
 
     def ask(self, question: Question) -> Finding:
-        """What is at fault with all that is loaded."""
+        """Run one check on everything that is loaded."""
         return ask(self._questions, question)
 
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:
-        """Begin to download and type what a survey plans; nothing is loaded before ``begin``.
+        """Start to download and stage a survey's plan; nothing is loaded before ``begin``.
 
-        Inside, ``survey`` and ``execute`` go on with it, once: for a run that takes a while to
-        start.
+        In the block, ``survey`` and ``execute`` use this survey and executor, once. So the
+        downloads overlap with the start of a run.
         """
         with self._executor(survey, run_id) as executor:
             self._prepared = _Prepared(survey, executor)
@@ -175,7 +177,7 @@ class Pipeline:
 
     @contextmanager
     def execute(self, survey: Survey, run_id: str = "") -> Iterator[Executor]:
-        """Load what a survey plans; on entering, downloads begin.
+        """Execute a survey's plan; entering the block starts the downloads.
 
         Args:
             survey: has the plan.
@@ -189,7 +191,7 @@ class Pipeline:
             yield executor
 
     def _executor(self, survey: Survey, run_id: str) -> AbstractContextManager[Executor]:
-        """The one place where it is chosen where a plan is executed."""
+        """Choose whether this process or a subprocess executes a plan; only this method does."""
         if survey.plan.export_count < self.subprocess_from:
             return thread_executor(self.rooms, survey, run_id)
         task = Task(

@@ -1,7 +1,7 @@
-"""The plan: what the API lists against what the warehouse has loaded, by version.
+"""The plan: compare what the API lists with what the warehouse has loaded, by version.
 
-Belongs here: deciding, without doing anything.
-Does not belong: carrying it out (``executor``).
+Belongs here: deciding what to load, without side effects.
+Does not belong: executing the plan (``executor``).
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from cp_pipeline.domain.texts import count
 from cp_pipeline.warehouse import LoadedExecution
 
 # A program writes its files minutes after it was executed (docs/api.md, "Which version of an export
-# an item is"). After a day nobody waits any longer.
+# an item is"). After a day we stop waiting.
 PENDING_AT_MOST = timedelta(days=1)
 
 
@@ -42,10 +42,10 @@ class PlannedExport:
 class Plan:
     """What to load, by partition, and what needs no loading.
 
-    ``to_load``: partitions with the exports to load. ``kept``: in all asked-for partitions, the
-    current loads that stay so. ``pending``: in all asked-for partitions, the exports whose file is
-    still that of an earlier execution. ``without_export``: asked-for
-    partitions for which nothing is listed.
+    ``to_load``: partitions with the exports to load. ``kept``: in all requested partitions, the
+    loads that stay current. ``pending``: in all requested partitions, the exports whose file is
+    still that of an earlier execution. ``without_export``: requested partitions without a listed
+    export.
     """
 
     to_load: Mapping[Partition, tuple[PlannedExport, ...]]
@@ -55,16 +55,16 @@ class Plan:
 
     @property
     def export_count(self) -> int:
-        """How many files the plan loads."""
+        """The number of files that the plan loads."""
         return sum(len(exports) for exports in self.to_load.values())
 
     @property
     def pending_count(self) -> int:
-        """How many files are still to be written by CentrePoint."""
+        """The number of files that CentrePoint has not written yet."""
         return sum(len(exports) for exports in self.pending.values())
 
     def remarks(self) -> list[str]:
-        """What a person should know of what is not loaded now, in a sentence or two."""
+        """Sentences for people about what is not loaded now."""
         if not self.pending:
             return []
         words = (
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def replaced(self) -> tuple[ExportFile, ...]:
-        """Listed exports that are loaded, in another version than the listed one."""
+        """Listed exports of which another version is loaded."""
         return tuple(
             each.export_file
             for exports in self.to_load.values()
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def current(self) -> tuple[Partition, ...]:
-        """Asked-for partitions that have nothing to load."""
+        """Requested partitions without anything to load."""
         return tuple(partition for partition in self.kept if partition not in self.to_load)
 
 
@@ -104,14 +104,14 @@ def make_plan(
     Args:
         listed: the items of the listing.
         loaded: the current load of each export.
-        partitions: the ones asked for; None for all that are listed.
-        refresh: load again what is loaded.
-        pending_since: since when (UTC) the file of an export has been that of an earlier execution.
-        now: the moment, in UTC.
+        partitions: the requested partitions; None for all listed ones.
+        refresh: also load what is already loaded.
+        pending_since: since when (UTC) an export has been pending.
+        now: the current time, in UTC.
 
-    The newest version is current: an export listed in an older version than the loaded one is not
-    in the plan. What is pending is not loaded, for a day: it would be the rows of one execution
-    under the name of another.
+    The newest version is current, so the plan ignores an export if a newer version than the listed
+    one is loaded. A pending export is not loaded for a day: its rows belong to an earlier execution
+    than the listed one.
     """
     moment = now or datetime.now(UTC)
     wanted = None if partitions is None else frozenset(partitions)

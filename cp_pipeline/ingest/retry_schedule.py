@@ -1,13 +1,14 @@
-"""Asking again for what failed: with growing pauses, up to a limit, then a person must look.
+"""The retry schedule: retry failed partitions with growing pauses, up to a limit.
 
-Belongs here: when a failed partition may be tried again.
-Does not belong: trying (``executor``), waking up in time (``defs.sensors``).
+Belongs here: when a failed partition may be retried.
+Does not belong: loading (``executor``), starting a run on time (``defs.sensors``).
 
-All of it follows from ``lineage.failures``, so it holds over restarts. A new version of an export
-is a new file, which nothing is known against: it is tried at once. A person may try at any time.
+The schedule is computed from ``lineage.failures``, so it survives restarts. A new version of an
+export is a new file without failures, so it is tried at once. A person may retry at any time, and
+must act after the last automatic retry.
 
-A failure that is to come was written down before the clock went back. It is waited for no longer
-than its own pause, because the clock may have been wrong by years.
+If the time of a failure is in the future, the clock was set back. The partition then waits no
+longer than its normal pause, because the clock may have been wrong by years.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from cp_pipeline.domain.exports import ExportKey, Partition, Version
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.warehouse import FailedAttempts
 
-# 5 and 20 minutes, 1 h 20, 5 h 20, 21 h 20: a bad night is slept over, a bad file is not hammered.
+# 5 and 20 minutes, 1 h 20, 5 h 20, 21 h 20: outlasts an outage of a night, and does not request a
+# bad file too often.
 FIRST_PAUSE = timedelta(minutes=5)
 PAUSE_GROWTH = 4
 ATTEMPTS = 6
@@ -28,9 +30,9 @@ Attempts = Mapping[tuple[ExportKey, Version], FailedAttempts]
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """A plan's partitions by what may be done about them now.
+    """The partitions of a plan, by whether they may be loaded now.
 
-    ``due``: to be loaded. ``waiting``: failed, and when they may be tried again (UTC).
+    ``due``: load now. ``waiting``: failed, with the time of the next retry (UTC).
     ``given_up``: failed ``ATTEMPTS`` times, with the last failure.
     """
 
@@ -40,17 +42,17 @@ class RetrySchedule:
 
 
 def pause_after(failures: int) -> timedelta:
-    """How long to wait after so many failures of one version."""
+    """Return how long to wait after this number of failures of one version."""
     return FIRST_PAUSE * float(PAUSE_GROWTH ** (failures - 1))
 
 
 def retry_schedule(plan: Plan, attempts: Attempts, now: datetime | None = None) -> RetrySchedule:
-    """Sort the partitions of a plan.
+    """Divide a plan's partitions into due, waiting and given up.
 
     Args:
         plan: what is listed and not loaded.
-        attempts: failures by export and version.
-        now: the moment, in UTC.
+        attempts: the failures by export and version.
+        now: the current time, in UTC.
     """
     moment = now or datetime.now(UTC)
     due: dict[Partition, tuple[PlannedExport, ...]] = {}

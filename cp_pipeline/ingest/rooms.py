@@ -1,7 +1,7 @@
-"""What a plan is executed with: the service, the landing, the warehouse, and the clock of a run.
+"""What the execution of a plan needs: the service, the landing, the warehouse, the timings.
 
-Belongs here: opening them by the settings, and adding up where the time went.
-Does not belong: what is done with them (``pipeline``, ``executor``).
+Belongs here: opening them from the settings, and adding up the time.
+Does not belong: using them (``pipeline``, ``executor``).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REQUEST_LEDGER = ".requests"
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Where the time went: seconds by activity, and those of holding the warehouse."""
+    """The seconds by activity, and how long the warehouse was held: in total and at most."""
 
     seconds: dict[str, float]
     held: float
@@ -25,11 +25,11 @@ class Spent:
 
 
 class Rooms:
-    """The rooms below, opened for the studies of one configuration.
+    """The service, the landing and the warehouse of one configuration.
 
     Args:
-        access: whom to ask, and how.
-        storage: where to keep what comes.
+        access: the settings of the service.
+        storage: the settings of landing and warehouse.
     """
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
@@ -40,12 +40,12 @@ class Rooms:
         self.timings = Timings()
 
     def spent(self) -> Spent:
-        """Where the time went so far."""
+        """Return the time spent so far."""
         warehouse = self.warehouse
         return Spent(self.timings.seconds(), warehouse.held_seconds, warehouse.longest_hold_seconds)
 
     def also_spent(self, spent: Spent) -> None:
-        """Add time that another process spent for the same purpose."""
+        """Add the time that a subprocess spent."""
         self.timings.add(spent.seconds)
         warehouse = self.warehouse
         warehouse.held_seconds += spent.held

@@ -1,12 +1,12 @@
-"""Removing a subject who withdrew consent, everywhere but in Dagster's records.
+"""Erase a subject who withdrew consent, everywhere except in Dagster's events.
 
-Belongs here: what there is of the subject, and the order in which it goes. Does not belong:
-Dagster's records, which whoever knows Dagster removes first (``defs.erasing``): the texts by which
-they are found are gone afterwards.
+Belongs here: finding the subject's data, and the order in which it is erased. Does not belong:
+Dagster's events. Callers erase these first (``instance.event_erasure``), because the texts by which
+events are found are gone afterwards.
 
-The warehouse goes before the landing, because a warehouse whose landed files are gone cannot widen
-a column. That the subject is erased is remembered before all, so nothing brings it back meanwhile.
-Each step can be repeated, so a second run completes what a killed one left.
+The warehouse comes before the landing, because a warehouse without its landed files cannot widen a
+column. The first step records the erasure, so that no other process loads the subject again. Each
+step can be repeated, so a second run completes the work of a killed process.
 """
 
 from dataclasses import dataclass
@@ -30,16 +30,17 @@ from cp_pipeline.warehouse import (
     old_files,
 )
 
-# Shorter ones stand in other texts by chance.
+# Shorter texts occur in other texts by chance.
 _SHORTEST_TEXT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Erasable:
-    """What there is of a subject.
+    """The stored data of a subject.
 
-    ``texts``: by which others, such as Dagster, may have it on record. ``erased_at``: when it was
-    erased before (UTC), or None. ``old_files``: warehouses kept by ``rebuild``, which hold it too.
+    ``texts``: texts of this subject only, which other stores, such as Dagster's events, may
+    contain. ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
+    number of old warehouses kept by ``rebuild``, which have the subject's data too.
     """
 
     loads: int
@@ -54,8 +55,8 @@ class Erasable:
 class Erased:
     """What ``erase`` did that a person must know.
 
-    ``published_removed``: the published file had to be removed whole. ``unclear_tables``: tables of
-    the warehouse that others made, in which no column tells whose a row is.
+    ``published_removed``: the published file had to be removed completely. ``unclear_tables``:
+    tables that someone else made in the warehouse, whose columns do not identify the subject.
     """
 
     published_removed: bool
@@ -67,16 +68,16 @@ class SyncRunning(PipelineError):
 
 
 def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
-    """What there is of a subject.
+    """Return the stored data of a subject.
 
     Raises:
-        SyncGoing: something is being fetched or loaded now.
+        SyncGoing: exports are being fetched or loaded now.
         WarehouseError: the warehouse cannot be read.
     """
     landing = Landing(storage.landing)
     if is_in_use(landing):
         raise SyncRunning(
-            "Exports are being fetched or loaded just now.",
+            "Exports are being fetched or loaded now.",
             "Run this again when that has ended.",
         )
     with Warehouse.of(storage) as warehouse:
@@ -97,7 +98,7 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
     """Remove the subject from warehouse, published file, landing and quarantine.
 
     Args:
-        storage: where they are.
+        storage: the settings with their paths.
         subject_id: the subject.
 
     Raises:

@@ -1,16 +1,15 @@
-"""Executes a plan in a subprocess, beside the process that logs Dagster's events.
+"""Execute a plan in a subprocess, while the main process logs Dagster's events.
 
-Belongs here: starting the subprocess, what the two send each other, and how it ends.
-Does not belong: the work that is done there (``executor``).
+Belongs here: starting the subprocess, the messages between the two processes, its end.
+Does not belong: the work of the subprocess (``executor``).
 
-Python runs one thread of a process at a time. Downloading and loading take about as much of that
-as Dagster's start and events, so in two processes both are done in little more than half the time
+Python runs one thread of a process at a time. Downloading and loading need about as much processor
+time as Dagster's start and events, so two processes need little more than half the time of one
 (benchmarks/README.md).
 
-The subprocess gets its task as it is started, and sends results, log records, and at the end
-``_Ended`` through a pipe that has no name; it is told ``_BEGIN`` and ``_STOP``. When the other
-process is gone, the pipe is closed, and the subprocess ends at once: as if killed, which it may be
-at any time.
+The subprocess gets its task at its start. Through an unnamed pipe it sends results, log records,
+and at the end ``_Ended``, and it receives ``_BEGIN`` and ``_STOP``. If the main process dies, the
+pipe closes and the subprocess exits at once. This is safe, because it may be killed at any time.
 """
 
 import logging
@@ -37,19 +36,19 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 _BEGIN, _STOP = "begin", "stop"
 _OURS = "cp_pipeline"
-# A new interpreter: a fork would take along this process's threads' locks and open databases.
+# Spawn a new interpreter: a fork would copy the locks of other threads and the open databases.
 _spawn = multiprocessing.get_context("spawn")
 
 
 class ProcessLost(PipelineError):
-    """The process that loads has ended without a word; what it had loaded is loaded."""
+    """The loading subprocess ended unexpectedly; its finished loads are kept."""
 
     passing = True
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the subprocess needs to know; ``wait_seconds``: for the warehouse."""
+    """The input of the subprocess. ``wait_seconds``: how long to wait for the warehouse."""
 
     access: CentrePointSettings
     storage: StorageSettings
@@ -67,11 +66,11 @@ class _Ended:
 
 
 class SubprocessExecutor:
-    """As ``ThreadExecutor``: a context manager, and an iterator of what became of each partition.
+    """Like ``ThreadExecutor``: a context manager, and an iterator of the result of each partition.
 
     Args:
-        task: what to do.
-        ended: told, at the end, where the time went.
+        task: the input of the subprocess.
+        ended: called at the end with the time that the subprocess spent.
     """
 
     def __init__(self, task: Task, ended: Callable[[Spent], None]) -> None:
@@ -81,16 +80,16 @@ class SubprocessExecutor:
         self._iterated = False
 
     def __enter__(self) -> Self:
-        """Start the process, which begins to download, and gets a first batch ready."""
+        """Start the subprocess, which starts the downloads and prepares a first batch."""
         self._connection, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_work, args=(theirs, self._task), name="load")
         self._process.start()
-        # So that its end of the pipe is closed when it ends.
+        # Close our copy, so that the pipe closes when the subprocess ends.
         theirs.close()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process; what is being loaded is loaded to its end."""
+        """Stop the subprocess; a batch that is being loaded is completed."""
         self._say(_STOP)
         while self._ended is None and self._hear() is not None:
             pass
@@ -98,20 +97,20 @@ class SubprocessExecutor:
         self._process.join()
 
     def begin(self) -> None:
-        """Let loads be committed: somebody is ready for their results."""
+        """Allow commits: the caller is ready for the results."""
         self._say(_BEGIN)
 
     def __iter__(self) -> Iterator[PartitionResult]:
-        """Load, and yield each partition as soon as it is done; once.
+        """Load, and yield each partition as soon as it is done. Only one iteration is possible.
 
         Raises:
             PipelineError: as ``ThreadExecutor`` does.
-            ProcessLost: the process has been killed.
+            ProcessLost: the subprocess ended unexpectedly, for example because it was killed.
             Unaccounted: a planned partition was neither loaded nor failed.
-            RuntimeError: for a second time.
+            RuntimeError: called a second time.
         """
         if self._iterated:
-            raise RuntimeError("the results of a plan can be had once")
+            raise RuntimeError("iterate over the results of a plan only once")
         self._iterated = True
         self.begin()
         account = Account(self._task.survey.plan)
@@ -122,20 +121,20 @@ class SubprocessExecutor:
             self._process.join()
             code = self._process.exitcode or 0
             raise ProcessLost(
-                f"The process that loads has ended without a word ({_ending(code)}).",
-                "What was loaded is loaded; run this again for the rest.",
+                f"The loading subprocess ended unexpectedly ({_ending(code)}).",
+                "All finished loads are kept. Run this again for the rest.",
             )
         if self._ended.error is not None:
             raise self._ended.error
         account.close()
 
     def _say(self, words: object) -> None:
-        # To one who is gone there is nothing to be said; that it is gone is found on listening.
+        # If the subprocess is gone, the next receive finds out.
         with suppress(OSError):
             self._connection.send(words)
 
     def _hear(self) -> PartitionResult | None:
-        """The next result; None when there are no more."""
+        """Return the next result, or None at the end."""
         while self._ended is None:
             try:
                 heard = self._connection.recv()
@@ -155,8 +154,8 @@ class SubprocessExecutor:
 
 
 def _work(connection: Connection, task: Task) -> None:
-    """What the subprocess does."""
-    # Ctrl-C goes to both processes; the other one says what is to be done about it.
+    """Run the subprocess."""
+    # Ctrl-C reaches both processes. The main process decides what to do, and sends `_STOP`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _Answers(connection)
     logging.basicConfig(level=task.log_level, handlers=[_Forward(answers)], force=True)
@@ -170,7 +169,7 @@ def _work(connection: Connection, task: Task) -> None:
             results_follow = wanted.wait()
             for result in results if results_follow else ():
                 answers.send(result)
-    except Exception as raised:  # noqa: BLE001  (it is raised again in the other process)
+    except Exception as raised:  # noqa: BLE001  (the main process raises it again)
         error = _portable(raised)
     answers.send(_Ended(rooms.spent(), error))
     # Skip interpreter shutdown: DuckDB errors if a thread still runs then.
@@ -178,7 +177,7 @@ def _work(connection: Connection, task: Task) -> None:
 
 
 class _Wanted:
-    """Whether results are wanted, by what is said at the other end; listened to on a thread."""
+    """Receives on a thread whether the main process wants results."""
 
     def __init__(self, connection: Connection, stop: Callable[[], None]) -> None:
         self._connection = connection
@@ -188,7 +187,7 @@ class _Wanted:
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
     def wait(self) -> bool:
-        """Wait for the first word; False if it is that nothing is wanted."""
+        """Wait for the first message; return False if it is ``_STOP``."""
         self._decided.wait()
         return self._begun
 
@@ -197,7 +196,7 @@ class _Wanted:
             try:
                 word = self._connection.recv()
             except (EOFError, OSError):
-                # Nobody would keep a record of what is loaded from now on.
+                # Exit, because no process would log events for further loads.
                 os._exit(1)
             if word == _STOP:
                 self._stop()
@@ -214,7 +213,7 @@ class _Answers:
         self._lock = threading.Lock()
 
     def send(self, words: object) -> None:
-        """Send words, or end where nobody listens any more."""
+        """Send a message, or exit if the main process is gone."""
         with self._lock:
             try:
                 self._connection.send(words)
@@ -223,7 +222,7 @@ class _Answers:
 
 
 class _Forward(QueueHandler):
-    """Sends log records to the other process."""
+    """Sends log records to the main process."""
 
     def __init__(self, answers: _Answers) -> None:
         super().__init__(answers)  # type: ignore[arg-type] # `enqueue` alone looks at it
@@ -234,16 +233,16 @@ class _Forward(QueueHandler):
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or its words where it cannot be sent; the other process sees no traceback."""
+    """Return the error, or its traceback as text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
-    except Exception:  # noqa: BLE001  (whatever its class does)
+    except Exception:  # noqa: BLE001  (any error of its class)
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
 
 
 def _ending(code: int) -> str:
-    """How a process ended, by its exit code."""
+    """Describe the end of a process from its exit code."""
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):

@@ -1,7 +1,7 @@
-"""The survey: list, write the listing down, plan. The one way to find out what is to be loaded.
+"""The survey: list, record the listing, plan. The only way to find out what to load.
 
-Belongs here: what somebody asks for, and the three steps in their order. ``sync``, the sensor, the
-jobs and the assets all come this way.
+Belongs here: the request, and the three steps in this order. ``sync``, the sensor, the jobs and the
+assets all use it.
 Does not belong: pages and requests (``centrepoint``), deciding (``plan``), loading (``executor``).
 """
 
@@ -25,16 +25,16 @@ from cp_pipeline.warehouse import (
     record_listing,
 )
 
-# Beyond so many filtered requests, one pass over the whole study takes fewer.
+# For more filters, one listing of the whole study takes fewer requests.
 _FILTERED_REQUESTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asks for; None means everything.
+    """What to load; None means everything.
 
     ``partitions``: only these; the listing is narrowed to their subjects and data sets.
-    ``refresh``: load again what is loaded.
+    ``refresh``: also load what is already loaded.
     """
 
     subject_ids: frozenset[int] | None = None
@@ -50,7 +50,7 @@ class Request:
         *,
         refresh: bool = False,
     ) -> Self:
-        """Some subjects and data sets; none means all."""
+        """Request some subjects and data sets; empty means all."""
         return cls(
             frozenset(subject_ids or ()) or None,
             frozenset(dataset_names or ()) or None,
@@ -59,7 +59,7 @@ class Request:
 
     @classmethod
     def of_partitions(cls, partitions: Collection[Partition], *, refresh: bool = False) -> Self:
-        """Some partitions."""
+        """Request some partitions."""
         return cls(
             frozenset(each.subject_id for each in partitions),
             frozenset(each.dataset_name for each in partitions),
@@ -70,10 +70,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What CentrePoint lists of what was asked for, and what of it is to be loaded.
+    """What CentrePoint lists for a request, and the plan.
 
-    ``listing``: of all studies, without the exports of erased subjects, which are ``erased``, so
-    many. ``changed``: whether the listing differs from the one before.
+    ``listing``: the items of all studies, without erased subjects. ``erased``: the number of items
+    of erased subjects. ``changed``: whether the listing differs from the previous one.
     """
 
     request: Request
@@ -90,7 +90,7 @@ class Survey:
 
     @property
     def invalid(self) -> tuple[InvalidItem, ...]:
-        """Items that say too little to be loaded; all others are."""
+        """Invalid items, which cannot be loaded."""
         return self.listing.invalid
 
     @property
@@ -104,12 +104,12 @@ class Survey:
         return self.listing == StudyListing() and not self.erased
 
     def remarks(self) -> list[str]:
-        """What a person should know of the listing, each in a sentence or two."""
+        """Sentences for people about the listing."""
         found = []
         if missing := self.listing.missing:
             found.append(
                 f"CentrePoint counts {count(missing, 'more export')} than it listed. They are "
-                "loaded when they are listed, and nothing is called withdrawn meanwhile."
+                "loaded when they are listed. Until then no export is marked as withdrawn."
             )
         formats = Counter(name for _, name in self.listing.other_formats)
         found += [
@@ -131,17 +131,17 @@ def take_survey(
     *,
     write: bool = True,
 ) -> Survey:
-    """List what is asked for, write the listing down, and plan.
+    """List what is requested, record the listing, and plan.
 
     Args:
-        centrepoint: lists.
-        landing: knows which subjects were erased, also where the warehouse is lost.
-        warehouse: knows what is loaded; takes the listing.
-        request: what is asked for.
-        write: whether the listing is written down; not for a plan that is only looked at.
+        centrepoint: the service that lists the exports.
+        landing: remembers erased subjects, even if the warehouse is lost.
+        warehouse: has the loads, and stores the listing.
+        request: what to load.
+        write: whether to record the listing; False for a dry run.
 
     Raises:
-        ServiceError: no listing can be had, or none of its items can be used.
+        ServiceError: CentrePoint gives no listing, or none of its items is valid.
         WarehouseError: the warehouse cannot be read or written.
     """
     warehouse.bring_up_to_date()
@@ -152,7 +152,7 @@ def take_survey(
         for each in _filters(scope)
     )
     if listing.invalid and not listing.items and scope.is_whole:
-        # Not of one item that went wrong, but of another contract.
+        # If no item is valid, the cause is another API contract and not a single bad item.
         raise AnswerNotUnderstood(
             f"CentrePoint lists {count(len(listing.invalid), 'item')}, and none of them can be"
             f" used. {listing.invalid[0]}.",
@@ -173,7 +173,7 @@ def take_survey(
 
 
 def _filters(scope: Scope) -> list[Filters]:
-    """Narrowed by the API's filters where that takes fewer requests."""
+    """Return the API filters of a scope, or one empty filter if that takes fewer requests."""
     subjects: list[int | None] = [*sorted(scope.subject_ids or ())] or [None]
     datasets: list[str | None] = [*sorted(scope.dataset_names or ())] or [None]
     filters = [
@@ -184,7 +184,7 @@ def _filters(scope: Scope) -> list[Filters]:
 
 
 def _together(listings: Iterable[StudyListing]) -> StudyListing:
-    """Listings of several studies, or for several filters, as one; each item once."""
+    """Combine the listings of several studies or filters into one, without duplicates."""
     every = list(listings)
     return StudyListing(
         tuple({item.key: item for each in every for item in each.items}.values()),
@@ -196,7 +196,7 @@ def _together(listings: Iterable[StudyListing]) -> StudyListing:
 
 
 def _within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
-    """What of a listing is in the scope, without erased subjects."""
+    """Return the part of a listing that is in the scope, without erased subjects."""
 
     def wanted(key: ExportKey) -> bool:
         return scope.covers(key) and key.subject_id not in erased

@@ -1,6 +1,7 @@
-"""Where the time of a run went.
+"""The time that a run spends on each activity.
 
 Belongs here: adding up seconds by activity, from many threads.
+Does not belong: showing them (``pipeline``, ``cli``).
 """
 
 import threading
@@ -12,10 +13,10 @@ from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What a run spends its time on.
+    """The activities of a run.
 
-    ``download`` and ``decode`` go on in several threads, and their seconds are those of all of
-    them together; ``download`` holds what landing a file takes.
+    ``download`` and ``decode`` run on several threads, and their seconds are the sum over all
+    threads. ``download`` includes the time to write the file to the landing.
     """
 
     LISTING = "listing"
@@ -26,7 +27,7 @@ class Activity(StrEnum):
 
 
 class Timings:
-    """Seconds by activity. Used from many threads."""
+    """The seconds by activity. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._seconds: dict[Activity, float] = defaultdict(float)
@@ -34,7 +35,7 @@ class Timings:
 
     @contextmanager
     def on(self, activity: Activity) -> Iterator[None]:
-        """Count the seconds of the block, also if it raises."""
+        """Count the seconds of the block, even if it raises an error."""
         started = time.perf_counter()
         try:
             yield
@@ -44,7 +45,7 @@ class Timings:
 
     @contextmanager
     def not_on(self, activity: Activity) -> Iterator[None]:
-        """Leave out the seconds of the block, which is inside one that counts them."""
+        """Subtract the seconds of the block, which is inside a block that counts them."""
         started = time.perf_counter()
         try:
             yield
@@ -53,12 +54,12 @@ class Timings:
                 self._seconds[activity] -= time.perf_counter() - started
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Count seconds by activity that another process has counted."""
+        """Add the seconds that another process counted."""
         with self._lock:
             for activity in Activity:
                 self._seconds[activity] += seconds[activity.value]
 
     def seconds(self) -> dict[str, float]:
-        """All activities with their seconds so far."""
+        """Return all activities with their seconds so far."""
         with self._lock:
             return {activity.value: round(self._seconds[activity], 3) for activity in Activity}

@@ -1,11 +1,12 @@
-"""A new warehouse from the landing alone, without the network.
+"""Rebuild the warehouse from the landing only, without the network.
 
-Belongs here: which landed files, in which order and under which numbers, loaded in batches.
-Does not belong: the new file and its place (``warehouse.new_warehouse``), the load itself.
+Belongs here: choosing the landed files, their order and their load ids, and loading them in
+batches. Does not belong: the new file and its replacement (``warehouse.new_warehouse``), the load
+itself.
 
-Where the old warehouse can be read, the new one has the same loads under the same numbers: not what
-was landed but never loaded, nor what was compacted or erased. Otherwise it has everything that is
-landed, in the order of program executions; what had been compacted is then there again.
+If the old warehouse is readable, the new one has the same loads with the same ids. It leaves out
+files that were landed but never loaded, and loads that were compacted or erased. Otherwise it has
+every landed file, in the order of program executions, including loads that had been compacted.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,12 +36,12 @@ from cp_pipeline.warehouse import (
     record_erasures,
 )
 
-_GONE = "it is gone from the landing, or the description beside it is"
+_GONE = "the file, or its description, is missing from the landing"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A landed file that is not in the new warehouse, and why; ``path`` is within the landing."""
+    """A landed file that is not in the new warehouse, and why. ``path``: within the landing."""
 
     path: str
     reason: str
@@ -53,8 +54,9 @@ class LeftOut:
 class Rebuilt:
     """What ``rebuild`` did.
 
-    ``old_was_read``: whether the new warehouse has what only the old one knew. ``never_loaded``:
-    landed files that were not in the old one. ``kept_as``: where the old file is now.
+    ``old_was_read``: whether the lineage of the old warehouse was readable and is copied.
+    ``never_loaded``: the number of landed files that the old warehouse did not have. ``kept_as``:
+    the path of the old file now.
     """
 
     loads: int
@@ -66,15 +68,15 @@ class Rebuilt:
 
 
 def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *_: None) -> Rebuilt:
-    """Build a new warehouse from the landed files, and put it in the place of the old one.
+    """Build a new warehouse from the landed files, and replace the old one with it.
 
     Args:
-        storage: where both are.
-        saw: told now and then how many files are done, and of how many.
+        storage: the settings of landing and warehouse.
+        saw: called after each file with the number of files done and of all files.
 
     Raises:
         WarehouseBusy: another process holds the warehouse.
-        WarehouseError: the new one cannot be built; the old one is as it was.
+        WarehouseError: the new warehouse cannot be built; the old one is unchanged.
     """
     landing = Landing(storage.landing)
     with (
@@ -125,7 +127,7 @@ class _Building:
         self._load(batch)
 
     def _as_before(self) -> list[tuple[int, LandedFile]]:
-        """The files of the old warehouse's loads, each with its number."""
+        """Return the files of the old warehouse's loads, with their load ids."""
         found = []
         earlier = self._new.earlier or ()
         for load in earlier:
@@ -139,7 +141,7 @@ class _Building:
         return found
 
     def _by_execution(self) -> list[tuple[int, LandedFile]]:
-        """All landed files by program execution and path, numbered from 1; of nobody erased."""
+        """Return all landed files, except of erased subjects, by execution, with new ids from 1."""
         erased = remembered_erasures(self._landing)
         record_erasures(self._new.warehouse, erased)
         everything = sorted(
@@ -151,7 +153,7 @@ class _Building:
     def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
         if not is_intact(self._landing, landed):
             altered = self._landing.path_of(landed).exists()
-            reason = "its bytes are not those that came: their checksum is another"
+            reason = "its bytes have changed since the download: the checksum differs"
             self.left_out.append(LeftOut(landed.path, reason if altered else _GONE))
             return None
         try:

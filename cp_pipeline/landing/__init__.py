@@ -1,7 +1,7 @@
-"""The landing: verbatim files on disk, their checksums, and how to open them.
+"""The landing: unchanged files on disk, their checksums, and reading them.
 
-Knows: files, packing, the structure of a CSV.
-Does not know: HTTP, DuckDB, Dagster, what a value means.
+Belongs here: files, decompression, CSV validation.
+Does not belong: HTTP, DuckDB, Dagster, what a value means.
 """
 
 from cp_pipeline.landing.csv_text import CsvText, read_csv_text

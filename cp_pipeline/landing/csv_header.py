@@ -1,11 +1,12 @@
-"""Whether the first line of a CSV can be a header, and whether that header comes a second time.
+"""Whether the first line of a CSV can be a header, and whether the header is repeated.
 
-Belongs here: the signs that a line holds no column names (another separator, values), and that a
-record holds the column names again. Does not belong: the structure of records (``csv_validation``),
-the types of columns (``warehouse.column_types``).
+Belongs here: the signs that a line has no column names (another separator, values), and that a
+record repeats the column names. Does not belong: the structure of records (``csv_validation``), the
+types of columns (``warehouse.column_types``).
 
-Only what cannot be a header is refused. The vendor documents no column names, so ``1``, ``2`` or
-``2024-02-29`` beside other names are taken for names, as in a table with one column for each day.
+Only a line that cannot be a header is refused. The vendor documents no column names, so ``1``,
+``2`` or ``2024-02-29`` beside other names are accepted as names, as in a table with one column for
+each day.
 """
 
 import csv
@@ -29,7 +30,7 @@ _DATE = (
 )
 _TIME = r"\d{1,3}(?::\d{2}){1,2}(?:[.,]\d+)?(?: ?[ap]m)?(?: ?(?:z|utc|[+-]\d{2}:?\d{2}))?"
 _FLAGS = re.IGNORECASE | re.ASCII
-# Values that nobody gives to a column as a name where its values are of the same kind.
+# Kinds of values that are never the name of a column whose values are of the same kind.
 _DISTINCT = {
     "a date": re.compile(rf"{_DATE}(?:[t ] *{_TIME})?", _FLAGS),
     "a GUID": re.compile(r"\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?", _FLAGS),
@@ -40,17 +41,17 @@ _VALUES = (
     re.compile(r"\d{4}[-/.]\d{1,2}", _FLAGS),
     *_DISTINCT.values(),
 )
-# What may stand in a record beside values, and says nothing of whether a line is a header.
+# Texts that occur among values but do not show whether a line is a header.
 _NEUTRAL = frozenset(
     ["", "-", "--", ".", "?", "na", "n/a", "nan", "nil", "none", "null", "inf", "true", "false"]
 )
 
 
 def refuse_other_separator(line: bytes) -> None:
-    """Refuse a header that is a single name with another separator in it.
+    """Refuse a header that is a single name containing another separator.
 
     Raises:
-        CsvRefused: naming the separator.
+        CsvRefused: the header contains another separator; the message names it.
     """
     text = line.decode()
     unquoted = "".join(text.split('"')[0::2])
@@ -59,38 +60,39 @@ def refuse_other_separator(line: bytes) -> None:
     seen = max(_SEPARATORS, key=lambda each: (unquoted.count(each), text.count(each)))
     if seen in text:
         raise CsvRefused(
-            f"The file looks as if separated by {seen!r} ({_SEPARATORS[seen]}), not by commas: "
-            f"its only column name would be {_shown(text)}.",
+            f"The file seems to be separated by {seen!r} ({_SEPARATORS[seen]}), not by commas: "
+            f"the only column name would be {_shown(text)}.",
             1,
         )
 
 
 def refuse_values_as_names(names: Sequence[str]) -> None:
-    """Refuse a header of nothing but numbers, dates, times and empty names.
+    """Refuse a header with only numbers, dates, times and empty names.
 
     Raises:
-        CsvRefused: showing the first names.
+        CsvRefused: the header has only such names; the message shows the first ones.
     """
     if _are_values(names):
         shown = ", ".join(map(_shown, names[:_NAMES_SHOWN]))
         more = ", …" if len(names) > _NAMES_SHOWN else ""
         raise CsvRefused(
-            "The file looks as if it had no header: its first line holds nothing but numbers, "
-            f"dates or empty fields ({shown}{more}).",
+            "The file seems to have no header: its first line has only numbers, dates or empty "
+            f"fields ({shown}{more}).",
             1,
         )
 
 
 class RecordsUnderHeader:
-    """Looks for signs in the records that the header is none, or that it comes again.
+    """Checks by the records whether the header is missing or repeated.
 
     Args:
-        line: the header as it stands in the file, without its line end.
+        line: the header as written in the file, without its line end.
         names: the column names in it.
 
-    A record of two or more fields that is the header again, at any place, is one. A record of one
-    field may be a value that happens to be the column's name, so the kinds decide: it is the header
-    again where the first values of the column are all numbers, dates or times.
+    With two or more columns, any record that equals the header is a repeated header. With one
+    column, such a record may be a value that equals the column's name. Then the other values
+    decide: it is a repeated header if the first values of the column are all numbers, dates or
+    times.
     """
 
     def __init__(self, line: bytes, names: Sequence[str]) -> None:
@@ -98,15 +100,15 @@ class RecordsUnderHeader:
         minimal, quoted = _written(names, csv.QUOTE_MINIMAL), _written(names, csv.QUOTE_ALL)
         self._lines = {line + b"\n", minimal, quoted}
         self._first_seen = False
-        # With one column: its first values, and the first line that is its name.
+        # With one column: its first values, and the number of the first line that equals its name.
         self._values: list[str] = []
         self._repeated_line: int | None = None
 
     def look_at(self, block: bytes, line: int) -> None:
-        r"""Look at a block of whole records, each ending in ``\n``; ``line`` is its first line.
+        r"""Check a block of whole records, each ending in ``\n``; ``line`` is its first line.
 
         Raises:
-            CsvRefused: the first record shows that there is no header, or a record is the header.
+            CsvRefused: the first record shows that the header is missing, or a record repeats it.
         """
         if not self._first_seen:
             self._first_seen = True
@@ -120,10 +122,10 @@ class RecordsUnderHeader:
             raise _repeated(found)
 
     def finish(self) -> None:
-        """Decide, with one column, whether a record that is its name is a value.
+        """With one column, decide whether a record that equals its name is a value.
 
         Raises:
-            CsvRefused: it is no value by the kinds of the others.
+            CsvRefused: the record is not a value: it differs in kind from the other values.
         """
         if self._repeated_line is not None and _are_values(self._values):
             raise _repeated(self._repeated_line)
@@ -132,14 +134,14 @@ class RecordsUnderHeader:
         try:
             first = next(csv.reader(io.StringIO(block.decode(), newline="")), [])
         except csv.Error:
-            # A field beyond the reader's limit: it is no date.
+            # A field is longer than the reader's limit, so it is not a date.
             return
         for place, (name, value) in enumerate(zip(self._names, first, strict=False), start=1):
             for kind, pattern in _DISTINCT.items():
                 if pattern.fullmatch(name.strip()) and pattern.fullmatch(value.strip()):
                     raise CsvRefused(
-                        f"The file looks as if it had no header: the name of column {place} would "
-                        f"be {_shown(name)}, {kind} as the value under it.",
+                        f"The file seems to have no header: the name of column {place} would be "
+                        f"{_shown(name)}, {kind} like the value below it.",
                         1,
                     )
 
@@ -152,26 +154,26 @@ class RecordsUnderHeader:
 
 def _repeated(line: int) -> CsvRefused:
     return CsvRefused(
-        "The header comes again: the record holds the column names, as where files were joined.",
+        "The header is repeated: this record has the column names, as in concatenated files.",
         line,
     )
 
 
 def _are_values(texts: Sequence[str]) -> bool:
-    """Whether all are numbers, dates and the like, or nothing; at least one is not nothing."""
+    """Whether all texts are values (numbers, dates, times) or neutral; at least one is a value."""
     told = [text for each in texts if (text := each.strip()).lower() not in _NEUTRAL]
     return bool(told) and all(any(kind.fullmatch(text) for kind in _VALUES) for text in told)
 
 
 def _place_of(line: bytes, block: bytes) -> int | None:
-    """Where a record begins that is ``line``, also behind a byte order mark of its own."""
+    """Return where a record begins that equals ``line``, with or without a byte order mark."""
     at = block.find(line)
     while at >= 0:
         start = at
         if block.endswith(_BYTE_ORDER_MARK, 0, at):
             start -= len(_BYTE_ORDER_MARK)
         begins = start == 0 or block.endswith(b"\n", 0, start)
-        # Inside quotes it is text that spans lines.
+        # Inside quotes, the line is part of a text that spans lines.
         if begins and block.count(b'"', 0, start) % 2 == 0:
             return start
         at = block.find(line, at + 1)

@@ -1,7 +1,7 @@
-"""From a landed file to checked CSV text that a loader can take as it is.
+"""Read a landed file into validated CSV text, ready for a loader.
 
-Belongs here: unpacking and checking in one pass, small files in memory, large ones on disk.
-Does not belong: the packing (``decompression``) and the checks (``csv_validation``) themselves.
+Belongs here: decompression and validation in one pass; small files in memory, large ones on disk.
+Does not belong: how decompression (``decompression``) and validation (``csv_validation``) work.
 """
 
 import csv
@@ -25,9 +25,10 @@ class CsvText:
     """The records of one export: UTF-8, a line feed after each record, without the header.
 
     ``header``: column names in the file's order. ``record_count``: counted on the bytes.
-    ``csv_bytes``: size of the decoded file. ``spans_lines``: whether a record has a line end inside
-    quotes. ``longest_record_bytes``: no record is longer. The records are ``body``, or, where they
-    are too many to be held in memory, in the file ``path``; one of the two is None.
+    ``csv_bytes``: size of the decompressed file. ``has_quotes``: whether a record has quotes.
+    ``spans_lines``: whether a record has a line end inside quotes. ``longest_record_bytes``: an
+    upper bound of the length of the longest record. ``body`` has the records of a small file; a
+    large file's records are in the file ``path``. The other of the two is None.
     """
 
     header: tuple[str, ...]
@@ -45,7 +46,7 @@ class CsvText:
             self.path.unlink(missing_ok=True)
 
     def blocks(self) -> Iterator[bytes]:
-        """The records, in blocks of whole records only where they are in memory."""
+        """Yield the records in blocks; a block from the file may end inside a record."""
         if self.body is not None:
             yield self.body
         elif self.path is not None:
@@ -53,7 +54,7 @@ class CsvText:
                 yield from iter(lambda: file.read(1 << 20), b"")
 
     def first_records(self, count: int) -> tuple[tuple[str, ...], ...]:
-        """The first records as they stand in the file; fewer where they are very long."""
+        """Return the first records as written in the file; fewer if they are very long."""
         beginning = next(self.blocks(), b"")[:_FIRST_BYTES].decode(errors="ignore")
         whole = len(beginning.encode()) < _FIRST_BYTES
         records = list(islice(csv.reader(io.StringIO(beginning, newline="")), count + 1))
@@ -68,18 +69,19 @@ def read_csv_text(
     thorough: bool = False,
     largest_bytes: int | None = None,
 ) -> CsvText:
-    """Unpack and check the export at ``path``.
+    """Decompress and validate the export at ``path``.
 
     Args:
         path: a landed file.
-        scratch: a folder for the text of a large file.
-        content: its bytes, where they are at hand.
-        thorough: check each record's length by itself; see ``CsvStructure``.
-        largest_bytes: the file may decompress to no more; None for no limit.
+        scratch: a scratch folder for the text of a large file.
+        content: the file's bytes, if they are already in memory.
+        thorough: check the length of each single record; see ``CsvStructure``.
+        largest_bytes: the limit for each decompressed layer; None for no limit.
 
     Raises:
-        ExportRefused: the packing or the CSV is no good. Where both are, it is the packing: damage
-            on the way shows in the text first, and in the checksum only at its end.
+        ExportRefused: the compressed file or the CSV is invalid. If both are, the error is about
+            the compressed file: damage shows first in the text, and in the checksum only at the
+            end.
     """
     structure = CsvStructure()
     unpacked = unpack(path if content is None else content, largest_bytes)
@@ -104,10 +106,10 @@ def read_csv_text(
 
 
 def _check_the_rest(unpacked: Iterator[bytes]) -> None:
-    """Unpack to the end, for the checksum.
+    """Decompress to the end to verify the checksum.
 
     Raises:
-        PackingRefused: it does not hold, or there is no end.
+        PackingRefused: the checksum is wrong, or the data is truncated.
     """
     try:
         for _ in unpacked:
@@ -115,7 +117,7 @@ def _check_the_rest(unpacked: Iterator[bytes]) -> None:
     except PackingRefused:
         raise
     except ExportRefused:
-        # Too large to be unpacked to its end; then there is no telling.
+        # The file is too large to decompress to its end, so its checksum stays unknown.
         return
 
 

@@ -1,11 +1,11 @@
-"""The structure of a CSV, checked on its bytes and independently of the loader.
+"""Validate a CSV on its bytes, independently of the loader.
 
-Belongs here: UTF-8, header, quotes, the length and the number of the records; the same text with
-plain line ends, record by record. Refuses whatever two readers could read in two ways.
+Belongs here: UTF-8, header, quotes, the length and number of records; normalizing line ends.
+Refuses any text that two readers could read differently.
 Does not belong: whether the first line can be a header (``csv_header``), what a value means
 (``warehouse.column_types``).
 
-The dialect is docs/api.md's: UTF-8, comma, double quotes doubled inside quotes (RFC 4180), one
+The dialect of docs/api.md: UTF-8, comma, double quotes doubled inside quotes (RFC 4180), one
 header.
 """
 
@@ -25,7 +25,7 @@ from cp_pipeline.landing.errors import CsvRefused
 LONGEST_RECORD_BYTES = 16 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BEGINNING_BYTES = 1024
-# A page begins with one of these, or with any other tag that ends before the first comma.
+# An HTML or XML page begins with one of these, or with another tag that ends before any comma.
 _PAGE = re.compile(
     rb"\s*<(!doctype|!--|html|\?xml|error|head|body|[a-z][^<>,\r\n]*>)", re.IGNORECASE
 )
@@ -43,12 +43,12 @@ RESERVED_NAMES = frozenset(
 
 @dataclass(slots=True)
 class CsvStructure:
-    """What was seen of one CSV so far.
+    """What has been read of one CSV so far.
 
     ``header``: the column names, in the file's order. ``record_count``: records after the header.
-    ``byte_count``: bytes of the decoded file. ``has_quotes``: whether a record has quotes.
+    ``byte_count``: bytes of the decompressed file. ``has_quotes``: whether a record has quotes.
     ``spans_lines``: whether a record has a line end inside quotes.
-    ``longest_record_bytes``: no record is longer, though the longest may be shorter.
+    ``longest_record_bytes``: an upper bound of the length of the longest record.
     """
 
     header: tuple[str, ...] = ()
@@ -58,22 +58,22 @@ class CsvStructure:
     spans_lines: bool = False
     longest_record_bytes: int = 0
     _line: int = field(default=1, repr=False)
-    # The first blank line, or 0; only further blank lines may follow one.
+    # The number of the first blank line, or 0. After it, only blank lines are allowed.
     _blank: int = field(default=0, repr=False)
     _under_header: RecordsUnderHeader | None = field(default=None, repr=False)
 
     def records(self, chunks: Iterable[bytes], *, thorough: bool = False) -> Iterator[bytes]:
-        r"""Blocks of whole records without the header, each ending in ``\n``.
+        r"""Yield blocks of whole records without the header, each ending in ``\n``.
 
         Line ends outside quotes become ``\n``; nothing else changes.
 
         Raises:
-            CsvRefused: with the line where there is one.
+            CsvRefused: the CSV is invalid; the error has the line number, if it is known.
         """
         blocks = self._blocks(self._checked_bytes(chunks))
         first = next(blocks, b"")
         if not first.strip():
-            raise CsvRefused("There is nothing in the file, not even a header.")
+            raise CsvRefused("The file is empty or blank: it has no header.")
         rest = self._take_header(first)
         if rest and (plain := self._check(rest, thorough)):
             yield plain
@@ -84,7 +84,7 @@ class CsvStructure:
             self._under_header.finish()
 
     def _checked_bytes(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Complete, valid UTF-8 without NUL bytes; a byte order mark is dropped."""
+        """Check that the text is UTF-8 without NUL bytes; drop a byte order mark."""
         carried = b""
         for number, chunk in enumerate(_with_long_beginning(chunks)):
             data, position = carried + chunk, self.byte_count - len(carried)
@@ -94,7 +94,7 @@ class CsvStructure:
                     data, position = data[len(_BYTE_ORDER_MARK) :], len(_BYTE_ORDER_MARK)
                 _refuse_other_formats(data)
             if (nul := data.find(b"\0")) >= 0:
-                raise CsvRefused(f"There is a NUL byte at byte {position + nul}.")
+                raise CsvRefused(f"The file has a NUL byte at byte {position + nul}.")
             carried = b"" if data.isascii() else _incomplete_end(data, position)
             yield data[: len(data) - len(carried)]
         if carried:
@@ -104,7 +104,7 @@ class CsvStructure:
             )
 
     def _blocks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Whole records: a block ends at a line end that is outside quotes."""
+        """Split into blocks of whole records: each block ends at a line end outside quotes."""
         kept = b""
         for chunk in chunks:
             kept += chunk
@@ -115,7 +115,7 @@ class CsvStructure:
             elif len(kept) > LONGEST_RECORD_BYTES:
                 break
         if kept.count(b'"') % 2:
-            raise CsvRefused("A quote is opened here and never closed.", self._open_quote(kept))
+            raise CsvRefused("A quote is opened here, but never closed.", self._open_quote(kept))
         if len(kept) > LONGEST_RECORD_BYTES:
             raise CsvRefused("The record is longer than 16 MiB.", self._line)
         if kept:
@@ -132,7 +132,7 @@ class CsvStructure:
             raise CsvRefused("The line is blank where the header should be.", 1)
         refuse_other_separator(line)
         if b"\r" in self._without_quoted(line)[0]:
-            raise CsvRefused("There is a lone carriage return outside quotes.", 1)
+            raise CsvRefused("The line has a lone carriage return outside quotes.", 1)
         try:
             names = next(csv.reader(io.StringIO(line.decode(), newline=""), strict=True), [])
         except csv.Error as error:
@@ -145,10 +145,11 @@ class CsvStructure:
         return block[end:]
 
     def _check(self, block: bytes, thorough: bool) -> bytes:
-        """Check one block of whole records and count them; return it with plain line ends.
+        r"""Check one block of whole records and count them; return it with ``\n`` line ends.
 
-        Unless ``thorough``, the lengths of the records are only added up. That suffices under a
-        reader that refuses short records, as DuckDB's does: none is short, so none can be long.
+        Unless ``thorough``, check only the total number of fields in the block. That is enough
+        because DuckDB's reader refuses short records: without short ones, the total leaves no room
+        for long ones.
         """
         if b'"' in block:
             self.has_quotes = True
@@ -160,7 +161,7 @@ class CsvStructure:
             raise CsvRefused("There is a lone carriage return outside quotes.", line)
         self.longest_record_bytes = max(self.longest_record_bytes, len(block))
         lines = skeleton.count(b"\n")
-        # In a wider file a blank line lacks commas, and shows by their number.
+        # With several columns, the number of commas shows that a blank line has none.
         narrow = len(self.header) == 1
         blank = narrow and (skeleton.startswith(b"\n") or b"\n\n" in skeleton)
         commas = lines * (len(self.header) - 1)
@@ -185,7 +186,7 @@ class CsvStructure:
                 self._blank = self._blank or line
                 if len(self.header) == 1:
                     raise CsvRefused(
-                        "The line is blank: with one column, that may be an empty value or none.",
+                        "The line is blank: in the only column, that may be a value or no record.",
                         line,
                     )
                 continue
@@ -204,10 +205,10 @@ class CsvStructure:
             )
 
     def _without_quoted(self, block: bytes) -> tuple[bytes, bytes]:
-        """The block without what is inside quotes, and the whole block with plain line ends.
+        r"""Return the block without quoted text, and the whole block with ``\n`` line ends.
 
-        A quote may only open at the start of a field and close at its end: DuckDB drops the space
-        and the quotes of ``, "x"`` without a word, other readers keep them.
+        A quote may open only at the start of a field, and close only at its end. In ``, "x"``,
+        DuckDB silently drops the space and the quotes; other readers keep them.
         """
         pieces = block.split(b'"')
         last = len(pieces) - 1
@@ -229,7 +230,7 @@ class CsvStructure:
 
 
 def _with_long_beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes; the first chunk is long enough to tell what they are."""
+    """Yield the same bytes; the first chunk is long enough to recognize the format."""
     rest = iter(chunks)
     beginning = b""
     for chunk in rest:
@@ -242,13 +243,13 @@ def _with_long_beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _refuse_other_formats(beginning: bytes) -> None:
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CsvRefused("The text is not UTF-8 but UTF-16, by its first bytes (byte 0).")
+        raise CsvRefused("The text is UTF-16, not UTF-8: it begins with a UTF-16 mark (byte 0).")
     if _PAGE.match(beginning):
         raise CsvRefused("The file is an HTML or XML page, not a CSV.", 1)
 
 
 def _incomplete_end(data: bytes, position: int) -> bytes:
-    """The bytes of a character cut by the end of ``data``; refuses what is not UTF-8."""
+    """Return the bytes of a character that the end of ``data`` cuts; refuse invalid UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError as error:
@@ -261,9 +262,9 @@ def _incomplete_end(data: bytes, position: int) -> bytes:
 
 
 def _last_record_end(data: bytes) -> int:
-    """Where the last whole record ends, or 0: an even number of quotes stands before it."""
+    """Return where the last whole record ends, or 0; an even number of quotes precedes it."""
     end = data.rfind(b"\n") + 1
-    # Looking for a quote is 30 times as fast as counting them.
+    # Searching for one quote is 30 times as fast as counting all of them.
     if b'"' not in data:
         return end
     while end and data.count(b'"', 0, end) % 2:
@@ -279,7 +280,7 @@ def _first_record_end(data: bytes) -> int:
 
 
 def _line_numbers(block: bytes, line: int) -> Iterator[int]:
-    """The line on which each record of a block begins; quoted fields may span lines."""
+    """Yield the line number at which each record begins; quoted fields may span lines."""
     start = 0
     while start < len(block):
         yield line
@@ -297,7 +298,7 @@ def _check_names(names: list[str]) -> None:
         if not name.strip():
             raise CsvRefused(f"The name of column {place} is empty.", 1)
         if name.casefold() in RESERVED_NAMES:
-            raise CsvRefused(f"The column name {name!r} is one that this pipeline uses itself.", 1)
+            raise CsvRefused(f"The column name {name!r} is reserved for this pipeline.", 1)
         if name.casefold() in seen:
             raise CsvRefused(
                 f"Two columns have the same name: {seen[name.casefold()]!r} and {name!r} "

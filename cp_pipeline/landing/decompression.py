@@ -1,7 +1,7 @@
-"""Opening a packed export: gzip, ZIP, both, or neither (docs/api.md, "Files").
+"""Decompress an export: gzip, ZIP, both, or neither (docs/api.md, "Files").
 
-Belongs here: going by the bytes' own magic numbers through at most two layers, and every checksum.
-Does not belong: what the CSV holds (``csv_validation``).
+Belongs here: recognizing at most two layers by their magic numbers, and verifying every checksum.
+Does not belong: the contents of the CSV (``csv_validation``).
 """
 
 import os
@@ -13,7 +13,7 @@ from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import IO, cast
 
-# isal's inflate is several times faster than zlib's and checks gzip's CRC; DuckDB's reader doesn't.
+# isal inflates several times faster than zlib, and checks gzip's CRC; DuckDB's reader does not.
 from isal import isal_zlib
 
 from cp_pipeline.landing.errors import ExportRefused, PackingRefused
@@ -24,21 +24,22 @@ ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _LAYERS = 2
 _GZIP_WINDOW = 31
 _ZIP_END_BYTES = 22
-# The type that isal's own stub gives it is not that of a class.
+# isal's type stub does not declare it as a class.
 _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
 
 
 def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[bytes]:
-    """The innermost bytes of a packed file, in chunks of about a megabyte.
+    """Yield the decompressed bytes of a file, in chunks of about a megabyte.
 
     Args:
         packed: the file, or its bytes.
-        largest_bytes: neither layer may hold more; None for no limit.
+        largest_bytes: the limit for each decompressed layer; None for no limit.
 
     Raises:
-        ExportRefused: more comes out of it than ``largest_bytes``.
-        PackingRefused: truncated, wrong checksum, bytes after the end, not what its first bytes
-            say, a ZIP with several members or a password, or packed more than twice.
+        ExportRefused: a layer decompresses to more than ``largest_bytes``.
+        PackingRefused: the file is truncated, has a wrong checksum or bytes after its end, is not
+            the format of its magic number, is a ZIP with several members or a password, or is
+            compressed more than twice.
     """
     opened: IO[bytes] | RawIOBase = (
         BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb", buffering=0)
@@ -56,24 +57,24 @@ def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[b
             chunks = _at_most(largest_bytes, chunks)
         beginning, chunks = _peek(chunks)
         if beginning.startswith((GZIP_MAGIC, *ZIP_MAGICS)):
-            raise PackingRefused("The file is packed more than twice.")
+            raise PackingRefused("The file is compressed more than twice.")
         yield from chunks
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is packed, by its own magic number, and so has a checksum."""
+    """Whether a file is compressed, by its magic number, and therefore has a checksum."""
     with path.open("rb", buffering=0) as file:
         return file.read(len(ZIP_MAGICS[0])).startswith((GZIP_MAGIC, *ZIP_MAGICS))
 
 
 def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes; a small file may hold a thousand times its size, so its size is no bound."""
+    """Yield the same bytes up to a limit; a file can decompress to a thousand times its size."""
     byte_count = 0
     for chunk in chunks:
         byte_count += len(chunk)
         if largest_bytes is not None and byte_count > largest_bytes:
             raise ExportRefused(
-                f"More than {largest_bytes / 10**9:g} GB come out of the file when it is unpacked.",
+                f"The file decompresses to more than {largest_bytes / 10**9:g} GB.",
                 "If a data set is really that large, set CP_LARGEST_CSV_GIGABYTES higher.",
             )
         yield chunk
@@ -95,7 +96,7 @@ def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Every member of a gzip stream; anything else after a member is refused."""
+    """Yield the bytes of all members of a gzip stream; refuse other bytes after a member."""
     member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
     rest = b""
     for chunk in chunks:
@@ -103,20 +104,20 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
         while rest:
             if member.eof:
                 if not GZIP_MAGIC.startswith(rest[:2]):
-                    raise PackingRefused("There are bytes after the end of the gzip data.")
+                    raise PackingRefused("The file has bytes after the end of the gzip data.")
                 if len(rest) < len(GZIP_MAGIC):
                     break
                 member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
             yield from _inflate(member, rest)
             rest = member.unused_data if member.eof else b""
     if rest:
-        raise PackingRefused("There are bytes after the end of the gzip data.")
+        raise PackingRefused("The file has bytes after the end of the gzip data.")
     if not member.eof:
-        raise PackingRefused("The gzip data is truncated: it ends before its own end mark.")
+        raise PackingRefused("The gzip data is truncated: it ends before its end marker.")
 
 
 def _inflate(member: "isal_zlib.Decompress", packed: bytes) -> Iterator[bytes]:
-    """Inflate with bounded memory: a chunk can hold a thousand times its own size."""
+    """Inflate with bounded memory: a chunk can decompress to a thousand times its size."""
     while True:
         try:
             plain = member.decompress(packed, CHUNK_BYTES)
@@ -132,12 +133,12 @@ def _inflate(member: "isal_zlib.Decompress", packed: bytes) -> Iterator[bytes]:
 def _reason(error: Exception) -> str:
     text = str(error)
     if "checksum" in text.lower():
-        return "its checksum (CRC-32) is not that of its content"
+        return "its checksum (CRC-32) does not match its content"
     return text or type(error).__name__
 
 
 def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The one member of a ZIP; its index is at its end, so it is spooled first."""
+    """Yield the bytes of a ZIP's only member; spool the ZIP first: its index is at the end."""
     with tempfile.SpooledTemporaryFile(max_size=16 * CHUNK_BYTES) as spool:
         for chunk in chunks:
             spool.write(chunk)
@@ -147,21 +148,21 @@ def _unzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
                 members = [item for item in archive.infolist() if not item.is_dir()]
                 if len(members) != 1:
                     raise PackingRefused(
-                        f"The ZIP has {len(members)} members; exactly one is expected."
+                        f"The ZIP has {len(members)} members, but must have exactly one."
                     )
                 with archive.open(members[0]) as member:
                     yield from iter(lambda: member.read(CHUNK_BYTES), b"")
         except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
             reason = str(error)
         except RuntimeError:
-            reason = "it is locked with a password"
+            reason = "it is protected with a password"
         else:
             return
     raise PackingRefused(f"The ZIP cannot be opened: {reason}.")
 
 
 def _refuse_bytes_after_end(spool: IO[bytes], comment: bytes) -> None:
-    """The end record must be the last thing in the file; ``zipfile`` searches for it."""
+    """Require the end record at the end of the file; ``zipfile`` also accepts an earlier one."""
     spool.seek(-_ZIP_END_BYTES - len(comment), os.SEEK_END)
     if spool.read(4) != ZIP_MAGICS[1]:
-        raise PackingRefused("There are bytes after the end of the ZIP.")
+        raise PackingRefused("The file has bytes after the end of the ZIP.")

@@ -1,33 +1,35 @@
-"""What can be wrong with the bytes of one export file; it fails its own partition only.
+"""The errors in the bytes of one export file; each fails only the file's own partition.
 
 ExportRefused
-├── PackingRefused     the gzip or ZIP around the CSV is damaged or not what we can open
-└── CsvRefused         the CSV itself is malformed; says the line where there is one
+├── PackingRefused     the gzip or ZIP around the CSV is damaged, or its format is not supported
+└── CsvRefused         the CSV itself is malformed; the error has the line number, if it is known
+
+Belongs here: the error classes. Does not belong: their messages (the modules that raise them).
 """
 
 from cp_pipeline.domain.errors import PipelineError
 
 
 class ExportRefused(PipelineError):
-    """The file is kept as it came, and not loaded.
+    """The file is kept unchanged, and not loaded.
 
-    ``may_be_damaged``: nothing proves that these are the bytes that are stored, so they may have
-    been damaged on their way, and another copy may be good. A checksum that holds is such a proof.
+    ``may_be_damaged``: no valid checksum proves that the bytes are the stored ones. The download
+    may have damaged them, and another download may succeed.
     """
 
     may_be_damaged = False
 
 
 class PackingRefused(ExportRefused):
-    """The packing (gzip, ZIP) cannot be opened, or its checksum is wrong."""
+    """The gzip or ZIP file cannot be decompressed, or its checksum is wrong."""
 
     may_be_damaged = True
 
 
 class CsvRefused(ExportRefused):
-    """The decoded text is not a CSV that can be loaded without guessing.
+    """The decompressed text is not a CSV that can be loaded without guessing.
 
-    ``line`` is the number of the line in the decoded CSV, the header being line 1, or None.
+    ``line`` is the line number in the decompressed CSV (the header is line 1), or None.
     """
 
     def __init__(self, what: str, line: int | None = None) -> None:

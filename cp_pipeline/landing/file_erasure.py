@@ -1,10 +1,10 @@
-"""Removing the files of a subject who withdrew consent.
+"""Remove the files of a subject who withdrew consent.
 
-Belongs here: where a subject's files are, landed and refused, removing them, and remembering that
-it was done. Does not belong: what else is removed, and in which order (``ingest.subject_erasure``).
+Belongs here: finding a subject's landed and refused files, removing them, and recording the
+erasure. Does not belong: what else is removed, and in which order (``ingest.subject_erasure``).
 
-``.erased/{subject}.json`` says the same as ``lineage.erasures``: so a subject stays erased also
-where the warehouse is lost and built anew.
+``.erased/{subject}.json`` repeats the entry in ``lineage.erasures``, so that the subject stays
+erased after the warehouse is lost and rebuilt.
 """
 
 import json
@@ -20,18 +20,18 @@ _NAMING = ("file_name", "sha256", "execution", "path", "refused")
 
 
 def folders_of(landing: Landing, subject_id: int) -> list[Path]:
-    """The folders that hold the subject's files, in all studies."""
+    """Return the folders with the subject's files, in all studies."""
     roots = (landing.root, landing.root.with_name("quarantine"))
     return [folder for root in roots for folder in sorted(root.glob(f"*/{subject_id}"))]
 
 
 def count_files(landing: Landing, subject_id: int) -> int:
-    """How many files of the subject are landed or in quarantine."""
+    """Return the number of the subject's files, landed or in quarantine."""
     return sum(1 for folder in folders_of(landing, subject_id) for _ in folder.glob("*/*.export"))
 
 
 def texts_of(landing: Landing, subject_id: int) -> Iterator[str]:
-    """Names, checksums, executions and refusals by which others may have the files on record."""
+    """Yield the names, checksums, executions and refusals by which events may name the files."""
     for folder in folders_of(landing, subject_id):
         for description in sorted(folder.glob("*/*.json")):
             try:
@@ -42,7 +42,7 @@ def texts_of(landing: Landing, subject_id: int) -> Iterator[str]:
 
 
 def remember_erasure(landing: Landing, subject_id: int) -> None:
-    """Write down that the subject is erased, once; by then nothing need be erased yet."""
+    """Record the erasure of the subject, once; call it before anything is erased."""
     folder = landing.root / _ERASED
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{subject_id}.json"
@@ -56,7 +56,7 @@ def remember_erasure(landing: Landing, subject_id: int) -> None:
 
 
 def remembered_erasures(landing: Landing) -> dict[int, datetime]:
-    """The subjects that were erased, and when."""
+    """Return the erased subjects, and when each was erased."""
     erased = {}
     for path in sorted((landing.root / _ERASED).glob("*.json")):
         content = json.loads(path.read_text())
@@ -65,10 +65,10 @@ def remembered_erasures(landing: Landing) -> dict[int, datetime]:
 
 
 def erase_files(landing: Landing, subject_id: int) -> None:
-    """Remove the subject's files, and what killed processes left aside of anybody's."""
+    """Remove the subject's files, and the scratch folders that killed processes left behind."""
     for folder in folders_of(landing, subject_id):
         shutil.rmtree(folder)
     if landing.root.exists():
         with landing.scratch_folder():
-            # Entering it removes what was abandoned.
+            # Entering the context removes abandoned scratch folders.
             pass

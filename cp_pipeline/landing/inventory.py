@@ -1,6 +1,6 @@
-"""What is in the landing, file by file.
+"""The inventory of the landing, file by file.
 
-Belongs here: going through the folder, and telling whether bytes are still what they were.
+Belongs here: listing the landed files, and checking that their bytes are unchanged.
 Does not belong: how a file gets there (``store``).
 """
 
@@ -13,16 +13,16 @@ from cp_pipeline.landing.store import LandedFile, Landing, read_description
 
 
 def landed_files(landing: Landing) -> Iterator[LandedFile]:
-    """Every landed file that has its description, in the order of their paths."""
+    """Yield every landed file that has a description, ordered by path."""
     for path in sorted(landing.root.glob("*/*/*/*.export")):
         landed = read_description(path)
         if landed is not None:
-            # Where it lies is where it is found, whatever a folder that was moved says.
+            # Use the file's current path: the description is outdated if the folder was moved.
             yield replace(landed, path=str(path.relative_to(landing.root)))
 
 
 def is_in_use(landing: Landing) -> bool:
-    """Whether a process is fetching or loading: one that holds a ``scratch_folder``."""
+    """Whether a process is downloading or loading: it locks its scratch folder."""
     for lock_file in landing.root.glob(".aside/*/.lock"):
         try:
             with lock_file.open("r") as lock:
@@ -35,7 +35,7 @@ def is_in_use(landing: Landing) -> bool:
 
 
 def is_intact(landing: Landing, landed: LandedFile) -> bool:
-    """Whether the bytes are there and have the checksum with which they came."""
+    """Whether the file exists and still has the checksum of its download."""
     try:
         with landing.path_of(landed).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256

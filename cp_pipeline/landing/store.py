@@ -1,14 +1,14 @@
-"""The landing: every export as it came, on disk, before anything parses it.
+"""The landing folder: every export is stored unchanged on disk before anything parses it.
 
-Belongs here: where a file lies, its checksum, writing aside and renaming, the quarantine.
-Does not belong: opening a file (``csv_text``), HTTP, DuckDB.
+Belongs here: a file's path, its checksum, writing to a scratch folder and renaming, the quarantine.
+Does not belong: reading a file (``csv_text``), HTTP, DuckDB.
 
-A file lies at ``{study}/{subject}/{data set}/{program}_{execution}_{checksum}.export`` with a
-``.json`` beside it that says what it is, so that the warehouse can be rebuilt from the landing
-alone. All names are ours: what a server calls a file never becomes a path (docs/design.md, 2).
+A file is at ``{study}/{subject}/{data set}/{program}_{execution}_{checksum}.export``. A ``.json``
+file beside it describes it, so that the warehouse can be rebuilt from the landing alone. We choose
+all names: a server's file name never becomes a path (docs/design.md).
 
-Of a small file, landing is mostly making and renaming files, so this does as little of both as it
-can (benchmarks/README.md).
+For small files, creating and renaming files takes most of the time, so this module does as little
+of both as possible (benchmarks/README.md).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from pathlib import Path
 from cp_pipeline.domain.exports import ExportFile, ExportKey, Instant, Version, canonical_program
 from cp_pipeline.locks.scratch_folders import remove_abandoned, scratch_folder
 
-# Numbers files in folders that only this process writes to.
+# Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
 
@@ -34,9 +34,9 @@ _serial = itertools.count()
 class LandedFile:
     """One export file on disk.
 
-    ``path`` is relative to the landing; ``sha256`` (hexadecimal) and ``byte_count`` are of the
-    bytes as they came. ``modified`` and ``execution`` are CentrePoint's timestamps to the letter;
-    ``modified`` is None where CentrePoint does not say.
+    ``path`` is relative to the landing. ``sha256`` (hexadecimal) and ``byte_count`` are of the
+    downloaded bytes. ``modified`` and ``execution`` are CentrePoint's timestamps, as written;
+    ``modified`` is None if CentrePoint sends none.
     """
 
     study_id: int
@@ -52,12 +52,12 @@ class LandedFile:
 
     @property
     def key(self) -> ExportKey:
-        """The export that this file is an execution of."""
+        """The export that this file belongs to."""
         return ExportKey(self.study_id, self.subject_id, self.study_program_id, self.dataset_name)
 
     @property
     def version(self) -> Version:
-        """Which bytes of the export these are."""
+        """The version of the export that this file has."""
         modified = None if self.modified is None else Instant.parse(self.modified).nanoseconds
         return Version(Instant.parse(self.execution).nanoseconds, modified, self.file_name)
 
@@ -73,7 +73,7 @@ _DESCRIBED = tuple(field.name for field in fields(LandedFile))
 
 @dataclass(slots=True)
 class IncompleteFile:
-    """What had arrived of a file in the last attempt that broke off; ``path`` lies aside."""
+    """The partial file of the last attempt that broke off; ``path`` is in a scratch folder."""
 
     path: Path
     landed: LandedFile | None = None
@@ -83,19 +83,19 @@ class Landing:
     """The landing folder. Safe to use from many threads and processes.
 
     Args:
-        root: the folder; made, for the owner alone, when it is missing.
+        root: the folder; created if missing, readable only by its owner.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # Folders of subjects by study, as they were when first asked; one that another process has
-        # made since may be missing, and then a file is fetched that had just come.
+        # Cache: folders of subjects by study. A folder that another process created later may be
+        # missing; then a file is downloaded that was already there.
         self._subjects: dict[int, set[str]] = {}
-        # Folders that this process has made or found, so that no file is tried without them.
+        # Cache: folders that this process has created or found.
         self._folders: set[Path] = set()
 
     def path_of(self, landed: LandedFile) -> Path:
-        """Where the bytes of a landed file are."""
+        """Return the path of a landed file."""
         return self.root / landed.path
 
     def keep(
@@ -105,13 +105,14 @@ class Landing:
         scratch: Path,
         incomplete: "IncompleteFile | None" = None,
     ) -> LandedFile:
-        """Write the bytes aside, checksum them, and rename them into place.
+        """Write the bytes to a scratch folder, checksum them, and rename the file into place.
 
         Args:
-            export_file: what the bytes are.
-            chunks: the bytes as they were sent; what they raise passes through, and nothing stays.
+            export_file: the item of the bytes.
+            chunks: the bytes as sent. If the iterator raises, the error passes through and no file
+                stays.
             scratch: a folder of ``scratch_folder``.
-            incomplete: where the bytes go that had arrived when ``chunks`` raised.
+            incomplete: receives the partial file if ``chunks`` raises.
         """
         checksum, byte_count = hashlib.sha256(), 0
         part = scratch / f"{next(_serial)}.part"
@@ -123,7 +124,7 @@ class Landing:
                     _write_all(file, chunk)
             landed = self._named(export_file, checksum.hexdigest(), byte_count)
             target = self.path_of(landed)
-            # The description goes first: bytes in place are always described.
+            # Write the description first, so that every file in place has one.
             self._make_folder(export_file.key, target.parent)
             _describe(landed, target, scratch)
             part.replace(target)
@@ -136,9 +137,9 @@ class Landing:
         return landed
 
     def find(self, export_file: ExportFile) -> LandedFile | None:
-        """The newest landed file of this very version whose bytes are still what they were."""
+        """Return the newest landed file of exactly this version whose bytes are unchanged."""
         key = export_file.key
-        # To look for each file takes longer than to know whose files there are.
+        # Checking the cached subjects is faster than looking for each file.
         if str(key.subject_id) not in self._landed_subjects(key.study_id):
             return None
         wanted = f"{_execution_name(export_file)}_"
@@ -170,14 +171,14 @@ class Landing:
         return self._subjects[study_id]
 
     def quarantine(self, landed: LandedFile, reason: str) -> Path:
-        """Move a refused file beside the landing, with the reason; return its new place."""
+        """Move a refused file into the quarantine folder, with the reason; return its new path."""
         source = self.path_of(landed)
         target = self._into_quarantine(source, landed, reason)
         source.with_suffix(".json").unlink(missing_ok=True)
         return target
 
     def quarantine_incomplete(self, incomplete: "IncompleteFile", reason: str) -> Path | None:
-        """Keep what arrived of a file that never came whole; None if nothing did."""
+        """Keep the partial file of a failed download in quarantine; None if no byte arrived."""
         if incomplete.landed is None:
             return None
         return self._into_quarantine(incomplete.path, incomplete.landed, reason)
@@ -186,22 +187,23 @@ class Landing:
         target = self.root.with_name("quarantine") / landed.path
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_json(target.with_suffix(".json"), {**asdict(landed), "refused": reason})
-        # Another process may have refused the same file a moment ago.
+        # Another process may have moved the same file a moment ago.
         if source.exists() or not target.exists():
             source.replace(target)
         return target
 
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
-        """A folder of this process's own, beside the final places, gone at the end.
+        """Provide a scratch folder for this process, on the same disk as the landed files.
 
-        What a killed process left is removed by the next one: a folder nobody holds the lock of.
+        It is removed at the end. Scratch folders of killed processes, which nobody has locked, are
+        removed at the beginning.
         """
         with scratch_folder(self.root / ".aside") as folder:
             yield folder
 
     def tidy(self) -> None:
-        """Remove what killed processes left in their scratch folders."""
+        """Remove the scratch folders of killed processes."""
         remove_abandoned(self.root / ".aside")
 
     def _make_folder(self, key: ExportKey, folder: Path) -> None:
@@ -228,12 +230,12 @@ def _folder(key: ExportKey) -> str:
 
 
 def read_description(path: Path) -> LandedFile | None:
-    """What the file at ``path`` is, by the description beside it; None if there is none."""
+    """Read the description beside the file at ``path``; None if there is no valid one."""
     try:
         landed = LandedFile(**json.loads(path.with_suffix(".json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    # An earlier version of this project kept the case in which CentrePoint wrote the program.
+    # An earlier version of this project kept CentrePoint's upper or lower case in the program.
     return replace(landed, study_program_id=canonical_program(landed.study_program_id))
 
 
@@ -243,18 +245,18 @@ def _sha256(path: Path) -> str:
 
 
 def _describe(landed: LandedFile, target: Path, scratch: Path) -> None:
-    """Write the description of ``target``, which is not there yet, or there already."""
+    """Write the description of ``target``, unless the same description already exists."""
     description = target.with_suffix(".json")
-    # Not `asdict`, which copies deeply, and takes longer than writing the file.
+    # Do not use `asdict`: its deep copy takes longer than writing the file.
     content = {name: getattr(landed, name) for name in _DESCRIBED}
     try:
         _write_json(description, content, new=True)
     except FileNotFoundError:
-        # The folder was there a moment ago; its subject may just have been erased.
+        # The folder was removed since we created it: its subject may just have been erased.
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _describe(landed, target, scratch)
     except FileExistsError:
-        # These very bytes came before, or a killed process left half a description of them.
+        # The same bytes were landed before, or a killed process left an incomplete description.
         if read_description(target) != landed:
             part = scratch / f"{next(_serial)}.json"
             _write_json(part, content)
@@ -268,25 +270,25 @@ def _write_json(path: Path, content: dict[str, object], *, new: bool = False) ->
 
 
 def _write_all(file: RawIOBase, data: bytes) -> None:
-    """A raw write may take only a part, for instance as the disk fills."""
+    """Write all the data; one raw write may write only a part, for instance on a full disk."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) or 0 :]
 
 
 def _written(path: Path, *, new: bool) -> RawIOBase:
-    """A file to write, for the owner alone."""
+    """Open a file for writing, readable only by its owner."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC)
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
 
 
 @lru_cache(maxsize=4096)
 def _safe_name(name: str) -> str:
-    """A folder name for a name of CentrePoint's: readable, and different for different names."""
+    """Return a readable folder name for a name from CentrePoint, unique for each name."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _execution_name(export_file: ExportFile) -> str:
-    """The program, then 100-ns ticks since 1970, which differ where executions differ."""
+    """Return the program and the execution in 100-ns ticks since 1970, unique per execution."""
     return f"{_safe_name(export_file.study_program_id)}_{export_file.execution.ticks:020d}"

@@ -1,7 +1,7 @@
 """The warehouse: a DuckDB file with every load, its lineage, and views of what is current.
 
-Knows: DuckDB, lossless typing, growth of tables, the load transaction.
-Does not know: HTTP, Dagster.
+Belongs here: DuckDB, lossless typing, adding and widening columns, the load transaction.
+Does not belong: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load

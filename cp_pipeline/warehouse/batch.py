@@ -1,6 +1,7 @@
-"""What a batch of loads is, and what becomes of it.
+"""A batch of loads, and its result.
 
-Belongs here: what ``loader`` takes and returns.
+Belongs here: the values that ``loader`` takes and returns.
+Does not belong: loading them (``loader``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,10 @@ from cp_pipeline.warehouse.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class ExportToLoad:
-    """One landed export and its checked text.
+    """One landed export and its validated text.
 
-    ``load_id``: in a rebuild, the number that it keeps. ``reason``: why it is loaded, in words.
+    ``load_id``: the load id that it keeps in a rebuild. ``reason``: why it is loaded, as text for
+    people.
     """
 
     landed: LandedFile
@@ -28,11 +30,11 @@ class ExportToLoad:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One row of ``lineage.loads``, as far as people ask for it.
+    """The values of one row of ``lineage.loads`` that events and commands show.
 
-    ``columns``: the file's, in its order. ``preview``: its first records, as they stand in the
-    file. ``look``: None where the data set has no times, or the file no records. ``is_new`` is
-    False when this very execution was loaded already, by another process.
+    ``columns``: the columns of the file, in file order. ``preview``: its first records, as written
+    in the file. ``look``: the profile; None if the data set has no time column or the file has no
+    records. ``is_new``: False if another process had already loaded the same execution.
     """
 
     load_id: int
@@ -47,18 +49,18 @@ class Load:
 
     @property
     def column_count(self) -> int:
-        """How many columns the file has."""
+        """The number of columns in the file."""
         return len(self.columns)
 
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of each partition: its loads, or why it was refused and by which file."""
+    """The result of each partition: its loads, or the refused file and the error."""
 
     loads: dict[Partition, list[Load]] = field(default_factory=dict)
     refused: dict[Partition, tuple[LandedFile, Exception]] = field(default_factory=dict)
 
 
 Batch = Mapping[Partition, Sequence[ExportToLoad]]
-# The exports of a batch by their number in it, which staged rows carry.
+# The exports of a batch by their number in the batch. Staged rows carry this number.
 NumberedExports = Mapping[int, tuple[Partition, ExportToLoad]]

@@ -1,7 +1,7 @@
-"""Staging a batch: typed tables by data set, and the file at fault when one cannot be read.
+"""Stage a batch: typed tables for each data set, and the file at fault if one cannot be read.
 
-Belongs here: which files are read together, one kind for a column in all of them, refusing one
-partition without harm to the others.
+Belongs here: which files are read together, one kind for a column across all files, refusing one
+partition without affecting the others.
 Does not belong: how a value is typed (``staging``), the transaction (``loader``).
 """
 
@@ -22,9 +22,9 @@ class BatchStaging:
     """The typed tables of one batch, in DuckDB's memory.
 
     Args:
-        connection: the connection.
-        landing: where a refused file is looked at once more.
-        scratch: a folder of ``Landing.scratch_folder``.
+        connection: the in-memory DuckDB connection.
+        landing: where a refused file is read a second time to find the error.
+        scratch: a scratch folder.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class BatchStaging:
         known: Mapping[str, Mapping[str, Column]],
         result: BatchResult,
     ) -> dict[str, list[Staged]]:
-        """Typed tables by data set; a file that cannot be staged refuses its partition.
+        """Return the typed tables of each data set; refuse the partition of an unreadable file.
 
         Args:
             exports: the batch.
-            known: the columns of each data set so far, by lower-case name.
-            result: takes the refusals.
+            known: the existing columns of each data set, by lower-case name.
+            result: receives the refused partitions.
         """
         groups: dict[str, dict[tuple[str, ...], dict[int, CsvText]]] = defaultdict(dict)
         for number, (_, export) in exports.items():
@@ -66,7 +66,7 @@ class BatchStaging:
         exports: NumberedExports,
         result: BatchResult,
     ) -> list[Staged]:
-        """Stage one data set's files, all with the same kinds for the same columns."""
+        """Stage the files of one data set, with one kind for each column across all files."""
         known = dict(columns)
         groups = [group for texts in headers.values() for group in _apart_if_large(texts)]
         while True:
@@ -120,7 +120,7 @@ class BatchStaging:
     def _why_refused(
         self, export: ExportToLoad, error: duckdb.Error, *, alone: bool
     ) -> Exception | None:
-        """Find the file at fault in a group: each is checked record by record, then read alone."""
+        """Find the file at fault in a group: check it record by record, then read it alone."""
         try:
             read_csv_text(
                 self._landing.path_of(export.landed), self._scratch, thorough=True
@@ -135,7 +135,7 @@ class BatchStaging:
 
 
 def _apart_if_large(texts: dict[int, CsvText]) -> list[dict[int, CsvText]]:
-    """Small texts together, each large one by itself."""
+    """Group all small texts together, and put each large text in its own group."""
     small = {number: text for number, text in texts.items() if text.path is None}
     large = [{number: text} for number, text in texts.items() if text.path is not None]
     return ([small] if small else []) + large
@@ -150,5 +150,5 @@ def _miscounted(text: CsvText, row_count: int) -> FileRefused | None:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error's words; DuckDB's go on for pages."""
+    """Return the first line of an error message, because DuckDB's messages can be pages long."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

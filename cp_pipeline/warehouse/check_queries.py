@@ -1,8 +1,8 @@
-"""Questions about everything that is loaded, whose answer should be "none".
+"""Checks of everything that is loaded: each should find no rows.
 
-Belongs here: the SQL of each question. Does not belong: how serious an answer is (``defs.checks``).
+Belongs here: the SQL of each check. Does not belong: the severity of a finding (``defs.checks``).
 
-Each answers with the rows at fault, at most ``SHOWN`` of them, and how many there are in all.
+Each check returns at most ``SHOWN`` rows at fault, and the total number of such rows.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _PARTITION = "current.subject_id AS subject, current.dataset_name AS dataset"
 
 
 class Question(StrEnum):
-    """What can be asked of a warehouse."""
+    """The checks that the warehouse can run."""
 
     LISTED_EXECUTION_IS_LOADED = "listed_execution_is_loaded"
     ROWS_MATCH_FILES = "rows_match_files"
@@ -31,7 +31,7 @@ class Question(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found: ``examined`` things, ``at_fault`` of them, and the first as a table."""
+    """The result of a check: the numbers examined and at fault, and the first rows at fault."""
 
     examined: int
     at_fault: int
@@ -40,9 +40,9 @@ class Finding:
 
 
 def _names_not_in(names: str, others: str) -> str:
-    """By load: the names of one list that another lacks, upper and lower case alike.
+    """Return SQL for the names, by load, that are in one list but not in the other, ignoring case.
 
-    A join, because to look for each of 1,500 names in a list of 1,500 takes long.
+    A join, because searching a list of 1,500 names for each of 1,500 names is slow.
     """
     return f"""
         SELECT named.load_id, list(named.name ORDER BY named.place) AS names FROM (
@@ -148,7 +148,7 @@ _QUESTIONS = {
 
 
 def ask(warehouse: Warehouse, question: Question) -> Finding:
-    """Look for what is at fault; nothing is, where there is no warehouse yet."""
+    """Run one check; it finds nothing if the warehouse does not exist yet."""
     if not warehouse.exists():
         return Finding(0, 0, (), ())
     with warehouse.reading() as connection:
@@ -176,7 +176,7 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
 
 
 def _row_counts(datasets: list[str]) -> tuple[str, str]:
-    """Rows in each history table against the records that were counted on the file's bytes."""
+    """Compare the rows in each history table with the records counted in the file's bytes."""
     counted = " UNION ALL ".join(
         f"SELECT _load_id AS load_id, count(*) AS row_count FROM history.{quoted(name)}"
         " GROUP BY _load_id"

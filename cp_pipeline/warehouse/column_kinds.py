@@ -1,10 +1,12 @@
-"""Finding the kind of each column from its texts.
+"""Find the kind of each column from its texts.
 
-Belongs here: asking which kinds hold for every text of a column, in a table of text or in part of
-one. Does not belong: when a text is of a kind (``column_types``), reading files (``staging``).
+Belongs here: queries that find which kinds fit every text of a column, in all of a text table or
+in a sample. Does not belong: the test whether a text is of a kind (``column_types``), reading files
+(``staging``).
 
-All columns are asked about by one expression a kind, on a list of their texts: an aggregate for
-each column takes DuckDB a millisecond to plan, and with a FILTER the square of that, in memory too.
+One expression per kind tests all columns, on a list of their texts. DuckDB needs a millisecond to
+plan an aggregate for each column. With a FILTER, planning time and memory grow with the square of
+the number of columns.
 """
 
 import itertools
@@ -28,14 +30,14 @@ _SAMPLE_FIELDS = 100_000
 def guess(
     connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
 ) -> list[Column]:
-    """The narrowest kind, by a sample, of each column that nothing is known of.
+    """Guess, from a sample, the narrowest kind of each column that is still undetermined.
 
-    Asked kind by kind, because nearly all columns are settled by the first ones.
+    Test kind by kind, because the first kinds decide nearly all columns.
 
     Args:
-        connection: the connection.
-        source: what to read text from, as it stands after FROM.
-        columns: as far as they are known.
+        connection: the in-memory DuckDB connection.
+        source: the SQL after FROM that reads the text.
+        columns: the columns, with the kinds known so far.
     """
     guessed = list(columns)
     unsettled = {place for place, column in enumerate(columns) if column.kind is Kind.UNDETERMINED}
@@ -43,7 +45,7 @@ def guess(
         return guessed
     texts = ", ".join(f"source.{text_name(place)}" for place in sorted(unsettled))
     row_count = min(_SAMPLE_ROWS, max(_SAMPLE_FIELDS // len(unsettled), 1))
-    # Read once: to open the file for each question takes several times as long as to answer it.
+    # Read the sample once: opening the file for each query takes longer than the query.
     connection.execute(
         f"CREATE OR REPLACE TABLE memory.sample AS SELECT {texts} FROM {source} AS source"
         f" LIMIT {row_count}"
@@ -58,13 +60,13 @@ def guess(
 def determine(
     connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
 ) -> list[Column]:
-    """The columns with the narrowest kind that each may have by every value.
+    """Return the columns, each with the narrowest kind that fits every value.
 
-    No value may say anything against the kind that a column already has; then it stays.
+    A column keeps its kind if every value fits it.
     """
     places: Collection[int] = range(len(columns))
     if len(columns) > MANY_COLUMNS:
-        # Few of them are to blame, and only those are asked everything.
+        # Find the few columns that do not fit first, and test all kinds for those only.
         places = _to_blame(connection, source, columns)
     questions: dict[Kind, set[int]] = {Kind.UNDETERMINED: set(places)}
     for place in places:
@@ -82,7 +84,7 @@ def determine(
 def _to_blame(
     connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[Column]
 ) -> set[int]:
-    """The places of columns that have a value which is not of their kind."""
+    """Return the positions of columns that have a value which is not of their kind."""
     questions: dict[Kind, set[int]] = {}
     for place, column in enumerate(columns):
         questions.setdefault(column.kind, set()).add(place)
@@ -93,9 +95,9 @@ def _to_blame(
 def _held(
     connection: duckdb.DuckDBPyConnection, source: str, questions: Mapping[Kind, Collection[int]]
 ) -> dict[Kind, set[int]]:
-    """Of each kind the places asked for whose texts, but for empty ones, are all of it.
+    """Return for each kind the tested positions whose nonempty texts are all of that kind.
 
-    Nothing but empty fields is of any kind, and of nothing else is ``UNDETERMINED``.
+    A column with only empty fields fits every kind. Only such a column fits ``UNDETERMINED``.
     """
     yes = {kind: set(places) for kind, places in questions.items()}
     asked = [
@@ -106,7 +108,7 @@ def _held(
     ]
     if not asked:
         return yes
-    # A field that is not of a kind is told by the number of the question.
+    # Each (kind, column) pair has a number. The query returns the numbers that do not fit.
     against, first = [], 0
     for kind, of_kind in itertools.groupby(asked, key=itemgetter(0)):
         texts = [f"source.{text_name(place)}" for _, place in of_kind]

@@ -1,12 +1,12 @@
-"""The type of a column: the narrowest that keeps every value, and proof of it for each value.
+"""The type of a column: the narrowest type that keeps every value, verified for each value.
 
-Belongs here: the kinds of columns, when a text is one of a kind, and which kinds a column may
-widen to. All SQL expressions that look at a value are made here.
+Belongs here: the kinds of columns, the test whether a text is of a kind, and the kinds that a
+column may widen to. This module builds every SQL expression that examines a value.
 Does not belong: reading the text (``staging``), changing a table (``dataset_tables``).
 
-A value counts as kept when the text can be told from the typed value: ``1.50`` is 1.5, but ``007``
-is not 7. DuckDB's own casts are kinder than that (docs/design.md, "Facts"), so each cast
-is guarded by a comparison with the text.
+A typed value keeps a text if both mean the same: ``1.50`` may become 1.5, but ``007`` must not
+become 7. DuckDB's own casts are less strict (docs/design.md, "Facts"), so each cast is
+compared with the text.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from enum import StrEnum
 
 _DECIMAL = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 _NUMBER = _DECIMAL + r"([eE][+-]?[0-9]+)?"
-# `1E5` may be the name of a well on a plate; what has a point or a sign is a number.
+# `1E5` may be the name of a well on a plate. A text with a point or a sign is a number.
 _NAME_OR_NUMBER = r"(0|[1-9][0-9]*)[eE][0-9]+"
 _DAY_AND_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-5][0-9]%s)?"
 _OFFSET = r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 _MICROSECONDS = r"(\.[0-9]{1,6})?"
 _NANOSECONDS = r"(\.[0-9]{1,9})?"
-# A double holds any decimal of 15 significant digits (IEEE 754), hence texts of up to 15 letters.
+# A double holds any decimal of 15 significant digits (IEEE 754), so any text of 15 characters.
 _SAFE_DIGITS = 15
-# Of more columns, planning an expression for each takes longer than carrying it out.
+# For more columns, DuckDB needs longer to plan one expression per column than to execute it.
 MANY_COLUMNS = 32
 
 
 class Kind(StrEnum):
-    """What a column holds; the names are kept in ``lineage.column_types``.
+    """What a column holds; ``lineage.column_types`` stores these names.
 
-    ``undetermined``: nothing but empty fields so far. ``name_or_number``: nothing but whole numbers
-    with an exponent so far, such as ``1E5``, which are numbers beside numbers and names otherwise.
-    ``instant`` and ``instant_ns``: timestamps that came with an offset and are kept in UTC.
+    ``undetermined``: only empty fields so far. ``name_or_number``: only whole numbers with an
+    exponent so far, such as ``1E5``; they become numbers if the column has other numbers, and stay
+    text otherwise. ``instant`` and ``instant_ns``: timestamps with an offset, stored in UTC.
     """
 
     UNDETERMINED = "undetermined"
@@ -52,7 +52,7 @@ class Kind(StrEnum):
         return _SQL_TYPES.get(self, self.value.upper())
 
     def widenings(self) -> tuple["Kind", ...]:
-        """The kinds that a column of this kind may take later, narrowest first, itself first."""
+        """The kinds that this kind may widen to, from narrow to wide, starting with itself."""
         return _WIDENINGS[self]
 
 
@@ -86,32 +86,32 @@ class Column:
 
 
 def quoted(identifier: str) -> str:
-    """``identifier`` as SQL takes it, whatever it holds."""
+    """Quote ``identifier`` for SQL, whatever characters it has."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(text: object) -> str:
-    """``text`` as a SQL string, where a statement takes no parameter."""
+    """Quote ``text`` as a SQL string, for statements that take no parameters."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 def text_name(place: int) -> str:
-    """What the text of a file's column is called while it is typed: no name of the file's."""
+    """The SQL name of a column's text during typing, independent of the names in the file."""
     return f"text_{place}"
 
 
 def value_name(place: int) -> str:
-    """What the values of a file's column are called while they are staged."""
+    """The SQL name of a column's typed values in a staged table."""
     return f"value_{place}"
 
 
 def holds(kind: Kind, text: str, cast: str = "") -> str:
-    """A SQL condition: the text, neither NULL nor empty, is kept whole as a value of ``kind``.
+    """Return a SQL condition: ``kind`` keeps the text, which is neither NULL nor empty.
 
     Args:
-        kind: what the value would be.
-        text: a SQL name of the text.
-        cast: a SQL name of the same text's ``value``, where there is one: then it is cast once.
+        kind: the kind of the value.
+        text: the SQL name of the text.
+        cast: the SQL name of the ``value`` of the same text, if it has one, to cast it only once.
     """
     cast = cast or value(kind, text)
     match kind:
@@ -141,7 +141,7 @@ def holds(kind: Kind, text: str, cast: str = "") -> str:
 
 
 def value(kind: Kind, text: str) -> str:
-    """A SQL expression: the value of a text that ``holds`` as ``kind``; of an empty one, NULL."""
+    """Return a SQL expression: the value of a text of ``kind``, or NULL for an empty text."""
     match kind:
         case Kind.UNDETERMINED | Kind.NAME_OR_NUMBER | Kind.VARCHAR:
             return text
@@ -158,15 +158,15 @@ def value(kind: Kind, text: str) -> str:
 
 
 def kept_or_error(column: Column, text: str, cast: str, complaint: str) -> str:
-    """A SQL expression: the value of ``text`` as ``column.kind``, or the error ``complaint``.
+    """Return a SQL expression: the value of ``text`` as ``column.kind``, or an error.
 
-    An empty field is NULL. A quoted empty one is an empty text, and NULL in a typed column.
+    An empty field is NULL. A quoted empty field is an empty text, and NULL in a typed column.
 
     Args:
-        column: what the value must be.
-        text: a SQL name of the text.
-        cast: a SQL name of the same text's ``value``; cast by name, it is cast once.
-        complaint: the message of the error.
+        column: the column of the value.
+        text: the SQL name of the text.
+        cast: the SQL name of the ``value`` of the same text, to cast it only once.
+        complaint: the error message.
     """
     kind = column.kind
     if kind is Kind.VARCHAR:
@@ -180,26 +180,26 @@ def kept_or_error(column: Column, text: str, cast: str, complaint: str) -> str:
 
 
 def any_against(kind: Kind, texts: Sequence[str]) -> str:
-    """A SQL condition: one of the texts, of those neither NULL nor empty, is not of ``kind``."""
+    """Return a SQL condition: a text that is neither NULL nor empty is not of ``kind``."""
     if kind is Kind.VARCHAR:
         return "false"
     return f"list_contains({_against(kind, texts, 'true')}, true)"
 
 
 def places_against(kind: Kind, texts: Sequence[str], first: int) -> str:
-    """A SQL expression: a list of the places of texts that are not of ``kind``, from ``first``."""
+    """Return a SQL expression: the positions, from ``first``, of texts that are not of ``kind``."""
     against = _against(kind, texts, f"place + {first - 1}")
     return f"list_filter({against}, lambda place: place IS NOT NULL)"
 
 
 def _against(kind: Kind, texts: Sequence[str], is_against: str) -> str:
-    # A condition of CASE is worked out no further than needed; by itself, OR always is.
+    # CASE evaluates an OR only as far as needed. Outside CASE, DuckDB evaluates all of it.
     case = f"CASE WHEN {holds(kind, 'text')} THEN NULL WHEN text <> '' THEN {is_against} END"
     return f"list_transform([{', '.join(texts)}], lambda text, place: {case})"
 
 
 def _usually_holds(kind: Kind, text: str, cast: str) -> str:
-    """A quick condition that nearly all texts of the kinds ``_USUAL`` meet."""
+    """Return a fast SQL condition that holds for nearly all texts of the ``_USUAL`` kinds."""
     match kind:
         case Kind.DATE:
             return f"strlen({text}) = 10 AND {cast}::VARCHAR = {text}"
@@ -212,11 +212,12 @@ def _usually_holds(kind: Kind, text: str, cast: str) -> str:
 
 
 def _unusual_double(text: str, cast: str) -> str:
-    """The number's digits are those of the shortest decimal that is the same double.
+    """Return a SQL condition: the text has the digits of the shortest decimal of the same double.
 
-    That is how programs print a double, and how DuckDB does. Where the digits are the same, so is
-    the exponent: two decimals that differ in it alone are never the same double. Too large a number
-    is infinite, and too small a one zero; neither has its digits.
+    Programs, and DuckDB, print a double as this shortest decimal. If the digits are equal, the
+    exponent is equal too: two decimals that differ only in the exponent are never the same double.
+    A number that is too large becomes infinity, and one that is too small becomes zero. Both have
+    other digits than the text.
     """
     return (
         f"(isfinite({cast}) AND {cast}::VARCHAR = {text})"
@@ -230,7 +231,7 @@ def _digits(number: str) -> str:
 
 
 def _holds_timestamp(kind: Kind, text: str, pattern: str) -> str:
-    # The minute is compared because DuckDB takes 24:00 and rolls a second of 60 over.
+    # Compare the minute, because DuckDB accepts 24:00 and turns second 60 into the next minute.
     return (
         f"(regexp_full_match({text}, '{pattern}') AND"
         f" strftime(TRY_CAST({text} AS {kind.sql_type}), '%Y-%m-%d %H:%M')"

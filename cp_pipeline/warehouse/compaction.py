@@ -1,10 +1,11 @@
-"""Dropping superseded loads that are old enough, and giving their space back.
+"""Drop superseded loads that are old enough, and free their space.
 
-Belongs here: which loads, their way from ``history`` and ``lineage.loads`` to
-``lineage.compacted``. Does not belong: how a file is replaced (``file_swap``).
+Belongs here: choosing the loads, deleting their rows from ``history``, and moving their lineage
+from ``lineage.loads`` to ``lineage.compacted``. Does not belong: replacing a file
+(``file_swap``).
 
-One transaction takes the rows; then the file is written anew. A process killed between the two
-leaves a right warehouse that is larger than need be, and the next ``compact`` makes it small.
+One transaction deletes the rows, and then the file is rewritten. If the process is killed between
+the two steps, the warehouse is correct but larger than necessary. The next ``compact`` shrinks it.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,15 @@ from cp_pipeline.warehouse.dataset_tables import table_name
 from cp_pipeline.warehouse.file_swap import write_anew
 from cp_pipeline.warehouse.schema import columns_of
 
-# Long enough for an analysis to be repeated as it was.
+# Long enough to repeat an analysis with the same data.
 OLDER_THAN = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Compactable:
-    """What ``compact`` would do: loads and rows it drops, and about how many bytes come free.
+    """What ``compact`` would do: the loads and rows to drop, and roughly the bytes to free.
 
-    ``bytes_free`` also counts pages that are free already; it is 0 for a DuckLake.
+    ``bytes_free`` includes pages that are already free. It is 0 for a DuckLake.
     """
 
     loads: int
@@ -36,7 +37,7 @@ class Compactable:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What ``compact`` did; the bytes are those of the file, and 0 for a DuckLake."""
+    """What ``compact`` did. The bytes are the size of the file, or 0 for a DuckLake."""
 
     loads: int
     rows: int
@@ -47,12 +48,12 @@ class Compacted:
 def compactable(
     warehouse: Warehouse, older_than: timedelta = OLDER_THAN, now: datetime | None = None
 ) -> Compactable:
-    """What ``compact`` would drop; nothing where there is no warehouse yet.
+    """Return what ``compact`` would drop; nothing if the warehouse does not exist yet.
 
     Args:
-        warehouse: of the warehouse.
-        older_than: how long ago a load must have been superseded.
-        now: the moment, in UTC.
+        warehouse: the warehouse.
+        older_than: the minimum time since a load was superseded.
+        now: the current time, in UTC.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -79,20 +80,20 @@ def compactable(
 def compact(
     warehouse: Warehouse, older_than: timedelta = OLDER_THAN, now: datetime | None = None
 ) -> Compacted:
-    """Drop the rows of loads that were superseded long enough ago, and write the file anew.
+    """Drop the rows of loads that were superseded long enough ago, and rewrite the file.
 
-    What a load was (program execution, file, checksum, rows, what replaced it) stays in
-    ``lineage.compacted``. Of a DuckLake only the rows are dropped.
+    The lineage of a load (program execution, file, checksum, row count, the load that replaced it)
+    stays in ``lineage.compacted``. A DuckLake is not rewritten: only the rows are dropped.
 
     Args:
-        warehouse: of the warehouse.
-        older_than: how long ago a load must have been superseded.
-        now: the moment, in UTC.
+        warehouse: the warehouse.
+        older_than: the minimum time since a load was superseded.
+        now: the current time, in UTC.
 
     Raises:
         WarehouseBusy: another process holds the file, or is replacing it.
         WarehouseUnreadable: the warehouse cannot be opened.
-        WarehouseError: there is no room for the copy. What is dropped by then is dropped.
+        WarehouseError: the disk has no space for the copy. Rows already dropped stay dropped.
     """
     if not warehouse.exists():
         return Compacted(0, 0, 0, 0)
@@ -113,7 +114,7 @@ def compact(
 def drop_rows(
     connection: duckdb.DuckDBPyConnection, dataset_name: str, load_ids: Sequence[int]
 ) -> int:
-    """Delete loads from a data set's history, in a transaction; how many rows they had."""
+    """Delete loads from a data set's history, inside a transaction; return the number of rows."""
     deleted = connection.execute(
         f"DELETE FROM {table_name(dataset_name)} WHERE _load_id IN (SELECT unnest(?::BIGINT[]))",
         [load_ids],

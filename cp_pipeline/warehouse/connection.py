@@ -1,11 +1,11 @@
-"""Opening the warehouse for moments, and waiting for it.
+"""The connection to the warehouse: open it briefly, and wait while another process holds it.
 
-Belongs here: attaching and detaching, the lock and who holds it, one transaction a block.
-Does not belong: what the tables are (``schema``).
+Belongs here: attaching and detaching, the lock and the process that holds it, one transaction per
+block. Does not belong: the definitions of the tables (``schema``).
 
-All work happens in a DuckDB in memory, the connection, to which the warehouse is attached as
-``warehouse``: read-write for the load alone (docs/design.md, 8). Attaching takes a file as well as
-a DuckLake (docs/design.md, 14).
+All work happens in an in-memory DuckDB connection, to which the warehouse is attached as
+``warehouse``, and read-write only during a load (docs/design.md, 8). ATTACH accepts a file
+or a DuckLake (docs/design.md, 14).
 """
 
 import logging
@@ -28,29 +28,29 @@ from cp_pipeline.warehouse.schema import create_tables, has_tables, is_current
 WAIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
-# Not by "lock" alone: a damaged file is said to have a corrupt *block*.
+# Match "lock" as a word, because DuckDB's message for a damaged file has the word "block".
 _IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
 _NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
 _log = logging.getLogger(__name__)
-# DuckDB's file lock keeps out other processes; within one process this keeps the order.
+# DuckDB's file lock excludes other processes. These locks exclude other threads of this process.
 _locks: dict[str, threading.RLock] = {}
 _locks_guard = threading.Lock()
 
 
 class Warehouse:
-    """A DuckDB in memory, with the warehouse attached while it is needed.
+    """An in-memory DuckDB connection, to which the warehouse is attached while it is needed.
 
     Args:
         location: what ATTACH opens: a file, or ``ducklake:…``.
-        wait_seconds: how long to wait for another process that holds the file.
+        wait_seconds: how long to wait for another process that holds the file, in seconds.
 
-    One thread at a time holds ``in_use``, to read, to write, or to work in memory.
+    A thread that reads, writes or stages holds ``in_use``; one thread at a time.
     """
 
     def __init__(self, location: str, wait_seconds: float = WAIT_SECONDS) -> None:
         self.location = location
         self.wait_seconds = wait_seconds
-        # How long the file was held read-write: in all, and the longest time at once.
+        # How long the file was attached read-write: in total, and the longest single time.
         self.held_seconds = 0.0
         self.longest_hold_seconds = 0.0
         self.in_use = threading.RLock()
@@ -59,12 +59,12 @@ class Warehouse:
 
     @classmethod
     def of(cls, storage: StorageSettings, wait_seconds: float | None = None) -> Self:
-        """The warehouse that the settings name; waits as long as they say, or as is said here."""
+        """Return the warehouse of the settings; ``wait_seconds`` overrides their waiting time."""
         wait = storage.warehouse_wait_seconds if wait_seconds is None else wait_seconds
         return cls(storage.warehouse, wait)
 
     def __enter__(self) -> Self:
-        """Close it at the end of the block."""
+        """Close the connection at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,24 +72,24 @@ class Warehouse:
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB in memory, opened at first use, which takes a hundredth of a second."""
+        """The in-memory connection, opened at its first use, which takes 10 ms."""
         connection = duckdb.connect()
-        # The order of rows in a table means nothing, and keeping it costs a third of the speed.
+        # The order of rows in a table has no meaning, and preserving it costs a third of the speed.
         connection.execute("SET preserve_insertion_order = false")
         return connection
 
     def spill_to(self, folder: Path) -> None:
-        """Put what does not fit in memory into a folder, and not into the current one.
+        """Spill what does not fit in memory to a folder, instead of the working directory.
 
         Args:
-            folder: of the work that begins now, when the memory holds nothing yet.
+            folder: the spill folder of the work that begins now. The memory must hold no tables.
         """
         statement = f"SET temp_directory = {literal(folder)}"
         with self.in_use:
             try:
                 self.connection.execute(statement)
             except duckdb.NotImplementedException:
-                # DuckDB keeps the first folder that it wrote to, which went with its work.
+                # DuckDB cannot change the folder after its first spill, so open a new connection.
                 self.close()
                 del self.connection
                 self.connection.execute(statement)
@@ -100,18 +100,18 @@ class Warehouse:
         return not self.location.startswith("ducklake:")
 
     def exists(self) -> bool:
-        """Whether there is a warehouse to read from: tables, not only a file."""
+        """Whether the warehouse exists with its tables, and not only as a file."""
         if not self._made and (not self.is_file or Path(self.location).exists()):
             with self.reading() as connection:
                 self._made = has_tables(connection)
         return self._made
 
     def bring_up_to_date(self) -> None:
-        """Give a warehouse of an earlier version the tables and views of today.
+        """Migrate a warehouse of an earlier version to the current tables and views.
 
         Raises:
             WarehouseBusy: another process held the file for ``wait_seconds``.
-            WarehouseUnreadable: it cannot be opened or written.
+            WarehouseUnreadable: the warehouse cannot be opened or written.
         """
         if not self.exists():
             return
@@ -119,7 +119,7 @@ class Warehouse:
             current = is_current(connection)
         if not current:
             with self.transaction():
-                # Entering it does so.
+                # Every transaction begins with the migration.
                 pass
 
     def close(self) -> None:
@@ -128,9 +128,9 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse attached read-only, as the default database.
+        """Attach the warehouse read-only, as the default database.
 
-        Inside such a block, another one is part of it, and sees the same state of the warehouse.
+        A nested block joins the outer one and sees the same state of the warehouse.
         """
         with self.in_use:
             if self._is_read:
@@ -145,16 +145,16 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse attached read-write, in one transaction: all of the block, or nothing.
+        """Attach the warehouse read-write, and run the block in one transaction.
 
         Raises:
             WarehouseBusy: another process held the file for ``wait_seconds``.
-            WarehouseUnreadable: it cannot be opened at all.
+            WarehouseUnreadable: the warehouse cannot be opened or written.
         """
         options = ""
         if self.is_file and not Path(self.location).exists():
             Path(self.location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # So that DuckDB 1.5 opens it too; a file that is there already keeps its own.
+            # DuckDB 1.5 can open this version too. An existing file keeps its own version.
             options = "STORAGE_VERSION 'v1.5.0'"
         with self._attached(options):
             self.connection.execute("BEGIN")
@@ -168,17 +168,17 @@ class Warehouse:
                     raise WarehouseUnreadable(
                         f"The warehouse {self.location} cannot be written: "
                         f"{str(error).splitlines()[0]}.",
-                        "It is as it was before. See that there is room, and whose the file is.",
+                        "The warehouse is unchanged. Check the disk space and the file's owner.",
                     ) from None
                 raise
 
     def check_writable(self) -> None:
-        """Wait until nobody else holds the warehouse, and see that it can be written.
+        """Wait until no other process holds the warehouse, and check that it can be written.
 
-        Call it before another program writes the warehouse: that program would not wait.
+        Call it before another program, such as dbt, writes the warehouse without waiting.
 
         Raises:
-            WarehouseBusy, WarehouseUnreadable: it cannot be opened for writing.
+            WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened for writing.
         """
         if self.exists():
             with self.held():
@@ -186,12 +186,12 @@ class Warehouse:
 
     @contextmanager
     def held(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse attached read-write, in no transaction: nobody else reads or writes it."""
+        """Attach the warehouse read-write without a transaction, so no other process can use it."""
         with self._attached(""):
             yield self.connection
 
     def checkpoint_leftover_log(self) -> None:
-        """Checkpoint a leftover write-ahead log, if a killed process left one."""
+        """Checkpoint a leftover write-ahead log of a killed process."""
         if self.is_file and Path(f"{self.location}.wal").exists():
             with self.held():
                 self.connection.execute("CHECKPOINT warehouse")
@@ -215,7 +215,7 @@ class Warehouse:
                     self.longest_hold_seconds = max(self.longest_hold_seconds, seconds)
 
     def _identity(self) -> tuple[int, int] | None:
-        """Which file the location names; None for a DuckLake, or where there is none."""
+        """Return the device and inode of the file; None for a DuckLake or a missing file."""
         try:
             status = Path(self.location).stat() if self.is_file else None
         except FileNotFoundError:
@@ -238,8 +238,9 @@ class Warehouse:
             except duckdb.Error as error:
                 message = str(error)
             if identity is not None and identity != self._identity():
-                # Replaced after it was opened and before it was locked (see ``file_swap``): what
-                # is open now has no name any more, and a load into it would be lost.
+                # The file was replaced after it was opened and before it was locked (see
+                # ``file_swap``). The open file has no name any more, and a load into it would be
+                # lost.
                 _quietly(self.connection, "DETACH warehouse")
                 continue
             if not message:
@@ -247,13 +248,13 @@ class Warehouse:
             if not _IS_LOCKED.search(message):
                 raise WarehouseUnreadable(
                     f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
-                    "It is left as it is. Check CP_WAREHOUSE and the DuckDB version.",
+                    "The file is unchanged. Check CP_WAREHOUSE and the DuckDB version.",
                 )
             if time.monotonic() > deadline:
                 raise WarehouseBusy(
                     f"The warehouse {self.location} is held by {holder(message)}; "
                     f"waited {self.wait_seconds:.0f} s.",
-                    "End that process, or run this again later. Nothing downloaded is lost.",
+                    "End that process, or run this again later. All downloads are kept.",
                 )
             if not said:
                 _log.warning(
@@ -265,7 +266,7 @@ class Warehouse:
 
 
 def holder(message: str) -> str:
-    """Who holds a file, from DuckDB's message: ``process 4711 (/usr/bin/duckdb)``."""
+    """Return who holds a file, from DuckDB's message: ``process 4711 (/usr/bin/duckdb)``."""
     match = _HOLDER.search(message)
     if match is None:
         return "another process"
@@ -278,7 +279,7 @@ def _lock_of(location: str) -> threading.RLock:
 
 
 def _quietly(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Cleaning up after an error must not hide it."""
+    """Execute a clean-up statement, and only log its error, so that it hides no other error."""
     try:
         connection.execute(statement)
     except duckdb.Error as error:

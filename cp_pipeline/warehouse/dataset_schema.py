@@ -1,6 +1,6 @@
-"""What a data set is like: its columns, and whether its times tell its rows apart.
+"""The schema of a data set: its columns, and whether its times identify its rows.
 
-Belongs here: asking the warehouse. Does not belong: what is made of the answer
+Belongs here: reading it from the warehouse. Does not belong: writing a model from it
 (``model_scaffold``).
 """
 
@@ -14,11 +14,11 @@ from cp_pipeline.warehouse.profile import time_column
 
 @dataclass(frozen=True, slots=True)
 class DatasetDescription:
-    """A data set that the warehouse has.
+    """The schema of a data set in the warehouse.
 
-    ``columns``: its own, in the table's order. ``time_column``: one of them, or None.
-    ``has_unique_times``: whether in each load no time comes twice. ``reserved_words``: what SQL
-    does not take as a name without quotes.
+    ``columns``: its own columns, in table order. ``time_column``: one of them, or None.
+    ``has_unique_times``: whether no load has the same time twice. ``reserved_words``: the words
+    that SQL accepts as names only in quotes.
     """
 
     name: str
@@ -29,7 +29,7 @@ class DatasetDescription:
 
 
 def dataset_names(warehouse: Warehouse) -> list[str]:
-    """All data sets that have a table; none where there is no warehouse yet."""
+    """Return all data sets that have a table; empty if the warehouse does not exist yet."""
     if not warehouse.exists():
         return []
     with warehouse.reading() as connection:
@@ -37,7 +37,7 @@ def dataset_names(warehouse: Warehouse) -> list[str]:
 
 
 def describe_dataset(warehouse: Warehouse, name: str) -> DatasetDescription | None:
-    """A data set by its name, upper and lower case alike; None if there is none."""
+    """Return the schema of the data set with this name, ignoring case, or None."""
     found = next((each for each in dataset_names(warehouse) if each.lower() == name.lower()), None)
     if found is None:
         return None

@@ -1,10 +1,11 @@
-"""A data set's table, its view, and how both grow.
+"""The table and view of a data set, and how columns are added to both.
 
-Belongs here: ``history."…"``, ``exports."…"``, and the record of each column's kind.
-Does not belong: deciding a kind (``staging``), the rows of a load (``loader``).
+Belongs here: ``history."…"``, ``exports."…"``, and the kind of each column in
+``lineage.column_types``.
+Does not belong: finding a kind (``column_kinds``), the rows of a load (``loader``).
 
-The order of a table's columns never changes: new ones come after the old ones, ``_load_id`` is
-last in the view. A column's kind only widens.
+The order of a table's columns never changes: new columns follow the old ones, and ``_load_id`` is
+the last column of the view. A column's kind only widens.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from cp_pipeline.warehouse.schema import insert_rows
 
 @dataclass(frozen=True, slots=True)
 class ColumnChange:
-    """A column that came (``previous`` is None) or widened."""
+    """A column that was added (``previous`` is None) or widened."""
 
     name: str
     previous: Kind | None
@@ -34,7 +35,7 @@ class ColumnChange:
 def read_all_columns(
     connection: duckdb.DuckDBPyConnection, dataset_name: str | None = None
 ) -> dict[str, dict[str, Column]]:
-    """The columns of each data set by lower-case name, in the table's order."""
+    """Return the columns of each data set by lower-case name, in table order."""
     rows = connection.execute(
         "SELECT dataset_name, column_name, kind FROM lineage.column_types"
         " WHERE ? IS NULL OR dataset_name = ? QUALIFY row_number() OVER"
@@ -49,12 +50,12 @@ def read_all_columns(
 
 
 def read_columns(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> dict[str, Column]:
-    """The columns of one data set, as ``read_all_columns`` has them; empty if it is new."""
+    """Return the columns of one data set by lower-case name; empty if the data set is new."""
     return read_all_columns(connection, dataset_name).get(dataset_name, {})
 
 
 def table_name(dataset_name: str) -> str:
-    """The data set's history table, quoted."""
+    """Return the quoted name of the data set's history table."""
     return f"history.{quoted(dataset_name)}"
 
 
@@ -64,13 +65,13 @@ def grow(
     columns: Sequence[Column],
     load_id: int,
 ) -> list[ColumnChange]:
-    """Make the table, or add the columns it does not have yet; widths stay as they are.
+    """Create the table, or add the missing columns; existing columns keep their kinds.
 
     Args:
-        connection: in the load's transaction.
+        connection: a connection with the load's open transaction.
         dataset_name: the data set.
-        columns: what an export has.
-        load_id: the load that brings them.
+        columns: the columns of an export.
+        load_id: the load that adds them.
     """
     present = read_columns(connection, dataset_name)
     added = [column for column in columns if column.name.lower() not in present]
@@ -96,7 +97,7 @@ def record_changes(
     changes: Sequence[ColumnChange],
     load_id: int,
 ) -> None:
-    """Write down what came or widened, and make the view anew."""
+    """Record the added and widened columns, and create the view again."""
     if not changes:
         return
     rows = connection.execute(
@@ -128,10 +129,10 @@ def record_changes(
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> None:
-    """``exports."…"``: the rows of current loads, with the lineage of each.
+    """Create ``exports."…"``: the rows of current loads, with the lineage of each.
 
-    One join, whose small side has numbers close together: so it costs a sum of one column less than
-    twice the time (benchmarks/README.md).
+    The view has one join, and the load ids on its small side are close together. So the sum of one
+    column takes less than twice as long as without the join (benchmarks/README.md).
     """
     names = [quoted(column.name) for column in read_columns(connection, dataset_name).values()]
     own = ", ".join(f"rows.{name} AS {name}" for name in names)

@@ -1,54 +1,54 @@
-"""What can go wrong with the warehouse.
+"""The errors of the warehouse.
 
 WarehouseError
-├── WarehouseBusy        another process holds the file, longer than we wait
-├── WarehouseUnreadable  the file is damaged, of another program, or may not be opened
-├── NotEnoughMemory      DuckDB cannot have the memory that it needs
+├── WarehouseBusy        another process holds the file for longer than we wait
+├── WarehouseUnreadable  the file is damaged, made by another program, or not accessible
+├── NotEnoughMemory      DuckDB cannot get the memory that it needs
 ├── LoadRefused          one export cannot be loaded; only its partition fails
-│   ├── FileRefused      because its file is not one that can be loaded
-│   └── SubjectErased    its subject was erased while it was fetched; nothing of it is kept
-└── QueryRefused         somebody's question is wrong
+│   ├── FileRefused      its file cannot be loaded
+│   └── SubjectErased    its subject was erased during the download; nothing is kept
+└── QueryRefused         DuckDB cannot execute a query
 """
 
 from cp_pipeline.domain.errors import PipelineError
 
 
 class WarehouseError(PipelineError):
-    """Anything that concerns the warehouse."""
+    """Any error of the warehouse."""
 
 
 class WarehouseBusy(WarehouseError):
-    """Another process has held the warehouse for longer than we wait."""
+    """Another process held the warehouse for longer than we wait."""
 
     passing = True
 
 
 class WarehouseUnreadable(WarehouseError):
-    """The warehouse cannot be opened, however long one waits."""
+    """The warehouse cannot be opened, and waiting does not help."""
 
 
 class NotEnoughMemory(WarehouseError):
-    """DuckDB cannot have the memory that it needs."""
+    """DuckDB cannot get the memory that it needs."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"There is not enough memory: {reason}.",
-            "Give the process more (a container's memory limit, `ulimit -v`), or set "
-            "CP_DOWNLOAD_THREADS lower, so that fewer files are held at once.",
+            "Give the process more memory (the container's memory limit, `ulimit -v`), or lower "
+            "CP_DOWNLOAD_THREADS, so that fewer files are in memory at once.",
         )
 
 
 class LoadRefused(WarehouseError):
-    """An export that cannot be loaded as it is."""
+    """An export that cannot be loaded in its present state."""
 
 
 class FileRefused(LoadRefused):
-    """An export whose file cannot be loaded, however often it is tried."""
+    """An export whose file cannot be loaded, and retrying does not help."""
 
 
 class SubjectErased(LoadRefused):
-    """An export of a subject who withdrew consent."""
+    """An export of a subject who was erased after withdrawing consent."""
 
 
 class QueryRefused(WarehouseError):
-    """A question in SQL that DuckDB cannot answer."""
+    """A SQL query that DuckDB cannot execute."""

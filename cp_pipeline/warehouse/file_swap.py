@@ -1,21 +1,21 @@
-"""A new file in the place of the warehouse's: at no moment none, and at no moment half of one.
+"""Replace the warehouse file atomically: the file is never missing and never partial.
 
-Belongs here: who may replace, writing a fresh copy, putting a file in place, what a killed process
-left beside it. Does not belong: what is dropped or built anew (``compaction``, ``subject_erasure``,
-``warehouse_rebuild``).
+Belongs here: the lock for replacing, writing a fresh copy, putting a file in place, removing the
+files of a killed process. Does not belong: what is dropped or rebuilt (``compaction``,
+``subject_erasure``, ``warehouse_rebuild``).
 
-What DuckDB does (2.0.0 and 1.5.5 alike, by experiment), and what follows from it:
+Facts about DuckDB (tested with 2.0.0 and 1.5.5), and what follows from each:
 
-- It locks the open file, not its name. So whoever replaces the file keeps the old one attached
-  until the new one has the name, and nobody writes in between. Whoever had opened the old file just
-  before, and gets its lock just after, finds out by ``Warehouse`` that it has no name any more.
-- The log is found by name, ``<file>.wal``. One of the old file beside the new one makes the new one
-  impossible to open ("WAL does not match database file"). So the old file is checkpointed first,
-  which removes its log, and nothing is written to it afterwards.
-- DETACH of a file that was replaced leaves a log alone that another process has meanwhile begun
-  for the new file.
-- The lock is one of POSIX: it is gone when this process closes any other handle of the file. So
-  nothing here opens the attached file by its name, not even to read it.
+- DuckDB locks the open file, not its name. So the process that replaces the file keeps the old one
+  attached until the new one has the name, and no process writes in between. A process that opened
+  the old file just before, and gets its lock just after, finds in ``Warehouse`` that the file has
+  no name any more.
+- DuckDB finds the write-ahead log by name, ``<file>.wal``. A log of the old file next to the new
+  one makes the new one impossible to open ("WAL does not match database file"). So the old file is
+  checkpointed first, which removes its log, and is not written afterwards.
+- DETACH of a replaced file does not touch a log that another process has begun for the new file.
+- The lock is a POSIX lock: it is lost when this process closes any other handle of the file. So
+  this module never opens the attached file by name, not even to read it.
 """
 
 import fcntl
@@ -33,22 +33,22 @@ from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseError
 
 
 def file_of(warehouse: Warehouse) -> Path:
-    """The warehouse's file itself, where ``CP_WAREHOUSE`` is a link to it."""
+    """Return the path of the warehouse file, with symbolic links resolved."""
     return Path(warehouse.location).resolve()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Be the only one who replaces ``path``; yields where the new file is to be written.
+    """Lock the replacement of ``path``; yield the path at which to write the new file.
 
-    What a killed process had written there is removed first, and what is left there at the end.
+    Remove a file at that path before the block (left by a killed process) and after it.
 
     Raises:
-        WarehouseBusy: another process is at it.
+        WarehouseBusy: another process is replacing the file.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.aside")
-    # A lock on the folder, because one on a file of its own would have to stay there for ever.
+    # Lock the folder, because a separate lock file could never be removed.
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         try:
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise WarehouseBusy(
                 f"Another process is compacting, erasing from, or rebuilding {path}.",
-                "Run this again when it has ended.",
+                "Run this again when that process has ended.",
             ) from None
         _remove(scratch)
         try:
@@ -68,11 +68,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_anew(warehouse: Warehouse) -> tuple[int, int]:
-    """Replace the warehouse's file by a fresh copy, without free pages; bytes before and after.
+    """Replace the warehouse file with a fresh copy without free pages; return old and new bytes.
 
     Raises:
         WarehouseBusy: another process holds the file.
-        WarehouseError: there is no room for the copy; the file is as it was.
+        WarehouseError: the disk has no space for the copy; the file is unchanged.
     """
     path = file_of(warehouse)
     with replacing(path) as scratch, warehouse.held() as connection:
@@ -85,10 +85,10 @@ def write_anew(warehouse: Warehouse) -> tuple[int, int]:
 
 
 def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: Path) -> None:
-    """Copy an attached database to a new file, for DuckDB 1.5 and newer.
+    """Copy an attached database to a new file that DuckDB 1.5 and newer can open.
 
     Raises:
-        WarehouseError: it cannot be written.
+        WarehouseError: the new file cannot be written.
     """
     try:
         connection.execute(f"ATTACH {literal(target)} AS fresh (STORAGE_VERSION 'v1.5.0')")
@@ -99,19 +99,19 @@ def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: 
     except duckdb.Error as error:
         raise WarehouseError(
             f"A copy cannot be written to {target}: {str(error).splitlines()[0]}.",
-            "Nothing else has changed. The disk needs room for a second file of this size.",
+            "Nothing else has changed. The disk needs space for a second file of this size.",
         ) from error
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Give a finished file the name of the old one, also if the power fails just then.
+    """Rename a finished file to the name of the old one, safe against a power failure.
 
     Raises:
-        WarehouseError: there is a log of the old file, which would make the new one unreadable.
+        WarehouseError: the old file has a log, which would make the new file unreadable.
     """
     if log_of(path).exists():
         raise WarehouseError(
-            f"{log_of(path)} is still there, and does not belong to the new file.",
+            f"{log_of(path)} still exists, but does not belong to the new file.",
             "Nothing has changed. Run this again.",
         )
     with new.open("rb") as written:
@@ -121,12 +121,12 @@ def put_in_place(new: Path, path: Path) -> None:
 
 
 def log_of(path: Path) -> Path:
-    """DuckDB's write-ahead log of a file."""
+    """Return the path of a file's write-ahead log."""
     return path.with_name(f"{path.name}.wal")
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Flush the file names of a folder to the disk."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

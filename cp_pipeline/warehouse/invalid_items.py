@@ -1,7 +1,7 @@
-"""Items of the latest listing that cannot be used: ``lineage.unusable_items``.
+"""Invalid items of the latest listing: ``lineage.unusable_items``.
 
-Belongs here: writing them down beside a listing, and reading them.
-Does not belong: what makes an item unusable (``centrepoint.items``).
+Belongs here: recording them with a listing, and reading them.
+Does not belong: what makes an item invalid (``centrepoint.items``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _COLUMNS = (
 
 
 def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
-    """What could not be used of the latest listing, by its words; nothing without a warehouse."""
+    """Return the invalid items of the latest listing, by their text; empty without a warehouse."""
     if not warehouse.exists():
         return []
     with warehouse.reading() as connection:
@@ -27,7 +27,7 @@ def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
 
 
 def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
-    """The same; nothing either in a warehouse of an earlier version, which has no such table."""
+    """Return the invalid items; empty if an earlier version made the warehouse (no table)."""
     if not has_table(connection):
         return []
     rows = connection.execute(f"SELECT {_COLUMNS} FROM lineage.unusable_items").fetchall()
@@ -35,7 +35,7 @@ def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
 
 
 def has_table(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the default database knows of invalid items."""
+    """Whether the default database has the table of invalid items."""
     found = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
         " AND schema_name = 'lineage' AND table_name = 'unusable_items'"
@@ -49,13 +49,13 @@ def replace_invalid(
     after: Sequence[InvalidItem],
     now: datetime,
 ) -> None:
-    """Put ``after`` in the place of ``before``; what is new is a failure, at the stage ``listing``.
+    """Replace ``before`` with ``after``; record each new item as a failure of stage ``listing``.
 
     Args:
-        connection: in the transaction that writes the listing down.
-        before: as read from the table; others stay.
-        after: of the new listing.
-        now: the moment.
+        connection: a connection with the open transaction that records the listing.
+        before: items read from the table; the table's other items stay.
+        after: the invalid items of the new listing.
+        now: the current time, in UTC.
     """
     gone = set(before) - set(after)
     for item in gone:

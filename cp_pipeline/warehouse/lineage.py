@@ -1,4 +1,4 @@
-"""What the warehouse knows about exports: loaded, failed.
+"""The loads and failures of exports in the warehouse.
 
 Belongs here: reading ``lineage.loads``, writing ``lineage.failures``.
 Does not belong: what was listed (``listings``), deciding what to load (``ingest``).
@@ -16,9 +16,9 @@ from cp_pipeline.warehouse.schema import insert_rows
 
 
 class LoadedExecution(NamedTuple):
-    """The current load of one export; bytes are those of the packed file.
+    """The current load of one export. ``file_bytes`` is the size of the compressed file.
 
-    ``versions``: what is loaded of the newest execution; often more than once, if it was written
+    ``versions``: the loaded versions of the newest execution; several if CentrePoint wrote the file
     again.
     """
 
@@ -37,13 +37,13 @@ class LoadedExecution(NamedTuple):
         return self.versions[0].executed
 
     def covers(self, listed: Version) -> bool:
-        """Whether there is nothing to load from a listed file: it, or a newer one, is loaded."""
+        """Whether the listed version, or a newer one, is already loaded."""
         return any(version.covers(listed) for version in self.versions)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a listing covers; None means everything of the studies."""
+    """What a listing covers; None means all subjects or data sets of the studies."""
 
     study_ids: tuple[int, ...]
     subject_ids: frozenset[int] | None = None
@@ -51,7 +51,7 @@ class Scope:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is everything of the studies."""
+        """Whether it covers all subjects and data sets of the studies."""
         return self.subject_ids is None and self.dataset_names is None
 
     def covers(self, key: ExportKey) -> bool:
@@ -63,7 +63,7 @@ class Scope:
         )
 
     def may_cover(self, item: InvalidItem) -> bool:
-        """Whether an invalid item would be in such a listing; what it lacks may be anything."""
+        """Whether an invalid item may be in such a listing; a missing field matches anything."""
         return (
             item.study_id in self.study_ids
             and (self.subject_ids is None or item.subject_id in {*self.subject_ids, None})
@@ -81,7 +81,7 @@ class FailedExport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DatasetStatus:
-    """One data set in ``cp-pipeline status``: how many partitions are in which state."""
+    """One data set in ``cp-pipeline status``: the number of partitions in each state."""
 
     dataset_name: str
     exported: int
@@ -96,7 +96,7 @@ class DatasetStatus:
 
 
 def loaded_executions(warehouse: Warehouse) -> dict[ExportKey, LoadedExecution]:
-    """The current load of each export; empty where there is no warehouse yet."""
+    """Return the current load of each export; empty if the warehouse does not exist yet."""
     if not warehouse.exists():
         return {}
     with warehouse.reading() as connection:
@@ -106,7 +106,7 @@ def loaded_executions(warehouse: Warehouse) -> dict[ExportKey, LoadedExecution]:
             " column_count, epoch_ns(program_executed_at), epoch_ns(modified_at)"
             " FROM lineage.current_loads"
         ).fetchall()
-        # Only of what was written again, which is seldom.
+        # Only for exports whose file was written again, which is rare.
         others = connection.execute(
             "SELECT current.load_id, epoch_ns(current.program_executed_at),"
             " epoch_ns(loads.modified_at), loads.file_name"
@@ -126,7 +126,7 @@ def loaded_executions(warehouse: Warehouse) -> dict[ExportKey, LoadedExecution]:
 
 
 def count_loaded_by(warehouse: Warehouse, run_id: str) -> int:
-    """How many partitions a Dagster run has loaded, whatever became of them since."""
+    """Count the partitions that a Dagster run loaded, including loads superseded since."""
     if not warehouse.exists():
         return 0
     with warehouse.reading() as connection:
@@ -160,7 +160,7 @@ def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_
 
 
 def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:
-    """One row a data set, by name; empty where there is no warehouse yet."""
+    """Return one row per data set, by name; empty if the warehouse does not exist yet."""
     if not warehouse.exists():
         return []
     with warehouse.reading() as connection:
@@ -176,7 +176,7 @@ def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:
 
 
 def identity(item: ExportFile) -> dict[str, object]:
-    """An export file and its version, by the names of the columns that hold them."""
+    """Return an export file's key and version, by the column names of the lineage tables."""
     return {
         "study_id": item.study_id,
         "subject_id": item.subject_id,

@@ -1,10 +1,10 @@
-"""What CentrePoint listed, and what became of it since the last time: ``lineage.export_files``.
+"""The latest listing of CentrePoint, and its changes: ``lineage.export_files``.
 
-Belongs here: writing a listing down, what is pending and since when, what is no longer listed.
-Does not belong: asking for a listing (``centrepoint``), what is loaded (``lineage``).
+Belongs here: recording a listing, what is pending and since when, what is no longer listed.
+Does not belong: requesting a listing (``centrepoint``), what is loaded (``lineage``).
 
-An export is called withdrawn when two whole listings lacked it: a listing can be wrong while
-CentrePoint executes programs. The first one that lacks it notes when (``unlisted_since``), the
+An export is withdrawn when two whole listings lacked it, because a listing can be wrong while
+CentrePoint executes programs. The first listing that lacks it sets ``unlisted_since``, and the
 second removes the row.
 """
 
@@ -26,7 +26,7 @@ _KEY = "study_id, subject_id, study_program_id, dataset_name"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of ``lineage.export_files``, without its key and moments of no concern here."""
+    """A row of ``lineage.export_files``, without its key and other timestamps."""
 
     execution: str
     version: Version
@@ -34,7 +34,7 @@ class _Row:
     unlisted_since: datetime | None
 
     def says(self, item: ExportFile) -> bool:
-        """Whether it says the same as a listed item."""
+        """Whether the row equals a listed item."""
         return (
             (self.execution, self.version) == (item.execution.verbatim, item.version)
             and self.unlisted_since is None
@@ -44,7 +44,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What a listing changes: rows to write anew, to remove, and to mark as no longer listed."""
+    """The changes of a listing: rows to write, to remove, and to mark as no longer listed."""
 
     fresh: tuple[ExportFile, ...]
     gone: tuple[ExportKey, ...]
@@ -55,10 +55,10 @@ class _Changes:
 
 
 def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) -> bool:
-    """Make ``lineage.export_files`` say what was listed, within the scope; True if it changed.
+    """Record a listing in ``lineage.export_files``, within the scope; return whether it changed.
 
-    An export whose item cannot be loaded now (unusable, of another format, of a program that never
-    ran) stays as it was listed before. When nothing changed, the file is not opened for writing.
+    An export whose item cannot be loaded now (invalid, in another format, or of a program that
+    never ran) keeps its earlier row. If nothing changed, the file is not opened for writing.
     """
     invalid_before = [item for item in invalid_items(warehouse) if scope.may_cover(item)]
     before = _recorded(warehouse)
@@ -82,7 +82,7 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
 
 
 def pending_since(warehouse: Warehouse) -> dict[ExportKey, datetime]:
-    """Since when (UTC) the files of exports have been those of an earlier execution."""
+    """Return, for each pending export, since when (UTC) its file is of an earlier execution."""
     return {
         key: row.pending_since.replace(tzinfo=UTC)
         for key, row in _recorded(warehouse).items()
@@ -146,7 +146,7 @@ def _listed_row(item: ExportFile, before: _Row | None, now: datetime) -> dict[st
         and before.pending_since
         and before.version.executed == item.version.executed
     ):
-        # Not later than now: the clock may have gone back.
+        # Not later than now: the clock may have been set back.
         pending = min(before.pending_since, now)
     return {
         **identity(item),
@@ -158,9 +158,9 @@ def _listed_row(item: ExportFile, before: _Row | None, now: datetime) -> dict[st
 
 
 def _since(item: ExportFile, before: _Row | None, now: datetime) -> datetime:
-    """Since when the file of this very execution is to be written."""
+    """Return since when the file of this execution is pending."""
     if before is None or before.pending_since is None:
         return now
-    # Not later than now: the clock may have gone back.
+    # Not later than now: the clock may have been set back.
     same = before.version.executed == item.version.executed
     return min(before.pending_since, now) if same else now

@@ -1,7 +1,7 @@
-"""What happens inside the transaction of one batch.
+"""The statements inside the transaction of one batch.
 
 Belongs here: numbering loads, appending rows, lineage, superseding.
-Does not belong: opening the transaction (``loader``), how a table grows (``dataset_tables``).
+Does not belong: opening the transaction (``loader``), adding columns (``dataset_tables``).
 """
 
 import time
@@ -27,11 +27,11 @@ class Commit:
     """One batch in one transaction.
 
     Args:
-        connection: in the transaction.
+        connection: a connection with an open transaction.
         exports: the batch.
-        result: takes the loads.
+        result: receives the loads.
         run_id: the Dagster run, for lineage.
-        is_file: whether the warehouse is a DuckDB file, which has one writer at a time.
+        is_file: whether the warehouse is a DuckDB file, which allows one writer at a time.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Commit:
         looks: Mapping[int, Profile],
         again: bool,
     ) -> None:
-        """Append what is staged, with its lineage.
+        """Append the staged rows and their lineage.
 
         Args:
-            staged: the typed tables by data set.
-            numbers: the exports of the batch that are to be loaded.
-            rebuilt: data sets whose columns had to widen.
-            looks: A profile of each export that has rows with times.
-            again: load executions that are loaded already, too.
+            staged: the typed tables of each data set.
+            numbers: the exports of the batch to load.
+            rebuilt: the rebuilt tables of data sets whose columns had to widen.
+            looks: the profile of each export that has rows with times.
+            again: also load executions that are already loaded.
         """
         first_id = self._first_load_id()
         present = {} if again else self._already_loaded(numbers)
@@ -105,13 +105,15 @@ class Commit:
             )
 
     def _first_load_id(self) -> int:
-        """Load ids count up from 1, which lets DuckDB join them by position (``create_view``).
+        """Return the load id of export 0 of the batch.
 
-        In a DuckLake, which has no sequences and lets two writers in at once, they count up with
-        time instead: microseconds since 1970, where two writers hardly ever meet, and which R and
-        JavaScript still hold exactly.
+        Load ids count up from 1, which lets DuckDB join them by position (``create_view``).
 
-        In a rebuild, exports are numbered by the loads that they were, and keep those numbers.
+        A DuckLake has no sequences and allows two writers at once. There the id is the time in
+        microseconds since 1970: two writers almost never get the same number, and R and JavaScript
+        hold it exactly.
+
+        In a rebuild, the number of an export is the id of its earlier load, which it keeps.
         """
         if any(export.load_id is not None for _, export in self._exports.values()):
             return 0
@@ -126,7 +128,7 @@ class Commit:
         return following if self._is_file else max(time.time_ns() // 1000, following)
 
     def _already_loaded(self, numbers: set[int]) -> dict[int, int]:
-        """The last look: what another process has loaded meanwhile, by number.
+        """Return, by export number, the loads that another process made in the meantime.
 
         A newer version of the same execution counts too: older bytes must not become current.
         """

@@ -1,10 +1,11 @@
-"""Loading many partitions in one transaction.
+"""Load many partitions in one transaction.
 
-Belongs here: staging a batch before the transaction, and doing it again when that was overtaken
-by a wider column or by another process.
-Does not belong: what to load (``ingest``), what the transaction does (``load_transaction``).
+Belongs here: staging a batch before the transaction, and staging it again if a column widened or
+another process changed the warehouse.
+Does not belong: what to load (``ingest``), the statements of the transaction
+(``load_transaction``).
 
-A partition is loaded whole or not at all; a batch of partitions is one transaction.
+A partition is loaded completely or not at all. A batch of partitions is one transaction.
 """
 
 import itertools
@@ -36,18 +37,18 @@ from cp_pipeline.warehouse.widening import (
 
 
 class _StagedOnOldColumns(Exception):
-    """Another process changed columns or erased a subject; staging must be done again."""
+    """Another process changed columns or erased a subject, so the batch must be staged again."""
 
 
 class Loader:
-    """Loads batches into one warehouse.
+    """Load batches into one warehouse.
 
     Args:
-        warehouse: where staging is done, and the warehouse attached.
-        landing: for widening a column, which reads old loads again.
-        scratch: a folder of ``Landing.scratch_folder``.
+        warehouse: the warehouse; its in-memory connection stages the batches.
+        landing: the landed files, which are read again to widen a column.
+        scratch: a scratch folder.
         run_id: the Dagster run, for lineage; empty outside Dagster.
-        restore: asked to bring files back that are gone from the landing, as far as it can.
+        restore: called to restore files that are missing from the landing, if possible.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Loader:
         warehouse.spill_to(scratch / "spilled")
         self._staging = BatchStaging(warehouse.connection, landing, scratch)
         self._columns: dict[str, dict[str, Column]] = {}
-        # Columns that old loads turned out to need wider than the new files do.
+        # The kinds that old loads need, where these are wider than the kinds of the new files.
         self._at_least: dict[str, dict[str, Column]] = {}
         if warehouse.exists():
             with warehouse.reading() as connection:
@@ -75,16 +76,16 @@ class Loader:
     def load(
         self, batch: Batch, ready: Callable[[], None] = lambda: None, *, again: bool = False
     ) -> BatchResult:
-        """Load a batch; afterwards each partition is in it whole, or refused whole.
+        """Load a batch; each partition is then loaded completely or refused completely.
 
         Args:
             batch: the exports of each partition.
-            ready: called when all is read, typed and looked at, before the warehouse is touched.
-            again: load executions again that are loaded already (``sync --refresh``).
+            ready: called when the batch is read, typed and profiled, before the commit begins.
+            again: also load executions that are already loaded (``sync --refresh``).
 
         Raises:
             WarehouseBusy, WarehouseUnreadable: the warehouse itself cannot be used.
-            Exception: something of the batch cannot be loaded. Nothing of it is.
+            Exception: an export of the batch cannot be loaded. Nothing of the batch is loaded.
         """
         result = BatchResult()
         self._refuse_other_spellings(batch, result)
@@ -101,7 +102,7 @@ class Loader:
                     staged = self._staging.stage(exports, self._known(), result)
                 numbers = {n for n, (p, _) in exports.items() if p not in result.refused}
                 if any(not numbers.issuperset(p.numbers) for ps in staged.values() for p in ps):
-                    # A file of a refused partition is staged; its values must not widen a column.
+                    # A staged file is of a refused partition. Its values must not widen a column.
                     continue
                 with self._warehouse.in_use:
                     looks = self._profiles(staged)
@@ -118,13 +119,13 @@ class Loader:
             return result
 
     def can_be_read(self, export: ExportToLoad) -> bool:
-        """Whether one export can be read, typed and profiled by itself."""
+        """Whether one export, alone, can be read, typed and profiled."""
         partition = Partition(export.landed.subject_id, export.landed.dataset_name)
         try:
             with self._warehouse.in_use:
                 staged = self._staging.stage({0: (partition, export)}, self._known(), BatchResult())
                 self._profiles(staged)
-        except Exception:  # noqa: BLE001  (whatever it is that nobody foresaw)
+        except Exception:  # noqa: BLE001  (any unexpected error)
             return False
         finally:
             with self._warehouse.in_use:
@@ -188,17 +189,17 @@ class Loader:
                 rebuilt[dataset_name] = made
                 columns = {column.name.lower(): column for column in made.columns}
                 if columns != wanted:
-                    # The new files were typed too narrowly, and have lost their original text.
+                    # The new files were staged with too narrow types, which lose the original text.
                     self._at_least[dataset_name] = columns
                     raise _StagedOnOldColumns
 
     def _rebuild(
         self, dataset_name: str, wanted: dict[str, Column], loads: list[HistoricLoad], table: str
     ) -> Rebuild:
-        """A data set's history under wider kinds; landed files that are gone are asked for once.
+        """Rebuild a data set's history with wider kinds; try once to restore missing landed files.
 
         Raises:
-            LoadRefused: a file is gone for good.
+            LoadRefused: a file is missing and cannot be restored.
         """
         gone = [load for load in loads if not (self._landing.root / load.landing_path).exists()]
         asked: set[int] = set()
@@ -227,10 +228,10 @@ class Loader:
         staged: Mapping[str, list[Staged]],
         rebuilt: Mapping[str, Rebuild],
     ) -> dict[str, tuple[dict[str, Column], list[HistoricLoad]]]:
-        """Data sets that must widen first: their columns, and all their loads.
+        """Return the data sets that must widen first: their columns, and all their loads.
 
         Raises:
-            _StagedOnOldColumns: the columns are no longer those that the staging assumed.
+            _StagedOnOldColumns: the columns changed since the batch was staged.
         """
         needed = {}
         for dataset_name, parts in staged.items():
@@ -252,27 +253,27 @@ class Loader:
 def _cannot_widen(dataset_name: str, error: LandedFileGone) -> LoadRefused:
     load = error.load
     return LoadRefused(
-        f"A column of data set {dataset_name} must widen, for which its earlier files are read "
-        f"again, but the landed file of load {load.load_id} (subject {load.key.subject_id}, "
-        f"landing/{load.landing_path}) is gone or damaged, and CentrePoint no longer has it: "
+        f"A column of data set {dataset_name} must widen. This reads the earlier files again, "
+        f"but the landed file of load {load.load_id} (subject {load.key.subject_id}, "
+        f"landing/{load.landing_path}) is missing or damaged, and CentrePoint no longer has it: "
         f"{error}.",
-        "Put that file back from a backup. If the load is superseded, "
-        "`cp-pipeline compact --older-than 0` drops it, and then it is not needed.",
+        "Restore that file from a backup. If the load is superseded, "
+        "`cp-pipeline compact --older-than 0` drops it, and the file is no longer needed.",
     )
 
 
 def _refuse_erased(
     connection: duckdb.DuckDBPyConnection, exports: NumberedExports, result: BatchResult
 ) -> None:
-    """The last look: subjects that were erased after the exports were listed.
+    """Refuse the exports of subjects that were erased since the listing.
 
     Raises:
-        _StagedOnOldColumns: there are some, and their rows are among what is staged.
+        _StagedOnOldColumns: an erased subject's rows are staged, so the batch is staged again.
     """
     erased = read_erased(connection)
     for partition, export in exports.values():
         if partition.subject_id in erased:
-            refusal = SubjectErased(f"Subject {partition.subject_id} was erased meanwhile.")
+            refusal = SubjectErased(f"Subject {partition.subject_id} was erased during this load.")
             result.refused[partition] = (export.landed, refusal)
     if any(partition.subject_id in erased for partition, _ in exports.values()):
         raise _StagedOnOldColumns

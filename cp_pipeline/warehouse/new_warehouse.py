@@ -1,11 +1,10 @@
-"""A new warehouse beside the old one, what it takes over from it, and its place.
+"""Build a new warehouse next to the old one, copy some lineage, and replace the old one.
 
-Belongs here: reading the old warehouse where that can be read, carrying over what the landing
-cannot know, keeping the old file. Does not belong: loading landed files
-(``ingest.warehouse_rebuild``).
+Belongs here: reading the old warehouse if it is readable, copying what the landing does not have,
+keeping the old file. Does not belong: loading landed files (``ingest.warehouse_rebuild``).
 
-The old file is held all the while, so nothing is loaded into it that the new one would lack. It
-stays beside the new one as ``….before-rebuild-<time>``.
+The old file is held during the rebuild, so no process loads rows into it that the new file would
+lack. It is kept next to the new one as ``….before-rebuild-<time>``.
 """
 
 import shutil
@@ -30,14 +29,14 @@ from cp_pipeline.warehouse.file_swap import (
 )
 from cp_pipeline.warehouse.schema import columns_of, has_tables
 
-# What only the old warehouse knows. Their rows are taken over as they are.
+# Only the old warehouse has these tables. Their rows are copied unchanged.
 _TAKEN_OVER = ("failures", "export_files", "unusable_items", "compacted", "erasures")
 _REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierLoad:
-    """A load of the old warehouse, which the new one is to have again under the same number."""
+    """A load of the old warehouse, which the new one loads again with the same load id."""
 
     load_id: int
     landing_path: str
@@ -46,11 +45,11 @@ class EarlierLoad:
 
 @dataclass(slots=True)
 class NewWarehouse:
-    """A warehouse that is being built aside.
+    """A warehouse that is being built next to the old one.
 
-    ``warehouse``: of the new file. ``earlier``: the loads of the old warehouse in their order; None
-    where it cannot be read or was not there. ``compacted_paths``: landed files whose loads were
-    compacted. ``kept_as``: where the old file is, once the new one has its place.
+    ``warehouse``: the new warehouse. ``earlier``: the loads of the old warehouse, by load id; None
+    if it is missing or unreadable. ``compacted_paths``: the landed files of compacted loads.
+    ``kept_as``: the path of the old file, after the new file has replaced it.
     """
 
     warehouse: Warehouse
@@ -61,17 +60,17 @@ class NewWarehouse:
 
 @contextmanager
 def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
-    """Build a new warehouse in the block; at its end it takes the old one's place.
+    """Build a new warehouse in the block; at the end of the block it replaces the old one.
 
     Raises:
         WarehouseBusy: another process holds the old file, or is replacing it.
-        WarehouseError: it is a DuckLake; or another file came in its place meanwhile.
+        WarehouseError: it is a DuckLake, or another file replaced the old one during the rebuild.
     """
     if not warehouse.is_file:
         raise WarehouseError(
-            "A DuckLake cannot be built aside and put in place.",
-            "Name a new one in CP_WAREHOUSE and run cp-pipeline sync: what is landed is not "
-            "fetched again.",
+            "A DuckLake cannot be rebuilt and replaced as a file can.",
+            "Set CP_WAREHOUSE to a new DuckLake and run cp-pipeline sync: landed files are not "
+            "downloaded again.",
         )
     path = file_of(warehouse)
     with replacing(path) as scratch, ExitStack() as held:
@@ -86,12 +85,12 @@ def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
 
 
 def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnection | None:
-    """Hold the old warehouse, with its lineage in tables ``memory.was_…``; None if unreadable."""
+    """Hold the old warehouse and copy its lineage to ``memory.was_…``; None if unreadable."""
     if not Path(warehouse.location).exists():
         return None
     try:
         connection = held.enter_context(warehouse.held())
-        # So that it has no log, which would have to be moved with it.
+        # Checkpoint, so that the file has no write-ahead log that would have to move with it.
         connection.execute("CHECKPOINT warehouse")
         if not has_tables(connection):
             return None
@@ -100,7 +99,7 @@ def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnectio
             " WHERE database_name = 'warehouse' AND schema_name = 'lineage'"
         ).fetchall()
         for table in _REMEMBERED:
-            # One that an earlier version did not have is empty.
+            # An earlier version may lack this table.
             source = "warehouse" if (table,) in there else None
             if source is not None:
                 connection.execute(
@@ -127,9 +126,9 @@ def _read_loads(
 
 
 def _begin(fresh: Warehouse, scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
-    """Make the new warehouse: empty, but with the columns of the old one in their order."""
+    """Create the new warehouse: empty, with the columns of the old one in the same order."""
     with fresh.transaction():
-        # Also a warehouse without any load is one.
+        # Create the tables even if no load follows.
         pass
     if old is None:
         return
@@ -149,7 +148,7 @@ def _begin(fresh: Warehouse, scratch: Path, old: duckdb.DuckDBPyConnection | Non
 
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, scratch: Path) -> Iterator[None]:
-    """The new file as ``fresh``, in one transaction."""
+    """Attach the new file as ``fresh``, in one transaction."""
     connection.execute(f"ATTACH {literal(scratch)} AS fresh")
     try:
         connection.execute("BEGIN")
@@ -160,7 +159,7 @@ def _attached(connection: duckdb.DuckDBPyConnection, scratch: Path) -> Iterator[
 
 
 def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    """The columns of a lineage table that the old one had as well; empty without the table."""
+    """Return the columns of a lineage table that the old table had too; empty without the table."""
     described = old.execute(
         "SELECT column_name FROM duckdb_columns()"
         " WHERE database_name = 'memory' AND table_name = ?",
@@ -170,10 +169,10 @@ def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 
 
 def _carry_over(scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
-    """Write into the new file what the landing does not know, or nothing where nobody does."""
+    """Copy from the old warehouse what the landing does not have; clear it if unreadable."""
     if old is None:
         with closing(duckdb.connect()) as connection, _attached(connection, scratch):
-            # The moments of this rebuild would be lies.
+            # The times of this rebuild would be wrong.
             connection.execute(
                 "UPDATE fresh.lineage.loads"
                 " SET loaded_at = NULL, dagster_run_id = NULL, reason = NULL"
@@ -189,7 +188,7 @@ def _carry_over(scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
             + " FROM memory.was_loads AS was WHERE was.load_id = loads.load_id"
         )
         old.execute(
-            # Where a file had to be left out, what the loader found stays: the newest there is.
+            # If a file was left out, keep what the loader found: the newest load that exists.
             "UPDATE fresh.lineage.superseded SET superseded_by = was.superseded_by,"
             " superseded_at = was.superseded_at"
             " FROM memory.was_superseded AS was WHERE was.load_id = superseded.load_id"
@@ -205,15 +204,15 @@ def _take_over(old: duckdb.DuckDBPyConnection, table: str) -> None:
 
 
 def _take_the_place(scratch: Path, path: Path, identity: tuple[int, int] | None) -> Path | None:
-    """Give the new file the name; where the old one is then."""
+    """Put the new file in place; return the path at which the old file is kept, if any."""
     if _identity(path) != identity:
         raise WarehouseError(
-            f"Another warehouse has come to {path} while this one was built.",
-            "It is left as it is. Run rebuild again.",
+            f"Another process replaced the warehouse {path} during the rebuild.",
+            "That file is unchanged. Run rebuild again.",
         )
     if identity is None:
         scratch.chmod(0o600)
-        # Unlike a renaming, this fails where a file has come meanwhile.
+        # Unlike a rename, this fails if another process has created the file.
         path.hardlink_to(scratch)
         sync_folder(path.parent)
         return None
@@ -224,21 +223,21 @@ def _take_the_place(scratch: Path, path: Path, identity: tuple[int, int] | None)
 
 
 def _keep(path: Path, identity: tuple[int, int]) -> Path:
-    """A second name for the old file; the one that a killed rebuild gave it, if there is one."""
+    """Give the old file a second name, or reuse the name from a killed rebuild."""
     for earlier in path.parent.glob(f"{path.name}.before-rebuild-*"):
         if _identity(earlier) == identity:
             return earlier
     kept = path.with_name(f"{path.name}.before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     kept.hardlink_to(path)
     with suppress(FileNotFoundError):
-        # Only of a file that DuckDB cannot open; it goes where its file goes.
+        # Only a file that DuckDB cannot open still has a log. The log moves with the file.
         log_of(path).rename(log_of(kept))
     sync_folder(path.parent)
     return kept
 
 
 def old_files(warehouse: Warehouse) -> list[Path]:
-    """The warehouses that were kept beside this one, and their logs."""
+    """Return the old warehouse files that rebuilds kept, and their write-ahead logs."""
     path = file_of(warehouse)
     return sorted(path.parent.glob(f"{path.name}.before-rebuild-*")) if warehouse.is_file else []
 

@@ -1,7 +1,7 @@
-"""How things stand, partition by partition, for pictures, checks and the sensor.
+"""The state of each partition, for charts, checks and the sensor.
 
 Belongs here: reading ``lineage.partition_status`` and ``lineage.failures``.
-Does not belong: what a state is (``schema``), what is done about it (``ingest``).
+Does not belong: the definition of a state (``views``), the reaction to it (``ingest``).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from cp_pipeline.warehouse.views import covers
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One row of ``lineage.partition_status``; executions to the letter, the newest of each."""
+    """One row of ``lineage.partition_status``, with the newest executions, unchanged text."""
 
     partition: Partition
     state: str
@@ -26,7 +26,7 @@ class PartitionState:
 
 
 class FailedAttempts(NamedTuple):
-    """How often one version of an export failed, when last (UTC), and why then."""
+    """The failures of one version of an export: the number, the last time (UTC), the last error."""
 
     number: int
     last: datetime
@@ -34,14 +34,14 @@ class FailedAttempts(NamedTuple):
 
 
 class LoadedVersions(NamedTuple):
-    """The executions, to the letter, of a partition's current loads, and of those still listed."""
+    """The executions (unchanged text) of a partition's current loads, and those still listed."""
 
     loaded: frozenset[str]
     still_listed: frozenset[str]
 
 
 def partition_states(warehouse: Warehouse) -> list[PartitionState]:
-    """Every subject and data set that is listed or loaded; empty without a warehouse."""
+    """Return the state of each listed or loaded partition; empty without a warehouse."""
     if not warehouse.exists():
         return []
     with warehouse.reading() as connection:
@@ -54,7 +54,7 @@ def partition_states(warehouse: Warehouse) -> list[PartitionState]:
 
 
 def loaded_versions(warehouse: Warehouse) -> dict[Partition, LoadedVersions]:
-    """The program executions that each partition's current rows come from."""
+    """Return the program executions of each partition's current rows; empty without a warehouse."""
     if not warehouse.exists():
         return {}
     with warehouse.reading() as connection:
@@ -71,9 +71,9 @@ def loaded_versions(warehouse: Warehouse) -> dict[Partition, LoadedVersions]:
 
 
 def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], FailedAttempts]:
-    """Failures of files that are listed and not loaded, by export and version.
+    """Return the failures of files that are listed and not loaded, by export and version.
 
-    What has been loaded since, or is listed no more, is of the past.
+    Ignore failures of versions that were loaded since or are no longer listed.
     """
     if not warehouse.exists():
         return {}

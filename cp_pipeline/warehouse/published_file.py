@@ -1,11 +1,12 @@
-"""The analysts' file: plain tables of what is current, put in place whole.
+"""The analysts' file: plain tables of the current rows, replaced atomically.
 
-Belongs here: copying, comments, and replacing the old file.
+Belongs here: copying, comments, replacing the old file.
 Does not belong: building the models that are copied (``dbt_style_sql``).
 
-The file is written under another name and then replaces the old one (``os.replace``). A reader that
-has the old file open keeps it; the next reader opens the new one (docs/design.md, "Decisions").
-What is read of the warehouse is one state of it, since nobody can write while it is attached.
+The file is written under another name and put in place by ``os.replace``. A reader that has the old
+file open keeps it, the next reader opens the new file, and no reader sees a partial file
+(docs/design.md, 9). The copy shows one state of the warehouse, because no process can
+write to the warehouse while it is attached.
 """
 
 import contextlib
@@ -26,13 +27,14 @@ from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 
-# `history` stays behind: it is what is not current. So do dbt's and DuckDB's own schemas.
+# `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
+# schemas.
 _COPIED = ("exports", "lineage", "staging", "marts")
 _FOR_READERS = 0o644
-# Of more columns of its own, an export's have no comment each.
+# The columns of a wider table get no comment each.
 _COMMENTED = 200
 _PARTIAL = ".{name}.{unique}.partial"
-# The sum, because the highest moment stays where the clock has gone back.
+# Use the sum, because the maximum does not change if the clock was set back.
 _STATE = """
 SELECT concat_ws('.',
     (SELECT coalesce(max(load_id), 0) || '-' || count(*) FROM lineage.loads),
@@ -44,7 +46,7 @@ SELECT concat_ws('.',
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published: how many tables and rows, and the file's size in bytes."""
+    """What was published: the number of tables and rows, and the file size in bytes."""
 
     path: Path
     tables: int
@@ -53,7 +55,7 @@ class Published:
 
 
 def state_of_warehouse(warehouse: Warehouse) -> str:
-    """A text that changes whenever anything is listed, loaded or fails; empty without any."""
+    """Return a text that changes with every new listing, load or failure; empty without these."""
     if not warehouse.exists():
         return ""
     with warehouse.reading() as connection:
@@ -62,7 +64,7 @@ def state_of_warehouse(warehouse: Warehouse) -> str:
 
 
 def published_state(path: Path) -> str:
-    """The ``state_of_warehouse`` that a published file was made of; empty if there is none."""
+    """Return the ``state_of_warehouse`` of a published file; empty if the file has none."""
     if not path.exists():
         return ""
     try:
@@ -74,15 +76,15 @@ def published_state(path: Path) -> str:
 
 
 def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Published:
-    """Write the analysts' file anew and put it in place.
+    """Write a new analysts' file and put it in place.
 
     Args:
-        warehouse: has the warehouse.
-        path: where the file belongs (``CP_PUBLISHED``).
+        warehouse: the warehouse.
+        path: the path of the file (``CP_PUBLISHED``).
         run_id: the Dagster run, for lineage.
 
     Raises:
-        PipelineError: there is no warehouse yet, or the file cannot be written.
+        PipelineError: the warehouse does not exist yet, or the file cannot be written.
         WarehouseError: the warehouse cannot be opened.
     """
     if not warehouse.exists():
@@ -95,13 +97,13 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
             tables = _copy(connection)
             _note_publication(connection, run_id)
             rows = _count(connection)
-        # Made for others to read, where the folder lets them; a person's own choice is kept.
+        # A new file is readable for everyone. An existing file keeps its permissions.
         partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
         partial.replace(path)
     except (OSError, duckdb.IOException) as error:
         raise PipelineError(
             f"The published file {path} cannot be written: {error}.",
-            "The old one is untouched. See that there is room, and that the folder can be written.",
+            "The old file is unchanged. Check the disk space and that the folder is writable.",
         ) from error
     return Published(path, tables, rows, path.stat().st_size)
 
@@ -116,13 +118,13 @@ def _attached(connection: duckdb.DuckDBPyConnection, partial: Path) -> Iterator[
         partial.unlink(missing_ok=True)
         raise
     connection.execute("DETACH published")
-    # What is put in place must be on the disk whole, also if the power goes.
+    # The file must be completely on the disk before it is put in place, in case of a power failure.
     with partial.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _copy(connection: duckdb.DuckDBPyConnection) -> int:
-    """Every table and view of the copied schemas as a plain table, with its comments."""
+    """Copy every table and view of the copied schemas as a plain table, with comments."""
     found = connection.execute(
         "SELECT schema_name, table_name, comment FROM duckdb_tables()"
         " WHERE database_name = 'warehouse' UNION ALL"
@@ -142,7 +144,7 @@ def _copy(connection: duckdb.DuckDBPyConnection) -> int:
 def _comment(
     connection: duckdb.DuckDBPyConnection, schema: str, name: str, comment: str | None
 ) -> None:
-    """Comments: the warehouse's own (dbt writes the models' there), else ours."""
+    """Write comments: those in the warehouse (dbt writes the models' there), else ours."""
     target = f"published.{schema}.{quoted(name)}"
     columns = connection.execute(
         "SELECT column_name, comment FROM duckdb_columns() WHERE database_name = 'warehouse'"
@@ -151,7 +153,7 @@ def _comment(
     ).fetchall()
     as_in_the_export, more = descriptions.EXPORT_COLUMN, ""
     if schema == "exports" and len(columns) > _COMMENTED:
-        # Each comment is a statement, which copies what DuckDB knows of the table.
+        # Each comment is a statement, and each one makes DuckDB copy its metadata of the table.
         as_in_the_export, more = "", descriptions.WIDE_EXPORT
     own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
     if words := comment or (own and own.format(name=name) + more):
@@ -189,7 +191,7 @@ def _count(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def remove_partial(path: Path) -> None:
-    """What a killed process left. There is one publisher at a time (the pool ``warehouse``)."""
+    """Remove files of a killed process. One run publishes at a time (the pool ``warehouse``)."""
     mine = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{32}\.partial(\.wal)?")
     for leftover in path.parent.iterdir():
         if mine.fullmatch(leftover.name):

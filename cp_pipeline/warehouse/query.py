@@ -1,6 +1,7 @@
-"""Asking the warehouse a question, read-only.
+"""Query the warehouse, read-only.
 
-Belongs here: SQL in, a Polars data frame out.
+Belongs here: taking SQL, returning a Polars data frame. Does not belong: our own queries
+(``check_queries``, ``partition_states``, ``lineage``).
 """
 
 from typing import TYPE_CHECKING
@@ -15,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def query(warehouse: Warehouse, sql: str) -> "pl.DataFrame":
-    """The rows of one SELECT, as a Polars data frame (through Arrow, without a copy in Python).
+    """Return the rows of one SELECT, as a Polars data frame (through Arrow, without a Python copy).
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
-        QueryRefused: DuckDB cannot answer it.
+        QueryRefused: DuckDB cannot execute it.
     """
-    # Polars is only for those who ask, and takes as long to import as DuckDB.
+    # Import Polars only here: few commands need it, and the import takes as long as DuckDB's.
     import polars as pl  # noqa: PLC0415
 
     with warehouse.reading() as connection:
         try:
             return pl.DataFrame(connection.sql(sql))
         except duckdb.Error as error:
-            raise QueryRefused(f"DuckDB cannot answer that. {error}") from None
+            raise QueryRefused(f"DuckDB cannot execute this query. {error}") from None

@@ -1,10 +1,10 @@
-"""Removing a subject who withdrew consent, and keeping only the fact that it was done.
+"""Erase a subject who withdrew consent, and keep only the fact that it was done.
 
 Belongs here: the subject's rows in every table of a warehouse or of the published file, and
-``lineage.erasures``. Does not belong: files (``landing``), Dagster's records (``defs``), and the
-order in which all that goes (``ingest.subject_erasure``).
+``lineage.erasures``. Does not belong: files (``landing``), Dagster's events
+(``instance.event_erasure``), the order of the steps (``ingest.subject_erasure``).
 
-A deleted row stays readable in the free pages of its file. So the file is written anew.
+A deleted row stays readable in the free pages of its file, so the file is rewritten.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,8 @@ from cp_pipeline.warehouse.schema import insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
 _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
-# Beside a file's own columns, which may be called SUBJECT_ID or LOAD_ID and mean another thing.
+# The columns that we add to a file's own columns. A file's own SUBJECT_ID or LOAD_ID may mean
+# something else.
 _BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
 _OURS = frozenset({"exports", "history", "lineage"})
 _ERASURES = ("lineage", "erasures")
@@ -38,10 +39,11 @@ _NAMING = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the warehouse knows of a subject.
+    """What the warehouse stores about a subject.
 
-    ``texts``: names, checksums, executions and errors that are of this subject alone, by which
-    others may have it on record. ``erased_at``: when it was erased before (UTC), or None.
+    ``texts``: names, checksums, executions and errors that belong to this subject only. Other
+    stores, such as Dagster's events, may contain them. ``erased_at``: when the subject was erased
+    before (UTC), or None.
     """
 
     loads: int
@@ -51,22 +53,22 @@ class Known:
 
 
 def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
-    """The subjects that were erased; none where there is no warehouse yet."""
+    """Return the erased subjects; empty if the warehouse does not exist yet."""
     if not warehouse.exists():
         return frozenset()
     with warehouse.reading() as connection:
-        # There is none in a warehouse that an earlier version made, and nobody wrote to since.
+        # The table is missing if no one wrote to the warehouse since an earlier version made it.
         return read_erased(connection) if _ERASURES in _columns(connection) else frozenset()
 
 
 def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:
-    """The subjects that were erased from the default database."""
+    """Return the subjects that were erased from the default database."""
     rows = connection.execute("SELECT subject_id FROM lineage.erasures").fetchall()
     return frozenset(subject_id for (subject_id,) in rows)
 
 
 def known_of(warehouse: Warehouse, subject_id: int) -> Known:
-    """What there is to erase of a subject.
+    """Return what the warehouse stores about a subject.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -97,7 +99,7 @@ def known_of(warehouse: Warehouse, subject_id: int) -> Known:
 
 
 def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
-    """Write down subjects of whom it is known, from elsewhere, that they were erased, and when."""
+    """Record subjects and when each was erased, as another store remembers it."""
     rows = [
         {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
         for subject_id, at in erased.items()
@@ -107,19 +109,19 @@ def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> Non
 
 
 def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int) -> tuple[str, ...]:
-    """Delete the subject's rows, write down that it was done, and write the file anew.
+    """Delete the subject's rows, record the erasure, and rewrite the file.
 
     Args:
-        warehouse: of the warehouse.
+        warehouse: the warehouse.
         subject_id: the subject.
-        file_count: how many landed files are removed with it, for the record.
+        file_count: the number of landed files removed with it, to record.
 
     Returns:
-        Tables that others made, of which nobody can tell whose rows they hold.
+        Tables that someone else made, whose columns do not identify the subject of a row.
 
     Raises:
         WarehouseBusy: another process holds the file, or is replacing it.
-        WarehouseError: there is no room for the copy; run it again.
+        WarehouseError: the disk has no space for the copy; run it again.
     """
     with warehouse.transaction() as connection:
         conditions = dict(_conditions(connection, subject_id))
@@ -148,13 +150,13 @@ def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int)
 
 
 def erase_from_published(published: Path, subject_id: int) -> bool:
-    """Write the published file anew without the subject; False if it had to be removed instead.
+    """Rewrite the published file without the subject; return False if it had to be removed.
 
-    It is removed where it has a table of which nobody can tell whose rows it holds. Readers that
+    The file is removed if a table has no column that identifies the subject of a row. Readers that
     have the old file open keep it until they close it.
 
     Raises:
-        WarehouseError: it cannot be read or written.
+        WarehouseError: the file cannot be read or written.
     """
     if published.parent.exists():
         remove_partial(published)
@@ -168,7 +170,7 @@ def erase_from_published(published: Path, subject_id: int) -> bool:
             return False
         _copy_the_others(connection, conditions, scratch)
         scratch.chmod(published.stat().st_mode)
-        # What it says is in the copy, and nobody writes to a file that is being read.
+        # The copy contains what the log holds, and no one writes to a file that is being read.
         log_of(published.resolve()).unlink(missing_ok=True)
         put_in_place(scratch, published.resolve())
     return True
@@ -177,7 +179,7 @@ def erase_from_published(published: Path, subject_id: int) -> bool:
 def _copy_the_others(
     connection: duckdb.DuckDBPyConnection, conditions: Mapping[tuple[str, str], str], scratch: Path
 ) -> None:
-    """Copy the default database without the rows for which the conditions hold."""
+    """Copy the default database without the rows that match the conditions."""
     try:
         connection.execute(f"ATTACH {literal(scratch)} AS fresh (STORAGE_VERSION 'v1.5.0')")
         try:
@@ -190,13 +192,13 @@ def _copy_the_others(
             connection.execute("DETACH fresh")
     except duckdb.Error as error:
         raise WarehouseError(
-            f"The published file cannot be written anew: {str(error).splitlines()[0]}.",
+            f"The published file cannot be rewritten: {str(error).splitlines()[0]}.",
             "Remove it, run this again, and publish.",
         ) from error
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
-    """The tables of the default database, each with its columns by lower-case name."""
+    """Return the tables of the default database, each with its columns by lower-case name."""
     rows = connection.execute(
         "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
         " SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)"
@@ -220,7 +222,7 @@ def _load_ids(connection: duckdb.DuckDBPyConnection, subject_id: int) -> list[in
 def _conditions(
     connection: duckdb.DuckDBPyConnection, subject_id: int
 ) -> Iterator[tuple[tuple[str, str], str]]:
-    """For each table the rows that are the subject's; empty where no column tells."""
+    """Yield for each table the SQL condition of the subject's rows; empty if no column tells."""
     loads = _load_ids(connection, subject_id)
     for name, columns in _columns(connection).items():
         telling = set(columns)
@@ -252,7 +254,7 @@ def _unclear(conditions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
 def _own_texts(
     connection: duckdb.DuckDBPyConnection, table: str, column: str, subject_id: int
 ) -> list[str]:
-    """A column's values for a subject, but those that another subject has as well."""
+    """Return a column's values for a subject, without those that another subject has too."""
     rows = connection.execute(
         f"SELECT DISTINCT {column} FROM lineage.{table}"
         f" WHERE subject_id = ? AND {column} IS NOT NULL"

@@ -1,9 +1,10 @@
-"""The warehouse's own tables; what each row is, is said beside it.
+"""The schema of ``lineage``: the warehouse's own tables.
 
-Belongs here: their definitions, bringing an older warehouse up to date, and how rows get in
-(`insert_rows`). Does not belong: views (``views``), the data sets' tables (``dataset_tables``).
+Belongs here: the definitions, migrating an older warehouse, inserting rows (``insert_rows``).
+Does not belong: views (``views``), the data sets' tables (``dataset_tables``).
 
-No keys, sequences, generated columns or HUGEINT: a DuckLake has none of them (docs/design.md, 14).
+No keys, sequences, generated columns or HUGEINT, because a DuckLake has none of them
+(docs/design.md, 14).
 """
 
 import hashlib
@@ -15,8 +16,7 @@ from cp_pipeline.domain.exports import canonical_program
 from cp_pipeline.warehouse.views import VIEWS, supersede_older
 
 _TABLES = {
-    # One row per load of one export. Loads are never changed; only `compact` and `erase` remove
-    # them.
+    # One row per load of one export. Loads never change. Only `compact` and `erase` remove loads.
     "loads": {
         "load_id": "BIGINT",
         "study_id": "BIGINT",
@@ -32,22 +32,22 @@ _TABLES = {
         "csv_bytes": "BIGINT",
         "row_count": "BIGINT",
         "column_count": "INTEGER",
-        # In the file's order, to see what came and went from one execution to the next.
+        # In file order, to show columns added or removed between executions.
         "column_names": "VARCHAR[]",
         "has_quotes": "BOOLEAN",
         "loaded_at": "TIMESTAMP",
         "dagster_run_id": "VARCHAR",
         "landing_path": "VARCHAR",
-        # NULL where the data set has no times, or the file no records (see profiles).
+        # NULL if the data set has no time column or the file has no records (see ``profile``).
         "time_column": "VARCHAR",
         "first_timestamp": "TIMESTAMP",
         "last_timestamp": "TIMESTAMP",
-        # Rows beyond the first for one and the same time.
+        # Rows beyond the first with the same time.
         "duplicate_timestamps": "BIGINT",
-        # Why it was loaded, in words.
+        # Why it was loaded, as text for people.
         "reason": "VARCHAR",
     },
-    # One row per load that is no longer current, naming the load that is newer.
+    # One row per load that is no longer current, with the newer load that replaced it.
     "superseded": {
         "load_id": "BIGINT",
         "superseded_by": "BIGINT",
@@ -65,12 +65,12 @@ _TABLES = {
         "file_name": "VARCHAR",
         "file_format": "VARCHAR",
         "listed_at": "TIMESTAMP",
-        # Since when the file is still that of an earlier execution; NULL if it is not.
+        # Since when the file is that of an earlier execution; NULL if it is not pending.
         "pending_since": "TIMESTAMP",
-        # When a whole listing first lacked it; the next one that does removes the row.
+        # When a whole listing first lacked it. The next listing that lacks it removes the row.
         "unlisted_since": "TIMESTAMP",
     },
-    # One row per item of the latest listing that breaks the contract; NULL is what it lacks.
+    # One row per item of the latest listing that breaks the contract; missing fields are NULL.
     "unusable_items": {
         "study_id": "BIGINT",
         "subject_id": "BIGINT",
@@ -81,7 +81,7 @@ _TABLES = {
         "reason": "VARCHAR",
         "listed_at": "TIMESTAMP",
     },
-    # One row per failed attempt to bring in one export.
+    # One row per failed attempt to ingest one export.
     "failures": {
         "study_id": "BIGINT",
         "subject_id": "BIGINT",
@@ -96,7 +96,7 @@ _TABLES = {
         "dagster_run_id": "VARCHAR",
         "modified_at": "TIMESTAMP_NS",
     },
-    # One row per column and change of it; the row with the highest revision holds.
+    # One row per change of a column; the row with the highest revision is valid.
     "column_types": {
         "dataset_name": "VARCHAR",
         "column_name": "VARCHAR",
@@ -107,20 +107,19 @@ _TABLES = {
         "caused_by_load_id": "BIGINT",
         "changed_at": "TIMESTAMP",
     },
-    # One row per subject that was erased: that it was done, and nothing else (see
-    # ``subject_erasure``).
+    # One row per erased subject: only the fact of the erasure (see ``subject_erasure``).
     "erasures": {
         "subject_id": "BIGINT",
         "erased_at": "TIMESTAMP",
         "loads": "BIGINT",
         "files": "BIGINT",
-        # Of the whole warehouse, by then: so that no number of an erased load is given again.
+        # Of the whole warehouse at that time, so that the id of an erased load is never reused.
         "highest_load_id": "BIGINT",
     },
-    # One row: which definitions of these tables and views the warehouse was last written with.
+    # One row: the version of these definitions with which the warehouse was last written.
     "schema_version": {"version": "VARCHAR"},
 }
-# One row per superseded load whose rows `compact` dropped: what it was, and what replaced it.
+# One row per superseded load whose rows `compact` dropped: its lineage, and what replaced it.
 _TABLES["compacted"] = _TABLES["loads"] | {
     "superseded_by": "BIGINT",
     "superseded_at": "TIMESTAMP",
@@ -132,7 +131,7 @@ _VERSION = hashlib.sha256(repr((_TABLES, VIEWS)).encode()).hexdigest()[:16]
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the default database is a warehouse (and not, say, a file just made)."""
+    """Whether the default database is a warehouse (and not, for example, a new empty file)."""
     made = connection.execute(
         "SELECT count(*) FROM duckdb_views() WHERE database_name = current_database()"
         " AND schema_name = 'lineage' AND view_name = 'partition_status'"
@@ -141,7 +140,7 @@ def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the default database, a warehouse or not, has the tables and views of today."""
+    """Whether the default database has the current tables and views."""
     present = _present(connection)
     complete = all(columns.keys() <= present.get(name, set()) for name, columns in _TABLES.items())
     if not complete or not has_tables(connection):
@@ -151,10 +150,9 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make what is missing in the default database; cheap when nothing is.
+    """Create the tables, columns, views and macro that the default database lacks.
 
-    A warehouse of an earlier version gets its new tables and columns here, and the views and macro
-    of today.
+    This also migrates a warehouse of an earlier version. It is fast if nothing is missing.
     """
     if is_current(connection):
         return
@@ -175,7 +173,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _present(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
-    """The columns of each table in ``lineage``."""
+    """Return the existing columns of each table in ``lineage``."""
     rows = connection.execute(
         "SELECT table_name, list(column_name) FROM duckdb_columns() SEMI JOIN duckdb_tables()"
         " USING (database_name, schema_name, table_name)"
@@ -185,7 +183,7 @@ def _present(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
 
 
 def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """An earlier version kept GUIDs in the case in which CentrePoint wrote them."""
+    """Convert GUIDs to lower case, because an earlier version stored them as CentrePoint did."""
     rows = connection.execute(f"SELECT DISTINCT study_program_id FROM lineage.{table}").fetchall()
     for (program,) in rows:
         if program is not None and canonical_program(program) != program:
@@ -196,7 +194,7 @@ def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> 
 
 
 def columns_of(table: str) -> tuple[str, ...]:
-    """The columns of ``lineage.{table}``, in its order."""
+    """Return the columns of ``lineage.{table}``, in table order."""
     return tuple(_TABLES[table])
 
 
@@ -205,8 +203,8 @@ def insert_rows(
 ) -> None:
     """Append rows to ``lineage.{table}`` in one statement.
 
-    A row maps column names to values; a TIMESTAMP_NS is given as nanoseconds since 1970 (UTC).
-    Row by row, DuckDB takes 0.6 ms each (measured); as lists, 2,000 rows take 10 ms.
+    A row maps column names to values. A TIMESTAMP_NS value is in nanoseconds since 1970 (UTC).
+    Single inserts take 0.6 ms per row (measured). Lists of values take 10 ms for 2,000 rows.
     """
     if not rows:
         return

@@ -1,15 +1,14 @@
-"""From checked CSV text to typed rows, outside the warehouse.
+"""Convert validated CSV text to typed rows, outside the warehouse.
 
-Belongs here: reading many small files in one go, typing every value once under guard. The result is
-a table in DuckDB's memory, whose columns have names of ours: no name of a file's is near our
-own words in SQL before it is quoted behind its table's name (``load_transaction``,
-``dataset_tables``).
+Belongs here: reading many small files at once, typing and verifying each value once. The result is
+a table in DuckDB's memory, with our own column names: SQL uses a name from a file only later,
+quoted and qualified with its table (``load_transaction``, ``dataset_tables``).
 Does not belong: finding a column's kind (``column_kinds``), the warehouse's tables
 (``dataset_tables``).
 
-Files of one exact header are joined, each record led by the number of its file: 0.1 ms a file
-against 3.6 ms one by one (docs/design.md, "Facts"). DuckDB reads all as text, because its typed
-reader changes values silently.
+Files with exactly the same header are joined, and each record begins with the number of its file.
+This takes 0.1 ms per file, against 3.6 ms one by one (docs/design.md). DuckDB reads all values as
+text, because its typed reader changes values silently.
 """
 
 import shutil
@@ -37,23 +36,24 @@ from cp_pipeline.warehouse.column_types import (
 
 _USUAL_LINE_BYTES = 2 << 20
 _NUMBER_BYTES = 20
-# DuckDB's threads take shares of 8 MB, of which a batch has few: on two of them, five take as long
-# as six. A buffer is never shared, so that smaller ones are smaller shares.
+# By default, a DuckDB thread reads 8 MB at a time, and a batch has few such parts: with two
+# threads, five parts take as long as six. Threads never share a buffer, so smaller buffers make
+# smaller parts.
 _JOINED_BUFFER_BYTES = 4 << 20
-# In each write Python lets all threads that download go first: few large ones are quicker.
+# Each write releases Python's lock to the download threads, so few large writes are faster.
 _WRITTEN_AT_ONCE = 1 << 20
 _COMPLAINT = "cp-pipeline: not of its kind"
-# A name that no file's column may have (landing.csv_structure.RESERVED_NAMES).
+# A reserved name, which no file may have as a column (landing.csv_validation.RESERVED_NAMES).
 _FILE = "_load_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Typed rows of exports with one header: a table in DuckDB's memory.
+    """The typed rows of exports with the same header: a table in DuckDB's memory.
 
-    ``columns``: in the order of the file's header, with the kinds that hold for every value; in the
-    table, they are called ``values`` (``value_0``, …) and ``_load_id``.
-    ``numbers``: which exports of the batch are in it. ``row_counts``: rows by export number.
+    ``columns``: in the order of the header, with the kinds that fit every value. The table's column
+    names are ``values`` (``value_0``, …) and ``_load_id``.
+    ``numbers``: the exports of the batch in the table. ``row_counts``: rows by export number.
     """
 
     table: str
@@ -63,7 +63,7 @@ class Staged:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What each of ``columns`` is called in the table."""
+        """The table's name for each of ``columns``."""
         return tuple(value_name(place) for place in range(len(self.columns)))
 
 
@@ -74,17 +74,17 @@ def stage(
     known: Mapping[str, Column],
     scratch: Path,
 ) -> Staged:
-    """Read and type the texts, which all have the same header, into ``memory.{table}``.
+    """Read and type texts that all have the same header into ``memory.{table}``.
 
     Args:
-        connection: the connection.
-        table: the name of the table to make.
+        connection: the in-memory DuckDB connection.
+        table: the name of the table to create.
         texts: the exports by their number in the batch.
-        known: the data set's columns so far, by lower-case name.
-        scratch: a folder for the joined text.
+        known: the data set's existing columns, by lower-case name.
+        scratch: a scratch folder for the joined text.
 
     Raises:
-        duckdb.Error: a record does not fit the header.
+        duckdb.Error: a record does not match the header.
     """
     header = next(iter(texts.values())).header
     columns = [known.get(name.lower(), Column(name, Kind.UNDETERMINED)) for name in header]
@@ -98,16 +98,17 @@ def stage(
 
 
 class _Source:
-    """One CSV file of all the texts.
+    """One CSV file with all the texts.
 
-    ``expression`` reads it as text; ``beginning`` reads only its first rows as text.
+    ``expression``: SQL that reads it as text. ``beginning``: the same, faster for the first rows
+    only.
     """
 
     def __init__(self, texts: Mapping[int, CsvText], header: Sequence[str], scratch: Path) -> None:
         self.texts = texts
         self.width = len(header)
-        # DuckDB's own 2 MiB if possible: by this it cuts a file for its threads to read, and in
-        # shares of 16 MiB they find nothing to share.
+        # Use DuckDB's default of 2 MiB if possible: DuckDB divides a file for its threads by this
+        # size, and with parts of 16 MiB one thread reads everything.
         longest = max(text.longest_record_bytes for text in texts.values()) + _NUMBER_BYTES
         self._longest_line = max(_USUAL_LINE_BYTES, longest)
         self._spans_lines = any(text.spans_lines for text in texts.values())
@@ -117,7 +118,7 @@ class _Source:
     def __enter__(self) -> "_Source":
         first_number, first = next(iter(self.texts.items()))
         if len(self.texts) == 1 and first.path is not None:
-            # Too large to be copied for a number that is the same in all records.
+            # Do not copy a large file only to add the same number to each record.
             select = f"SELECT {first_number} AS {_FILE}, *"
             if _begins_with_mark(first.path):
                 self._joined = self._after_a_line(first.path)
@@ -140,7 +141,7 @@ class _Source:
             self._joined.unlink(missing_ok=True)
 
     def _after_a_line(self, path: Path) -> Path:
-        """A copy of the text after a line that is to be skipped."""
+        """Copy the text with an extra first line, which DuckDB skips."""
         with tempfile.NamedTemporaryFile(dir=self._scratch, suffix=".csv", delete=False) as copy:
             copy.write(b"," * (self.width - 1) + b"\n")
             with path.open("rb") as original:
@@ -150,20 +151,20 @@ class _Source:
     def _read(self, path: Path, select: str, *, with_number: bool = False, skip: int = 0) -> None:
         names = {text_name(place): "VARCHAR" for place in range(self.width)}
         columns = {_FILE: "BIGINT", **names} if with_number else names
-        # For read_csv, brackets and the like in the data folder's name are a pattern.
+        # read_csv takes brackets and similar characters in a path as a pattern.
         located = literal(escape(str(path)))
         call = (
             f"({select} FROM read_csv({located}, columns = {columns}, auto_detect = false,"
             f" header = false, skip = {skip}, delim = ',', quote = '\"', escape = '\"',"
             " strict_mode = true, null_padding = false, allow_quoted_nulls = false,"
             f" new_line = '\\n', max_line_size = {self._longest_line}"
-            # A thread that begins in the middle looks for the next line end, and cannot tell one
-            # inside quotes: DuckDB 2.0 then refuses files that are right.
+            # A thread that starts in the middle of a file looks for the next line end, and does not
+            # know whether it is inside quotes: DuckDB 2.0 then refuses valid files.
             + (", parallel = false" if self._spans_lines else "")
         )
         buffer = max(_JOINED_BUFFER_BYTES, self._longest_line)
         self.expression = call + (f", buffer_size = {buffer}))" if with_number else "))")
-        # Of DuckDB's usual 16 lines at once, most would be read for nothing.
+        # DuckDB's default buffer holds 16 lines of the maximum size, most of them not needed here.
         self.beginning = f"{call}, buffer_size = {self._longest_line}))"
 
 
@@ -174,7 +175,7 @@ def _begins_with_mark(path: Path) -> bool:
 
 
 def numbered(block: bytes, number: int, has_quotes: bool) -> bytes:
-    """``block`` with ``number`` as the first field of each record (not: of each line)."""
+    """Return ``block`` with ``number`` as the first field of each record (not of each line)."""
     if not block:
         return block
     lead = b"%d," % number
@@ -188,7 +189,7 @@ def numbered(block: bytes, number: int, has_quotes: bool) -> bytes:
 def _typed(
     connection: duckdb.DuckDBPyConnection, table: str, source: _Source, columns: Sequence[Column]
 ) -> bool:
-    """Make the typed table; False if a value is not of its column's kind."""
+    """Create the typed table; return False if a value is not of its column's kind."""
     select = _guarded_together if len(columns) > MANY_COLUMNS else _guarded_one_by_one
     try:
         connection.execute(
@@ -202,7 +203,7 @@ def _typed(
 
 
 def _guarded_one_by_one(columns: Sequence[Column], source: str) -> str:
-    """The quickest to execute, as each value is cast once; but a millisecond a column to plan."""
+    """Return SQL that casts each value once: fast to execute, but 1 ms per column to plan."""
     casts = "".join(
         f", {value(column.kind, text_name(place))} AS cast_{place}"
         for place, column in enumerate(columns)
@@ -216,9 +217,10 @@ def _guarded_one_by_one(columns: Sequence[Column], source: str) -> str:
 
 
 def _guarded_together(columns: Sequence[Column], source: str) -> str:
-    """One guard for all columns of a kind: a tenth of the time to plan, half as much to execute.
+    """Return SQL with one test for all columns of a kind: a tenth of the planning time.
 
-    It stands before the number of the file, so that no row is without one.
+    Its execution takes half as long again. The test is part of the file number's expression, so
+    DuckDB runs it for every row.
     """
     selected = ", ".join(
         f"{value(column.kind, text_name(place))} AS {value_name(place)}"

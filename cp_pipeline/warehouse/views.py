@@ -1,4 +1,4 @@
-"""What is current, how each partition stands, and what was current at an instant: in SQL.
+"""SQL for the current loads, the state of each partition, and the rows current at an instant.
 
 Belongs here: the views and the macro over ``lineage``, and which load supersedes which.
 Does not belong: the tables (``schema``), the view of a data set (``dataset_tables``).
@@ -10,7 +10,7 @@ import duckdb
 
 
 def covers(load: str, listed: str) -> str:
-    """SQL of ``Version.covers``, for tables with program_executed_at, modified_at and file_name."""
+    """Return ``Version.covers`` as SQL; tables need program_executed_at, modified_at, file_name."""
     return (
         f"({load}.program_executed_at > {listed}.program_executed_at"
         f" OR ({load}.program_executed_at = {listed}.program_executed_at"
@@ -20,8 +20,8 @@ def covers(load: str, listed: str) -> str:
     )
 
 
-# Of the files of one execution, the one that was modified last is the newest; but where CentrePoint
-# does not say it of all of them, only the order of the loads tells.
+# Among the files of one execution, the last modified file is the newest. If CentrePoint does not
+# give the time of modification for all of them, the last load is the newest.
 _EXECUTION = (
     "(PARTITION BY study_id, subject_id, dataset_name, study_program_id, program_executed_at)"
 )
@@ -110,9 +110,9 @@ SELECT
 FROM exports
 GROUP BY subject_id, dataset_name;
 
--- A load whose rows `compact` dropped cannot be shown as it was, and the one before it would be a
--- wrong answer: so an instant at which such a load was the latest of its export is an error, which
--- names the load. With a condition on _subject_id, only that subject's loads count.
+-- The rows of a compacted load are gone, and the rows of an earlier load would be a wrong answer.
+-- So if a compacted load was the latest of its export at the instant, the macro raises an error
+-- with the id of that load. With a condition on _subject_id, only that subject's loads count.
 CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE
 WITH every AS NOT MATERIALIZED (
     SELECT *, {written} AS written FROM (
@@ -149,12 +149,12 @@ SELECT
     gone.program_executed_at AS _program_executed_at,
     gone.load_id AS _load_id
 FROM chosen AS gone
--- In a condition, because a column that nobody asks for is never worked out.
+-- In a condition, because DuckDB does not evaluate a column that the query does not select.
 WHERE gone.is_gone AND error(
-    'as_of cannot tell: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
-    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest then, and '
-    'its rows have been compacted. Ask for a later instant, or of other subjects only; '
-    'lineage.compacted says what it was.'
+    'as_of cannot answer: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
+    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest load at '
+    'that instant, and its rows have been compacted. Query a later instant, or other subjects '
+    'only. lineage.compacted describes the load.'
 ) IS NULL;
 """.format(
     loads_cover_listed=covers("loads", "listed"),
@@ -169,15 +169,15 @@ WHERE gone.is_gone AND error(
 
 
 def supersede_older(connection: duckdb.DuckDBPyConnection, first_load_id: int = 0) -> None:
-    """Mark all loads of an export but the current one as superseded, in the load's transaction.
+    """Mark all loads of an export except the current one as superseded, in the load's transaction.
 
-    The newest program execution is current, whichever of them was loaded first; of one execution,
-    the file that was modified last, or, where CentrePoint does not say when for all of them, the
-    one loaded last.
+    The load of the newest program execution is current, in whatever order they were loaded. Among
+    loads of one execution, it is the file modified last; if CentrePoint does not give the time of
+    modification for all of them, it is the file loaded last.
 
     Args:
-        connection: the warehouse is its default database.
-        first_load_id: only exports that have a load with this number or a higher one.
+        connection: its default database is the warehouse.
+        first_load_id: consider only exports that have a load with this id or a higher one.
     """
     connection.execute(
         "INSERT INTO lineage.superseded BY NAME"

@@ -1,8 +1,8 @@
-"""Widening a column: the data set's history built anew from the landing, and swapped in.
+"""Widen a column: rebuild the data set's history from the landing, and swap the tables.
 
-Belongs here: reading old loads again under wider kinds, so that every value has its original text
-(``1.50``, which the DOUBLE 1.5 no longer tells).
-Does not belong: finding out that a column must widen (``staging``).
+Belongs here: reading old loads again with wider kinds, so that every value has its original text
+(``1.50``, which the DOUBLE 1.5 does not preserve).
+Does not belong: finding that a column must widen (``staging``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from cp_pipeline.warehouse.staging import stage
 
 
 class HistoricLoad(NamedTuple):
-    """A load whose bytes a widening reads again; ``landing_path`` and ``file_sha256`` say which."""
+    """A load whose file a widening reads again: ``landing_path``, checked by ``file_sha256``."""
 
     load_id: int
     key: ExportKey
@@ -35,7 +35,7 @@ class HistoricLoad(NamedTuple):
 
 
 class LandedFileGone(Exception):
-    """The bytes of a load are not in the landing any more, or are not what they were."""
+    """The landed file of a load is missing or has changed."""
 
     def __init__(self, load: HistoricLoad, reason: str) -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class LandedFileGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """A data set's history under wider kinds, in the table ``memory.{table}``."""
+    """A data set's history with wider kinds, in the in-memory table ``memory.{table}``."""
 
     dataset_name: str
     table: str
@@ -64,16 +64,16 @@ def rebuild(
     """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
 
     Args:
-        connection: the connection; the warehouse need not be attached.
+        connection: the in-memory connection; the warehouse need not be attached.
         dataset_name: the data set.
-        wanted: its columns by lower-case name, in the table's order, with the new kinds.
+        wanted: its columns by lower-case name, in table order, with the new kinds.
         loads: all loads of the data set.
-        landing: where the original bytes are.
-        scratch: a folder for what does not fit in memory.
-        table: the table to make; another one for each data set of a batch.
+        landing: the folder with the original files.
+        scratch: a scratch folder for what does not fit in memory.
+        table: the table to create; each data set of a batch needs another name.
 
     Raises:
-        LandedFileGone: the bytes of a load are gone or damaged.
+        LandedFileGone: the landed file of a load is missing or damaged.
     """
     columns = dict(wanted)
     while True:
@@ -92,7 +92,7 @@ def _read_all(
     scratch: Path,
     table: str,
 ) -> dict[str, Column]:
-    """Fill ``memory.{table}``; the columns as they had to be, wider ones if a value required it."""
+    """Fill ``memory.{table}``; return its columns, with wider kinds if a value needs them."""
     definition = ", ".join(f"{quoted(c.name)} {c.kind.sql_type}" for c in columns.values())
     connection.execute(f"CREATE OR REPLACE TABLE memory.{table} ({definition}, _load_id BIGINT)")
     wider = dict(columns)
@@ -120,7 +120,7 @@ def _read_all(
 def swap_in(
     connection: duckdb.DuckDBPyConnection, made: Rebuild, load_id: int
 ) -> list[ColumnChange]:
-    """Put the rebuilt history in the place of the old one, in the load's transaction."""
+    """Replace the history table with the rebuilt one, in the load's transaction."""
     before = read_columns(connection, made.dataset_name)
     changes = [
         ColumnChange(column.name, before[column.name.lower()].kind, column.kind)
@@ -134,7 +134,7 @@ def swap_in(
 
 
 def must_widen(before: Mapping[str, Column], after: Mapping[str, Kind]) -> dict[str, Column] | None:
-    """The data set's columns with wider kinds, or None if they can stay as they are."""
+    """Return the data set's columns with wider kinds, or None if no kind has to change."""
     wider = {
         name: Column(column.name, after.get(name, column.kind)) for name, column in before.items()
     }
@@ -142,7 +142,7 @@ def must_widen(before: Mapping[str, Column], after: Mapping[str, Kind]) -> dict[
 
 
 def read_loads(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> list[HistoricLoad]:
-    """All loads of a data set, also superseded ones, in their order."""
+    """Return all loads of a data set, including superseded ones, by load id."""
     rows = connection.execute(
         "SELECT load_id, study_id, subject_id, study_program_id, dataset_name,"
         " epoch_ns(program_executed_at), epoch_ns(modified_at), file_name, file_sha256,"

@@ -1,1 +1,1 @@
-"""The real UI of Dagster in front of a sandbox: asked as its pages ask, and seen in Chromium."""
+"""The real Dagster UI with a sandbox: queried over GraphQL, and opened in Chromium."""

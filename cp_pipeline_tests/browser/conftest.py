@@ -1,7 +1,7 @@
-"""One server for all tests here, how its study goes on, and a browser to look at it.
+"""One server for all tests here, the stages of its study, and a browser.
 
-``loaded``, ``executed_again`` and ``failed`` follow upon each other, whichever a test asks for
-first, so the tests hold in any order.
+The fixtures ``loaded``, ``executed_again`` and ``failed`` always run in this order, whichever a
+test requests first. So the tests pass in any order.
 """
 
 import re
@@ -46,7 +46,7 @@ CHROMIUM_SWITCHES = [
 
 @pytest.fixture(scope="package")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
-    """``dagster dev`` in front of 8 subjects with 2 data sets each."""
+    """``dagster dev`` for a sandbox with 8 subjects and 2 data sets each."""
     study = SandboxStudy.synthetic(subjects=8, days=2, datasets=(DAILY, EPOCHS))
     with (
         Sandbox(study) as sandbox,
@@ -57,7 +57,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
 
 @pytest.fixture(scope="package")
 def loaded(ui: DagsterUi) -> dict[str, Run]:
-    """All is loaded, by nobody's click; the runs that it took."""
+    """Everything is loaded, without a click. Returns the runs."""
     until("all partitions to be loaded", lambda: ui.versions() == ui.listed())
     until("the sensor to find nothing new", lambda: ALL_LOADED in ui.skip_reasons())
     return ui.when_loaded()
@@ -65,7 +65,7 @@ def loaded(ui: DagsterUi) -> dict[str, Run]:
 
 @pytest.fixture(scope="package")
 def executed_again(ui: DagsterUi, loaded: dict[str, Run]) -> dict[str, Run]:
-    """The programs of 8 exports were executed again and all is loaded; the runs that it took."""
+    """The programs of 8 exports were executed again, and everything is loaded. Returns the runs."""
     before = ui.when_loaded()
     assert len(ui.sandbox.execute_again(data_set_name=DAILY)) == 8
     until("what was executed again to be loaded", lambda: ui.versions() == ui.listed())
@@ -85,7 +85,7 @@ class Failed:
 
 @pytest.fixture(scope="package")
 def failed(ui: DagsterUi, executed_again: dict[str, Run]) -> Failed:
-    """One program was executed again, with a file whose line 6 is short, and the sensor tried."""
+    """One program was executed again, with a file whose line 6 is too short; the load failed."""
     before = ui.when_loaded()
     partition = f"{EPOCHS}|{FAILING}"
     was_loaded = ui.versions()[partition]
@@ -101,7 +101,7 @@ def failed(ui: DagsterUi, executed_again: dict[str, Run]) -> Failed:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator["Browser"]:
-    """Chromium, if there is one."""
+    """Chromium, if it is installed."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
@@ -117,7 +117,7 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture
 def page(browser: "Browser", ui: DagsterUi, request: pytest.FixtureRequest) -> Iterator["Page"]:
-    """An empty page; what it shows at the end of the test is kept in ``ci_artefacts``."""
+    """An empty page. A picture of it at the end of the test is saved in ``ci_artefacts``."""
     opened = browser.new_page(
         base_url=ui.url, viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC"
     )
@@ -128,7 +128,7 @@ def page(browser: "Browser", ui: DagsterUi, request: pytest.FixtureRequest) -> I
 
 
 def keep_picture(page: "Page", name: str) -> Path:
-    """Keep what the page shows as a PNG in ``ci_artefacts``."""
+    """Save a picture of the page as a PNG in ``ci_artefacts``."""
     ARTEFACTS.mkdir(exist_ok=True)
     path = ARTEFACTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.png"
     page.screenshot(path=path, animations="disabled")

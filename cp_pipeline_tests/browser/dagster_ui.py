@@ -1,4 +1,4 @@
-"""``dagster dev`` in front of a sandbox: started, asked over GraphQL, and ended."""
+"""``dagster dev`` with a sandbox: start it, query it over GraphQL, and stop it."""
 
 import json
 import os
@@ -23,16 +23,16 @@ from cp_pipeline.settings import StorageSettings
 
 REPOSITORY = Path(cp_pipeline.__file__).parent.parent
 SENSOR_SECONDS = 5
-# Generous, because others may want the processors too; nothing waits longer than it must.
+# A long limit, because other processes may use the processors. No test waits longer than needed.
 PATIENCE = 120.0
 Answer = TypeVar("Answer")
-# The second is what Dagster calls the run of a click on "Materialize".
+# The second is Dagster's job name for a run started by a click on "Materialize".
 LOADING_JOBS = {"load_partitions", "__ASSET_JOB"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 class Run(NamedTuple):
-    """A run, as GraphQL tells it."""
+    """A run, as GraphQL returns it."""
 
     job_name: str
     status: str
@@ -47,10 +47,10 @@ class Record(NamedTuple):
 
 
 def until(what: str, look: Callable[[], Answer | None], seconds: float = PATIENCE) -> Answer:
-    """The first answer of ``look`` that is something.
+    """Call ``look`` until it returns a truthy answer, and return that.
 
     Raises:
-        AssertionError: none in time; ``what`` was waited for.
+        AssertionError: no answer in time; the message names ``what``.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -62,7 +62,7 @@ def until(what: str, look: Callable[[], Answer | None], seconds: float = PATIENC
 
 
 class DagsterUi:
-    """``dagster dev`` in front of a sandbox, and what its GraphQL answers."""
+    """``dagster dev`` with a sandbox, and its answers over GraphQL."""
 
     def __init__(self, sandbox: Sandbox, storage: StorageSettings, url: str) -> None:
         self.sandbox = sandbox
@@ -70,7 +70,7 @@ class DagsterUi:
         self.url = url
 
     def ask(self, query: str, **variables: object) -> Any:
-        """What GraphQL answers, as the pages of the UI ask it."""
+        """The answer to a GraphQL query, sent as the pages of the UI send it."""
         request = urllib.request.Request(
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -82,7 +82,7 @@ class DagsterUi:
         return said["data"]
 
     def exports(self, fields: str, **variables: str) -> Any:
-        """Fields of the asset ``dataset_exports``, and what they are asked with."""
+        """Fields of the asset ``dataset_exports``, queried with these variables."""
         declared = ", ".join(f"${name}: String!" for name in variables)
         return self.ask(
             f"query{f'({declared})' if declared else ''} {{"
@@ -92,7 +92,7 @@ class DagsterUi:
         )["assetNodeOrError"]
 
     def runs(self) -> dict[str, Run]:
-        """All runs by their id, the newest first."""
+        """All runs by id, newest first."""
         found = self.ask(
             "{ runsOrError { ... on Runs { results { runId jobName status"
             " tags { key value } } } } }"
@@ -107,11 +107,11 @@ class DagsterUi:
         }
 
     def loads(self) -> dict[str, Run]:
-        """The runs that load; those that build models and publish come and go beside them."""
+        """The runs that load, without those that build models and publish."""
         return {run_id: run for run_id, run in self.runs().items() if run.job_name in LOADING_JOBS}
 
     def when_loaded(self) -> dict[str, Run]:
-        """All runs that load, once none is going."""
+        """All runs that load, as soon as none is active."""
 
         def look() -> dict[str, Run] | None:
             runs = self.loads()
@@ -120,14 +120,14 @@ class DagsterUi:
         return until("the end of all runs that load", look)
 
     def listed(self) -> dict[str, str]:
-        """The program execution that CentrePoint lists, by partition key."""
+        """The listed program execution of each partition key."""
         return {
             f"{file.data_set_name}|{file.subject_id}": file.execution
             for file in self.sandbox.study.export_files
         }
 
     def records(self) -> dict[str, list[Record]]:
-        """The materializations of each partition, the newest first."""
+        """The materializations of each partition, newest first."""
         found = self.exports(
             "assetMaterializations(limit: 1000) { partition runId timestamp tags { key value } }"
         )["assetMaterializations"]
@@ -140,11 +140,11 @@ class DagsterUi:
         return records
 
     def versions(self) -> dict[str, str]:
-        """The data version of the newest record of each partition."""
+        """The data version of each partition's newest materialization."""
         return {partition: each[0].data_version for partition, each in self.records().items()}
 
     def skip_reasons(self) -> list[str]:
-        """Why the sensor's last ticks asked for no run, the newest first."""
+        """The skip reasons of the sensor's last ticks, newest first."""
         ticks = self.ask(
             "query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {"
             " ... on Sensor { sensorState { ticks(limit: 500) { skipReason } } } } }",
@@ -157,7 +157,7 @@ class DagsterUi:
         return [tick["skipReason"] for tick in ticks if tick["skipReason"]]
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        """The answer of the warehouse, as soon as nobody writes in it."""
+        """The result of an SQL query in the warehouse, as soon as no process writes to it."""
 
         def look() -> list[list[tuple[object, ...]]] | None:
             with (
@@ -171,7 +171,7 @@ class DagsterUi:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -179,7 +179,7 @@ def free_port() -> int:
 
 @contextmanager
 def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
-    """``dagster dev -w workspace.yaml`` alone, with an empty home; no process of it is left."""
+    """Run only ``dagster dev -w workspace.yaml``, with an empty home; stop all its processes."""
     home, dagster_home = folder / "home", folder / "data" / "dagster_home"
     home.mkdir()
     kept = {
@@ -232,7 +232,7 @@ def _wait_for_answer(ui: DagsterUi, server: subprocess.Popen[bytes], log: Path) 
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the whole process group: as Ctrl-C does, and what is left after a while by force."""
+    """Stop the whole process group as Ctrl-C does; kill the processes that remain after a while."""
     for how, seconds in ((signal.SIGINT, 5), (signal.SIGKILL, 30)):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, how)

@@ -1,4 +1,4 @@
-"""``dagster dev`` alone keeps a study current; asked over GraphQL, so this needs no browser."""
+"""``dagster dev`` alone keeps a study current. These tests use GraphQL, and need no browser."""
 
 from collections import Counter
 

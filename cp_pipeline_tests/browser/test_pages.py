@@ -1,4 +1,4 @@
-"""The pages of the Dagster UI as a person sees them; each test leaves a picture of what it saw."""
+"""The pages of the Dagster UI as a person sees them. Each test saves a picture of its page."""
 
 import re
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def metadata(page: "Page", name: str) -> "Locator":
 
 
 def picture(place: "Locator") -> tuple[str, int]:
-    """The SVG of the picture in a place, once it is drawn, and its width in pixels."""
+    """The SVG of a chart, once it is drawn, and its width in pixels."""
     image = place.locator("img[src^='data:image/svg+xml']")
     image.wait_for()
     width = until(
@@ -32,7 +32,7 @@ def picture(place: "Locator") -> tuple[str, int]:
 
 
 def wholly_shown(place: "Locator") -> bool:
-    """Whether nothing of it is cut off by the window, or by a box that scrolls."""
+    """Whether the element is fully visible in the window and in every scrolling box around it."""
     return bool(
         place.evaluate(
             """async place => await new Promise(resolve => new IntersectionObserver(
@@ -42,7 +42,7 @@ def wholly_shown(place: "Locator") -> bool:
 
 
 def blue_pixels(page: "Page", image: "Locator") -> int:
-    """How many pixels of a picture are rather blue than grey, as the browser paints them."""
+    """The number of pixels of an image that are blue rather than grey, as the browser draws it."""
     return int(
         image.evaluate(
             """image => {
@@ -174,7 +174,7 @@ def test_the_sensor_says_why_it_asks_for_nothing(
     words = page.get_by_text(re.compile("failed and waiting, the first until .* UTC"))
 
     def shown() -> bool:
-        # A new tick moves the row away from under the pointer, and with it the words.
+        # A new tick moves the row away from the pointer, and so hides its tooltip.
         page.mouse.move(0, 0)
         page.get_by_text("0 runs requested", exact=True).first.hover()
         page.wait_for_timeout(1000)

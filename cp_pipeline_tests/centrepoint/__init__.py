@@ -1,1 +1,1 @@
-"""The client of the export API, asked to do its work against a strict service over real HTTP."""
+"""The client of the export API, tested against a strict service over real HTTP."""

@@ -1,6 +1,6 @@
-"""What the tests of this folder share: a client of a sandbox, and a look at what it asked for.
+"""Helpers of the tests in this folder: a client of a sandbox, and the requests that it sent.
 
-Belongs here: short ways to say common things. Does not: anything that is being tested.
+Belongs here: short functions for common steps. Does not belong: the code under test.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ CURRENT = "datasetfiles"
 
 
 def settings_of(sandbox: Sandbox, **changes: Any) -> CentrePointSettings:
-    """The settings that a person would have for the sandbox, but for the changes."""
+    """Return the usual settings for the sandbox, with changes."""
     return replace(CentrePointSettings.from_environment(sandbox.environment), **changes)
 
 
 def connect(sandbox: Sandbox, **changes: Any) -> CentrePoint:
-    """A client of the sandbox; the changes are to its settings."""
+    """Return a client of the sandbox, with changed settings."""
     return CentrePoint(settings_of(sandbox, **changes))
 
 
 def small_study(files: int, study: SandboxStudy | None = None) -> SandboxStudy:
-    """A study (or the given one) with so many subjects, each with one tiny file."""
+    """Add that many subjects, each with one tiny file, to a new study (or to the given one)."""
     study = study or SandboxStudy(STUDY)
     for number in range(files):
         study.put(subject_id=number + 1, data_set_name="Steps", csv=b"STEPS\n%d\n" % number)
@@ -36,24 +36,24 @@ def small_study(files: int, study: SandboxStudy | None = None) -> SandboxStudy:
 
 
 def asked(sandbox: Sandbox, *kinds: str) -> list[tuple[str, int]]:
-    """The kind and the status of the requests so far, or of those of some kinds."""
+    """Return the kind and status of each request so far, or only of some kinds."""
     return [
         (each.kind, each.status) for each in sandbox.requests if each.kind in kinds or not kinds
     ]
 
 
 def forget_tokens(sandbox: Sandbox) -> None:
-    """Makes the sandbox refuse every token it has handed out."""
+    """Make the sandbox refuse every token that it has issued."""
     sandbox._service._tokens._expiries.clear()
 
 
 def tokens_handed_out(sandbox: Sandbox) -> list[str]:
-    """Every token the sandbox has handed out."""
+    """Return every token that the sandbox has issued."""
     return list(sandbox._service._tokens._expiries)
 
 
 class Keeper:
-    """Receives files: keeps the bytes, and remembers for which file it was called."""
+    """Receives files: keeps the bytes, and the file of each call."""
 
     def __init__(self) -> None:
         self.called_with: list[ExportFile] = []

@@ -1,4 +1,4 @@
-"""Sandboxes that the tests of this folder share the making of, and waits that are cut out."""
+"""Shared fixtures: sandboxes, and retries without waiting."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -16,14 +16,14 @@ def study() -> SandboxStudy:
 
 @pytest.fixture
 def sandbox(study: SandboxStudy) -> Iterator[Sandbox]:
-    """The study, served."""
+    """A sandbox that serves the study."""
     with Sandbox(study) as served:
         yield served
 
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries again at once, but where a Retry-After says otherwise."""
+    """Retry at once, except where a Retry-After header says otherwise."""
     retry = "cp_pipeline.centrepoint.transport._BudgetedRetry"
     monkeypatch.setattr(f"{retry}.get_backoff_time", lambda self: 0.0)
     time_without_sleep = SimpleNamespace(sleep=lambda seconds: None)

@@ -1,4 +1,4 @@
-"""A service that answers whatever a test wants: what the sandbox is too well-behaved to say."""
+"""A service that sends any answer a test needs, also answers that the sandbox never sends."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ SECRET = "a-secret-that-nobody-may-read"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, as it arrived."""
+    """One request, as received."""
 
     path: str
     query: dict[str, list[str]]
@@ -36,7 +36,7 @@ class Said:
 
 
 class Scripted:
-    """Serves one function on 127.0.0.1, and hands out tokens; remembers what it was asked."""
+    """Serves one function on 127.0.0.1, issues tokens, and records the requests."""
 
     def __init__(self, answer: Callable[[Asked], Said], token: Said | None = None) -> None:
         self.asked: list[Asked] = []
@@ -52,7 +52,7 @@ class Scripted:
                 script._serve(self)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Says nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -62,7 +62,7 @@ class Scripted:
 
     @property
     def settings(self) -> CentrePointSettings:
-        """The settings for a client of this service."""
+        """Return the settings for a client of this service."""
         return CentrePointSettings(
             api_url=self.url,
             token_url=f"{self.url}/token",
@@ -100,7 +100,7 @@ class Scripted:
 
 
 def page_of(*items: object, total: int | None = None) -> Said:
-    """A page with these items."""
+    """Return a page with these items."""
     count = len(items) if total is None else total
     page = {"items": items, "links": {}, "totalCount": count, "limit": 100, "offset": 0}
     return Said(body=json.dumps(page).encode())

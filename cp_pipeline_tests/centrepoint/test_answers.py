@@ -1,4 +1,4 @@
-"""What the client makes of headers and bodies that are not quite as they should be."""
+"""The client reads unusual headers and bodies correctly."""
 
 import time
 from email.utils import formatdate
@@ -108,7 +108,7 @@ def test_json_in_an_older_charset_is_read_as_its_header_says() -> None:
         assert item.dataset_name == "Größe"
 
 
-# Proxies that want no GET with a body, and what they do instead of passing it on.
+# The answers of proxies that refuse a GET request with a body.
 REFUSALS = [403, 400, 405, 411, 413, 415, 501, 502, 0]
 
 

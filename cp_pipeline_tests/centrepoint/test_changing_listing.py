@@ -1,4 +1,4 @@
-"""What the client promises about a listing that changes while it is read (docs/api.md, A page)."""
+"""The client handles a listing that changes while it is read (docs/api.md, "A page")."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_s
 
 
 class RestlessStudy(SandboxStudy):
-    """Does something just before the listing's n-th page is made, as long as it is told to."""
+    """A study that calls ``before_page`` before it makes the n-th page of the listing."""
 
     def __init__(self) -> None:
         super().__init__(STUDY)
@@ -31,7 +31,7 @@ class RestlessStudy(SandboxStudy):
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> RestlessStudy:
-    """Ten files on pages of three."""
+    """Ten files, on pages of three."""
     monkeypatch.setattr("cp_pipeline.centrepoint.listing.PAGE_SIZE", 3)
     study = RestlessStudy()
     small_study(10, study)
@@ -39,7 +39,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> RestlessStudy:
 
 
 def executions(sandbox: Sandbox) -> dict[int, str]:
-    """What the service lists now: subject and execution."""
+    """Return the subject and execution of each item that the service lists now."""
     return {file.subject_id: file.execution for file in sandbox.study.export_files}
 
 
@@ -60,7 +60,7 @@ def test_an_item_that_moves_between_pages_is_neither_lost_nor_listed_twice(
 def test_an_item_that_moves_behind_the_readers_back_makes_him_read_again(
     study: RestlessStudy,
 ) -> None:
-    # Newest first, subject 1 is last; it moves to the front after the front was read.
+    # With the newest first, subject 1 is last. It moves to the front after page one was read.
     study.before_page = lambda page: page == 2 and study.execute_again(1)
     with Sandbox(study, page_order="newest_first") as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
@@ -98,7 +98,7 @@ def test_a_listing_that_never_stands_still_is_given_up_in_words(study: RestlessS
     )
     with (
         Sandbox(study, page_order="newest_first") as sandbox,
-        pytest.raises(ServiceUnavailable, match="listing of study 4711 changed each of 5 times"),
+        pytest.raises(ServiceUnavailable, match="study 4711 changed during each of 5 readings"),
     ):
         connect(sandbox).list_export_files(STUDY)
 

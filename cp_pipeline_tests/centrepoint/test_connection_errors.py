@@ -1,4 +1,4 @@
-"""What the client says where settings of the connection are no good: one of our errors, always."""
+"""Invalid connection settings always raise one of this project's errors."""
 
 import os
 import subprocess
@@ -138,7 +138,7 @@ def test_an_address_that_is_none_is_one_of_our_errors_and_its_variable_is_named(
     with pytest.raises(ServiceError, match="CP_TOKEN_URL"):
         centrepoint.check_access()
     monkeypatch.delenv("ALL_PROXY", raising=False)
-    if "[" in url:  # which the settings refuse
+    if "[" in url:  # the settings refuse it
         return
     with pytest.raises(ServiceError, match=r"CP_API_URL|listing the export files of study"):
         connect(sandbox, api_url=url).list_export_files(STUDY)
@@ -163,7 +163,7 @@ def test_a_token_that_cannot_be_sent_is_one_of_our_errors(sandbox: Sandbox, toke
         connect(sandbox).list_export_files(STUDY)
 
 
-# Statuses by which proxies refuse a GET that has a body; 0 hangs up.
+# Statuses by which proxies refuse a GET with a body; 0 means: close the connection.
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [403, 400, 405, 411, 413, 415, 501, 502, 0])
 def test_where_a_get_with_a_body_is_refused_the_other_dialect_is_named(
@@ -184,7 +184,7 @@ def test_where_the_body_is_dropped_what_was_not_asked_for_is_left_out_and_that_i
     for subject in (10821, 10822):
         listing = centrepoint.list_export_files(STUDY, Filters(subject))
         assert {item.subject_id for item in listing.items} == {subject}
-    assert caplog.text.count("filters were not obeyed") == 1
+    assert caplog.text.count("service ignored the filters") == 1
     assert "CP_EXPORT_DIALECT=datasetfiles" in caplog.text
     assert asked(sandbox, "listing") == [("listing", 200)] * 2
 

@@ -1,4 +1,4 @@
-"""What the client promises about fetching a file (docs/api.md, Files)."""
+"""The client downloads a file completely, or fails with a clear error (docs/api.md, "Files")."""
 
 import re
 import time
@@ -25,19 +25,19 @@ FILTERS = Filters(10821, None, "ActivityDaily8")
 
 
 def first_file(centrepoint: CentrePoint) -> ExportFile:
-    """The file that most tests fetch."""
+    """Return the file that most tests download."""
     (file,) = centrepoint.list_export_files(STUDY, FILTERS).items
     return file
 
 
 def stored(study: SandboxStudy, packing: Packing = Packing.GZIP) -> bytes:
-    """The bytes of that file as the storage has them now."""
+    """Return the bytes of that file that the storage holds now."""
     (file,) = (each for each in study.export_files if each.key[:2] == (10821, "ActivityDaily8"))
     return pack(file.csv, packing, file.file_name)
 
 
 def names_the_file(error: Exception, file: ExportFile) -> bool:
-    """Whether an error says which file it is about."""
+    """Whether an error names its file."""
     said = str(error)
     return (
         f"subject {file.subject_id}" in said
@@ -190,7 +190,7 @@ def test_a_length_that_is_always_wrong_is_given_up_naming_the_file() -> None:
     with Sandbox(study) as sandbox:
         centrepoint = connect(sandbox)
         (file,) = centrepoint.list_export_files(STUDY).items
-        with pytest.raises(DownloadFailed, match=r"8 bytes arrived of 100 announced") as failure:
+        with pytest.raises(DownloadFailed, match=r"8 of 100 announced bytes arrived") as failure:
             centrepoint.fetch(file, Keeper())
         assert names_the_file(failure.value, file)
         assert asked(sandbox, "file") == [("file", 200)] * 4

@@ -1,4 +1,4 @@
-"""What the client promises about one item of a listing (docs/api.md, An item)."""
+"""The client reads one item of a listing, or says why it is invalid (docs/api.md, "An item")."""
 
 import json
 from typing import Any
@@ -28,13 +28,13 @@ MAY_BE_MISSING = {"fileFormat", "modifiedDate", EXECUTION}
 
 
 def listing_of(sandbox: Sandbox, *items: object) -> StudyListing:
-    """The listing that a page with these items makes."""
+    """Return the listing of one page with these items."""
     sandbox.fail("listing", 200, body=json.dumps({"items": items, "totalCount": len(items)}))
     return connect(sandbox).list_export_files(STUDY)
 
 
 def refusal_of(sandbox: Sandbox, item: object) -> str:
-    """What is said of an item that is listed beside a good one."""
+    """Return the message about an invalid item that is listed beside a valid one."""
     listing = listing_of(sandbox, {**ITEM, "dataSetName": "Another"}, item)
     assert [each.dataset_name for each in listing.items] == ["Another"]
     (invalid,) = listing.invalid

@@ -1,4 +1,4 @@
-"""What the client promises about a listing (docs/api.md, A page)."""
+"""The client lists all export files of a study (docs/api.md, "A page")."""
 
 import json
 import time
@@ -182,7 +182,7 @@ def test_what_was_not_asked_for_is_left_out_where_filters_are_ignored(
     ).items
     assert {file.study_program_id for file in by_program} == {program}
     assert [len(by_name), len(by_program)] == [6, 3]
-    assert "left out 9 listed files that were not asked for" in caplog.text
+    assert "left out 9 listed files that were not requested" in caplog.text
 
 
 def test_items_of_another_study_are_never_returned(study: SandboxStudy) -> None:

@@ -1,4 +1,4 @@
-"""Pages that are empty, short, capped or miscounted (docs/api.md, "A page")."""
+"""The client handles empty, short, capped and wrongly counted pages (docs/api.md, "A page")."""
 
 import json
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def subjects(listing: StudyListing) -> list[int]:
 
 
 def listed(rewrite: Callable[[Page], Page], files: int = 450) -> tuple[StudyListing, int]:
-    """The listing of a study whose pages are rewritten, and how many requests it took."""
+    """Return the listing of a study with changed pages, and the number of requests."""
     with Sandbox(small_study(files)) as sandbox:
         sandbox.rewrite_page = rewrite
         return connect(sandbox).list_export_files(STUDY), len(asked(sandbox, "listing"))
 
 
 def without(numbers: set[int], **changes: Any) -> Callable[[Page], Page]:
-    """A service that takes some subjects out of each page, after it was cut."""
+    """Make the service remove some subjects from each page, after paging."""
     return lambda page: {
         **page,
         "items": [each for each in page["items"] if each["subjectId"] not in numbers],
@@ -57,7 +57,7 @@ def test_a_listing_goes_on_through_empty_and_short_pages_and_says_how_many_are_m
     listing, requests = listed(without(hidden, **changes))
     assert subjects(listing) == sorted(set(range(1, 451)) - hidden)
     assert listing.missing == len(hidden)
-    assert f"counts 450 items and did not list {len(hidden)} of them" in caplog.text
+    assert f"counts 450 items but did not list {len(hidden)} of them" in caplog.text
     assert requests <= 12
 
 
@@ -85,20 +85,20 @@ def test_an_item_listed_twice_hides_none_and_makes_none_missing() -> None:
         again = page["items"][:1] if page["offset"] == 0 else page["items"][99:]
         return {**page, "items": page["items"][:99] + again}
 
-    # Subject 100 is not listed; subject 1 is, twice.
+    # Subject 100 is not listed; subject 1 is listed twice.
     listing, _ = listed(twice, files=150)
     assert listing.missing == 0
     assert len(listing.items) == 149
 
 
 def test_pages_that_overlap_make_no_listing_complete() -> None:
-    """Read by items, as many come as are counted, but some of them twice, and 50 not at all."""
+    """With paging by items, the number received equals the count, but 50 items are missing."""
     study = small_study(150)
     filtered = without(set(range(51, 101)))
     pages = iter(range(100))
 
     def changing(page: Page) -> Page:
-        # At the second page of the first reading, so that the two that agree come after it.
+        # On the second page of the first reading, so that the two equal readings come later.
         if next(pages) == 1:
             study.execute_again(1)
         return filtered(page)
@@ -159,7 +159,7 @@ def test_a_short_listing_with_filters_counts_what_was_asked_for() -> None:
 def test_whatever_its_pages_are_like_all_that_a_service_lists_is_seen(
     total: int, hidden: set[int], cap: int, limit: object
 ) -> None:
-    """Pages of 5, of which the service takes some items out; or of fewer, but then of all."""
+    """Pages of 5 from which the service removes some items, or shorter pages with all items."""
     hidden = {each for each in hidden if each < total} if cap >= 5 else set()
     items = [{**ITEM, "subjectId": number} for number in range(total)]
 
@@ -199,7 +199,7 @@ def test_items_of_other_formats_and_of_programs_that_never_ran_count_as_listed(
         40, 40, 40,
     )  # fmt: skip
     assert listing.missing == 0
-    assert caplog.text.count("left out 40 listed files that are no CSV (avro)") == 1
+    assert caplog.text.count("left out 40 listed files that are not CSV (avro)") == 1
 
 
 def test_an_export_that_is_listed_as_csv_and_as_something_else_is_loaded(
@@ -214,4 +214,4 @@ def test_an_export_that_is_listed_as_csv_and_as_something_else_is_loaded(
     assert [name for _, name in listing.other_formats] == ["avro"] * 5
     assert {key for key, _ in listing.other_formats} == {item.key for item in listing.items}
     assert (listing.missing, listing.invalid) == (0, ())
-    assert caplog.text.count("no CSV (avro)") == 1
+    assert caplog.text.count("not CSV (avro)") == 1

@@ -1,4 +1,4 @@
-"""What the client promises where the storage refuses a link (docs/api.md, Files)."""
+"""The client handles links that the storage refuses (docs/api.md, "Files")."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ FRAME = "Signature not valid in the specified time frame: Start [{}] - Expiry [{
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute of a second."""
+    """Shorten a minute to a second."""
     monkeypatch.setattr("cp_pipeline.centrepoint.storage.PAUSES_SECONDS", (0.2, 0.8))
 
 
@@ -97,7 +97,7 @@ def link(expiry: str) -> str:
 def test_kinds_of_refusals_are_told_apart_by_evidence(
     status: int, body: str, expiry: str, state: LinkState | None
 ) -> None:
-    # The storage's own header, which a firewall may pass on with a page of its own.
+    # The storage's own header; a firewall may send it together with its own page.
     response = refusal(status, body, Date=http_date(0), x_ms_error_code="AuthenticationFailed")
     assert state_of_link(response, link(expiry)) is state
 
@@ -268,7 +268,7 @@ def test_a_file_that_is_being_written_anew_is_left_to_the_next_sync(sandbox: San
         ],
     }
     keeper = Keeper()
-    with pytest.raises(DownloadFailed, match=r"still being written.*next sync gets it"):
+    with pytest.raises(DownloadFailed, match=r"still writing.*next sync will load it"):
         centrepoint.fetch(planned, keeper)
     assert keeper.called_with == [planned]
 
@@ -278,7 +278,7 @@ def test_an_export_that_a_short_listing_lacks_is_not_called_withdrawn(sandbox: S
     planned = centrepoint.list_export_files(STUDY).items[0]
     sandbox.execute_again()
     sandbox.rewrite_page = lambda page: {**page, "items": []}
-    with pytest.raises(DownloadFailed, match="did not list all that it counts"):
+    with pytest.raises(DownloadFailed, match="listed fewer items than it counts"):
         centrepoint.fetch(planned, Keeper())
 
 
@@ -311,7 +311,7 @@ def test_chunks_that_are_cut_short_are_not_taken_for_the_file(sandbox: Sandbox) 
     assert asked(sandbox, "file") == [("file", 200)] * 3
     sandbox.chunk(4)
     sandbox.cut_short(4)
-    with pytest.raises(DownloadFailed, match=r"bytes arrived of an unknown number"):
+    with pytest.raises(DownloadFailed, match=r"of an unknown number of announced bytes arrived"):
         centrepoint.fetch(file, Keeper())
 
 

@@ -1,4 +1,4 @@
-"""What the client promises about trouble on the way, and about the service's limits."""
+"""The client retries after network and service errors, and obeys the service's limits."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ WINDOW = 0.5
 
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute of half a second."""
+    """Shorten a minute to half a second."""
     monkeypatch.setattr("cp_pipeline.centrepoint.budget.WINDOW_SECONDS", WINDOW)
 
 
@@ -66,7 +66,7 @@ def test_a_service_that_is_down_is_unavailable_in_words(sandbox: Sandbox) -> Non
     sandbox.__exit__(None, None, None)
     with pytest.raises(ServiceUnavailable, match="Check the network") as refusal:
         CentrePoint(settings).check_access()
-    assert "asking for an access token (CP_TOKEN_URL)" in str(refusal.value)
+    assert "requesting an access token (CP_TOKEN_URL)" in str(refusal.value)
     assert "Connection refused" in str(refusal.value)
     assert "Pool" not in str(refusal.value)
 
@@ -107,7 +107,7 @@ def test_threads_share_one_budget_of_requests(sandbox: Sandbox) -> None:
     assert counts == [14] * 12
     times = [each.at for each in sandbox.requests]
     assert len(times) == 13
-    # What is measured is the arrival, and a thread may be held up on its way there.
+    # The test measures the arrival of requests; a thread may be delayed before it sends one.
     assert all(times[place + 4] - times[place] > WINDOW - 0.2 for place in range(9))
     assert times[-1] - times[0] > 3 * WINDOW - 0.1
 

@@ -1,4 +1,4 @@
-"""What the client promises never to say: secrets, tokens and the signatures of links."""
+"""The client never shows secrets, tokens or the signatures of links."""
 
 import logging
 import re
@@ -25,26 +25,26 @@ from cp_pipeline_tests.centrepoint.clients import (
 )
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted
 
-# By name: a traceback shows the line that holds a text.
+# Use names instead of literals, because a traceback shows the source line.
 BAD_LINK = "https://x/y?sv=1&sig=TopSecret"
 
 Provoke = Callable[[Sandbox, CentrePoint], object]
 
 
 def everything_said(error: BaseException) -> str:
-    """Every text that an error and those behind it can be shown as, hidden ones included."""
+    """Return every text of an error and of the errors that it wraps, also suppressed ones."""
     said = [str(error), repr(error), *traceback.format_exception(error)]
     behind = (error.__cause__, error.__context__)
     return "\n".join([*said, *(everything_said(each) for each in behind if each is not None)])
 
 
 def secrets_in(text: str, *known: str) -> list[str]:
-    """The secrets that a text gives away: known ones, and signatures of links."""
+    """Return the secrets that a text contains: known ones, and signatures of links."""
     return [each for each in known if each in text] + re.findall(r"(?i)sig(?:=|%3D)[^…\s].*", text)
 
 
 def fetch(sandbox: Sandbox, centrepoint: CentrePoint, url: str | None = None) -> None:
-    """Fetches one file, by its own link or another."""
+    """Download one file, by its own link or by another one."""
     file = centrepoint.list_export_files(STUDY).items[0]
     centrepoint.fetch(replace(file, url=url or file.url), Keeper())
 
@@ -183,7 +183,7 @@ def test_no_error_and_no_log_gives_a_secret_away(
 
 
 def everything_logged(caplog: pytest.LogCaptureFixture) -> str:
-    """Every record of every logger, with what it was made of."""
+    """Return every record of every logger, with its arguments."""
     return "\n".join(
         f"{each.name} {each.getMessage()} {each.msg} {each.args} {each.exc_info} {each.exc_text}"
         for each in caplog.records
@@ -219,8 +219,8 @@ def test_no_log_gives_a_secret_away_while_everything_is_tried_again(
     assert "urllib3.util.retry Incremented Retry" in said
     assert "urllib3.connectionpool Retry: /dataaccess/" in said
     assert "the storage answered HTTP 503" in said
-    assert "the link has died" in said
-    assert "bytes arrived of" in said
+    assert "the link has expired" in said
+    assert "announced bytes arrived" in said
     assert secrets_in(said, *known) == []
 
 

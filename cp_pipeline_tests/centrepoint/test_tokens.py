@@ -1,4 +1,4 @@
-"""What the client promises about tokens (docs/api.md, Tokens)."""
+"""The client requests and renews tokens (docs/api.md, "Tokens")."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ from cp_pipeline_tests.centrepoint.scripted import Said, Scripted, page_of
 
 
 class SlowStudy(SandboxStudy):
-    """Takes its time over every page."""
+    """A study whose pages are slow."""
 
     @property
     def export_files(self) -> tuple[ExportFile, ...]:

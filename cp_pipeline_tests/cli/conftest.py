@@ -1,4 +1,4 @@
-"""All that can be known of one subject, as two real syncs through Dagster leave it."""
+"""All data about one subject, as two real syncs through Dagster store it."""
 
 import shutil
 import sqlite3
@@ -25,7 +25,7 @@ def a_study() -> SandboxStudy:
     study.put(subject_id=MARKED_SUBJECT, data_set_name=NOTES, csv=noted(f"first {MARKER}"))
     study.put(subject_id=MARKED_SUBJECT, data_set_name=DAILY, csv=noted(MARKER))
     study.put(subject_id=7, data_set_name=NOTES, csv=noted("of another"))
-    # Refused, with the value in the reason: two columns of one name.
+    # Rejected, because two columns have the same name. The reason contains the value.
     study.put(subject_id=MARKED_SUBJECT, data_set_name="Bad", csv=f"{MARKER},{MARKER}\n".encode())
     return study
 
@@ -45,7 +45,7 @@ def service(marked_study: SandboxStudy) -> Iterator[Sandbox]:
 def recorded_study(
     service: Sandbox, marked_study: SandboxStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A data folder with all that can be known of a subject."""
+    """A data folder with all data about a subject."""
     data_dir = tmp_path_factory.mktemp("recorded") / "data"
     with pytest.MonkeyPatch.context() as here:
         for name, value in service.environment.items():
@@ -53,7 +53,7 @@ def recorded_study(
         here.setenv("CP_DATA_DIR", str(data_dir))
         assert run("sync").returncode == 1
         marked_study.put(subject_id=MARKED_SUBJECT, data_set_name=NOTES, csv=noted(MARKER))
-        # The last record of all is the marked subject's, which Dagster keeps once more.
+        # The very last event is the marked subject's; Dagster stores that one a second time.
         assert run("sync", "--subject", str(MARKED_SUBJECT), "--dataset", NOTES).returncode == 0
         storage = StorageSettings.from_environment()
     publish(storage)
@@ -69,13 +69,16 @@ def storage(
     shutil.copytree(recorded_study, tmp_path / "data")
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
-    # For what runs in this process; a process of its own finds it by CP_DATA_DIR.
+    # For code in this process. Other processes find the home through CP_DATA_DIR.
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster_home"))
     return StorageSettings.from_environment()
 
 
 def leave_in_free_pages(database: Path) -> None:
-    """What SQLite does where it is not compiled to overwrite what it deletes, as Debian's is."""
+    """Make SQLite leave deleted data in free pages.
+
+    SQLite does this unless it is compiled to overwrite deleted data, as Debian's is.
+    """
     opened = sqlite3.connect(database, isolation_level=None)
     opened.execute("PRAGMA secure_delete = OFF")
     opened.execute("INSERT INTO event_logs (event) VALUES (?)", [f"once {MARKER} " * 1000])
@@ -85,7 +88,7 @@ def leave_in_free_pages(database: Path) -> None:
 
 
 def publish(storage: StorageSettings) -> None:
-    """A published file as docs/design.md has it: plain tables, lineage, and models."""
+    """Write a published file as docs/design.md defines it: plain tables, lineage, and models."""
     with duckdb.connect(str(storage.published)) as published:
         published.execute(f"ATTACH '{storage.warehouse}' AS warehouse (READ_ONLY)")
         for schema in ("exports", "lineage", "models"):

@@ -1,4 +1,4 @@
-"""The commands as a person runs them: a process of their own, its words and its exit code."""
+"""The commands as a person runs them: each in its own process, with its output and exit code."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Dagster's home is made as Dagster makes it."""
+"""Our way to create a Dagster home gives the same home as Dagster's own."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ from cp_pipeline.settings import StorageSettings
 
 
 def made(home: Path) -> dict[str, tuple[list[tuple[object, ...]], ...]]:
-    """Of each SQLite file in a home: tables and indexes, version, journal, and what is done."""
+    """For each SQLite file in a home: tables and indexes, version, journal mode, migrations."""
     found: dict[str, tuple[list[tuple[object, ...]], ...]] = {}
     for file in home.rglob("*.db"):
         with closing(sqlite3.connect(file)) as opened:

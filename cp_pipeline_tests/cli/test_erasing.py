@@ -1,7 +1,7 @@
-"""Erasing a subject: no byte of it stays anywhere, nobody else is touched, it does not come back.
+"""Erase a subject: none of its data stays, no other subject changes, and a sync never reloads it.
 
-A real sandbox, two real syncs through Dagster with a failure of this subject in them, a published
-file, an old warehouse that ``rebuild`` kept. Then all files are searched.
+The tests use a real sandbox, two real syncs through Dagster with a failure of this subject, a
+published file, and an old warehouse that ``rebuild`` kept. Then they search all files.
 """
 
 import os
@@ -46,12 +46,12 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
 ) -> None:
     texts = known_of_subject()
     assert len(texts) > 6
-    # What a publication leaves that is killed.
+    # A killed publication leaves such a file.
     partial = storage.published.with_name(f".{storage.published.name}.{'0a' * 16}.partial")
     partial.write_bytes(storage.published.read_bytes())
     before = found_in(storage.data_dir, texts)
-    # The search finds what is there: values in the landing's gzip, the quarantine, the warehouse,
-    # the old one, the published file, and Dagster's index, logs of runs and records of the asset.
+    # Check the search itself. It finds values in the landing's gzip files, the quarantine, the
+    # warehouse, the old warehouse, the published file, and Dagster's index, run logs and events.
     for beginning in (
         "landing/4711/99", "quarantine/4711/99", "warehouse.duckdb", "centrepoint.duckdb",
         "warehouse.duckdb.before-rebuild", "dagster_home/history/runs/index.db",
@@ -73,7 +73,7 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
     assert at is not None
     for table in ("loads", "export_files", "failures"):
         assert one(f"SELECT count(*) FROM lineage.{table} WHERE subject_id = 99") == 0
-    # Nobody else is touched.
+    # No other subject changes.
     assert rows(f'SELECT V, _subject_id FROM exports."{NOTES}"') == [("of another", 7)]
     with duckdb.connect(str(storage.published), read_only=True) as published:
         assert published.execute("FROM models.seen").fetchall() == [(7, "of another")]
@@ -82,7 +82,7 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
 
 
 def recorded(table: str, column: str, condition: str, text: str) -> int:
-    """How many of Dagster's rows hold a text."""
+    """The number of rows in a Dagster table that contain a text."""
     index = StorageSettings.from_environment().dagster_home / "history" / "runs" / "index.db"
     with closing(sqlite3.connect(index)) as opened:
         found = opened.execute(f"SELECT {column} FROM {table} WHERE {condition}").fetchall()
@@ -147,7 +147,7 @@ def test_a_sync_that_had_listed_before_keeps_nothing_of_the_subject(
         connection.execute("INSERT INTO lineage.erasures (subject_id) VALUES (99)")
     record_listing(exports.warehouse, survey.listing, survey.scope)
     with exports.execute(survey) as results:
-        failed = [str(result) for result in results if "was erased meanwhile" in str(result)]
+        failed = [str(result) for result in results if "was erased during this load" in str(result)]
     assert len(failed) == 2
     assert all("file (erased)" in words for words in failed)
     assert one("SELECT count(*) FROM lineage.loads WHERE subject_id = 99") == 0
@@ -202,7 +202,7 @@ def test_dagsters_log_is_emptied_also_while_the_web_server_has_it_open(
     assert index.with_suffix(".db-wal").exists()
     assert found_in(storage.data_dir, texts) == {}
 
-    # One that is in the midst of reading needs the old pages: that is said, and can be done again.
+    # A reader in a transaction needs the old pages. Then erase reports an error; it can run again.
     web_server.execute("BEGIN")
     web_server.execute("SELECT count(*) FROM event_logs").fetchall()
     monkeypatch.setattr("cp_pipeline.defs.erasing._WAIT_SECONDS", 0.2)

@@ -1,8 +1,8 @@
-"""One subject with an unmistakable number, brought through every command, then erased: all bytes of
-all files are searched, for the number too.
+"""Erase a subject with a unique id, after every command has handled it. Then search all files.
 
-Of the number only its record is left: ``landing/.erased/<number>.json`` (and in DuckDB's own binary
-form ``lineage.erasures``, which says so on purpose).
+The search covers all bytes of all files, and looks for the id too. Only the proof of the erasure
+may contain the id: ``landing/.erased/<number>.json``, and ``lineage.erasures`` in DuckDB's binary
+format.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def a_study() -> SandboxStudy:
 
 
 def run_in_dagster(storage: StorageSettings) -> None:
-    """What a sensor and a person start: for chosen partitions, and for one partition."""
+    """Start the runs that a sensor (several partitions) and a person (one partition) start."""
     chosen = {"partitions": {"ActivityDaily8": [SUBJECT, 10821]}}
     key = dg.MultiPartitionKey({"subject": str(SUBJECT), "dataset": "ActivityDaily8"})
     with open_instance(storage) as instance:
@@ -51,7 +51,7 @@ def run_in_dagster(storage: StorageSettings) -> None:
 
 
 def publish(storage: StorageSettings) -> None:
-    """What ``cp-pipeline publish`` does, with one of the models, since each takes a second."""
+    """Do what ``cp-pipeline publish`` does, with one model only, because each takes a second."""
     job = build_defs(models=model_definitions()).resolve_implicit_global_asset_job_def()
     model = dg.AssetKey(["staging", "activity_daily"])
     with open_instance(storage) as instance:
@@ -68,7 +68,7 @@ def test_after_sync_publish_and_runs_of_dagster_no_byte_of_an_erased_subject_is_
         assert run("sync").returncode == 1
         run_in_dagster(storage)
         publish(storage)
-        # As a build that was killed, and plain dbt with its output here, leave it.
+        # Files like those of a killed build, and of plain dbt with this output folder.
         left = storage.data_dir / "dbt" / "builds" / "killed" / "run_results.json"
         left.parent.mkdir(parents=True)
         left.write_text(MARKER)
@@ -88,7 +88,7 @@ def test_after_sync_publish_and_runs_of_dagster_no_byte_of_an_erased_subject_is_
         assert found_in(storage.data_dir, texts) == {record: {str(SUBJECT)}}
         named = [path for path in storage.data_dir.rglob("*") if str(SUBJECT) in path.name]
         assert named == [storage.data_dir / record]
-        # What dbt knows of the models stays, and Dagster can read all that it has.
+        # dbt's artifacts about the models stay, and Dagster can read all its data.
         assert (storage.data_dir / "dbt" / "manifest.json").exists()
         with open_instance(storage) as instance:
             for each in instance.get_runs():

@@ -1,4 +1,4 @@
-"""Erasing a subject in a process that is killed on the way, and once more: all is gone."""
+"""Kill a process while it erases a subject, then erase again: all data is gone."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ POINTS = [
     ("before", "os.remove {data}/warehouse.duckdb.before-rebuild", 1),
     ("before", "shutil.rmtree {data}/landing/4711/99", 1),
     ("before", "shutil.rmtree {data}/quarantine/4711/99", 1),
-    # Two of its files are gone by then.
+    # At this point, two of its files are already deleted.
     ("before", "os.remove ", 8),
 ]
 

@@ -1,7 +1,7 @@
-"""A home that an older Dagster made is migrated or left alone, as the words say.
+"""A home of an older Dagster is migrated or left unchanged, as the message says.
 
-The homes of Dagster 1.4.17 to 1.12.22 were looked at once; what they lacked is taken out of one
-that today's Dagster made.
+The homes of Dagster 1.4.17 to 1.12.22 were examined once. The tests create a home with today's
+Dagster, and remove what those homes did not have.
 """
 
 import os
@@ -21,7 +21,7 @@ from cp_pipeline_tests.defs.conftest import EXPORTS
 from cp_pipeline_tests.warehouse_contents import run
 
 OWN_LOG, DAGSTERS_LOG = True, False
-# What `alembic_version` of the event log's index says.
+# A value of `alembic_version` in the event log's index.
 NO_VERSION = ""
 BEFORE_THE_COLUMN = "16e3655b4d9b"
 OF_1_9_13 = "7e2f3204cf8e"

@@ -80,7 +80,7 @@ def test_a_listed_execution_that_is_not_loaded(
     assert isinstance(table, dg.TableMetadataValue)
     assert table.records[0].data["subject"] == 10822
     assert table.records[0].data["state"] == "failed"
-    assert "There is nothing in the file" in str(table.records[0].data["reason"])
+    assert "The file is empty" in str(table.records[0].data["reason"])
 
 
 def test_rows_that_are_not_the_files_records(loaded: dg.DagsterInstance) -> None:
@@ -150,4 +150,4 @@ def test_a_partition_that_waits_for_a_person(
     assert failed(loaded)["nothing_waits_for_a_person"] == (1, ERROR)
     table = evaluations(loaded)["nothing_waits_for_a_person"].metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
-    assert "There is nothing in the file" in str(table.records[0].data["reason"])
+    assert "The file is empty" in str(table.records[0].data["reason"])

@@ -175,7 +175,7 @@ def test_an_empty_listing_is_no_error(
     with Sandbox(SandboxStudy.empty()) as empty:
         for name, value in empty.environment.items():
             monkeypatch.setenv(name, value)
-        assert "lists no exports. That is no error" in Sensor(instance).reason()
+        assert "lists no exports. This is not an error" in Sensor(instance).reason()
 
 
 def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(

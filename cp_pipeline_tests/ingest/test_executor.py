@@ -1,4 +1,4 @@
-"""Many partitions at once: what is under way is bounded, and ends when nobody wants it any more."""
+"""Many partitions at once: the work in progress is bounded, and stops when the caller stops."""
 
 import threading
 import time
@@ -81,7 +81,7 @@ def test_whoever_leaves_early_leaves_nothing_half_done(
         for subject_id, name in rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
     }
     assert tuple(first.partition) in {tuple(each) for each in loaded}
-    # What is left is loaded by the next one, and each file was fetched once in all.
+    # The next execution loads the rest, and each file was fetched only once in total.
     assert len(sync_all()) == PARTITIONS - len(loaded)
     assert files_fetched(sandbox) == EXPORTS
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
@@ -118,7 +118,7 @@ def test_however_narrow_the_bounds_are_all_is_loaded_once(
     setting: str,
     value: float,
 ) -> None:
-    # Where little fits in, batches are small, and each would wait for more.
+    # With a low limit, batches are small, and each one would wait for more.
     monkeypatch.setattr(executor, "BATCH_SECONDS", 0.2)
     monkeypatch.setattr(module, setting, value)
     assert len(sync_all()) == PARTITIONS

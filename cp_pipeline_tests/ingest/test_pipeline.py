@@ -1,4 +1,4 @@
-"""From the API to the warehouse, as the issue's "Must be shown" has it."""
+"""From the API to the warehouse, as in "Must be shown" of issue 2."""
 
 import csv
 import io
@@ -151,7 +151,7 @@ def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
         monkeypatch.setenv("CP_DOWNLOAD_THREADS", "2")
         exports = open_pipeline()
         listed = exports.survey()
-        # Older than the token and the links: each file has to be listed again.
+        # The token and the links have expired, so each file must be listed again.
         import time
 
         time.sleep(3.2)

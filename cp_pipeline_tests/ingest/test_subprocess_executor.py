@@ -1,4 +1,4 @@
-"""Loading in a process of its own: the same results, words and ends as in this one."""
+"""The subprocess executor: the same results, messages and errors as in this process."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows
 
 PARTITIONS = 47
 EXPORTS = 59
-# What is not the same in two loads of the same: which one came first, and when.
+# Columns that differ between two loads of the same exports: the order and the time.
 _LOADS = "SELECT * EXCLUDE (load_id, loaded_at, dagster_run_id) FROM lineage.loads ORDER BY ALL"
 _SYNC = """
 from cp_pipeline.ingest import Pipeline
@@ -47,7 +47,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loading_processes() -> list[int]:
-    """Processes that load into this test's folder, of any parent; other tests have theirs."""
+    """Return the processes that load into this test's folder, of any parent process."""
     mine = os.fsencode(f"CP_DATA_DIR={os.environ['CP_DATA_DIR']}") + b"\0"
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -79,7 +79,7 @@ def surveyed() -> tuple[Pipeline, Survey]:
 
 
 def sync_all(exports: Pipeline | None = None) -> list[PartitionResult]:
-    """What ``cp-pipeline sync`` does, without Dagster."""
+    """Do what ``cp-pipeline sync`` does, without Dagster."""
     exports = exports or open_pipeline()
     listed = exports.survey()
     with exports.execute(listed) as results:

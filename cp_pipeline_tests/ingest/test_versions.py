@@ -1,4 +1,4 @@
-"""Which bytes a load is of: execution, modification and file name (docs/api.md)."""
+"""The version of a load: execution, modification time and file name (docs/api.md)."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def listed(here: Site, number: int, execution: str, modified: str, name: str = "") -> None:
-    """Lets subject 1's export be listed so, with this number as its one row."""
+    """List subject 1's export with these values, and this number as its only row."""
     here.sandbox.study.put(
         subject_id=1,
         data_set_name=DATASET,
@@ -49,7 +49,7 @@ def listed(here: Site, number: int, execution: str, modified: str, name: str = "
 
 
 def current() -> list[tuple[object, ...]]:
-    """The rows that are current, with the execution that they are said to be of."""
+    """Return the current rows with their recorded execution."""
     return rows(f'SELECT N, _program_execution FROM exports."{DATASET}"')
 
 
@@ -67,7 +67,7 @@ def reasons() -> list[object]:
 def test_the_old_file_is_not_loaded_under_the_new_execution(here: Site) -> None:
     listed(here, 1, FIRST, BEFORE)
     sync_all()
-    # The execution has ended, its file is not written yet: the link leads to the old one.
+    # The execution has ended, but its file is not written yet: the link leads to the old file.
     listed(here, 1, SECOND, BEFORE)
     done = run("sync")
     assert done.returncode == 0
@@ -76,7 +76,7 @@ def test_the_old_file_is_not_loaded_under_the_new_execution(here: Site) -> None:
     assert state() == "pending"
     assert one("SELECT pending_since IS NOT NULL FROM lineage.export_files")
     assert "1" in run("status").stdout.split("pending")[1]
-    # Written.
+    # The file is written now.
     listed(here, 2, SECOND, AFTER)
     sync_all()
     assert current() == [(2, SECOND)]
@@ -94,12 +94,12 @@ def test_a_pending_export_that_was_never_loaded_waits_and_others_do_not(here: Si
         (1, "pending"),
         (2, "current"),
     ]
-    # Nobody can ask for it either.
+    # An explicit request does not load it either.
     assert [each.partition.subject_id for each in sync_all(refresh=True)] == [2]
 
 
 def wait(hours: float) -> None:
-    """Lets the pending exports have been pending for so long."""
+    """Make the pending exports look as if they were pending for this many hours."""
     with duckdb.connect(StorageSettings.from_environment().warehouse) as opened:
         opened.execute(
             "UPDATE lineage.export_files SET pending_since = pending_since - ? * INTERVAL 1 HOUR",
@@ -122,7 +122,7 @@ def test_after_a_day_it_is_loaded_all_the_same_and_a_check_is_red(here: Site) ->
     finding = open_pipeline().ask(Question.FILES_ARE_OF_THEIR_EXECUTION)
     assert (finding.at_fault, finding.rows[0][0]) == (1, 1)
     assert sync_all() == []
-    # Written at last, and then the check is green again.
+    # When the file is written, the check passes again.
     listed(here, 2, SECOND, AFTER)
     assert len(sync_all()) == 1
     assert current() == [(2, SECOND)]
@@ -145,7 +145,7 @@ def test_a_clock_that_goes_back_makes_nobody_wait_longer_than_a_day(here: Site) 
     listed(here, 1, SECOND, BEFORE)
     sync_all()
     wait(-24 * 365)
-    # Seen again in another form, as of now.
+    # Listed in another form, as of now.
     listed(here, 1, SECOND, BEFORE, "another.csv.gz")
     sync_all()
     since = one("SELECT pending_since FROM lineage.export_files")
@@ -211,7 +211,7 @@ def test_a_date_that_is_no_longer_said_is_no_reason_to_load_again(here: Site) ->
     here.sandbox.rewrite_page = undated
     assert sync_all() == []
     assert (state(), len(current())) == ("current", 1)
-    # But another file is one, and it is the newer one.
+    # But another file is a reason, and it is the newer version.
     listed(here, 2, SECOND, AFTER, "2_file.csv.gz")
     assert len(sync_all()) == 1
     assert current() == [(2, SECOND)]
@@ -222,7 +222,7 @@ def test_a_slow_sync_does_not_put_the_older_file_back(here: Site) -> None:
     listed(here, 1, SECOND, AFTER)
     slow = open_pipeline()
     with slow.execute(slow.survey()) as results:
-        # Typed and waiting. Meanwhile the file is written again, and loaded by another sync.
+        # The batch is staged and waits. Now the file is written again, and another sync loads it.
         listed(here, 2, SECOND, LATER)
         sync_all()
         (result,) = list(results)
@@ -257,7 +257,7 @@ def test_a_new_version_is_fetched_though_another_of_the_execution_is_landed(here
     assert files_fetched(here.sandbox) == 1
 
 
-# What a listing says ------------------------------------------------------------------------------
+# Content of a listing -----------------------------------------------------------------------------
 
 
 def test_the_latest_listing_is_what_is_written_down(here: Site) -> None:
@@ -314,7 +314,7 @@ def test_a_warehouse_that_has_a_program_in_both_cases_counts_its_rows_once(
 ) -> None:
     sync_all()
     counted = one('SELECT count(*) FROM exports."ActivityDaily8"')
-    # As an earlier version left it: every export a second time, under the program in capitals.
+    # As an earlier version left it: every export twice, also with the program in capitals.
     with duckdb.connect(StorageSettings.from_environment().warehouse) as opened:
         opened.execute("DELETE FROM lineage.schema_version")
         opened.execute(
@@ -367,18 +367,18 @@ def test_withdrawn_needs_two_whole_listings(here: Site) -> None:
         return int(str(here.rows("SELECT count(*) FROM lineage.export_files")[0][0]))
 
     without = StudyListing(tuple(exports[1:]))
-    # Not whole: of one subject alone, or with items missing.
+    # Not a whole listing: of one subject only, or with items missing.
     for _ in range(3):
         record_listing(warehouse, StudyListing(), one_subject)
         record_listing(warehouse, StudyListing(tuple(exports[1:]), missing=1), everything)
     assert still() == 4
     record_listing(warehouse, without, everything)
     assert still() == 4
-    # Listed again in between: the count begins anew.
+    # Listed again in between, so the count starts again.
     record_listing(warehouse, StudyListing(tuple(exports)), everything)
     record_listing(warehouse, without, everything)
     assert still() == 4
-    # An item of another format, or of a program that never ran, is listed all the same.
+    # An item in another format, or of a program that never ran, still counts as listed.
     key = exports[0].key
     record_listing(warehouse, StudyListing(tuple(exports[1:]), never_executed=(key,)), everything)
     record_listing(
@@ -416,7 +416,7 @@ def test_an_export_that_is_listed_as_csv_and_as_avro_is_loaded_as_csv(
     assert one("SELECT count(*) FROM lineage.partition_status WHERE state <> 'current'") == 0
 
 
-# The kind -----------------------------------------------------------------------------------------
+# Any order ----------------------------------------------------------------------------------------
 
 _moments = st.one_of(st.none(), st.integers(0, 3))
 _versions = st.builds(Version, st.integers(0, 2), _moments, st.sampled_from("ab"))
@@ -433,7 +433,7 @@ def test_of_two_versions_at_least_one_covers_the_other(one: Version, other: Vers
 
 
 class _Step(NamedTuple):
-    """What is listed at a time: the number of the execution, minutes until its file, its name."""
+    """One listing: the number of the execution, the minutes until its file, the file name."""
 
     execution: int
     written: int
@@ -454,7 +454,7 @@ _steps = st.lists(
 def test_whatever_is_listed_in_whatever_order_no_row_has_the_name_of_another_execution(
     tmp_path_factory: pytest.TempPathFactory, steps: list[_Step]
 ) -> None:
-    """Each file holds its execution; a pending one holds that of an earlier execution."""
+    """Each file holds its own execution; a pending file holds an earlier one."""
     folder = tmp_path_factory.mktemp("versions")
     with Sandbox(SandboxStudy.empty()) as sandbox:
         site = Site(sandbox, folder / "data")

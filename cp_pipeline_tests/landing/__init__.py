@@ -1,1 +1,1 @@
-"""The landing: files on disk, their packing, the structure of a CSV."""
+"""The landing: files on disk, decompression, CSV validation."""

@@ -1,4 +1,4 @@
-"""What cannot be a header is refused, wherever the file's chunks end; what can be one is not."""
+"""A line that cannot be a header is refused, with chunks of any size; a possible header is not."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from cp_pipeline_tests.landing.test_csv_validation import read, refusal, written
 
 CHUNKS = [1, 7, 64, 1 << 20]
 _NUMBERS = st.integers().map(str) | st.floats(allow_nan=False, allow_infinity=False).map(str)
-# Python leaves out the zeros of an earlier year.
+# Python writes earlier years without leading zeros.
 _MOMENTS = st.datetimes(datetime(1000, 1, 1))  # noqa: DTZ001
 _VALUES = st.one_of(
     _NUMBERS,
@@ -71,7 +71,7 @@ def test_a_header_that_comes_again_is_found_at_its_line(
     lines.insert(place, names)
     data = written([names, *lines], "\r\n", quoting).encode()
     error = refusal(data, chunk_bytes)
-    assert "comes again" in str(error)
+    assert "is repeated" in str(error)
     assert error.line == min(place, len(records)) + 2
 
 

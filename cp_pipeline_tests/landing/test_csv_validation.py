@@ -1,4 +1,4 @@
-"""The structure of a CSV, against Python's ``csv`` and the words of issue 3."""
+"""The validation of a CSV, compared with Python's ``csv`` module."""
 
 import csv
 import io
@@ -12,12 +12,13 @@ from cp_pipeline.landing import CsvRefused
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES, CsvStructure
 from cp_pipeline_tests.malformed_files import HEADER, good_csv
 
-# A structure looks at so much before it goes on; padding brings the rest into small chunks.
+# The validation reads this many bytes first. Padding moves the tested text into later, small
+# chunks.
 PADDING = "x" * 1_200
 
 
 def read(data: bytes, chunk_bytes: int = 1 << 20) -> tuple[CsvStructure, bytes]:
-    """The structure of a file that comes in chunks of that size, and its records."""
+    """Validate a file in chunks of that size; return its structure and its records."""
     structure = CsvStructure()
     chunks = [data[start : start + chunk_bytes] for start in range(0, len(data), chunk_bytes)]
     blocks = list(structure.records(chunks))
@@ -68,7 +69,7 @@ def test_the_record_count_is_that_of_pythons_csv_wherever_chunks_end(
 ) -> None:
     header = [f"{PADDING}{place}" for place in range(len(records[0]) if records else 2)]
     text = written([header, *records], "\r\n", quoting)
-    # Without its line end, a last record of one empty field would be no record.
+    # Without a line end, a last record with one empty field would not count as a record.
     data = (mark + (text if final_line_end else text.removesuffix("\r\n"))).encode()
     expected = parsed(text)
 
@@ -111,8 +112,8 @@ def test_in_one_column_a_blank_line_could_be_a_value_and_is_refused() -> None:
 
 
 REFUSALS = {
-    "nothing": (b"", "nothing in the file", None),
-    "mark-alone": (b"\xef\xbb\xbf", "nothing in the file", None),
+    "nothing": (b"", "file is empty", None),
+    "mark-alone": (b"\xef\xbb\xbf", "file is empty", None),
     "blank-header": (b"\nA,B\n1,2\n", "blank where the header", 1),
     "shorter": (b"A,B\n1,2\n1\n", "1 fields where the header has 2", 3),
     "longer": (b"A,B\n1,2\n1,2,3\n", "3 fields where the header has 2", 3),
@@ -142,7 +143,7 @@ REFUSALS = {
     "html": (b"<!doctype HTML><html>", "HTML or XML page", 1),
     "xml-after-a-mark": (b"\xef\xbb\xbf<?xml version='1.0'?><Error/>", "HTML or XML page", 1),
     **{
-        f"ours{name}": (f"A,{name.upper()}\n1,2\n".encode(), "uses itself", 1)
+        f"ours{name}": (f"A,{name.upper()}\n1,2\n".encode(), "is reserved", 1)
         for name in sorted(RESERVED_NAMES)
     },
 }

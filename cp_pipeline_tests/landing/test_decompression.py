@@ -1,4 +1,4 @@
-"""Opening what the export API may send (docs/api.md, "Files"), and refusing what is damaged."""
+"""Decompress every format of the export API (docs/api.md, "Files"), and refuse damaged files."""
 
 import gzip
 import io
@@ -28,7 +28,7 @@ def zipped(*members: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def with_flag(blob: bytes, local: int, central: int, value: int) -> bytes:
-    """The ZIP with a byte of its two headers changed."""
+    """Return the ZIP with one byte changed in each of its two headers."""
     changed = bytearray(blob)
     changed[local] |= value
     changed[blob.index(b"PK\x01\x02") + central] |= value
@@ -62,8 +62,8 @@ def test_two_layers_are_opened(tmp_path: Path, blob: bytes) -> None:
 
 
 def test_three_layers_are_refused(tmp_path: Path) -> None:
-    assert "packed more than twice" in refusal(tmp_path, gzip.compress(gzip.compress(GZIP)))
-    assert "packed more than twice" in refusal(tmp_path, zipped(zipped(zipped(CSV))))
+    assert "compressed more than twice" in refusal(tmp_path, gzip.compress(gzip.compress(GZIP)))
+    assert "compressed more than twice" in refusal(tmp_path, zipped(zipped(zipped(CSV))))
 
 
 @pytest.mark.parametrize("cut", [1, 2, 100, 1_000, len(CSV) - 1])

@@ -1,4 +1,4 @@
-"""The landing folder: names of our own, checksums, and nothing half-written (docs/design.md, 2)."""
+"""The landing folder: our own names, checksums, and no incomplete files (docs/design.md)."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ BYTES = gzip.compress(b"A,B\n1,2\n", mtime=0)
 
 
 class Interrupted(Exception):
-    """The download broke off."""
+    """An interrupted download."""
 
 
 def half(data: bytes = BYTES) -> Iterator[bytes]:

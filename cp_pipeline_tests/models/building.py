@@ -1,4 +1,4 @@
-"""dbt in this process, on one site's warehouse: for tests of the models."""
+"""Run dbt in this process, on a site's warehouse, for tests of the models."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ class BuiltSite(Site):
         self.project = project
 
     def dbt(self, *arguments: str) -> dict[str, str]:
-        """Run dbt; what became of each model and test, by its name."""
+        """Run dbt, and return the outcome of each model and test by name."""
         warehouse = {"CP_WAREHOUSE": self.storage.warehouse}
         target = self.storage.data_dir / "dbt"
         target.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ class BuiltSite(Site):
             options = [*map(str, [*where, *folders]), "--quiet"]
             manifest = _manifest(tuple(options)) if self.project == PROJECT else None
             done = dbtRunner(manifest).invoke([*arguments, *options])
-            # dbt ends with its process, and leaves the file open until then.
+            # dbt expects to end with its process, so it leaves the file open.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         if done.exception is not None:
             raise done.exception
@@ -48,7 +48,7 @@ class BuiltSite(Site):
         return outcomes
 
     def build(self, *arguments: str) -> dict[str, str]:
-        """``dbt build``; nothing may fail, warn or be skipped."""
+        """Run ``dbt build``; no model or test may fail, warn or be skipped."""
         outcomes = self.dbt("build", *arguments)
         assert outcomes
         unlike = {k: v for k, v in outcomes.items() if v not in {"success", "pass"}}
@@ -62,7 +62,7 @@ class BuiltSite(Site):
 
 @contextlib.contextmanager
 def built_site(study: SandboxStudy, data_dir: Path, *arguments: str) -> Iterator[BuiltSite]:
-    """The study, served and synced, with its models built."""
+    """A study that is served and synced, with its models built."""
     with Sandbox(study) as sandbox:
         site = BuiltSite(sandbox, data_dir)
         site.sync()
@@ -74,7 +74,7 @@ _parsed: list[Manifest] = []
 
 
 def _manifest(options: tuple[str, ...]) -> Manifest:
-    """The project's manifest, read once for all tests; dbt writes into it, so each has a copy."""
+    """A copy of the project's manifest, which is parsed once for all tests; dbt modifies it."""
     if not _parsed:
         done = dbtRunner().invoke(["parse", *options])
         assert isinstance(done.result, Manifest), done.exception

@@ -1,4 +1,4 @@
-"""``program_executions``: what each execution changed, for files whose changes are known."""
+"""``program_executions``: what each execution changed, for files with known changes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ EXECUTIONS = ("--select", "program_executions", "load_days")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
     with Sandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path_factory.mktemp("executions"))
-        # One file and what comes after it, for each data set; all are compared in one build.
+        # Two successive files for each data set; one build compares all of them.
         for contents in zip(*(cases for cases, _ in CASES.values()), strict=True):
             for dataset, csv in zip(CASES, contents, strict=True):
                 site.put(csv, dataset=dataset)
@@ -30,11 +30,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
 
 
 def at(*rows: str) -> str:
-    """A file with times: each row is minute and steps."""
+    """A file with times. Each row gives the minute and the steps."""
     return TIMES + "".join(f"1,2024-03-01 00:{row}\n" for row in rows)
 
 
-# Data set: (the file and the one after it), what the second changed.
+# Data set: (first file, second file), what the second changed.
 CASES: dict[str, tuple[tuple[str, str], tuple[object, ...]]] = {
     "Same": ((at("01:00,5", "02:00,6"), at("02:00,6", "01:00,5")), (0, 0, 0, [], [])),
     "Changed": ((at("01:00,5", "02:00,6"), at("01:00,5", "02:00,7")), (0, 0, 1, [], [])),
@@ -44,10 +44,10 @@ CASES: dict[str, tuple[tuple[str, str], tuple[object, ...]]] = {
         (at("01:00,5", "02:00,6", "03:00,7"), at("02:00,60", "03:00,7", "04:00,8")),
         (1, 1, 1, [], []),
     ),
-    # Of three rows of one time one stays, one is changed, one goes.
+    # Of three rows with the same time, one stays, one changes and one is removed.
     "Twice": ((at("01:00,5", "01:00,5", "01:00,6"), at("01:00,5", "01:00,7")), (0, 1, 1, [], [])),
     "Twice the same": ((at("01:00,5", "01:00,5"), at("01:00,5")), (0, 1, 0, [], [])),
-    # A new column alone changes no row, and a lost one neither.
+    # A new column alone changes no row. Neither does a removed column.
     "Column came": (
         (
             at("01:00,5", "02:00,6"),
@@ -62,11 +62,11 @@ CASES: dict[str, tuple[tuple[str, str], tuple[object, ...]]] = {
         ),
         (0, 0, 0, [], ["STEPS"]),
     ),
-    # The column is there, so its value was lost.
+    # The column still exists, so the value was removed.
     "Emptied": ((at("01:00,5"), at("01:00,")), (0, 0, 1, [], [])),
     "No records left": ((at("01:00,5", "02:00,6"), TIMES), (0, 2, None, [], [])),
     "No times": (("A,B\n1,x\n1,x\n2,y\n", "A,B\n1,x\n2,z\n3,w\n"), (2, 2, None, [], [])),
-    # A time that the warehouse keeps as text.
+    # A time that the warehouse stores as text.
     "Odd times": (
         (at("01:00,5", "02:00,6"), TIMES + "1,2024-03-01 00:01:00,5\n1,unknown,6\n"),
         (1, 1, 0, [], []),
@@ -85,7 +85,7 @@ def test_what_an_execution_changed(site: BuiltSite, dataset: str) -> None:
     assert (first[0], first[1], first[5]) == (records, 0, records)
     expected = CASES[dataset][1]
     if dataset == "Odd times":
-        # Since a time is a text now, the data set has no times and whole rows are compared.
+        # Because one time is text, the data set has no time column. Whole rows are compared.
         expected = (1, 1, None, [], [])
     assert second[:5] == expected
 
@@ -109,7 +109,7 @@ def test_an_execution_loaded_late_takes_its_place_in_between(tmp_path: Path) -> 
                 csv=at(f"01:00,{steps}").encode(),
                 execution=f"2024-03-0{day}T00:00:00.0000001+00:00",
             )
-            # An older execution is loaded when it is asked for again.
+            # An older execution is loaded only with a refresh.
             exports_of(site)
             site.dbt("run", *EXECUTIONS)
         found = site.rows(
@@ -128,7 +128,7 @@ def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
             site.sync()
         site.dbt("run", *EXECUTIONS)
         with duckdb.connect(site.storage.warehouse) as warehouse:
-            # As erasing subject 1 does, and compacting away the superseded load of subject 2.
+            # Erase subject 1, and compact the superseded load of subject 2.
             gone = warehouse.execute(
                 "SELECT load_id FROM lineage.loads WHERE subject_id = 1 OR load_id IN"
                 " (SELECT load_id FROM lineage.superseded)"
@@ -142,7 +142,7 @@ def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
             " marts.program_executions"
         )
         days = site.rows("SELECT subject_id, date::VARCHAR, row_count FROM marts.load_days")
-    # What it changed is still known.
+    # The table still has what the execution changed.
     assert kept == [(2, 1, False)]
     assert days == [(2, "2024-03-01", 1)]
 
@@ -157,7 +157,7 @@ def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
         site.sync()
         site.build()
         found = site.frame("FROM marts.program_executions WHERE previous_load_id IS NOT NULL")
-        # The parameters' times come several to a load, so their rows are compared otherwise.
+        # Parameters have several rows with the same time, so the join below cannot compare them.
         timed = found.filter(pl.col("dataset_name") != "ParamsAndSubject (31)")
         for execution in timed.iter_rows(named=True):
             assert execution["rows_changed"] == changed(site, execution), execution
@@ -173,7 +173,7 @@ def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
 
 
 def changed(site: BuiltSite, execution: dict[str, object]) -> int:
-    """Rows of one time with other contents, by a join of data frames."""
+    """The number of rows with the same time but different values, by a join of data frames."""
     of = f'FROM history."{execution["dataset_name"]}" WHERE _load_id ='
     before = site.frame(f"{of} {execution['previous_load_id']}")
     after = site.frame(f"{of} {execution['load_id']}")
@@ -186,7 +186,7 @@ def changed(site: BuiltSite, execution: dict[str, object]) -> int:
 
 
 def exports_of(site: BuiltSite) -> None:
-    """Sync, also an execution that is older than the loaded one."""
+    """Sync with refresh, which also loads an execution older than the loaded one."""
     from cp_pipeline.ingest import Pipeline
     from cp_pipeline.settings import CentrePointSettings
 

@@ -1,4 +1,4 @@
-"""The models as Dagster has them, and one run that builds them."""
+"""The models as Dagster assets, and a run that builds them."""
 
 import subprocess
 import sys
@@ -73,12 +73,12 @@ def test_a_run_builds_tests_and_says_where_columns_come_from(defs: dg.Definition
     assert ("wear_minutes", "DOUBLE") in {(column.name, column.type) for column in columns}
     assert sources(made[DAYS], "sleep_minutes") == {(DAILY, "sleep_minutes")}
     assert sources(made[DAILY], "sleep_minutes") == {(EXPORTS, "ActivityDaily8.SLEEPMINUTES")}
-    # And in words, as Dagster's own UI draws no lineage of columns.
+    # Also as text, because open-source Dagster's UI does not show column lineage.
     assert "| activity\\_daily.sleep\\_minutes" in made[DAYS]["columns_made_from"].value
     assert "| ActivityDaily8.SLEEPMINUTES" in made[DAILY]["columns_made_from"].value
     assert len(checks) > 20
     assert all(check.passed for check in checks)
-    # The file is free again for whoever loads next, also in this process.
+    # The file is closed, so the next load can open it, also in this process.
     with duckdb.connect(defs_warehouse()) as warehouse:
         assert warehouse.execute("SELECT count(*) FROM marts.subject_days").fetchall() == [(2,)]
 

@@ -1,4 +1,4 @@
-"""The models of the sandbox's study have the numbers that the exports have, reckoned otherwise."""
+"""The models of the sandbox's study agree with the exports, computed in a different way."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, PROJECT, BuiltSite, built_site
 
-# Two subjects take the device off for a day, and so have too few valid ones.
+# Two subjects take the device off for a day, so they have too few valid days.
 SUBJECTS, DAYS, SEED = 4, 4, 11
 ACTIVITY = ["light_minutes", "moderate_minutes", "vigorous_minutes", "moderate_to_vigorous_minutes"]
 
@@ -26,13 +26,13 @@ def study(*datasets: str) -> SandboxStudy:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
     with built_site(study(), tmp_path_factory.mktemp("all")) as built:
-        # Built a second time, when nothing is new.
+        # Build a second time, with nothing new.
         built.build()
         yield built
 
 
 def daily(site: BuiltSite) -> pl.DataFrame:
-    """The daily export as a person would read it."""
+    """The rows of the daily export, from the schema ``exports``."""
     return site.frame('FROM exports."ActivityDaily8"').sort("_subject_id", "DATE")
 
 
@@ -107,7 +107,7 @@ def test_subject_days_are_the_daily_summaries(site: BuiltSite) -> None:
     found = site.frame("FROM marts.subject_days ORDER BY subject_id, date")
     assert_frame_equal(found.select(expected.columns), expected)
     assert set(found["measured_by"]) == {"daily summary"}
-    # Else the rule would be untried.
+    # Otherwise the test would not cover the rule.
     assert set(expected["is_valid_day"]) == {True, False}
 
 
@@ -142,7 +142,7 @@ def test_study_coverage_is_what_the_exports_cover(site: BuiltSite) -> None:
     of_epochs = found.filter(pl.col("dataset_name") == "ActivityEpochs10").sort("subject_id")
     assert_frame_equal(of_epochs.select(epochs.columns), epochs)
     assert set(epochs["days_covered"]) == {DAYS}
-    # The last subject has no barometer; two programs yield the parameters.
+    # The last subject has no barometer. Two programs produce the parameters.
     assert len(found) == SUBJECTS * 4 - 1
     parameters = found.filter(pl.col("dataset_name") == "ParamsAndSubject (31)")
     assert parameters.select("executions", "loads").unique().rows() == [(2, 2)]
@@ -152,7 +152,7 @@ def test_study_coverage_is_what_the_exports_cover(site: BuiltSite) -> None:
 def test_days_summed_from_epochs_are_those_of_the_summaries(
     site: BuiltSite, tmp_path: Path
 ) -> None:
-    # The sandbox's persons do the same things in both data sets; effort is the sandbox's own.
+    # The sandbox derives both data sets from the same simulated activity and effort.
     only = ("--select", "+subject_days", "--resource-type", "model")
     with built_site(study("ActivityEpochs10"), tmp_path / "epochs", *only) as epochs_only:
         summed = epochs_only.frame("FROM marts.subject_days ORDER BY subject_id, date")
@@ -173,6 +173,6 @@ def test_views_stay_valid_whatever_the_file_is_attached_as(site: BuiltSite) -> N
         for name in FAMILIES:
             (rows,) = other.execute(f"SELECT count(*) FROM elsewhere.staging.{name}").fetchall()
             assert rows[0] > 0
-            # DuckDB 2.0 would drop the file's name from the view, which 1.5 keeps.
+            # DuckDB 2.0 removes the database name from the view; 1.5 keeps it.
             compiled = site.storage.data_dir / "dbt/compiled/cp_models/models/staging"
             assert '"warehouse"' not in (compiled / f"{name}.sql").read_text()

@@ -1,4 +1,4 @@
-"""``cp-pipeline models scaffold``: what it writes for a data set never seen can be built."""
+"""``cp-pipeline models scaffold``: the model it writes for an unknown data set can be built."""
 
 from collections.abc import Iterator
 
@@ -90,7 +90,7 @@ def test_without_unique_times_no_grain_is_claimed(
     assert not any(name.startswith("unique") for name in outcomes)
     assert site.rows(f"SELECT count(*) FROM staging.{model}") == [(2,)]
     written = (site.project / "models" / "staging" / f"{model}.yml").read_text()
-    assert "say here what tells them apart" in written
+    assert "describe here what identifies a row" in written
 
 
 def test_nothing_is_overwritten(site: BuiltSite) -> None:
@@ -100,7 +100,7 @@ def test_nothing_is_overwritten(site: BuiltSite) -> None:
     path.write_text("-- mine\n")
     refused = scaffold(site, "Twice")
     assert isinstance(refused.exception, PipelineError)
-    assert f"{path} exists already" in refused.exception.what
+    assert f"{path} already exists" in refused.exception.what
     assert path.read_text() == "-- mine\n"
     assert not path.with_suffix(".yml").exists()
     path.unlink()

@@ -1,4 +1,4 @@
-"""Studies that lack what the models look for, or bring it in an unusual form."""
+"""Studies without the data sets that the models need, or with data in an unusual form."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) 
     with Sandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         site.put(odd, dataset="Oddly Named-Set.2")
-        # Names that only begin like a known one.
+        # Names that only start like a known name.
         for name in ("ActivityDailyNotes", "MyActivityDaily8", "ActivityDaily8b"):
             site.put("DATE,STEPS\n2024-03-01,1\n", dataset=name)
         site.sync()
@@ -43,10 +43,10 @@ def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) 
             ("ActivityDaily12", "2024-03-02", 800, 2, None),
             ("ActivityDaily8", "2024-03-02", 900, 3, None),
         ]
-        # The same columns and types whether there is data or not.
+        # The columns and types are the same with and without data.
         assert {name: site.rows(f"DESCRIBE {name}") for name in MODELS} == empty
-        # Of a day that two data sets have, the newest execution's; each data set's first execution
-        # in this sandbox is at a time of its own.
+        # If two data sets have the same day, the newest execution is used. In this sandbox, the
+        # first execution of each data set has its own time.
         newest = "SELECT arg_max(steps, program_executed_at) FROM staging.activity_daily"
         assert site.rows("SELECT steps FROM marts.subject_days ORDER BY date") == [
             (1,),
@@ -90,12 +90,12 @@ def test_before_anything_was_synced(tmp_path: Path, made: str) -> None:
             with duckdb.connect(site.storage.warehouse) as warehouse:
                 for schema in ("exports", "history", "lineage"):
                     warehouse.execute(f"CREATE SCHEMA {schema}")
-        # The tests once; they are the same on either.
+        # Run the tests in one case only; they are the same in both.
         site.build(*([] if made == "schemas" else ["--resource-type", "model"]))
         for name in MODELS:
             assert site.rows(f"FROM {name}") == []
         if made == "nothing":
-            # The sandbox lists nothing yet; the pipeline then takes the file that dbt made.
+            # Nothing is listed yet. Later, the pipeline uses the file that dbt created.
             (version,) = site.rows(
                 "SELECT tags['storage_version'] FROM duckdb_databases()"
                 " WHERE database_name = 'warehouse'"

@@ -1,4 +1,4 @@
-"""Small studies, served, with the environment that names them."""
+"""Small studies in a sandbox, with the environment variables for them."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from cp_pipeline_tests.study_site import Site
 
 @pytest.fixture
 def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """An empty study; the environment of this process and its children names it."""
+    """An empty study; the environment of this process and its children points to it."""
     for name, value in site.sandbox.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
@@ -17,5 +17,5 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def files_under(folder: Path) -> set[Path]:
-    """Every file, absolutely."""
+    """The absolute paths of all files."""
     return {path for path in folder.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""What must not be left after a process was killed, and the command run once more."""
+"""Find what must not remain after a process was killed and its command was run again."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from cp_pipeline_tests.conftest import open_pipeline
 
 
 def leftovers(storage: StorageSettings) -> list[str]:
-    """Files that a sync makes on its way and must not leave; a landed file has its description."""
+    """Temporary files that a sync must not leave, and landed files without their description."""
     landed = set(storage.landing.rglob("*.export"))
     described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
     odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
@@ -24,7 +24,7 @@ def leftovers(storage: StorageSettings) -> list[str]:
 
 
 def processes_left(storage: StorageSettings) -> list[str]:
-    """Command lines of processes that were told of the data folder (where there is /proc)."""
+    """Command lines of running processes that know the data folder (needs /proc)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -41,6 +41,6 @@ def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
 
 
 def without_record(storage: StorageSettings) -> Mapping[Partition, object]:
-    """Partitions that are loaded, and of which Dagster has another execution on record, or none."""
+    """Loaded partitions for which Dagster has no event, or one with another execution."""
     with open_instance(storage) as instance:
         return compare_records(open_pipeline(), instance).differing

@@ -1,4 +1,4 @@
-"""A service on another address of this machine, which remembers who came."""
+"""A server on another address of this machine, which records its connections and requests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Elsewhere(ThreadingHTTPServer):
-    """Answers everything with a CSV; remembers who came and what was sent along."""
+    """Answers every request with a CSV; records connections, requests and their headers."""
 
     def __init__(self) -> None:
         self.came: list[str] = []
@@ -30,7 +30,7 @@ class Elsewhere(ThreadingHTTPServer):
         super().__init__(("127.0.0.2", 0), Handler)
 
     def verify_request(self, *_: object) -> bool:
-        """Called for each connection, whether anything is sent over it or not."""
+        """Record each connection, also one without a request."""
         self.connections += 1
         return True
 

@@ -1,4 +1,4 @@
-"""A network and a service that fail one request in ten, and answers that lead elsewhere."""
+"""A network and a service that fail one request in ten, and answers that point to other hosts."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ OF_FILES_ALONE = ("cut short", "corrupted")
 
 
 class OneInTen(Faults):
-    """By turns: an error, a busy service, no answer, half an answer, a damaged one, a trickle."""
+    """In turn: an error, a busy service, no answer, half an answer, a damaged one, a slow one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
 ) -> None:
     study = SandboxStudy.synthetic(study_id=4711, subjects=45, days=1, seed=1, epoch_rows=5)
     exports = len(study.export_files)
-    # A trickle of 50 bytes a second is seen in less than a second, for a minute.
+    # Detect a slow answer of 50 bytes per second in less than a second, instead of a minute.
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.5)
     with Sandbox(study, token_seconds=3) as sandbox:
         for name, value in sandbox.environment.items():
@@ -64,7 +64,7 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
         assert one("SELECT count(*) FROM lineage.loads") == exports
         asked = len(sandbox.requests)
     assert min(faults.tried.values()) >= 3, faults.tried
-    # One more for each that failed, and the listing and its tokens.
+    # One more request for each failed one, plus the listing and its tokens.
     assert asked <= exports + sum(faults.tried.values()) + 10
 
 
@@ -85,7 +85,7 @@ def _with_short_pauses(here: Site) -> list[object]:
 def test_no_more_than_the_allowed_requests_in_any_minute(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock is a false one, which sleeping moves: six readings of the listing in no time."""
+    """The clock is fake, and sleeping advances it: six readings of the listing without waiting."""
     clock = [0.0]
     monkeypatch.setattr("cp_pipeline.centrepoint.budget.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(
@@ -111,7 +111,7 @@ def test_no_more_than_the_allowed_requests_in_any_minute(
 def test_at_thirty_requests_a_minute_all_arrives_and_nobody_storms(
     here: Site, monkeypatch: pytest.MonkeyPatch, thought_to_be_allowed: int
 ) -> None:
-    """The service lets 30 through, whatever the pipeline thinks; the clock is a false one."""
+    """The service allows 30 requests a minute, for any pipeline setting; the clock is fake."""
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     monkeypatch.setattr("time.sleep", lambda s: clock.__setitem__(0, clock[0] + s))
@@ -127,7 +127,7 @@ def test_at_thirty_requests_a_minute_all_arrives_and_nobody_storms(
         assert isinstance(result, PartitionLoaded)
     assert one("SELECT count(*) FROM lineage.loads") == 362
     statuses = [each.status for each in here.sandbox.requests if each.kind != "file"]
-    # A token, and four pages for each of 13 listings: one minute must pass.
+    # One token, and four pages for each of 13 listings. So at least one minute must pass.
     assert statuses.count(200) == 53
     assert statuses.count(429) == len(statuses) - 53
     assert statuses.count(429) <= (0 if thought_to_be_allowed == 30 else 2)

@@ -1,4 +1,4 @@
-"""Small files that unpack to very much: refused at a settable size, in bounded memory and disk."""
+"""Small files that decompress to very large ones: rejected at a limit, with bounded resources."""
 
 import gzip
 import io
@@ -50,7 +50,7 @@ def test_it_is_refused_in_bounded_memory_and_leaves_nothing(
     }[packing]()
     file.write_bytes(packed)
     tracemalloc.start()
-    with pytest.raises(ExportRefused, match=r"More than 0\.02 GB .*CP_LARGEST_CSV_GIGABYTES"):
+    with pytest.raises(ExportRefused, match=r"more than 0\.02 GB\. .*CP_LARGEST_CSV_GIGABYTES"):
         read_csv_text(file, scratch, largest_bytes=LARGEST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -69,7 +69,7 @@ def test_a_sync_refuses_it_keeps_it_as_it_came_and_loads_the_rest(
     assert isinstance(refused, PartitionFailed)
     assert "CP_LARGEST_CSV_GIGABYTES" in refused.error
     assert isinstance(results["Good"], PartitionLoaded)
-    # What is too large once is not fetched once more, as a damaged file is.
+    # A file that is too large is not downloaded again, unlike a damaged file.
     assert files_fetched(here.sandbox) == 2
     (kept,) = here.storage.data_dir.glob("quarantine/*/*/*/*.export")
     assert kept.read_bytes() == bomb

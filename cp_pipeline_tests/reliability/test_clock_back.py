@@ -1,4 +1,4 @@
-"""A clock that is set back by an hour in the middle of a study, or by years."""
+"""The clock is set back by an hour, or by years, in the middle of a study."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ from cp_pipeline_tests.study_site import Site
 HOUR = timedelta(hours=1)
 YEARS = timedelta(days=3_000)
 
-# Found by every Python process whose path it is on: a clock that is behind.
+# Every Python process with this file on its path has a clock that is behind.
 SITE_CUSTOMIZE = """
 import datetime, os, time
 
@@ -49,7 +49,7 @@ class Behind(true, metaclass=Kind):
     def utcnow(cls):
         return true.utcnow() - datetime.timedelta(seconds=behind)
 
-# Dagster makes code of the names of types.
+# Dagster generates code from the names of types.
 Behind.__name__ = Behind.__qualname__ = "datetime"
 datetime.datetime = Behind
 """
@@ -64,7 +64,7 @@ def clock_back(tmp_path: Path) -> Mapping[str, str]:
 
 
 def command(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """What a command prints, which must end well."""
+    """The output of a command, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-m", "cp_pipeline.cli", *arguments],
         capture_output=True, text=True, timeout=120, check=False, env=environment,
@@ -83,7 +83,7 @@ def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     (executed,) = here.sandbox.execute_again(subject_id=1)
     here.put("N\n3\n", subject_id=3)
     assert "2 partitions loaded" in command("sync", environment=clock_back)
-    # The clock was behind indeed, and says so; the numbers of loads count on.
+    # The clock was behind, as loaded_at shows. The load ids still increase.
     assert rows(
         f"SELECT subject_id, loaded_at < '{before}'::TIMESTAMP FROM lineage.loads"
         " WHERE load_id > 2 ORDER BY ALL"
@@ -95,7 +95,7 @@ def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     ) == [(1, 1, executed.execution)]
     assert rows("SELECT DISTINCT state FROM lineage.partition_status") == [("current",)]
     assert one('SELECT count(*) FROM exports."Kinds"') == 3
-    # With the right clock again, there is nothing to do, and Dagster's records are right.
+    # With the correct clock again, nothing is left to load, and Dagster's events are correct.
     exports = open_pipeline()
     assert not exports.survey().plan.to_load
     with open_instance(StorageSettings.from_environment()) as instance:

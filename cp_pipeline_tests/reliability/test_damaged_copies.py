@@ -1,4 +1,4 @@
-"""Bytes that were damaged on their way, with the right length: another copy tells."""
+"""Files damaged in transfer, with the correct length: a second download detects it."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ def test_a_file_that_came_damaged_once_is_fetched_again_and_loaded(
 
 
 def quarantined(site: Site) -> list[tuple[dict[str, str], bytes]]:
-    """What lies in the quarantine: the description and the bytes of each file."""
+    """The description and the bytes of each file in the quarantine."""
     return [
         (json.loads(path.read_text()), path.with_suffix(".export").read_bytes())
         for path in (site.storage.data_dir / "quarantine").rglob("*.json")
@@ -94,7 +94,7 @@ def test_whatever_byte_of_a_gzip_is_changed_nothing_else_is_read_from_it(
             if not refusal.may_be_damaged:
                 refused_for_good.append((place, str(refusal)))
     assert refused_for_good == []
-    # Of the head: the moment, the system it was made on, and flags that mean nothing.
+    # Bytes of the header without effect: the time, the operating system, and unused flags.
     assert taken <= 8
 
 
@@ -102,7 +102,8 @@ def test_damage_is_told_by_the_checksum_and_not_by_what_it_makes_of_the_text(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.export"
-    # Stored, not deflated: the damage is in one field, a thousand lines before the checksum.
+    # Stored, not compressed. So the damage affects only one field, a thousand lines before the
+    # checksum.
     text = good_csv(200_000)
     blob = bytearray(gzip.compress(text, 0, mtime=0))
     place = blob.index(b"2024-02-29 10:00:00")

@@ -1,4 +1,4 @@
-"""A full disk, files changed behind our back, a warehouse that is none: words, and nothing lost."""
+"""A full disk, files changed by others, an invalid warehouse: a clear error, and no data lost."""
 
 import os
 import shutil
@@ -57,14 +57,14 @@ def test_a_full_disk_is_said_in_words_and_the_next_sync_loads_the_rest(
 
 
 def fill(disk: Path, left: int) -> Path:
-    """A file that leaves so many bytes of a disk."""
+    """Fill a disk with a file until only ``left`` bytes are free."""
     filler = disk / "filler"
     with filler.open("wb") as file:
         file.write(b"\0" * max(0, shutil.disk_usage(disk).free - left))
     return filler
 
 
-# Too little to make the home, to open it, and to record all of a run.
+# Too little space to create the home, to open it, and to store all events of a run.
 @pytest.mark.parametrize(("is_new", "left"), [(True, 0), (False, 20_000), (False, 300_000)])
 def test_dagsters_home_without_room_is_said_in_words_and_the_next_sync_ends_right(
     here: Site, small_disk: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool, left: int

@@ -1,4 +1,4 @@
-"""Names made to do harm: loaded right, or refused in words; in Dagster's keys as elsewhere."""
+"""Malicious names: loaded correctly, or rejected with a clear error; also in Dagster's keys."""
 
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def test_nothing_is_written_outside_the_data_folder(named: Site, tmp_path: Path)
         named.sandbox.study.put(
             subject_id=2, data_set_name=f"File{number}", csv=b"N\n1\n", file_name=file_name
         )
-    # Refused, so that the quarantine has its names too.
+    # A rejected file, so that the quarantine has its names too.
     named.sandbox.study.put(
         subject_id=2, data_set_name="../../bad", csv=b"N,N\n1,1\n", file_name="../bad"
     )
@@ -92,7 +92,7 @@ def test_nothing_is_written_outside_the_data_folder(named: Site, tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
     assert not Path("/tmp/climbed.csv.gz").exists()
     landed = [p.relative_to(named.storage.data_dir) for p in named.storage.data_dir.rglob("*")]
-    # Study, subject, data set, file: no name of CentrePoint's has made a folder of its own.
+    # Only study, subject, data set and file: no name from CentrePoint created another folder.
     assert max(len(path.parts) for path in landed) == 5
     assert len([path for path in landed if path.suffix == ".export"]) == len(results)
 

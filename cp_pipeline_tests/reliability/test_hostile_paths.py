@@ -1,4 +1,4 @@
-"""Folders and files of the data with any name: all commands work there, or refuse it at once."""
+"""Data folders and files with unusual names: every command works, or rejects the name at once."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ WORKING = (
     "a{b,c}", "${HOME}", "~", "..a", "line\nend\ttab", "Ärzte 💤", "memory", ":memory:", "md:x",
     "ducklake:x",
 )  # fmt: skip
-# What is refused, the variables for which it is, and the words.
+# Rejected names: the variables that reject them, and a part of the message.
 REFUSED = {
     "a?b": (("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"), "'?'"),
     "?": (("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"), "'?'"),
@@ -39,7 +39,7 @@ COMMANDS = (
 def test_a_folder_of_that_name_is_used_as_it_is(site: Site, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "of" / name
     site.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder)})
-    # One that is read from a file of its own, and one that is joined with others.
+    # One export is read from its own file, the other is joined with more exports.
     site.put(
         "N,V\n" + "".join(f"{number},{'x' * 990}\n" for number in range(5_000)), dataset="Large"
     )

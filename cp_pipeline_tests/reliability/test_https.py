@@ -1,4 +1,4 @@
-"""The same by HTTPS, as production has it: with a certificate that is made for the test."""
+"""Downloads over HTTPS, as in production, with a certificate made for the test."""
 
 import shutil
 import ssl
@@ -24,10 +24,10 @@ CONTENT = bytes(range(256)) * 20_000
 
 
 class Storage(BaseHTTPRequestHandler):
-    """A file, kept open between requests; at ``/slow`` a byte at a time."""
+    """Serves a file over a persistent connection; at ``/slow``, one byte at a time."""
 
     protocol_version = "HTTP/1.1"
-    # A client that has had enough is no news.
+    # A client that closes the connection is no error.
     server: "Quiet"
 
     def do_GET(self) -> None:
@@ -52,7 +52,7 @@ class Quiet(ThreadingHTTPServer):
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quiet]:
-    """Serves at https://localhost; this process trusts its certificate."""
+    """A server at https://localhost; this process trusts its certificate."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
@@ -103,6 +103,6 @@ def test_a_trickle_is_given_up(
     without_sleep = SimpleNamespace(sleep=lambda seconds: None)
     monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
     slow = replace(item, url=item.url.replace("/x", "/slow"))
-    with pytest.raises(DownloadFailed, match=r"fewer than 150 bytes came in 0\.3 s"):
+    with pytest.raises(DownloadFailed, match=r"fewer than 150 bytes arrived in 0\.3 s"):
         open_pipeline().centrepoint.fetch(slow, Keeper())
     assert len(storage.came) == 4

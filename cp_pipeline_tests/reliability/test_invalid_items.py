@@ -1,4 +1,4 @@
-"""An item of the listing that says too little to be loaded: it fails on its own, and is named."""
+"""An invalid item of the listing, without what a load needs: only it fails, and it is named."""
 
 import json
 import urllib.request
@@ -35,7 +35,7 @@ BROKEN: list[dict[str, Any]] = [
     {EXECUTION: ""},
     {EXECUTION: "2024-02-30T10:09:20+00:00"},
     {"modifiedDate": "yesterday"},
-    # In nanoseconds, that is beyond 64 bits.
+    # This time in nanoseconds does not fit into 64 bits.
     {"modifiedDate": "9999-12-31T23:59:59.9999999+00:00"},
     {EXECUTION: "9999-12-31T23:59:59.9999999+00:00"},
     {"subjectId": 2**63},
@@ -44,7 +44,7 @@ BROKEN: list[dict[str, Any]] = [
 
 
 def listing(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The items as the sandbox lists them."""
+    """The items that the sandbox lists."""
     environment = sandbox.environment
     form = (
         f"client_id={environment['CP_CLIENT_ID']}&client_secret={environment['CP_CLIENT_SECRET']}"
@@ -60,7 +60,7 @@ def listing(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 
 def list_broken(sandbox: Sandbox, subject_id: int, change: dict[str, Any], times: int = 1) -> None:
-    """Lets the next listings have a subject's items broken in this way, and all others as ever."""
+    """Make a subject's items invalid in the next listings; other items stay unchanged."""
     items = [
         {**item, **change} if item["subjectId"] == subject_id else item for item in listing(sandbox)
     ]
@@ -71,7 +71,7 @@ def list_broken(sandbox: Sandbox, subject_id: int, change: dict[str, Any], times
 
 @pytest.fixture
 def three(here: Site) -> Site:
-    """Three subjects with a file each."""
+    """Three subjects with one file each."""
     for subject in (1, 2, 3):
         here.put(f"N\n{subject}\n", subject_id=subject)
     return here
@@ -98,7 +98,7 @@ def test_a_broken_item_is_named_and_written_down_and_everything_else_is_loaded(
     assert "TopSecret" not in str(reason)
     if not isinstance(value, list):
         assert repr(value) in str(reason)
-    # It was listed once, and is as it should be the next time.
+    # The invalid item was listed once; the next listing has a valid one.
     assert [each.kind for each in three.sandbox.requests].count("listing") == 1
     assert [result.partition.subject_id for result in sync_all()] == [2]
     assert one("SELECT count(*) FROM lineage.unusable_items") == 0
@@ -115,7 +115,7 @@ def test_the_command_names_it_exits_with_1_and_status_has_it(three: Site) -> Non
         assert "1 listed item cannot be used" in said
         assert "Study 4711, subject 2, data set (none)" in said
         assert "'' is not a text" in said
-        assert "Report it to ActiGraph support" in said
+        assert "Report this to ActiGraph support" in said
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -168,7 +168,7 @@ def test_a_listing_narrowed_to_what_is_not_there_is_empty_though_another_item_is
     three: Site,
 ) -> None:
     list_broken(three.sandbox, 2, {"fileUrl": None})
-    # So many that all is listed, and what was not asked for left out.
+    # With so many subjects, everything is listed, and other subjects are filtered out afterwards.
     listed = open_pipeline().survey(Request.of(range(100, 110)))
     assert (listed.items, listed.invalid) == ((), ())
 
@@ -211,7 +211,7 @@ def test_an_item_that_is_broken_as_it_is_listed_again_fails_its_partition_alone(
     with exports.execute(listed) as results:
         by_subject = {result.partition.subject_id: result for result in results}
     assert [type(by_subject[subject]) for subject in (1, 3)] == [PartitionLoaded] * 2
-    assert "listed again, but not as the contract has it" in getattr(by_subject[2], "error", "")
+    assert "listed again, but its item is invalid" in getattr(by_subject[2], "error", "")
 
 
 def test_an_erased_subjects_broken_item_is_neither_named_nor_written_down(three: Site) -> None:

@@ -1,4 +1,4 @@
-"""A sync killed (SIGKILL) at every named point, and run again: as if it had never been killed."""
+"""Kill a sync (SIGKILL) at each named point, and run it again: the result is as if never killed."""
 
 import json
 import os
@@ -39,7 +39,7 @@ from cp_pipeline_tests.reliability.leftovers import (
 )
 from cp_pipeline_tests.warehouse_contents import run, run_killed
 
-# Load ids and landing order differ from one sync to the next; so does which file loads first.
+# Load ids, the landing order and the load order differ between syncs.
 _KEY = "study_id, subject_id, dataset_name, study_program_id, program_execution"
 LOADS = (
     f"SELECT {_KEY}, file_sha256, file_bytes, csv_bytes, row_count, landing_path FROM lineage.loads"
@@ -57,7 +57,7 @@ POINTS = [
     ("after", "call cp_pipeline.landing.store:_describe", 5),
     ("before", "os.rename {data}/landing/.aside", 4),
     ("after", "call cp_pipeline.ingest.fetching:read_csv_text", 9),
-    # The first transaction writes the listing down, the second one loads.
+    # The first transaction stores the listing; the second one loads.
     ("after", "BEGIN", 1),
     ("after", "COMMIT", 1),
     ("before", "BEGIN", 2),
@@ -89,7 +89,7 @@ def storage(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> StorageSetting
 
 
 def state() -> dict[str, list[tuple[object, ...]]]:
-    """Everything that is loaded, without load ids and moments."""
+    """All loaded data, without load ids and times."""
     found = {"loads": rows(LOADS), "superseded": rows("FROM lineage.superseded")}
     for (name,) in rows("SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY 1"):
         assert one(ORPHANS.format(table=f'"{name}"')) == 0
@@ -118,7 +118,7 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     nth: int,
 ) -> None:
     run_killed("sync", when=when, what=what.format(data=storage.data_dir), nth=nth)
-    # What was killed has left something to be done: the rest of the load, or of the records.
+    # The killed sync left work to do: the rest of the load, or of the Dagster events.
     assert run_sync() == 0
     assert state() == undisturbed
     assert run_sync() == 0
@@ -147,7 +147,7 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_
     with open_instance(storage) as instance:
         given = instance.fetch_materializations(DATASET_EXPORTS, limit=100).records
         assert len({each.partition_key for each in given}) == len(given) == 11
-    # And from then on a sync need not look.
+    # After that, a sync does not need to look for missing events.
     assert "cut off" not in run("sync").stdout
 
 
@@ -183,7 +183,7 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_the_sensor_and_looks_st
         (record,) = instance.fetch_materializations(newest, limit=1).records
         given = record.asset_materialization
         assert given is not None
-        # Before the observation of the execution that waits, so Dagster calls it stale.
+        # It points before the observation of the waiting execution, so Dagster shows it as stale.
         pointer = f"dagster/input_event_pointer/{LISTED_EXECUTIONS.to_user_string()}"
         assert (given.tags or {})[pointer] == "1"
 
@@ -211,7 +211,7 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     sync_all()
     building = "call cp_pipeline.defs.dbt_assets:_check_warehouse"
     for _ in range(2):
-        # The second one comes as far as the first only where it gets the slot of the first.
+        # The second one can only reach this point if it gets the slot of the first one.
         run_killed("publish", when="before", what=building, nth=1)
     with open_instance(storage) as instance:
         last, first = instance.get_runs()
@@ -226,7 +226,7 @@ def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_n
     run_killed("sync", when="before", what=RECORD, nth=1)
     with open_instance(storage) as instance:
         (dead,) = instance.get_runs()
-        # As Dagster's code server does, which leaves the slot to be freed by the daemon.
+        # Dagster's code server does this, and leaves it to the daemon to free the slot.
         instance.report_run_failed(dead)
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
         assert end_orphaned_runs(instance) == []
@@ -244,7 +244,7 @@ def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
         instance.add_run_tags(mine.run_id, process_tag(mine.run_id))
         gone = json.loads(process_tag(elsewhere.run_id)[PROCESS_TAG]) | {"began": "1"}
         instance.add_run_tags(elsewhere.run_id, {PROCESS_TAG: json.dumps(gone | {"host": "other"})})
-        # Executed again, a run has the tags of the run before.
+        # A re-executed run has the tags of the earlier run.
         instance.add_run_tags(copied.run_id, {PROCESS_TAG: json.dumps(gone)})
         assert end_orphaned_runs(instance) == []
         instance.add_run_tags(
@@ -257,7 +257,7 @@ def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
 def started_by_dagster(
     instance: dg.DagsterInstance, number: int, *, host: str, at: float
 ) -> dg.DagsterRun:
-    """A run as Dagster's launcher leaves it, before any step: a process was started for it."""
+    """A run as Dagster's launcher creates it, before any step: its process was started."""
     tags = {LAUNCHED_TAG: host, GRPC_INFO_TAG: "{}"}
     run = instance.create_run_for_job(
         build_defs().resolve_job_def("sync"), tags=tags, status=dg.DagsterRunStatus.STARTING
@@ -283,7 +283,7 @@ def test_a_run_killed_before_its_first_step_is_ended_and_none_whose_process_live
     here, now = socket.gethostname(), time.time()
     with open_instance(storage) as instance:
         dead = started_by_dagster(instance, gone.pid, host=here, at=now)
-        # Its number has another process now, which began later than the run.
+        # Another process has this process id now; it started later than the run.
         reused = started_by_dagster(instance, os.getpid(), host=here, at=now - 86_400)
         started_by_dagster(instance, os.getpid(), host=here, at=now)
         started_by_dagster(instance, gone.pid, host="other", at=now)

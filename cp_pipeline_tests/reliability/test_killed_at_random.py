@@ -1,7 +1,8 @@
-"""Commands killed (SIGKILL) at random moments, and run again: as if they had never been killed.
+"""Kill commands (SIGKILL) at random times, and run them again: the result is as if never killed.
 
-Few by default. Set KILLS for more, and SEED to try the very moments of a failure again, as far as a
-machine repeats itself: ``KILLS=300 SEED=11 pytest cp_pipeline_tests/reliability/…at_random.py``.
+By default, only a few commands are killed. Set KILLS for more. Set SEED to repeat the times of a
+failure, as far as the machine is deterministic:
+``KILLS=300 SEED=11 pytest cp_pipeline_tests/reliability/…at_random.py``.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ storage = StorageSettings.from_environment()
 with Warehouse.of(storage) as warehouse:
     publish_current(warehouse, storage.published)
 """
-# As many exports are synced: loaded in a process of its own, which must end with its parent.
+# Sync as with many exports: a subprocess loads them, and it must end with its parent.
 SYNC_APART = """
 from cp_pipeline.cli import commands
 from cp_pipeline.ingest import Pipeline
@@ -47,23 +48,23 @@ Pipeline.subprocess_from = 0
 commands(["sync"])
 """
 CLI = ["-m", "cp_pipeline.cli"]
-# What is killed, and the seconds from its start within which it is.
+# The commands to kill, and when: between so many seconds after the start.
 COMMANDS = {
     "sync": ([*CLI, "sync"], (0.2, 1.6)),
     "sync apart": (["-c", SYNC_APART], (0.2, 1.8)),
     "publish": (["-c", PUBLISH], (0.2, 0.8)),
     "compact": ([*CLI, "compact", "--older-than", "0", "--yes"], (0.2, 0.6)),
 }
-# Numbers of loads depend on which file came first, and moments on when.
+# Load ids depend on the order of the downloads, and times on the clock.
 _NUMBERS = ("_load_id", "load_id", "superseded_by", "caused_by_load_id", "dagster_run_id")
 _MOMENTS = ("loaded_at", "superseded_at", "compacted_at", "listed_at", "failed_at", "changed_at")
-# Of the publication itself: when, by which run, of which state.
+# Tables about the publication itself: when, by which run, from which state.
 _LEFT_OUT = {"publication", "superseded"}
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Sandbox]:
-    """A study, the first half of which is in ``begun``, with a program executed again since."""
+    """A study that ``begun`` has loaded in part, with programs executed again since then."""
     study = SandboxStudy.synthetic(study_id=4711, subjects=4, days=1, seed=1, epoch_rows=200)
     with Sandbox(study) as serving:
         yield serving
@@ -71,7 +72,7 @@ def service() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def begun(service: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder as it is on some day: synced twice, published, and now there is news."""
+    """A data folder in normal use: synced twice, published, and with new exports to load."""
     folder = tmp_path_factory.mktemp("begun") / "data"
     with pytest.MonkeyPatch.context() as here:
         storage = settle(here, service, folder)
@@ -102,7 +103,7 @@ def undisturbed(
 
 
 def finish(storage: StorageSettings) -> dict[str, str]:
-    """Run all to the end, and say what there is then."""
+    """Run all commands without a kill, and return hashes of the resulting tables."""
     assert run_sync() == 0
     compact(storage, timedelta(0))
     publish(storage)
@@ -112,7 +113,7 @@ def finish(storage: StorageSettings) -> dict[str, str]:
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """A hash of every table's rows, in any order, without numbers and moments."""
+    """A hash of each table's rows, in any order, without load ids and times."""
     found = {}
     with duckdb.connect(str(path), read_only=True) as opened:
         tables = opened.execute(
@@ -131,7 +132,7 @@ def hashes(path: Path) -> dict[str, str]:
 
 
 def kill_at_random(command: str, moments: random.Random, *, all_of_it: bool) -> float:
-    """Start a command and kill it, its children too or itself alone; the moment."""
+    """Start a command and kill it, with or without its children. Return the time of the kill."""
     arguments, (soonest, latest) = COMMANDS[command]
     moment = moments.uniform(soonest, latest)
     child = subprocess.Popen(
@@ -156,7 +157,7 @@ def test_killed_at_random_and_run_again_it_ends_as_if_never_killed(
     storage = settle(monkeypatch, service, tmp_path / "data")
     shutil.copytree(begun, storage.data_dir)
     told = []
-    # Now and then the one that should mend it is killed as well.
+    # Sometimes the command that should repair the state is killed too.
     for _ in range(moments.choice([1, 1, 2, 3])):
         command = moments.choice(["sync", "sync apart", *COMMANDS])
         told.append((command, kill_at_random(command, moments, all_of_it=number % 2 == 0)))

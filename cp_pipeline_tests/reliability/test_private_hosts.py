@@ -1,4 +1,4 @@
-"""A listed link that leads to a private address is refused, unless a person named the host."""
+"""A listed link to a private address is rejected, unless the settings name the host."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.reliability.other_host import Elsewhere
 from cp_pipeline_tests.study_site import Site
 
-# The sandbox is at 127.0.0.1, the other service at 127.0.0.2.
+# The sandbox is at 127.0.0.1, the other server at 127.0.0.2.
 SPELLINGS = (
     "127.0.0.2", "2130706434", "0x7f000002", "0177.0.0.2", "127.2", "0x7f.2", "127.0.0.2.",
     "[::ffff:127.0.0.2]", "[::ffff:7f00:2]", "somebody:secret@127.0.0.2",
@@ -37,7 +37,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 def fetched(item: ExportFile, **environment: str) -> bytes:
-    """What a client with these variables besides gets of a file."""
+    """The content of a file, downloaded by a client with these additional variables."""
     from_environment = open_pipeline().centrepoint.settings
     changed = CentrePointSettings.from_environment(
         {
@@ -55,7 +55,7 @@ def fetched(item: ExportFile, **environment: str) -> bytes:
 
 @pytest.fixture
 def item(here: Site) -> ExportFile:
-    """A listed file; tests give it another link."""
+    """A listed file; the tests replace its link."""
     here.put("N\n1\n")
     return open_pipeline().survey().items[0]
 
@@ -99,7 +99,7 @@ def test_naming_one_private_host_allows_no_other(item: ExportFile, elsewhere: El
 
 
 def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """A name server that knows one more name, and gives another answer each time but the last."""
+    """Make the name server know one more name. Each lookup gets the next answer; the last stays."""
     ask = socket.getaddrinfo
     waiting = list(answers)
 
@@ -142,7 +142,7 @@ def test_a_name_that_a_person_named_may_be_private(
 
 @pytest.fixture
 def proxy(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
-    """The other service is a proxy, for all but the sandbox."""
+    """The other server is a proxy for all hosts except the sandbox."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.2:{elsewhere.server_port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return elsewhere

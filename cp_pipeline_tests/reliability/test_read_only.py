@@ -1,6 +1,6 @@
-"""Folders that cannot be written: words that name them, at once, and nothing half done.
+"""Folders without write permission: an immediate error that names them, and no partial work.
 
-For root no permission binds, so there the folder is mounted read-only.
+Permissions do not apply to root, so for root the folder is mounted read-only.
 """
 
 import os
@@ -39,7 +39,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def spread(here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """One export is loaded and published, one waits; each thing has a folder of its own."""
+    """One export is loaded and published, and one waits. Each kind of file has its own folder."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CP_WAREHOUSE", str(tmp_path / "warehouse" / "warehouse.duckdb"))
     monkeypatch.setenv("CP_PUBLISHED", str(tmp_path / "published" / "centrepoint.duckdb"))
@@ -90,7 +90,7 @@ def test_what_writes_the_warehouse_says_at_once_that_it_cannot(
 
 
 def test_models_are_not_tried_where_they_cannot_be_written(spread: Site, tmp_path: Path) -> None:
-    """What a publication asks first; dbt by itself would try each model for half a minute."""
+    """Publishing checks this first; dbt alone would retry each model for half a minute."""
     with (
         read_only(tmp_path / "warehouse"),
         pytest.raises(WarehouseUnreadable, match=str(tmp_path / "warehouse")),

@@ -1,4 +1,4 @@
-"""No file is asked for more than four times in one load attempt, whatever goes wrong with it."""
+"""One load attempt requests a file at most four times, for any kind of failure."""
 
 import random
 from itertools import product
@@ -23,7 +23,7 @@ FAULTS = (
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wait between tries, and a trickle is seen at once."""
+    """Do not wait between retries, and detect a slow answer at once."""
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.05)
     monkeypatch.setattr(
         "cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 10_000
@@ -33,7 +33,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fault(sandbox: Sandbox, kind: str, content: bytes) -> None:
-    """What becomes of the next request for a file."""
+    """Set the fault of the next request for a file."""
     answers = {
         "busy": blob_error(503),
         "fails": blob_error(500),
@@ -100,7 +100,7 @@ def test_the_second_copy_of_a_damaged_file_is_one_of_the_four(here: Site, before
         fault(here.sandbox, "busy", content)
     fault(here.sandbox, "damaged", content)
     (result,) = here.sync()
-    # After three that failed there is no request left for a second copy.
+    # After three failed requests, none is left for a second download.
     assert isinstance(result, PartitionFailed if before == 3 else PartitionLoaded)
     assert files_asked_for(here) == min(before + 2, REQUESTS_FOR_A_FILE)
     if before == 3:

@@ -1,4 +1,4 @@
-"""After runs full of failures: no secret in any file or output, and no file for others to read."""
+"""After runs with many failures: no secret in any file or output, no file readable by others."""
 
 import gzip
 import os
@@ -24,7 +24,7 @@ from cp_pipeline_tests.reliability.conftest import files_under
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
-# The command line with everything logged that any library logs.
+# The command line with the debug log of all libraries.
 _AT_DEBUG_LEVEL = """
 import logging, os, sys
 os.umask(0o022)
@@ -88,12 +88,12 @@ def test_the_search_finds_what_it_searches_for(here: Site) -> None:
 
 @pytest.fixture
 def said(here: Site) -> bytes:
-    """All output of a command line and of a run of Dagster in which much fails."""
+    """All output of commands and of a Dagster run, with many failures."""
     full_of_failures(here)
     first = run_at_debug_level("sync")
     assert first.returncode == 1, first.stderr[-2000:]
     assert b"DEBUG:urllib3" in first.stderr
-    # A service that says again what it was told, and one that refuses the token.
+    # A service that repeats the request in its answer, and one that rejects the token request.
     here.sandbox.fail("listing", status=400, body=f"Bearer {tokens_handed_out(here.sandbox)[0]}?")
     second = run_at_debug_level("sync")
     here.sandbox.fail("token", status=400, body=f"client_secret={CLIENT_SECRET}&scope=x")

@@ -1,4 +1,4 @@
-"""Processes of one data folder share the minute's requests, as well as a file lets them."""
+"""Processes with the same data folder share the request limit per minute, through a file."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_three_processes_together_ask_no_more_than_one_may(tmp_path: Path) -> No
         process.stdin.flush()
     spent = sorted(moment for process in processes for moment in moments_of(process))
     assert len(spent) == 21
-    # What is measured is after the spending, and a process may be held up on its way there.
+    # The time is measured after the request is counted, and a process may be delayed in between.
     assert all(spent[place + 5] - spent[place] > WINDOW - 0.2 for place in range(16))
     assert spent[-1] - spent[0] > 4 * WINDOW - 0.2
 
@@ -64,7 +64,7 @@ def test_a_second_client_of_the_same_folder_finds_what_the_first_one_spent(here:
     here.sync()
     ledger = here.storage.landing / ".requests"
     open_pipeline().survey()
-    # A token and a page; the first sync found no folder yet, so it counted alone.
+    # One token and one page. The first sync found no folder yet, so it counted only for itself.
     assert len(array("d", ledger.read_bytes())) == 2
     open_pipeline().survey()
     assert len(array("d", ledger.read_bytes())) == 4

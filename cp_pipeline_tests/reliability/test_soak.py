@@ -1,11 +1,11 @@
-"""Random studies, with everything odd at once; each must end in a full account and right cells.
+"""Random studies with many unusual properties at once: all partitions counted, all cells correct.
 
-What is random: names of data sets and columns, values, packings, broken files, versions (executed
-again, written again, pending), the case of GUIDs, the shape of pages, faults of the service. What
-must hold after each sync: planned = loaded + failed + pending, and every loaded cell is what
+Random are: names of data sets and columns, values, compression, broken files, versions (executed
+again, written again, pending), the case of GUIDs, the shape of pages, and faults of the service.
+After each sync, planned = loaded + failed + pending must hold, and each loaded cell must equal what
 Python's ``csv`` wrote.
 
-``SOAK=500 SOAK_SEED=1 pytest cp_pipeline_tests/reliability/test_soak.py`` runs so many studies.
+``SOAK=500 SOAK_SEED=1 pytest cp_pipeline_tests/reliability/test_soak.py`` runs 500 studies.
 """
 
 import csv
@@ -72,7 +72,7 @@ _BROKEN = (
 
 @dataclass
 class _Export:
-    """What is listed of an export, and what its file holds; None for a file that is broken."""
+    """The listed properties of an export, and the records of its file (None for a broken file)."""
 
     subject_id: int
     dataset: str
@@ -94,7 +94,7 @@ class _Export:
 
 
 class _Study:
-    """A random study, changed at random between syncs."""
+    """A random study that changes at random between syncs."""
 
     def __init__(self, chance: random.Random, folder: Path) -> None:
         self.chance = chance
@@ -104,10 +104,11 @@ class _Study:
         )
         self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder / "data")})
         self.exports: list[_Export] = []
-        # One a sync, and none twice: all of them may meet one file, which is asked for four times.
+        # One fault per sync, each at most once. All of them may hit one file, and a file is
+        # requested at most four times.
         faults = ["503", "cut", "hang up", "corrupt", "", ""]
         if self.packing in {Packing.PLAIN, Packing.MIXED}:
-            # Damage in what is not packed has no checksum that would tell.
+            # An uncompressed file has no checksum, so its damage cannot be detected.
             faults.remove("corrupt")
         self.file_faults = chance.sample(faults, ROUNDS)
         for dataset in chance.sample(_DATASETS, chance.randint(1, 4)):
@@ -122,12 +123,12 @@ class _Study:
                     self.write(export)
 
     def write(self, export: _Export) -> None:
-        """A new file of the same execution."""
+        """Write a new file for the same execution."""
         export.written += 1
         export.pending = False
         export.header = [name for name, _ in export.kinds]
         if self.chance.random() < 0.2:
-            # A column comes, or one has other values from now on.
+            # A column has other values from now on.
             place = self.chance.randrange(len(export.kinds))
             name = export.kinds[place][0]
             export.kinds[place] = (name, self.chance.choice(_VALUES))
@@ -154,7 +155,7 @@ class _Study:
         )
 
     def change(self) -> None:
-        """What CentrePoint does between two syncs."""
+        """Change the study, as CentrePoint does between two syncs."""
         for export in self.exports:
             event = self.chance.random()
             if event < 0.2:
@@ -164,7 +165,7 @@ class _Study:
             elif event < 0.3:
                 self.write(export)
             elif event < 0.4:
-                # Executed, and the link still leads to the file of before.
+                # Executed again, but the link still points to the old file.
                 export.execution += 1
                 export.written = 0
                 export.pending = True
@@ -173,7 +174,7 @@ class _Study:
                 self.write(export)
 
     def trouble(self) -> None:
-        """What the service does during the next sync."""
+        """Set the faults of the service during the next sync."""
         service = self.chance.choice(["listing", "token"])
         for event in [service, *self.file_faults[:1]]:
             match event:
@@ -198,7 +199,7 @@ class _Study:
                     each | {"studyProgramId": each["studyProgramId"].upper()} for each in items
                 ]
             if short:
-                # A service that gives fewer items a page than it was asked for, and says so.
+                # The service returns fewer items per page than requested, and says so.
                 items = items[:limit]
                 page = page | {"limit": limit}
             return page | {"items": items}
@@ -218,7 +219,7 @@ _Table = tuple[list[str], list[list[str]]]
 
 
 def _check_cells(study: _Study, loaded: dict[ExportKey, _Table]) -> None:
-    """Every loaded cell is what Python's csv wrote."""
+    """Check that each loaded cell equals what Python's csv wrote."""
     if not loaded:
         return
     with duckdb.connect(study.storage.warehouse, read_only=True) as opened:
@@ -283,7 +284,7 @@ def test_a_random_study_ends_in_a_full_account_and_right_cells(number: int, tmp_
                 for each in study.exports
                 if each.records is None and not each.pending
             }
-            # Nothing else fails, and whatever is broken does.
+            # All broken exports fail, and no others.
             why = "\n".join(str(each) for each in done if isinstance(each, PartitionFailed))
             assert failed == broken & set(plan.to_load), why
             listed_now = {each.key: each for each in study.exports}

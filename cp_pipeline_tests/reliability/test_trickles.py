@@ -1,4 +1,4 @@
-"""A server that sends a byte now and then is asked again, and then given up."""
+"""A server that sends only a few bytes at a time: the request is retried, then it fails."""
 
 import time
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from cp_pipeline.sandbox.faults import FaultKind
 from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.study_site import Site
 
-WORDS = r"fewer than 10 bytes came in 0\.2 s"
+WORDS = r"fewer than 10 bytes arrived in 0\.2 s"
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute of a fifth of a second, in which ten bytes are enough; and no wait between tries."""
+    """Use 0.2 s instead of a minute, with ten bytes as the minimum; do not wait between retries."""
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.2)
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOWEST_BYTES_PER_SECOND", 50)
     retry = "cp_pipeline.centrepoint.transport._BudgetedRetry"
@@ -79,12 +79,12 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
     failed = by_subject[2]
     assert isinstance(failed, PartitionFailed)
     assert failed.stage == "download"
-    assert "fewer than 10 bytes came in 0.2 s" in failed.error
+    assert "fewer than 10 bytes arrived in 0.2 s" in failed.error
     assert listed.items[1].file_name in failed.error
 
 
 def _link_of(storage: Sandbox) -> str:
-    """A link to the only file of another sandbox."""
+    """The link to the only file of another sandbox."""
     with pytest.MonkeyPatch.context() as there:
         for name, value in storage.environment.items():
             there.setenv(name, value)
@@ -98,7 +98,7 @@ def test_a_slow_answer_that_is_fast_enough_is_waited_for(here: Site) -> None:
     here.sandbox.trickle("file", pause_seconds=0.004, head=True)
     began = time.monotonic()
     assert open_pipeline().centrepoint.fetch(item, all_of)
-    # As many minutes as make a test: each of them had bytes enough.
+    # It took more than two of the test's minutes, and each had enough bytes.
     assert time.monotonic() - began > 2 * 0.2
     assert len(here.sandbox.requests) == 1
 

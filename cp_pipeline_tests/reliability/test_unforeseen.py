@@ -1,7 +1,7 @@
-"""What nobody foresaw: it fails one partition by name, and is never taken for an end.
+"""An unexpected error fails only its partition, by name, and is never taken for the end of a run.
 
-The faults are put into the code that loads, in whatever process it runs, by a ``sitecustomize`` on
-the path: a file that holds the word ``Boom`` breaks it. For all that follows, the code is as it is.
+A ``sitecustomize`` module on the path puts the faults into the code that loads, in every process:
+the code fails for a file with the word ``Boom``. All other code is unchanged.
 """
 
 import os
@@ -49,7 +49,7 @@ setattr(module, {name!r}, broken)
 
 @pytest.fixture
 def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Breaks a place in the code, in this process and in all that it starts."""
+    """Break a place in the code, in all processes that this process starts."""
 
     def broken(place: str, error: str = "KeyError('ended')") -> None:
         module, name, condition = _PLACES[place]
@@ -63,7 +63,7 @@ def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def a_study(here: Site, subjects: int = 3) -> None:
-    """Two data sets, and one more that has the fault."""
+    """Two data sets, and a third one with the fault."""
     for subject in range(1, subjects + 1):
         here.put(f"N\n{subject}\n", subject_id=subject, dataset="Sound")
         here.put(f"M,T\n{subject},a\n", subject_id=subject, dataset="Other")
@@ -76,18 +76,18 @@ def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_els
 ) -> None:
     a_study(here)
     if place == "validation":
-        # Looked for in the bytes as they come, which are packed otherwise.
+        # This fault searches the bytes as downloaded, so the file must not be compressed.
         here.sandbox.study.put(subject_id=2, data_set_name="Faulty", raw=b"Boom\nBoom\n")
     breaks(place)
     done = run("sync")
     assert done.returncode == 1, done.stderr
     assert "6 partitions loaded" in done.stdout
     assert "subject 2, data set Faulty" in done.stderr
-    assert "Not foreseen: KeyError: 'ended'" in done.stderr
+    assert "Unexpected error: KeyError: 'ended'" in done.stderr
     assert rows("SELECT subject_id, dataset_name, error FROM lineage.failures") == [
-        (2, "Faulty", "Not foreseen: KeyError: 'ended'")
+        (2, "Faulty", "Unexpected error: KeyError: 'ended'")
     ]
-    # Nothing is known against the file, so it stays where it is.
+    # The file itself is not known to be invalid, so it is not moved to the quarantine.
     assert not list(here.storage.data_dir.glob("quarantine/**/*.export"))
 
 
@@ -125,7 +125,7 @@ def test_of_a_partition_of_two_programs_the_export_at_fault_is_named(
     assert isinstance(failed, PartitionFailed)
     assert failed.export_file.file_name == "9999.csv.gz"
     assert "ZeroDivisionError" in failed.error
-    # A partition is loaded whole or not at all.
+    # A partition is loaded completely or not at all.
     assert one("SELECT count(*) FROM lineage.loads") == 0
 
 
@@ -195,7 +195,7 @@ def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
     monkeypatch.setenv("PYTHONPATH", str(folder))
     done = run("sync")
     assert done.returncode == 2
-    assert "Not foreseen: KeyError" in done.stderr
+    assert "Unexpected error: KeyError" in done.stderr
     assert "Report it" in done.stderr
     assert "TopSecret" not in done.stdout + done.stderr
 
@@ -226,7 +226,7 @@ def test_a_partition_that_gets_lost_on_the_way_is_missed(
     )
     with pytest.raises(Unaccounted, match=r"7 partitions planned, but only 4 loaded and 0 failed"):
         sync_all()
-    # The command says the same, with exit code 2.
+    # The command reports the same error, with exit code 2.
     folder = tmp_path / "broken"
     folder.mkdir()
     text = (
@@ -238,7 +238,7 @@ def test_a_partition_that_gets_lost_on_the_way_is_missed(
     monkeypatch.setenv("PYTHONPATH", str(folder))
     done = run("sync", "--refresh")
     assert done.returncode == 2, done.stdout
-    assert "Nothing is known of 2 partitions (subject 1, data set Other; " in done.stderr
+    assert "2 partitions without a result (subject 1, data set Other; " in done.stderr
 
 
 def test_an_account_counts_each_planned_partition_once(here: Site) -> None:

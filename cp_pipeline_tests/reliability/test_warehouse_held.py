@@ -1,4 +1,4 @@
-"""The warehouse held by another process, and four syncs at once: all wait, and all end well."""
+"""Another process holds the warehouse, or four syncs run at once: all wait, and all succeed."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ SYNC = [sys.executable, "-m", "cp_pipeline.cli", "sync"]
 
 
 def hold(site: Site, seconds: float) -> "subprocess.Popen[str]":
-    """Another process that has the warehouse open read-write."""
+    """Start another process that has the warehouse open read-write."""
     arguments = [sys.executable, "-c", _HOLD, site.storage.warehouse, str(seconds)]
     holder = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -34,7 +34,7 @@ def sync() -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def loaded(here: Site) -> Site:
-    """One export is loaded, and five wait."""
+    """One export is loaded, and five wait to be loaded."""
     here.put("N\n1\n")
     here.sync()
     for subject in range(2, 7):
@@ -60,7 +60,7 @@ def test_a_lock_never_given_up_is_an_error_after_a_settable_time(
     assert done.returncode == 2
     assert f"process {holder.pid} " in done.stderr
     assert "waited 2 s" in done.stderr
-    assert "Nothing downloaded is lost" in done.stderr
+    assert "All downloads are kept" in done.stderr
     assert "Traceback" not in done.stderr
 
 

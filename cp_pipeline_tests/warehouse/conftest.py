@@ -1,4 +1,4 @@
-"""A warehouse that has something to compact, to rebuild and to erase, copied for each test."""
+"""A warehouse with data to compact, to rebuild and to erase, copied for each test."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ DAILY = "ActivityDaily8"
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four subjects and a marked one; executed again, refreshed, widened; one file refused."""
+    """Four subjects and a marked one: executed again, refreshed, widened; one file is refused."""
     data_dir = tmp_path_factory.mktemp("finished") / "data"
     study = SandboxStudy.synthetic(study_id=4711, subjects=4, days=1, seed=1, epoch_rows=60)
     study.put(subject_id=MARKED_SUBJECT, data_set_name=DAILY, csv=b"A,STEPS\n1,7\n")
@@ -40,7 +40,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
-    """A copy of that study's data folder, which is also the one that the environment names."""
+    """A copy of that study's data folder; the environment's settings point to it."""
     shutil.copytree(finished_study, tmp_path / "data")
     return StorageSettings.from_environment()
 

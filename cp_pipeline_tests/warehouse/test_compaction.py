@@ -1,4 +1,4 @@
-"""Compacting: what goes, what stays, who is kept out, and a process killed at every point of it."""
+"""Compacting: what is dropped, what stays, locking, and a process killed at every step."""
 
 import resource
 import shutil
@@ -34,7 +34,7 @@ ALL = timedelta(0)
 
 @pytest.fixture(scope="module")
 def undisturbed(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the warehouse holds after compacting, nobody killed."""
+    """The contents of the warehouse after an undisturbed compaction."""
     data_dir = tmp_path_factory.mktemp("undisturbed") / "data"
     shutil.copytree(finished_study, data_dir)
     compact(StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)}), ALL)
@@ -91,13 +91,13 @@ def test_as_of_refuses_an_instant_whose_rows_are_gone_and_answers_all_others(
     for question in ("SELECT count(*)", "SELECT STEPS", "SELECT *"):
         with pytest.raises(duckdb.Error, match=r"subject 10821.*have been compacted"):
             rows(f"{question} {past}")
-    # Loaded again by the refresh, the newest execution can be shown as it was.
+    # The refresh loaded the newest execution again, so `as_of` can show it.
     latest = f"FROM as_of('{DAILY}', '{last}'::TIMESTAMPTZ::TIMESTAMP_NS)"
     assert rows(f"SELECT count(*) {latest} WHERE _subject_id = 10821") == [(1,)]
 
 
 def test_numbers_of_dropped_loads_are_never_given_again(storage: StorageSettings) -> None:
-    # The load with the highest number is superseded, as when an older execution comes late.
+    # The load with the highest id is superseded, as when an older execution is loaded late.
     with duckdb.connect(storage.warehouse) as opened:
         highest = opened.execute("SELECT max(load_id) FROM lineage.loads").fetchall()[0][0]
         opened.execute(
@@ -125,7 +125,7 @@ def test_numbers_of_dropped_loads_are_never_given_again(storage: StorageSettings
         ("before", "COPY FROM DATABASE", 1),
         ("after", "COPY FROM DATABASE", 1),
         ("before", "os.rename", 1),
-        # The folder is opened for its lock, and again when the new file has the name.
+        # The folder is opened for its lock, and again after the new file has the name.
         ("before", "open {folder} ", 2),
     ],
 )
@@ -168,7 +168,7 @@ def test_whoever_had_opened_the_file_before_it_was_replaced_writes_to_the_new_on
     warehouse = Warehouse(storage.warehouse)
 
     class Overtaken:
-        """Replaces the file just after it is opened, once."""
+        """Replace the file once, just after it is opened."""
 
         def __init__(self, connection: Any) -> None:
             self.connection = connection
@@ -219,7 +219,7 @@ def test_without_room_for_the_copy_the_file_stays_as_it_is_and_nothing_is_left_b
 
     with monkeypatch.context() as full:
         full.setattr(file_swap, "copy_database", on_a_full_disk)
-        with pytest.raises(WarehouseError, match="room for a second file"):
+        with pytest.raises(WarehouseError, match="space for a second file"):
             compact(storage, ALL)
     assert files_beside(Path(storage.warehouse)) == {"landing", "quarantine", "warehouse.duckdb"}
     assert contents() == undisturbed
@@ -230,7 +230,7 @@ def test_a_log_that_is_in_the_way_stops_it_before_anything_is_replaced(tmp_path:
     new, old = tmp_path / "new", tmp_path / "old"
     for path in (new, old, tmp_path / "old.wal"):
         path.write_text(path.name)
-    with pytest.raises(WarehouseError, match=r"old\.wal is still there"):
+    with pytest.raises(WarehouseError, match=r"old\.wal still exists"):
         file_swap.put_in_place(new, old)
     assert old.read_text() == "old"
 
@@ -239,7 +239,7 @@ def test_the_command_asks_first_and_says_what_it_did(storage: StorageSettings) -
     before = contents()
     asked = run("compact", "--older-than", "0")
     assert asked.returncode == 1
-    assert "would come free" in asked.stdout
+    assert "would be freed" in asked.stdout
     assert "[y/N]" in asked.stdout
     assert contents() == before
     done = run("compact", "--older-than", "0", "--yes")

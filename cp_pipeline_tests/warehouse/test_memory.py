@@ -1,4 +1,4 @@
-"""What does not fit in memory goes to the scratch folder, and leaves with it."""
+"""What does not fit in memory is spilled to the scratch folder, and removed with it."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""No name of a column or data set meets a name of ours in SQL: whatever a CSV calls its columns.
+"""Names of columns and data sets never conflict with names in our SQL.
 
-The names are every word that stands in our own SQL, and every keyword of DuckDB.
+The tested names are all words in our own SQL, and all keywords of DuckDB.
 """
 
 import ast
@@ -29,14 +29,14 @@ from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import publish
 
 WAREHOUSE = Path(cp_pipeline.warehouse.__file__).parent
-# A family that has a staging model, so that the models read it.
+# A family with a staging model, so that the models read it.
 FAMILY = "ActivityDaily8"
-# Data sets may be called by our words as well.
+# Data sets may have such names too.
 OTHERS = ("loads", "rows", "chosen", "history", "exports", "staged", "field", "Other")
 
 
 def _texts(module: Path) -> Iterator[str]:
-    """Every string of a module that is no docstring, the pieces of f-strings among them."""
+    """Yield every string of a module except docstrings, including the parts of f-strings."""
     tree = ast.parse(module.read_text())
     statements = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
     for node in ast.walk(tree):
@@ -73,7 +73,7 @@ _TYPES = ("TIMESTAMP", "BIGINT", "DOUBLE", "VARCHAR", "DATE")
 
 
 def _csv(names: list[str], *, changed: bool) -> str:
-    """A column for each name, of all types in turn; changed, every seventh holds text."""
+    """Return a CSV with a column for each name, of all types in turn; changed: 1 in 7 has text."""
     columns = [_FIELDS[place % len(_FIELDS)] for place in range(len(names))]
     if changed:
         columns = [
@@ -85,7 +85,7 @@ def _csv(names: list[str], *, changed: bool) -> str:
 
 @dataclass(frozen=True)
 class Everything:
-    """A site with a data set of all words, loaded twice, and what was said of it by then."""
+    """A site with a data set of all names, loaded twice; its first execution and published file."""
 
     site: BuiltSite
     first_execution: str
@@ -118,7 +118,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
 
 
 def _check_cells(found: list[tuple[object, ...]], *, changed: bool, as_text: bool = False) -> None:
-    """All cells, as texts: a widened column's own, any other's as its type prints them."""
+    """Check all cells as text: widened columns as in the file, others as their type prints them."""
     wanted = set()
     for record in range(3):
         cells = []
@@ -187,8 +187,8 @@ def test_models_compare_the_loads(everything: Everything) -> None:
         " columns_removed FROM marts.program_executions WHERE previous_load_id IS NOT NULL"
         " ORDER BY dataset_name = 'ActivityDaily8' DESC, dataset_name"
     )
-    # Every seventh column is text in the newer execution, in one row; to compare is fair as the
-    # older one's rows are text by now as well.
+    # In the newer execution, every seventh column has text in one row. So these columns are text
+    # for the older execution's rows too, and both can be compared.
     assert compared[0][:4] == (FAMILY, 0, 0, 1)
     assert compared[1:] == [(name, 0, 0, 1, [], []) for name in sorted(OTHERS)]
     assert everything.site.rows("SELECT count(*) FROM staging.activity_daily") == [(3,)]
@@ -212,7 +212,7 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_column_may_have_a_name_of_ours(site: Site, name: str) -> None:
-    """As the value that is drawn, and as the time, which then is no whole steps apart."""
+    """Use the name for the value of the curve, and for a time column without a regular step."""
     times = ["2024-03-01 08:00:00", "2024-03-01 08:05:00", "2024-03-01 08:05:07"] * 2
     value = [f"{time},{place}" for place, time in enumerate(times)]
     site.put("\n".join([f"TIMESTAMP,{name}", *value, ""]), dataset="Value")
@@ -235,7 +235,7 @@ def test_a_column_may_have_a_name_of_ours(site: Site, name: str) -> None:
 
 
 def test_erasing_goes_by_the_load_and_not_by_a_column_of_the_file(everything: Everything) -> None:
-    """SUBJECT_ID in a file may be another number: here each says the other's."""
+    """SUBJECT_ID in a file may be another number: here each file has the other subject's."""
     site = everything.site
     with closing(Warehouse(site.storage.warehouse)) as warehouse:
         erase_from_warehouse(warehouse, 2, 1)

@@ -1,4 +1,4 @@
-"""A new warehouse from the landing: equal to the old one, whatever became of that."""
+"""Rebuild the warehouse from the landing: equal to the old one, even if that is damaged or gone."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ MOMENTS = "SELECT load_id, loaded_at, dagster_run_id FROM lineage.loads ORDER BY
 
 
 def current_rows() -> dict[str, list[tuple[object, ...]]]:
-    """What is exported, by data set; columns by name, as their order is that of their coming."""
+    """Return the current rows by data set; columns by name, because their order may differ."""
     found = {}
     for name in ("ActivityDaily8", "ActivityEpochs10", "Notes", "ParamsAndSubject (31)"):
         described = rows(f'DESCRIBE exports."{name}"')
@@ -37,7 +37,7 @@ def current_rows() -> dict[str, list[tuple[object, ...]]]:
 def test_it_equals_the_old_one_in_every_table_and_view(
     storage: StorageSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A transaction for every 7 exports, as a study of thousands has many.
+    # A transaction for every 7 exports, because a study of thousands has many transactions.
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 7)
     before, moments, seen = contents(), rows(MOMENTS), []
     done = rebuild(storage, lambda number, total: seen.append((number, total)))
@@ -140,11 +140,11 @@ def test_files_that_are_not_what_came_are_named_and_left_out(storage: StorageSet
     done = run("rebuild")
     assert done.returncode == 1
     assert re.search(rf"{re.escape(str(altered))}: .*checksum", done.stderr)
-    assert re.search(rf"{re.escape(str(deleted))}: .*gone", done.stderr)
+    assert re.search(rf"{re.escape(str(deleted))}: .*missing from the landing", done.stderr)
     assert "Traceback" not in done.stderr
     left = rows("SELECT subject_id, count(*) FROM exports.ActivityDaily8"
                 " JOIN lineage.loads ON load_id = _load_id GROUP BY ALL ORDER BY ALL")  # fmt: skip
-    # What the altered file had superseded is the newest that is there.
+    # The load that the altered file had superseded is now the newest.
     assert left == [(99, 1), (10821, 1), (10823, 1), (10824, 1)]
     assert one("SELECT state FROM lineage.partition_status WHERE subject_id = 10821"
                " AND dataset_name = 'ActivityDaily8'") == "stale"  # fmt: skip
@@ -171,7 +171,7 @@ def test_nobody_loads_into_the_old_one_meanwhile(
         ("after", "INSERT INTO lineage.", 1, 1),
         ("before", "os.link", 1, 1),
         ("before", "os.rename {folder}/warehouse.duckdb.aside", 1, 1),
-        # The folder is opened for its lock, for the old file's second name, and for the new file.
+        # The folder is opened for its lock, for the old file's second name and for the new file.
         ("before", "open {folder} ", 2, 1),
         ("before", "open {folder} ", 3, 2),
     ],

@@ -1,6 +1,6 @@
-"""Files of 1,500 columns: loaded right, in as many statements as others, with small records.
+"""Files of 1,500 columns: loaded correctly, with as few statements as others, and small events.
 
-Issue 14, D6. How long it takes is measured in ``benchmarks/wide_export.py``.
+Issue 14, D6. ``benchmarks/wide_export.py`` measures the time.
 """
 
 import csv
@@ -27,7 +27,7 @@ WIDTH = 1_500
 
 
 def _of_all_kinds(width: int, empty_before: int = 0) -> str:
-    """Every kind of value over and over, each in columns of its own, after rows without any."""
+    """Return a CSV that repeats all kinds of values, each in its own columns, after empty rows."""
     used = [KINDS[place % len(KINDS)] for place in range(width)]
     height = max(len(kind.fields) for kind in KINDS)
     lines = [",".join(["ROW", *(f"C{place}" for place in range(width))])]
@@ -41,7 +41,7 @@ def _of_all_kinds(width: int, empty_before: int = 0) -> str:
 
 @pytest.mark.parametrize("empty_before", [0, 3_000])
 def test_every_column_has_its_type_and_its_values(site: Site, empty_before: int) -> None:
-    """Also where no sample shows what a column holds."""
+    """This holds even if the sample has no values."""
     site.load(_of_all_kinds(WIDTH, empty_before))
     types = site.types()
     selected = [
@@ -85,7 +85,7 @@ def test_a_wide_column_widens_and_its_text_is_restored(site: Site) -> None:
     ]
 
 
-# How many statements
+# Number of statements
 
 
 class _Counted:
@@ -103,7 +103,7 @@ class _Counted:
 
 @contextmanager
 def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Every statement that a connection is told meanwhile."""
+    """Record every statement that a connection executes in the block."""
     statements: list[str] = []
     with monkeypatch.context() as here:
         made = vars(Warehouse)["connection"].func
@@ -123,7 +123,7 @@ def _numbers(width: int, seed: int) -> str:
 def test_statements_do_not_grow_with_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the first load to a second execution, a widening, every question, and publishing."""
+    """Covers the first load, a second execution, a widening, every check, and publishing."""
     counts = {}
     for width in (240, WIDTH):
         with Sandbox(SandboxStudy.empty()) as sandbox, _statements(monkeypatch) as statements:

@@ -1,12 +1,12 @@
-{#- What each load changed against the load before it: rows added, removed and changed.
+{#- What changed from the previous load to each load: rows added, removed and changed.
 
-    Rows are taken together by the data set's time column. Of the rows of one time, those that both
-    loads have alike are unchanged; of the others, as many as can be paired are changed, and the
-    rest was added or removed. So a row that comes twice counts twice, and
-    rows = rows before + added - removed, always. Without a time column whole rows are compared and
-    nothing is called changed.
+    Rows are matched by the data set's time column. Among the rows with the same time, rows that are
+    equal in both loads are unchanged. The others are paired: each pair counts as one changed row,
+    and rows without a partner were added or removed. A row that occurs twice counts twice, and
+    rows = previous rows + added - removed always holds. Without a time column, whole rows are
+    compared, and no row counts as changed.
 
-    Columns that only one of the two has are left out of the comparison.
+    The comparison leaves out columns that only one of the two loads has.
 
     Arguments: loads, the name of a CTE with `load_id`, `previous_load_id`, `dataset_name`,
     `time_column`, `columns_added` and `columns_removed`. -#}
@@ -31,7 +31,7 @@
         select
             load_id,
             previous_load_id,
-            -- In lower case, as the table's columns may be in another than this export's.
+            -- Lower case, because the table's column names may differ from this export's in case.
             list_transform(
                 columns_added || columns_removed, lambda each: lower(each)
             ) as columns_of_one
@@ -102,10 +102,10 @@
 {%- endmacro %}
 
 
-{#- By load, the names of one list that another lacks, upper and lower case alike, as `names`; none,
-    where one of the lists is NULL.
+{#- For each load, the names that are in one list but not in another, as `names`. Case is ignored.
+    If one of the lists is NULL, the load has no row.
 
-    A join, because to look for each of 1,500 names in a list of 1,500 takes long.
+    This is a join, because searching a list of 1,500 names for each of 1,500 names is slow.
 
     Arguments: loads, the name of a CTE with `load_id`; names and others, two of its columns. -#}
 {% macro names_not_in(loads, names, others) -%}

@@ -1,16 +1,16 @@
-{#- The rows of all versions of a data set family, typed and named: what a staging model is.
+{#- The rows of all versions of a data set family, with types and names: the body of a staging model.
 
-    Which data sets a study has is not known beforehand. So this looks into the schema `exports`
-    when the model is built, and takes each data set whose name is the family's with nothing but a
-    version after it: `ActivityDaily7`, `activitydaily8`, `ParamsAndSubject (31)`. Where there is
-    none, the model is empty, of the same columns and types. Each row says by its lineage columns
-    where it came from; `unreadable_columns` names the columns whose value could not be read as
-    their type and is NULL here.
+    The data sets of a study are not known in advance. So this macro reads the schema `exports` when
+    the model is built, and takes each data set whose name is the family's name plus only a version:
+    `ActivityDaily7`, `activitydaily8`, `ParamsAndSubject (31)`. If the study has none, the model is
+    empty, with the same columns and types. The lineage columns tell where each row came from.
+    `unreadable_columns` lists the columns whose value could not be read as their type and is NULL
+    here.
 
     Arguments:
         family: the data set's name without its version.
-        columns: a list of (column in the export, type here, name here). Upper and lower case are
-            alike; a column that a version lacks is NULL. -#}
+        columns: a list of (column in the export, type here, name here). Case is ignored. A column
+            that a version does not have is NULL. -#}
 {% macro exported_rows(family, columns) -%}
     select
         study_id,
@@ -62,7 +62,7 @@
 {%- endmacro %}
 
 
-{#- The data sets of a family: for each name its columns by lower-case name, newest version last. -#}
+{#- The data sets of a family: for each name, its columns by lower-case name. Newest version last. -#}
 {% macro versions_of(family) -%}
     {%- set versions = {} -%}
     {%- if execute -%}
@@ -84,12 +84,12 @@
 {%- endmacro %}
 
 
-{#- An expression: the value of a column as a type, or NULL where it cannot be read as one.
+{#- An SQL expression: the value of a column as a type, or NULL if it cannot be read as that type.
 
-    A column that holds something odd is text in the warehouse (docs/values.md). Of its texts, an
-    offset is heeded, which DuckDB's cast to TIMESTAMP would ignore; `NaN` and `inf` are no numbers,
-    because one of them would spoil every sum; and 1.5 is no whole number, which DuckDB would make 2
-    of. -#}
+    A column with unusual values is text in the warehouse (docs/values.md). This macro reads such
+    text with care. It applies a time zone offset, which DuckDB's cast to TIMESTAMP ignores. It does
+    not accept `NaN` and `inf` as numbers, because one of them would make every sum useless. It does
+    not accept 1.5 as a whole number, which DuckDB would round to 2. -#}
 {% macro read_as(value, present_type, type) -%}
     {%- if not may_be_unreadable(present_type, type) -%}
         try_cast({{ value }} as {{ type }})
@@ -112,7 +112,7 @@
 {%- endmacro %}
 
 
-{#- Whether a column of one type may hold values that cannot be read as another. -#}
+{#- Whether a column of one type may hold values that cannot be read as another type. -#}
 {% macro may_be_unreadable(present_type, type) -%}
     {{ return(
         (present_type == 'VARCHAR' and type != 'varchar')
@@ -121,13 +121,13 @@
 {%- endmacro %}
 
 
-{#- A name as SQL takes it, whatever it holds. -#}
+{#- A quoted SQL identifier, for any name. -#}
 {% macro quoted(name) -%}
     "{{ name | replace('"', '""') }}"
 {%- endmacro %}
 
 
-{#- A text as SQL takes it. -#}
+{#- An SQL string literal. -#}
 {% macro text(value) -%}
     '{{ value | replace("'", "''") }}'
 {%- endmacro %}

@@ -1,6 +1,6 @@
-{#- Before new loads are looked at: rows of loads that the warehouse no longer has, because they
-    were compacted away or the subject was erased, must go from what was kept of them too. The time
-    of loading is compared as well, should a number ever be given again. -#}
+{#- Delete a model's rows of loads that the warehouse no longer has, because the loads were compacted
+    or the subject was erased. This runs before new loads are added. It compares `loaded_at` too, in
+    case a load id is ever used again. -#}
 {% macro forget_loads_that_are_gone() -%}
     {%- if execute and is_incremental() -%}
         delete from {{ this }}

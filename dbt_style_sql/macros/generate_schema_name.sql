@@ -1,5 +1,5 @@
-{#- The schemas are `staging` and `marts` and nothing else; dbt by itself would put its target's
-    schema in front. -#}
+{#- Name the schemas `staging` and `marts`. By default, dbt would add the target's schema as a
+    prefix. -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {{ (custom_schema_name or target.schema) | trim }}
 {%- endmacro %}

@@ -1,9 +1,9 @@
 {#- The tables that hold the rows of loads, with the time column of these loads: a list of
-    dictionaries. A table comes once for each time column (or none) that its loads have.
+    dictionaries. A table is listed once for each time column (or none) that its loads have.
 
-    For models that look into every data set, whichever there are; empty while parsing.
+    For models that read all data sets of the study. The list is empty while dbt parses the project.
 
-    Arguments: condition, which loads count, in SQL on `lineage.loads`. -#}
+    Arguments: condition, which loads to include: an SQL condition on `lineage.loads`. -#}
 {% macro history_tables(condition) -%}
     {%- if not execute or load_relation(source('lineage', 'loads')) is none -%}
         {{ return([]) }}

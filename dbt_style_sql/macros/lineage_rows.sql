@@ -1,8 +1,8 @@
-{#- One of the warehouse's own tables, to stand after FROM.
+{#- A table of the schema `lineage`, for use after FROM.
 
-    Where it does not exist, because nothing was ever synced, an empty one of its columns and types
-    (those of `lineage.yml`). In a view without the database's name, so that it stays valid whatever
-    the file is called or attached as: DuckDB 2.0 drops the name by itself, 1.5 keeps it.
+    If it does not exist, because nothing was ever synced, this is an empty table with the columns
+    and types of `lineage.yml`. In a view, the database's name is left out, so that the view stays
+    valid under any file name and any ATTACH name. (DuckDB 2.0 removes the name itself; 1.5 keeps it.)
 
     Arguments: name, a table of the source `lineage`. -#}
 {% macro lineage_rows(name) -%}

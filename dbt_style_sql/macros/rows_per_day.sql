@@ -1,4 +1,4 @@
-{#- How many rows each load has on each day, by its data set's time column.
+{#- The number of rows that each load has on each day, by its data set's time column.
 
     Arguments: loads, the name of a CTE with `load_id` and `dataset_name`. -#}
 {% macro rows_per_day(loads) -%}

@@ -7,7 +7,7 @@ loads as (
 
 ),
 
--- In the order of the executions, not of the loads: an older execution may be loaded later.
+-- Ordered by execution, not by load: an older execution may be loaded later.
 in_order as (
 
     select
@@ -25,8 +25,8 @@ in_order as (
 
 ),
 
--- Those not compared yet, and those of which a later predecessor has come to light since. Not
--- those whose predecessor was compacted away: what they changed was written down in time.
+-- Loads that were never compared, and loads whose previous execution was loaded after the
+-- comparison. Not loads whose previous load was compacted: their comparison is already stored.
 new_or_changed as (
 
     select in_order.*
@@ -78,14 +78,14 @@ changes as (
 )
 
 select
-    -- of which export
+    -- the export
     to_compare.load_id,
     to_compare.study_id,
     to_compare.subject_id,
     to_compare.dataset_name,
     to_compare.study_program_id,
 
-    -- which execution, after which
+    -- its execution, and the previous one
     to_compare.program_execution,
     to_compare.program_executed_at,
     to_compare.loaded_at,
@@ -93,7 +93,7 @@ select
     to_compare.previous_program_execution,
     to_compare.previous_program_executed_at,
 
-    -- what it changed
+    -- what changed
     to_compare.row_count,
     to_compare.previous_row_count,
     case

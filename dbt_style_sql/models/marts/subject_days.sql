@@ -41,7 +41,7 @@ summaries as (
 
 ),
 
--- Only of days without a summary, because epochs are many.
+-- Only days without a summary, because there are many epochs.
 epochs_to_sum as (
 
     select distinct on (epochs.load_id, epochs.timestamp_utc)
@@ -77,7 +77,7 @@ distances as (
 
 ),
 
--- An epoch lasts as long as it mostly is to the next one.
+-- The length of an epoch is the most frequent distance between two epochs of its load.
 lengths as (
 
     select
@@ -117,7 +117,7 @@ counted as (
 
 ),
 
--- Sleep and sitting cannot be told apart by effort; and without effort nothing can.
+-- Effort does not separate sleep from sitting. Without effort, no level of activity is known.
 sums as (
 
     select
@@ -159,8 +159,8 @@ measured as (
 
 ),
 
--- One for each day: with wear rather than without, the device's own summary rather than our sum,
--- the newest execution rather than an older one.
+-- One row per day. Prefer known wear, then the program's daily summary over our sum of epochs, then
+-- the newest execution.
 chosen as (
 
     select *
@@ -199,7 +199,7 @@ select
     mean_met::double as mean_met,
     kilocalories::double as kilocalories,
 
-    -- where it is from
+    -- where it comes from
     measured_by,
     dataset_name,
     study_program_id,

@@ -83,14 +83,14 @@ select
     subjects.study_id,
     subjects.subject_id,
 
-    -- how much there is to go by
+    -- how many days the means come from
     counted.first_date,
     counted.last_date,
     coalesce(counted.days, 0) as days,
     coalesce(averaged.valid_days, 0) as valid_days,
     coalesce(averaged.valid_days, 0) >= {{ var('enough_valid_days') }} as has_enough_valid_days,
 
-    -- means of the valid days
+    -- means over valid days
     averaged.mean_wear_minutes,
     averaged.mean_sleep_minutes,
     averaged.mean_sedentary_minutes,

@@ -1,4 +1,4 @@
--- One row per subject, study program and moment: see barometer.yml.
+-- One row per subject, study program and timestamp: see barometer.yml.
 {{ exported_rows('LeapAvgBarometer', [
     ('TIMESTAMPUTC', 'timestamp', 'timestamp_utc'),
     ('AVGPRESSUREHPA', 'double', 'mean_pressure_hectopascals'),

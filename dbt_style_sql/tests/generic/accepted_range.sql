@@ -1,4 +1,4 @@
-{#- No value lies below `at_least` or above `at_most`; NULL is no value. -#}
+{#- No value is below `at_least` or above `at_most`. NULL passes. -#}
 {% test accepted_range(model, column_name, at_least=none, at_most=none) %}
 select {{ column_name }}
 from {{ model }}

@@ -1,4 +1,4 @@
-{#- The condition is true of each row, or NULL. -#}
+{#- The condition is true or NULL for each row. -#}
 {% test holds(model, condition) %}
 select *
 from {{ model }}

@@ -1,5 +1,5 @@
-{#- Each value is one of a column of the warehouse's own tables: a relationship to what the model is
-    made from. (To another model it would break when only one of the two is built.) -#}
+{#- Each value occurs in a column of a lineage table: a relationship test against the model's source.
+    (A test against another model would fail when only one of the two models is built.) -#}
 {% test in_lineage(model, column_name, table, field) %}
 select {{ column_name }}
 from {{ model }}

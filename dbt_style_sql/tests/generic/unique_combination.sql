@@ -1,4 +1,4 @@
-{#- No two rows are alike in these columns (NULL counts as a value). -#}
+{#- No two rows have the same values in these columns (NULL counts as a value). -#}
 {% test unique_combination(model, columns) %}
 select {{ columns | join(', ') }}, count(*) as row_count
 from {{ model }}
