@@ -99,7 +99,7 @@ def test_a_command_gets_a_token_with_it(nasty_study: Sandbox, here: Path) -> Non
     done = run("doctor", folder=here)
     assert done.returncode == 0, all_output(done)
     assert "granted" in done.stdout
-    assert "to the letter" in done.stdout
+    assert "values are read literally" in done.stdout
     assert os.environ["HOME"] not in done.stdout.partition("warehouse")[0]
 
 

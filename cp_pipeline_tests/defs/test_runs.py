@@ -184,7 +184,7 @@ def test_every_asset_and_job_says_what_it_is() -> None:
 def test_a_run_says_where_its_time_went(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
     run = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
     tag = instance.get_run_by_id(run.run_id).tags["cp_pipeline/time_spent"]  # type: ignore[union-attr]
-    for activity in ("listing", "download", "decode", "load", "warehouse held", "records"):
+    for activity in ("listing", "download", "decode", "load", "warehouse held", "events"):
         assert re.search(rf"{activity} \d+\.\d s", tag), tag
     metadata = latest(instance, FILES).metadata
     for name in ("download", "decode", "load", "records", "warehouse_held"):

@@ -202,4 +202,4 @@ def test_the_command_says_what_nobody_knows_any_more(storage: StorageSettings) -
     Path(storage.warehouse).unlink()
     done = run("rebuild")
     assert done.returncode == 0, done.stderr
-    assert "what was compacted (it is there again)" in done.stdout
+    assert "what was compacted (these loads are in the new warehouse again)" in done.stdout
