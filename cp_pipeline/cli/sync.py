@@ -221,8 +221,8 @@ def _say_survey(found: Survey) -> None:
         errors.print(remark)
     if found.erased:
         verb = "is" if found.erased == 1 else "are"
-        pipeline = count(found.erased, "export")
-        answers.print(f"{pipeline} of an erased subject {verb} left alone.")
+        exports = count(found.erased, "export")
+        answers.print(f"{exports} of an erased subject {verb} left alone.")
     if not found.items:
         if found.is_empty:
             answers.print(f"{NO_EXPORTS} Nothing to do.")
