@@ -4,6 +4,7 @@ Belongs here: what can be compared. Does not belong: the questions of ``queries/
 (``test_queries``).
 """
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -306,6 +307,37 @@ def test_every_file_of_the_design_is_there() -> None:
     cited = set(re.findall(rf"`(?:cp_pipeline/)?((?:{rooms})/[\w/]+(?:\.py|/))`", design))
     assert cited
     assert {name for name in cited if not (ROOT / "cp_pipeline" / name).exists()} == set()
+
+
+def test_every_module_that_a_charter_names_is_there() -> None:
+    paths = [path for path in (ROOT / "cp_pipeline").rglob("*.py") if path.name != "__init__.py"]
+    names = {path.relative_to(ROOT).with_suffix("").parts for path in paths}
+    names |= {name[:-1] for name in names}
+    modules = {".".join(name[start:]) for name in names for start in range(len(name))}
+    missing = set()
+    for path in paths:
+        charter = ast.get_docstring(ast.parse(path.read_text())) or ""
+        for cited in re.findall(r"\(([^()]*)\)", charter.partition("Belongs here")[2]):
+            # In brackets stand modules, and a table of the schema `lineage`.
+            named = re.findall(r"``((?!lineage\.)[a-z_]+\.[a-z_]+)``", cited)
+            missing |= {(path.name, name) for name in named if name not in modules}
+    assert missing == set()
+
+
+def test_every_message_that_the_readme_quotes_is_said() -> None:
+    quoted = re.findall(r'^- \*\*"(.+?)"', README.read_text(), re.MULTILINE)
+    assert quoted
+    texts = "\n".join(
+        node.value
+        for path in (ROOT / "cp_pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    # A text in SQL may be joined of several; numbers and names differ from message to message.
+    said = re.sub(r"%s|%d|'\s+'", "", texts)
+    for message in quoted:
+        parts = re.sub(r"^\d+ \w+ ", "", message).split("…")
+        assert [part for part in parts if part.strip() not in said] == [], message
 
 
 def test_every_private_name_of_dagster_is_in_the_design() -> None:
