@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from cp_pipeline.cli.dagster_home import DAGSTER_YAML
+from cp_pipeline.defs.instance.dagster_home import DAGSTER_YAML
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.domain.exports import Partition
 

@@ -16,7 +16,7 @@ import dagster as dg
 from many_exports import COMMAND
 from served import Served, served
 
-from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.settings import StorageSettings

@@ -11,11 +11,11 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.publish import run_publish
 from cp_pipeline.cli.query import print_answer
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs import previews
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings

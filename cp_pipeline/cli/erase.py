@@ -1,7 +1,7 @@
 """``cp-pipeline erase``: remove a subject who withdrew consent.
 
 Belongs here: the question and the outcome in words, and that records of Dagster and dbt go first.
-Does not belong: the work (``ingest.subject_erasure``, ``defs.erasing``).
+Does not belong: the work (``ingest.subject_erasure``, ``defs.instance.event_erasure``).
 """
 
 import os
@@ -84,7 +84,7 @@ def _erase_from_dagster(storage: StorageSettings, subject_id: int, found: Erasab
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
-        from cp_pipeline.defs.erasing import erase_records  # noqa: PLC0415
+        from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
+        from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_records(instance, subject_id, found.texts)
+        erase_events(instance, subject_id, found.texts)

@@ -47,25 +47,13 @@ def run_publish() -> int:
     ):
         warnings.simplefilter("ignore")
         logging.disable(logging.INFO)
-        from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
-        from cp_pipeline.defs.processes import end_orphaned_runs, process_tag  # noqa: PLC0415
-        from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
+        from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
 
         job = build_defs(models=model_definitions()).resolve_job_def("publish")
-        with records_in_words(), open_instance(storage) as instance:
-            # One whose process is gone may have the only slot, for which this run would wait.
-            end_orphaned_runs(instance)
-            run_id = str(uuid4())
-            result = job.execute_in_process(
-                instance=instance,
-                run_id=run_id,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                raise_on_error=False,
-                tags={".dagster/repository": "__repository__@cp_pipeline.definitions"}
-                | process_tag(run_id),
-            )
+        with command_run(storage, str(uuid4())) as run:
+            result = run.execute(job)
     if not result.success:
         errors.print(f"Not published; {storage.published} stays as it was.", style="red")
         errors.print(reason(result.all_events))

@@ -111,7 +111,7 @@ def _serve(service: Sandbox) -> None:
 
 
 def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
-    from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415  (a slow import)
+    from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415  (a slow import)
 
     storage = StorageSettings.from_environment()
     # Create it now, because `dagster dev` opens it from several processes at once.

@@ -16,7 +16,6 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from cp_pipeline.cli.cut_off import look_after_orphaned_runs, marked_as_going, remove_marks
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
@@ -34,6 +33,7 @@ from cp_pipeline.ingest import (
     Request,
     Survey,
 )
+from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 
 EXIT_SOME_FAILED = 1
@@ -82,7 +82,7 @@ def run_sync(
     if not found.plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         pipeline.tidy()
-        look_after_orphaned_runs(pipeline)
+        _recover_orphaned_runs(pipeline)
         say_invalid(errors, found.invalid)
         return EXIT_SOME_FAILED if found.invalid else 0
     run_id = str(uuid4())
@@ -132,6 +132,9 @@ class _WatchedSource(PipelineResource):
     def open(self) -> Pipeline:
         return self.pipeline
 
+    def storage(self) -> StorageSettings:
+        return self.pipeline.storage
+
     def saw(self, result: PartitionResult) -> None:
         self.account.saw(result)
         if isinstance(result, PartitionLoaded):
@@ -146,54 +149,56 @@ class _WatchedSource(PipelineResource):
 def _run_in_dagster(
     source: _WatchedSource, executor: Executor, run_id: str, request: Request
 ) -> None:
-    """Run the job ``sync`` in this process, with all of Dagster's records."""
+    """Run the job ``sync`` in this process, with all of Dagster's events."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
-    # Its warnings about its own beta features are no business of a nightly log.
+    # Its warnings about its own beta features do not belong in a nightly log.
     with _uncollected(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from cp_pipeline.cli.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
-        from cp_pipeline.defs.processes import end_orphaned_runs, process_tag  # noqa: PLC0415
-        from cp_pipeline.defs.record_store import records_in_words  # noqa: PLC0415
+        from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
 
-        storage = source.pipeline.storage
-        opened = open_instance(storage, captures_output=False)
         job = build_defs(source).resolve_job_def("sync")
+        opened = command_run(source.storage(), run_id, captures_output=False)
     config = {
         "subject_ids": sorted(request.subject_ids or ()),
         "dataset_names": sorted(request.dataset_names or ()),
         "refresh": request.refresh,
     }
-    with (
-        records_in_words(),
-        opened as instance,
-        _frozen(),
-        marked_as_going(storage, run_id) as mark,
-    ):
-        # One whose process is gone may have the only slot.
-        end_orphaned_runs(instance)
+    with opened as run, _frozen():
         executor.begin()
-        result = job.execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            run_config={
-                "ops": {"sync_exports": {"config": config}},
-                # Every failure is said below, once and in words.
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-            raise_on_error=False,
-            # Lists the run on the job's page in the UI.
-            tags={".dagster/repository": "__repository__@cp_pipeline.definitions"}
-            | process_tag(run_id),
-        )
-        if result.success:
-            mark.unlink(missing_ok=True)
-            remove_marks(storage, instance)
-        elif not only_partitions_failed(result.all_events):
+        result = run.execute(job, {"sync_exports": {"config": config}})
+        if not result.success and not only_partitions_failed(result.all_events):
             _say_failures(source.failures)
             raise PipelineError(reason(result.all_events))
     # Whatever Dagster made of it.
     source.account.close()
+
+
+def _recover_orphaned_runs(pipeline: Pipeline) -> None:
+    """Where there is nothing to load: end orphaned runs, and store the events that are missing.
+
+    Raises:
+        StorageUnwritable: Dagster's home cannot be used.
+        WarehouseError: the warehouse cannot be read.
+    """
+    locks = RunLocks(pipeline.storage.data_dir)
+    if not locks.released():
+        # The usual case, without Dagster, which takes a second to import.
+        return
+    from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
+    from cp_pipeline.defs.instance.storage_errors import storage_errors_explained  # noqa: PLC0415
+    from cp_pipeline.defs.missing_events import (  # noqa: PLC0415
+        newest_event,
+        recover_orphaned_runs,
+    )
+
+    with storage_errors_explained(), open_instance(pipeline.storage) as instance:
+        missing = recover_orphaned_runs(pipeline, instance, locks, newest_event(instance))
+    if missing:
+        answers.print(
+            f"{count(missing, 'partition')} loaded by a run that ended badly had no event in "
+            "Dagster; stored now."
+        )
 
 
 @contextmanager

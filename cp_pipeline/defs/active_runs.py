@@ -1,4 +1,4 @@
-"""Which partitions the runs that are going will load, so that none is asked for twice.
+"""Which partitions the active runs will load, so that none is requested twice.
 
 Belongs here: reading a run's configuration and tags. Does not belong: asking (``sensors``).
 """
@@ -9,32 +9,26 @@ from typing import Any
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
+from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED, end_orphaned_runs
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.processes import end_orphaned_runs
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.locks.run_locks import RunLocks
 
-_GOING = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 Covers = Callable[[Partition], bool]
 
 
-def active_runs(instance: dg.DagsterInstance) -> dict[str, Covers]:
+def active_runs(instance: dg.DagsterInstance, locks: RunLocks) -> dict[str, Covers]:
     """By run id: whether the run loads a partition. Runs that load nothing are left out.
 
-    Runs whose process is gone are ended first: they would keep their partitions for ever.
+    Orphaned runs are ended first: they would keep their partitions for ever.
     """
-    end_orphaned_runs(instance)
-    going = {}
-    for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)):
+    end_orphaned_runs(instance, locks)
+    active = {}
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         covers = _covers(run)
         if covers is not None:
-            going[run.run_id] = covers
-    return going
+            active[run.run_id] = covers
+    return active
 
 
 def _covers(run: dg.DagsterRun) -> Covers | None:

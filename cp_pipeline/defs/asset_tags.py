@@ -1,6 +1,6 @@
 """Groups, owners, tags and links that assets, jobs and sensors share.
 
-Belongs here: groups, owners, tags, links, and the pool. Does not belong: a single asset's words.
+Belongs here: groups, owners, tags, links. Does not belong: what describes a single asset.
 """
 
 import dagster as dg
@@ -9,8 +9,6 @@ CENTREPOINT = "centrepoint"
 PUBLISHING = "analysts"
 OWNERS = ["team:data-management"]
 TAGS = {"domain": "actigraphy"}
-# One slot for all that write the warehouse; see ``cli.dagster_home``.
-POOL = "warehouse"
 VENDOR_PAGE = {
     "api_page": dg.MetadataValue.url(
         "https://github.com/actigraph/CentrePoint3APIDocumentation/blob/HEAD/sections/"

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, POOL, TAGS, VENDOR_PAGE
+from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, TAGS, VENDOR_PAGE
 from cp_pipeline.defs.events import (
     CODE_VERSION,
     LISTED_EXECUTIONS,
     listing_metadata,
     observations,
 )
-from cp_pipeline.defs.load_steps import RETRIES, in_words, load_asked, log_survey, survey
+from cp_pipeline.defs.instance.pool import POOL
+from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_asked, log_survey, survey
 from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.texts import NO_EXPORTS
@@ -47,7 +48,7 @@ def export_files(
     context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
 ) -> dg.MaterializeResult[None]:
     """List all exports, write the listing down, and register the partitions."""
-    with in_words(source, context):
+    with failures_explained(source, context):
         pipeline = source.open()
         found, _ = survey(context.instance, pipeline)
         for observation in observations(found.plan.replaced):

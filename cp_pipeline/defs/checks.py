@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
-from cp_pipeline.defs.missing_events import RecordsCompared, compare_records
+from cp_pipeline.defs.missing_events import EventsCompared, compare_events
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
@@ -119,7 +119,7 @@ def dataset_exports_checks(
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
         if check.name in selected:
-            evaluation = _evaluate(check, pipeline, lambda: compare_records(pipeline, instance))
+            evaluation = _evaluate(check, pipeline, lambda: compare_events(pipeline, instance))
             yield dg.AssetCheckResult(
                 asset_key=DATASET_EXPORTS,
                 check_name=check.name,
@@ -133,7 +133,7 @@ def dataset_exports_checks(
 def log_checks(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     pipeline: Pipeline,
-    compared: RecordsCompared,
+    compared: EventsCompared,
 ) -> None:
     """Ask all, at the end of a run that loads and has compared its records."""
     with pipeline.one_look():
@@ -143,7 +143,7 @@ def log_checks(
 
 
 def _evaluate(
-    check: Check, pipeline: Pipeline, compared: Callable[[], RecordsCompared]
+    check: Check, pipeline: Pipeline, compared: Callable[[], EventsCompared]
 ) -> dg.AssetCheckEvaluation:
     if check.name == RECORDS_MATCH_LINEAGE:
         finding = _records_against_lineage(compared())
@@ -215,7 +215,7 @@ def _waiting(pipeline: Pipeline) -> Finding:
     )
 
 
-def _records_against_lineage(compared: RecordsCompared) -> Finding:
+def _records_against_lineage(compared: EventsCompared) -> Finding:
     """Dagster's data version of each partition against the executions in the warehouse."""
     rows = tuple(
         (*partition, ", ".join(sorted(known)) or "nothing", ", ".join(sorted(loaded)))

@@ -25,10 +25,11 @@ from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-from cp_pipeline.defs.asset_tags import OWNERS, POOL
+from cp_pipeline.defs.asset_tags import OWNERS
 from cp_pipeline.defs.assets import dataset_exports
+from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.previews import plain
-from cp_pipeline.defs.processes import process_tag
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
 from cp_pipeline.settings import StorageSettings
@@ -89,9 +90,12 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         dagster_dbt_translator=ModelsInDagster(),
         pool=POOL,
     )
-    def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-        storage = StorageSettings.from_environment()
-        context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
+    def models(
+        context: dg.AssetExecutionContext,
+        dbt: DbtCliResource,
+        source: dg.ResourceParam[PipelineResource],
+    ) -> Iterator[Any]:
+        storage = source.storage()
         _check_warehouse(storage)
         # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
         with (

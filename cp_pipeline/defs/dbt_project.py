@@ -7,14 +7,11 @@ Does not belong: the models themselves (``dbt_style_sql``), how they look in Dag
 dbt takes a second to import, so nothing here imports it before definitions are asked for.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.locks.file_locks import file_locked
 from cp_pipeline.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     project = DbtProject(PROJECT, target_path=target, profiles_dir=PROJECT)
     made_from, now = target / "made_from", _fingerprint()
-    with _one_at_a_time(target / "manifest.lock"):
+    with file_locked(target / "manifest.lock"):
         made = project.manifest_path.exists() and made_from.exists()
         if not made or made_from.read_text() != now:
             made_from.unlink(missing_ok=True)
@@ -138,10 +136,3 @@ def _fingerprint() -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             found.update(f"\n{path.relative_to(PROJECT)} {content}".encode())
     return found.hexdigest()
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

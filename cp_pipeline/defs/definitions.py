@@ -8,6 +8,7 @@ import dagster as dg
 from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions
 from cp_pipeline.defs.checks import dataset_exports_checks
 from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
+from cp_pipeline.defs.locked_runs import locking_runs
 from cp_pipeline.defs.publish_job import publish_after_loads, publish_job, published_asset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import new_program_executions
@@ -33,7 +34,9 @@ def build_defs(
         asset_checks=[dataset_exports_checks],
         jobs=[sync, load_partitions_job, compact],
         sensors=[new_program_executions(sensor_seconds)],
-        resources={"source": source or PipelineResource()},
+        resources={"source": locking_runs(source or PipelineResource())},
+        # Steps wait for one slot, so processes of their own would only take time and memory.
+        executor=dg.in_process_executor,
     )
     if models is None:
         return loading

@@ -11,8 +11,9 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from cp_pipeline.defs.asset_tags import POOL, TAGS
-from cp_pipeline.defs.load_steps import RETRIES, in_words, load_asked
+from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.instance.pool import POOL
+from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_asked
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Request
@@ -90,7 +91,7 @@ def compact_warehouse(
     context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[PipelineResource]
 ) -> None:
     """Drop them, and write the file anew without the room that they took."""
-    with in_words(source, context):
+    with failures_explained(source, context):
         done = source.compact(timedelta(days=config.older_than_days))
     context.log.info(f"{done.loads} loads dropped, {done.rows} rows")
     context.add_output_metadata(

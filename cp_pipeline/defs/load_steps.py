@@ -22,10 +22,9 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
-from cp_pipeline.defs.missing_events import compare_records, give_missing_records
+from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
+from cp_pipeline.defs.missing_events import compare_events, give_missing_events, newest_event
 from cp_pipeline.defs.partitions import key_of, register
-from cp_pipeline.defs.processes import process_tag
-from cp_pipeline.defs.record_store import records_in_words
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
@@ -80,18 +79,16 @@ def log_survey(context: Context, found: Survey) -> None:
 
 
 @contextmanager
-def in_words(source: PipelineResource, context: Context) -> Iterator[None]:
+def failures_explained(source: PipelineResource, context: Context) -> Iterator[None]:
     """Let a run that fails say the reason in words.
 
     Dagster tries again, by the policy ``RETRIES``, only what may be over by itself, and nothing
     where the source's results can be had once. A reason that nobody foresaw fails the run at once;
-    the log has its traceback. Of a run that ends without a word, its tag says which process to look
-    for.
+    the log has its traceback.
     """
     reason, again = "", False
     try:
-        with records_in_words():
-            context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
+        with storage_errors_explained():
             yield
     except dg.Failure:
         raise
@@ -108,11 +105,6 @@ def in_words(source: PipelineResource, context: Context) -> Iterator[None]:
         raise dg.Failure(description=reason, allow_retries=again)
 
 
-def newest_event(instance: dg.DagsterInstance) -> int:
-    """The storage id of Dagster's newest event; see ``events.provenance``."""
-    return instance.event_log_storage.get_maximum_record_id() or 1
-
-
 def load_asked(context: Context, source: PipelineResource, request: Request) -> None:
     """Load what is asked for; each partition gets its own materialization as soon as it is loaded.
 
@@ -122,12 +114,12 @@ def load_asked(context: Context, source: PipelineResource, request: Request) -> 
         dagster.Failure: naming the partitions that failed, all others are loaded; or why the run
             could not go on.
     """
-    with in_words(source, context):
+    with failures_explained(source, context):
         pipeline = source.open()
         found, listed_after = survey(context.instance, pipeline, request)
         log_survey(context, found)
         if request.partitions is not None:
-            record_current(context, found.plan, listed_after)
+            store_current(context, found.plan, listed_after)
         _load(context, source, pipeline, found, listed_after)
 
 
@@ -164,9 +156,9 @@ def _load(
         raise _failure(failures, loaded)
 
 
-def record_current(context: Context, plan: Plan, listed_after: int) -> None:
+def store_current(context: Context, plan: Plan, listed_after: int) -> None:
     """Give partitions that need no loading their record, and say which have no export at all."""
-    for partition, before in _with_records(context.instance, plan.current):
+    for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
         context.log_event(materialization(current, listed_after, before))
     if plan.current:
@@ -183,7 +175,7 @@ def record_current(context: Context, plan: Plan, listed_after: int) -> None:
         )
 
 
-def _with_records(
+def _with_events(
     instance: dg.DagsterInstance, partitions: Sequence[Partition]
 ) -> Iterator[tuple[Partition, dg.AssetMaterialization | None]]:
     """Partitions with the newest record that Dagster has of each."""
@@ -212,13 +204,13 @@ def _record_outcome(
     failures: Sequence[PartitionFailed],
     listed_after: int,
 ) -> None:
-    compared = give_missing_records(pipeline, context.instance, context.log_event, listed_after)
+    compared = give_missing_events(pipeline, context.instance, context.log_event, listed_after)
     if compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run that was cut "
             "off had no record; given now, nothing was fetched for it"
         )
-        compared = compare_records(pipeline, context.instance)
+        compared = compare_events(pipeline, context.instance)
     # What failed stays as it was before the listing, and Dagster can tell only by an observation.
     for observation in observations(failure.export_file for failure in failures):
         context.log_event(observation)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from cp_pipeline.defs.active_runs import active_runs
-from cp_pipeline.defs.asset_tags import OWNERS, POOL, PUBLISHING, TAGS
-from cp_pipeline.defs.load_steps import RETRIES, in_words
-from cp_pipeline.defs.processes import launched_tag
+from cp_pipeline.defs.asset_tags import OWNERS, PUBLISHING, TAGS
+from cp_pipeline.defs.instance.pool import POOL
+from cp_pipeline.defs.load_steps import RETRIES, failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 
@@ -51,7 +51,7 @@ def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     def published(
         context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.MaterializeResult[None]:
-        with in_words(source, context):
+        with failures_explained(source, context):
             made = source.publish(context.run.run_id)
         return dg.MaterializeResult(
             metadata={
@@ -96,9 +96,9 @@ def publish_after_loads(job: "UnresolvedAssetJobDefinition", seconds: int) -> dg
     def sensor(
         context: dg.SensorEvaluationContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.RunRequest | dg.SkipReason:
-        going = active_runs(context.instance)
-        if going:
-            return dg.SkipReason(f"loading is going on (run {', '.join(going)})")
+        active = active_runs(context.instance, source.run_locks())
+        if active:
+            return dg.SkipReason(f"loading is going on (run {', '.join(active)})")
         try:
             warehouse, published = source.states_to_publish(_WAREHOUSE_SECONDS)
         except PipelineError as error:
@@ -108,6 +108,6 @@ def publish_after_loads(job: "UnresolvedAssetJobDefinition", seconds: int) -> dg
         if warehouse == published:
             return dg.SkipReason("the published file is of the warehouse's present state")
         # The key keeps one state from being published twice while its run is going, or has failed.
-        return dg.RunRequest(run_key=warehouse, tags=launched_tag())
+        return dg.RunRequest(run_key=warehouse)
 
     return sensor

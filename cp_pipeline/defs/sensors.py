@@ -20,8 +20,7 @@ from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.jobs import load_partitions_job
 from cp_pipeline.defs.load_steps import STUDY_TAG, survey
-from cp_pipeline.defs.missing_events import give_missing_records
-from cp_pipeline.defs.processes import launched_tag
+from cp_pipeline.defs.missing_events import recover_orphaned_runs
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
@@ -36,8 +35,8 @@ _SHARE_OF_REQUESTS = 0.25
 _ITEMS_A_REQUEST = 100
 # More are not shown as stale while they wait for their run; an observation takes 2 ms.
 _OBSERVED = 500
-# Missing records are given by so many a tick.
-_RECORDED = 2000
+# Missing events are stored by so many a tick.
+_EVENTS = 2000
 
 
 @dataclass(slots=True)
@@ -47,8 +46,7 @@ class Memory:
     ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
     not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
     ``times`` how often, which grows only where a run for them changed nothing. ``at``: when this
-    was written; a clock that has gone back since may have been wrong by years. ``looked_after``:
-    the last run that ended badly of which all is on record that it had loaded.
+    was written; a clock that has gone back since may have been wrong by years.
     """
 
     not_before: float = 0.0
@@ -56,14 +54,16 @@ class Memory:
     asked: str = ""
     times: int = 0
     at: float = 0.0
-    looked_after: str = ""
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
-        """What the last tick said; nothing, if it was another version's."""
+        """What the last tick said; nothing, if another version of cp-pipeline wrote it."""
         try:
-            return cls(**json.loads(cursor or "{}"))
-        except (ValueError, TypeError):
+            said = json.loads(cursor or "{}")
+            # Up to 0.1.0.
+            said.pop("looked_after", None)
+            return cls(**said)
+        except (ValueError, TypeError, AttributeError):
             return cls()
 
     def write(self) -> str:
@@ -127,13 +127,13 @@ def tick(
         return _in_trouble(memory, error, seconds, moment)
     memory.troubles = 0
     memory.not_before = _next_listing(moment, found, pipeline).timestamp()
-    going = active_runs(instance)
-    if not going:
-        _look_after_orphaned_runs(instance, pipeline, memory, listed_after)
+    active = active_runs(instance, source.run_locks())
+    if not active:
+        recover_orphaned_runs(pipeline, instance, source.run_locks(), listed_after, _EVENTS)
     wanted = [
         partition
         for partition in retry_schedule.due
-        if not any(covers(partition) for covers in going.values())
+        if not any(covers(partition) for covers in active.values())
     ]
     if not wanted:
         if found.changed:
@@ -141,23 +141,9 @@ def tick(
                 EXPORT_FILES, metadata=listing_metadata(pipeline.states())
             )
             instance.report_runless_asset_event(record)
-        reason = _nothing_to_ask(found, retry_schedule, going)
+        reason = _nothing_to_ask(found, retry_schedule, active)
         return dg.SensorResult(skip_reason=reason, cursor=memory.write())
     return _ask_for(instance, pipeline, found.plan, wanted, memory, seconds, moment)
-
-
-def _look_after_orphaned_runs(
-    instance: dg.DagsterInstance, pipeline: Pipeline, memory: Memory, listed_after: int
-) -> None:
-    """Give what the last run that ended badly had loaded the records that it could not give."""
-    badly = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
-    last = "".join(instance.get_run_ids(badly, limit=1))
-    if last == memory.looked_after:
-        return
-    log = instance.report_runless_asset_event
-    compared = give_missing_records(pipeline, instance, log, listed_after, _RECORDED)
-    if len(compared.differing) <= _RECORDED:
-        memory.looked_after = last
 
 
 def _ask_for(
@@ -186,7 +172,7 @@ def _ask_for(
     request = dg.RunRequest(
         run_key=f"{digest}-{memory.times}",
         run_config={"ops": {"load_chosen_partitions": {"config": config}}},
-        tags={STUDY_TAG: studies} | launched_tag(),
+        tags={STUDY_TAG: studies},
     )
     return dg.SensorResult(run_requests=[request], cursor=memory.write())
 
@@ -211,12 +197,12 @@ def _next_listing(moment: datetime, found: Survey, pipeline: Pipeline) -> dateti
     return moment + timedelta(minutes=requests / allowed)
 
 
-def _nothing_to_ask(found: Survey, retry_schedule: RetrySchedule, going: Iterable[str]) -> str:
+def _nothing_to_ask(found: Survey, retry_schedule: RetrySchedule, active: Iterable[str]) -> str:
     if found.is_empty:
         return NO_EXPORTS
     reasons = []
     if retry_schedule.due:
-        runs = ", ".join(run_id[:8] for run_id in going)
+        runs = ", ".join(run_id[:8] for run_id in active)
         reasons.append(f"{count(len(retry_schedule.due), 'partition')} being loaded (run {runs})")
     if retry_schedule.waiting:
         soonest = min(retry_schedule.waiting.values()).timestamp()

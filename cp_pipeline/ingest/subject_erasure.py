@@ -1,8 +1,8 @@
 """Erase a subject who withdrew consent, everywhere except in Dagster's events.
 
 Belongs here: finding the subject's data, and the order in which it is erased. Does not belong:
-Dagster's events. Callers erase these first (``defs.erasing``), because the texts by which
-events are found are gone afterwards.
+Dagster's events. Callers erase these first (``defs.instance.event_erasure``), because the texts by
+which events are found are gone afterwards.
 
 The warehouse comes before the landing, because a warehouse without its landed files cannot widen a
 column. The first step records the erasure, so that no other process loads the subject again. Each

@@ -2,7 +2,7 @@
 
 Belongs here: the subject's rows in every table of a warehouse or of the published file, and
 ``lineage.erasures``. Does not belong: files (``landing``), Dagster's events
-(``defs.erasing``), the order of the steps (``ingest.subject_erasure``).
+(``defs.instance.event_erasure``), the order of the steps (``ingest.subject_erasure``).
 
 A deleted row stays readable in the free pages of its file, so the file is rewritten.
 """

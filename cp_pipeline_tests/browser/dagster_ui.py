@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 import cp_pipeline
-from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import StorageSettings
 

@@ -205,7 +205,7 @@ def test_dagsters_log_is_emptied_also_while_the_web_server_has_it_open(
     # A reader in a transaction needs the old pages. Then erase reports an error; it can run again.
     web_server.execute("BEGIN")
     web_server.execute("SELECT count(*) FROM event_logs").fetchall()
-    monkeypatch.setattr("cp_pipeline.defs.erasing._WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("cp_pipeline.defs.instance.event_erasure._WAIT_SECONDS", 0.2)
     with pytest.raises(PipelineError, match=r"index\.db cannot be rewritten.*Stop dagster dev"):
         erase()
     web_server.close()

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.defs.dbt_project import model_definitions
 from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.publish_job import PUBLISHED
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings

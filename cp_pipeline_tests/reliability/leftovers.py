@@ -7,8 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from cp_pipeline.cli.dagster_home import open_instance
-from cp_pipeline.defs.missing_events import compare_records
+from cp_pipeline.defs.instance.dagster_home import open_instance
+from cp_pipeline.defs.missing_events import compare_events
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import open_pipeline
@@ -18,7 +18,7 @@ def leftovers(storage: StorageSettings) -> list[str]:
     """Temporary files that a sync must not leave, and landed files without their description."""
     landed = set(storage.landing.rglob("*.export"))
     described = {path.with_suffix(".export") for path in storage.landing.glob("*/*/*/*.json")}
-    odd = [*storage.landing.glob(".aside/*"), *storage.landing.glob(".going/*")]
+    odd = [*storage.landing.glob(".aside/*"), *storage.data_dir.glob("run_locks/*")]
     odd += [path for path in storage.data_dir.iterdir() if path.name.endswith((".wal", ".tmp"))]
     return [str(path) for path in [*odd, *(landed ^ described)]]
 
@@ -40,7 +40,7 @@ def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
         return [run for run in instance.get_runs() if not run.is_finished]
 
 
-def without_record(storage: StorageSettings) -> Mapping[Partition, object]:
+def without_event(storage: StorageSettings) -> Mapping[Partition, object]:
     """Loaded partitions for which Dagster has no event, or one with another execution."""
     with open_instance(storage) as instance:
-        return compare_records(open_pipeline(), instance).differing
+        return compare_events(open_pipeline(), instance).differing

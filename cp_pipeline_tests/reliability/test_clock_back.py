@@ -12,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
-from cp_pipeline.defs.missing_events import compare_records
+from cp_pipeline.defs.instance.dagster_home import open_instance
+from cp_pipeline.defs.missing_events import compare_events
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.domain.errors import PipelineError
@@ -99,7 +99,7 @@ def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     exports = open_pipeline()
     assert not exports.survey().plan.to_load
     with open_instance(StorageSettings.from_environment()) as instance:
-        assert not compare_records(exports, instance).differing
+        assert not compare_events(exports, instance).differing
 
 
 def test_what_is_listed_anew_is_published_though_the_clock_goes_back(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
-from cp_pipeline.defs.missing_events import compare_records
+from cp_pipeline.defs.instance.dagster_home import open_instance
+from cp_pipeline.defs.missing_events import compare_events
 from cp_pipeline.ingest import PartitionLoaded, rebuild
 from cp_pipeline_tests.conftest import files_fetched, open_pipeline
 from cp_pipeline_tests.study_site import Site
@@ -93,7 +93,7 @@ def test_dagsters_home_without_room_is_said_in_words_and_the_next_sync_ends_righ
     assert here.loaded_partitions() == 6
     assert files_fetched(here.sandbox) == 6
     with open_instance(here.storage) as instance:
-        compared = compare_records(open_pipeline(), instance)
+        compared = compare_events(open_pipeline(), instance)
         assert (compared.examined, compared.differing) == (6, {})
         assert [each for each in instance.get_runs() if not each.is_finished] == []
 
@@ -116,7 +116,7 @@ def test_a_damaged_home_of_dagster_is_said_in_words_and_a_new_one_gets_all_recor
     home.rename(home.with_name("away"))
     assert run("sync").returncode == 0
     with open_instance(here.storage) as instance:
-        compared = compare_records(open_pipeline(), instance)
+        compared = compare_events(open_pipeline(), instance)
         assert (compared.examined, compared.differing) == (2, {})
 
 

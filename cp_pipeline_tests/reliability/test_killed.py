@@ -1,33 +1,19 @@
 """Kill a sync (SIGKILL) at each named point, and run it again: the result is as if never killed."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
-from dagster import DagsterEvent, DagsterEventType
-from dagster._core.events import EngineEventData
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from cp_pipeline.cli.dagster_home import open_instance
 from cp_pipeline.cli.sync import run_sync
-from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.events import DATASET_EXPORTS, LISTED_EXECUTIONS
+from cp_pipeline.defs.instance.dagster_home import open_instance
+from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.processes import (
-    LAUNCHED_TAG,
-    PROCESS_TAG,
-    end_orphaned_runs,
-    process_tag,
-)
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import files_fetched, one, rows, sync_all
@@ -35,7 +21,7 @@ from cp_pipeline_tests.reliability.leftovers import (
     leftovers,
     processes_left,
     unfinished,
-    without_record,
+    without_event,
 )
 from cp_pipeline_tests.warehouse_contents import run, run_killed
 
@@ -125,7 +111,7 @@ def test_killed_at_a_point_and_run_again_it_ends_as_if_never_killed(
     assert leftovers(storage) == []
     assert unfinished(storage) == []
     assert processes_left(storage) == []
-    assert without_record(storage) == {}
+    assert without_event(storage) == {}
 
 
 RECORD = "call cp_pipeline.defs.load_steps:materialization"
@@ -135,20 +121,20 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_
     storage: StorageSettings, service: Sandbox
 ) -> None:
     run_killed("sync", when="before", what=RECORD, nth=4)
-    assert len(without_record(storage)) == 11 - 3
+    assert len(without_event(storage)) == 11 - 3
     loads = rows("FROM lineage.loads ORDER BY load_id")
     service.forget_requests()
     done = run("sync")
     assert "0 exports in 0 partitions to load" in done.stdout
-    assert "8 partitions loaded before by a sync that was cut off" in done.stdout
-    assert without_record(storage) == {}
+    assert "8 partitions loaded by a run that ended badly had no event" in done.stdout
+    assert without_event(storage) == {}
     assert files_fetched(service) == 0
     assert rows("FROM lineage.loads ORDER BY load_id") == loads
     with open_instance(storage) as instance:
         given = instance.fetch_materializations(DATASET_EXPORTS, limit=100).records
         assert len({each.partition_key for each in given}) == len(given) == 11
     # After that, a sync does not need to look for missing events.
-    assert "cut off" not in run("sync").stdout
+    assert "ended badly" not in run("sync").stdout
 
 
 def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_that_loads_something_else(
@@ -157,7 +143,7 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_that_loads_somet
     run_killed("sync", when="before", what=RECORD, nth=1)
     service.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
     assert run_sync() == 0
-    assert without_record(storage) == {}
+    assert without_event(storage) == {}
     with open_instance(storage) as instance:
         check = dg.AssetCheckKey(DATASET_EXPORTS, "records_match_lineage")
         history = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
@@ -177,8 +163,7 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_the_sensor_and_looks_st
         memory = Memory()
         result = tick(instance, PipelineResource(), memory, 60)
         assert result.run_requests
-        assert without_record(storage) == {}
-        assert memory.looked_after
+        assert without_event(storage) == {}
         newest = dg.AssetRecordsFilter(DATASET_EXPORTS, asset_partitions=[key_of(again)])
         (record,) = instance.fetch_materializations(newest, limit=1).records
         given = record.asset_materialization
@@ -216,7 +201,7 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     with open_instance(storage) as instance:
         last, first = instance.get_runs()
         assert first.status == dg.DagsterRunStatus.FAILURE
-        assert end_orphaned_runs(instance) == [last.run_id]
+        assert end_orphaned_runs(instance, RunLocks(storage.data_dir)) == [last.run_id]
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
 
 
@@ -229,63 +214,5 @@ def test_the_slot_of_a_run_that_dagster_itself_reported_failed_is_free_for_the_n
         # Dagster's code server does this, and leaves it to the daemon to free the slot.
         instance.report_run_failed(dead)
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 1
-        assert end_orphaned_runs(instance) == []
+        assert end_orphaned_runs(instance, RunLocks(storage.data_dir)) == []
         assert instance.event_log_storage.get_concurrency_info("warehouse").active_slot_count == 0
-
-
-def test_a_run_is_left_alone_while_its_process_lives_or_is_not_known(
-    storage: StorageSettings,
-) -> None:
-    with open_instance(storage) as instance:
-        mine = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
-        unknown = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
-        elsewhere = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
-        copied = instance.create_run_for_job(build_defs().resolve_job_def("sync"))
-        instance.add_run_tags(mine.run_id, process_tag(mine.run_id))
-        gone = json.loads(process_tag(elsewhere.run_id)[PROCESS_TAG]) | {"began": "1"}
-        instance.add_run_tags(elsewhere.run_id, {PROCESS_TAG: json.dumps(gone | {"host": "other"})})
-        # A re-executed run has the tags of the earlier run.
-        instance.add_run_tags(copied.run_id, {PROCESS_TAG: json.dumps(gone)})
-        assert end_orphaned_runs(instance) == []
-        instance.add_run_tags(
-            unknown.run_id, {PROCESS_TAG: json.dumps(gone | {"run": unknown.run_id})}
-        )
-        assert end_orphaned_runs(instance) == [unknown.run_id]
-        assert end_orphaned_runs(instance) == []
-
-
-def started_by_dagster(
-    instance: dg.DagsterInstance, number: int, *, host: str, at: float
-) -> dg.DagsterRun:
-    """A run as Dagster's launcher creates it, before any step: its process was started."""
-    tags = {LAUNCHED_TAG: host, GRPC_INFO_TAG: "{}"}
-    run = instance.create_run_for_job(
-        build_defs().resolve_job_def("sync"), tags=tags, status=dg.DagsterRunStatus.STARTING
-    )
-    noted = DagsterEvent(
-        DagsterEventType.ENGINE_EVENT.value,
-        job_name="sync",
-        event_specific_data=EngineEventData.in_process(number),
-        message=f"Started process for run (pid: {number}).",
-    )
-    entry = dg.EventLogEntry(  # type: ignore[no-untyped-call]
-        None, "debug", "", run.run_id, at, job_name="sync", dagster_event=noted
-    )
-    instance.handle_new_event(entry)
-    return run
-
-
-def test_a_run_killed_before_its_first_step_is_ended_and_none_whose_process_lives(
-    storage: StorageSettings,
-) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here, now = socket.gethostname(), time.time()
-    with open_instance(storage) as instance:
-        dead = started_by_dagster(instance, gone.pid, host=here, at=now)
-        # Another process has this process id now; it started later than the run.
-        reused = started_by_dagster(instance, os.getpid(), host=here, at=now - 86_400)
-        started_by_dagster(instance, os.getpid(), host=here, at=now)
-        started_by_dagster(instance, gone.pid, host="other", at=now)
-        assert set(end_orphaned_runs(instance)) == {dead.run_id, reused.run_id}
-        assert end_orphaned_runs(instance) == []

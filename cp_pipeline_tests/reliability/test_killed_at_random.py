@@ -27,7 +27,7 @@ from cp_pipeline_tests.reliability.leftovers import (
     leftovers,
     processes_left,
     unfinished,
-    without_record,
+    without_event,
 )
 from cp_pipeline_tests.warehouses import compact, publish
 
@@ -165,6 +165,6 @@ def test_killed_at_random_and_run_again_it_ends_as_if_never_killed(
     assert ended == undisturbed, (SEED, told)
     assert leftovers(storage) == [], (SEED, told)
     assert unfinished(storage) == [], (SEED, told)
-    assert without_record(storage) == {}, (SEED, told)
+    assert without_event(storage) == {}, (SEED, told)
     assert processes_left(storage) == [], (SEED, told)
     assert not list(storage.data_dir.glob(".centrepoint.*")), (SEED, told)

@@ -4,7 +4,6 @@ Belongs here: the folder, its ``dagster.yaml``, and opening the instance.
 Does not belong: what is recorded (``defs``).
 """
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -13,9 +12,14 @@ from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from cp_pipeline.defs.asset_tags import POOL
-from cp_pipeline.defs.record_store import RecordsOutdated, records_in_words, what_is_missing
+from cp_pipeline.defs.instance.pool import POOL
+from cp_pipeline.defs.instance.storage_errors import (
+    StorageOutdated,
+    storage_errors_explained,
+    what_is_missing,
+)
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.locks.file_locks import file_locked
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\
@@ -84,13 +88,13 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
         captures_output: whether what a run prints is kept for the UI.
 
     Raises:
-        RecordsUnwritable: the home has no room, is read-only, or damaged.
-        RecordsOutdated: it is of an older Dagster, and lacks what this one reads.
+        StorageUnwritable: the home has no room, is read-only, or damaged.
+        StorageOutdated: it is of an older Dagster, and lacks what this one reads.
         PipelineError: its ``dagster.yaml`` cannot be understood.
     """
     home = _home(storage)
     try:
-        with records_in_words(home):
+        with storage_errors_explained(home):
             return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
     except (YAMLError, UnicodeDecodeError, dg.DagsterError) as error:
         raise PipelineError(
@@ -101,8 +105,7 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
 
 
 def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
-    with (home / ".opening.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_locked(home / ".opening.lock"):
         overrides = None if captures_output else _NO_CAPTURE
         reference = InstanceRef.from_dir(str(home), overrides=overrides)
         instance = dg.DagsterInstance.from_ref(reference)
@@ -124,4 +127,4 @@ def _refuse_older(home: Path, instance: dg.DagsterInstance) -> None:
         if not (missing := what_is_missing(error)):
             raise
         found, newest = records.alembic_version() or (None, None)
-        raise RecordsOutdated(home, missing, can_be_migrated=found != newest) from None
+        raise StorageOutdated(home, missing, can_be_migrated=found != newest) from None

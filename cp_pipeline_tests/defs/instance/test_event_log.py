@@ -13,8 +13,8 @@ import pytest
 from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from cp_pipeline.cli.dagster_home import DAGSTER_YAML
 from cp_pipeline.defs.event_log import KeptOpenEventLog
+from cp_pipeline.defs.instance.dagster_home import DAGSTER_YAML
 from cp_pipeline.settings import SettingsError
 
 PARTS = [f"part-{number}" for number in range(5)]

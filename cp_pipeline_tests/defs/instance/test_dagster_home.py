@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.settings import StorageSettings
 
 

@@ -1,7 +1,7 @@
 """Dagster's home as a place on a disk: what is said when records cannot be kept there.
 
 Belongs here: telling its errors from all others, and their words. Does not belong: opening it
-(``cli.dagster_home``), what is recorded (``events``).
+(``defs.instance.dagster_home``), what is recorded (``events``).
 
 Dagster keeps its records in SQLite files and lets SQLAlchemy's errors through, which name a
 statement and its values. Neither is anything for a person, or for a log.
@@ -32,11 +32,11 @@ _MISSING = re.compile("no such (table|column)|has no column named")
 _DAMAGED = frozenset({"file is not a database", "database disk image is malformed"})
 
 
-class RecordsUnwritable(PipelineError):
+class StorageUnwritable(PipelineError):
     """Dagster's home has no room, is read-only, or is damaged: no record can be kept."""
 
 
-class RecordsOutdated(RecordsUnwritable):
+class StorageOutdated(StorageUnwritable):
     """Dagster's home is of an older Dagster, and lacks what this one reads.
 
     Args:
@@ -68,15 +68,15 @@ class RecordsOutdated(RecordsUnwritable):
 
 
 @contextmanager
-def records_in_words(home: Path | None = None) -> Iterator[None]:
+def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
     """Let what SQLite and the system say of Dagster's home be said in words.
 
     Args:
         home: Dagster's home, by default what ``DAGSTER_HOME`` names.
 
     Raises:
-        RecordsUnwritable: in place of SQLite's errors, and of the system's on a file in the home.
-        RecordsOutdated: what is missing there was not made by an older Dagster.
+        StorageUnwritable: in place of SQLite's errors, and of the system's on a file in the home.
+        StorageOutdated: what is missing there was not made by an older Dagster.
     """
     try:
         yield
@@ -85,8 +85,8 @@ def records_in_words(home: Path | None = None) -> Iterator[None]:
         if not _is_of(folder, error):
             raise
         if missing := what_is_missing(error):
-            raise RecordsOutdated(folder, missing) from None
-        raise RecordsUnwritable(
+            raise StorageOutdated(folder, missing) from None
+        raise StorageUnwritable(
             f"Dagster's records in {folder} cannot be written or read: {_reason(error, folder)}.",
             "Mend that (DAGSTER_HOME names the folder) and run this again. The next sync loads "
             "the rest, and records what was loaded.",

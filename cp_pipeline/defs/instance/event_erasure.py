@@ -24,6 +24,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import deserialize_value, serialize_value
 
+from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
 from cp_pipeline.domain.errors import PipelineError
 
 _INSTEAD = "(erased)"
@@ -36,40 +37,30 @@ _SUBJECT_TAG = "dagster/partition/subject"
 _CONFIGURED = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
 
 
-class RecordsInUse(PipelineError):
+class StorageInUse(PipelineError):
     """Dagster's records cannot be rewritten now, or not by us."""
 
 
-def check_records(instance: dg.DagsterInstance) -> None:
+def check_erasable(instance: dg.DagsterInstance) -> None:
     """See whether Dagster's records can be rewritten.
 
     Raises:
-        RecordsInUse: a run is going, or the records are not in SQLite files.
+        StorageInUse: a run is going, or the records are not in SQLite files.
     """
-    going = instance.get_run_ids(
-        dg.RunsFilter(
-            statuses=[
-                dg.DagsterRunStatus.NOT_STARTED,
-                dg.DagsterRunStatus.QUEUED,
-                dg.DagsterRunStatus.STARTING,
-                dg.DagsterRunStatus.STARTED,
-                dg.DagsterRunStatus.CANCELING,
-            ]
-        )
-    )
-    if going:
-        raise RecordsInUse(
-            f"A Dagster run is going ({', '.join(going[:3])}).",
+    active = instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))
+    if active:
+        raise StorageInUse(
+            f"A Dagster run is active ({', '.join(active[:3])}).",
             "Wait for its end, or end it in the Dagster UI, and run this again.",
         )
     if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
-        raise RecordsInUse(
+        raise StorageInUse(
             "Dagster keeps its event log in a database of yours, which this cannot rewrite.",
             "Delete the events of the subject's partitions there, then run this with --no-dagster.",
         )
 
 
-def erase_records(instance: dg.DagsterInstance, subject_id: int, texts: Collection[str]) -> None:
+def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collection[str]) -> None:
     """Remove a subject from all records in Dagster's home.
 
     Args:
@@ -78,9 +69,9 @@ def erase_records(instance: dg.DagsterInstance, subject_id: int, texts: Collecti
         texts: what is only this subject's: names of files, checksums, executions, errors.
 
     Raises:
-        RecordsInUse: a run is going, or somebody reads the records for longer than we wait.
+        StorageInUse: a run is going, or somebody reads the records for longer than we wait.
     """
-    check_records(instance)
+    check_erasable(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
     pattern = _pattern(texts, subject_id)
     for path in sorted(Path(instance.root_directory).rglob("*")):
@@ -132,8 +123,8 @@ def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str]) ->
         raise _in_use(path, "its log is being read")
 
 
-def _in_use(path: Path, reason: str) -> RecordsInUse:
-    return RecordsInUse(
+def _in_use(path: Path, reason: str) -> StorageInUse:
+    return StorageInUse(
         f"Dagster's records in {path} cannot be rewritten: {reason}.",
         "Stop dagster dev (or its web server and daemon), and run this again.",
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.cli.dagster_home import open_instance
+from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.defs.conftest import EXPORTS

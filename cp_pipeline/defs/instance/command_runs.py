@@ -1,0 +1,87 @@
+"""Runs in the process of a command: ``sync`` and ``publish``.
+
+Belongs here: opening Dagster's storage for such a run, and executing its job. Does not belong: the
+job (``jobs``, ``publish_job``), what is printed (``cli``).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from cp_pipeline.defs.instance.dagster_home import open_instance
+from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs, remove_locks_of_ended_runs
+from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
+from cp_pipeline.locks.run_locks import RunLocks
+from cp_pipeline.settings import StorageSettings
+
+# Without this tag, the UI does not list the run on the page of its job.
+_LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitions"}
+
+
+class CommandRun:
+    """A run in this process; ``command_run`` makes it.
+
+    Args:
+        instance: stores the run.
+        locks: has the run's lock.
+        run_id: the id of the new run.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, locks: RunLocks, run_id: str) -> None:
+        self._instance = instance
+        self._locks = locks
+        self._run_id = run_id
+
+    def execute(
+        self, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """Execute a job; what fails is in the result.
+
+        Args:
+            job: the job.
+            ops: the configuration of its ops.
+        """
+        # The command prints every failure itself, once and in words.
+        quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
+        result = job.execute_in_process(
+            instance=self._instance,
+            run_id=self._run_id,
+            run_config={"ops": dict(ops or {}), "loggers": quiet},
+            raise_on_error=False,
+            tags=_LISTED_WITH_JOB,
+        )
+        if result.success:
+            self._locks.remove(self._run_id)
+            remove_locks_of_ended_runs(self._instance, self._locks)
+        return result
+
+
+@contextmanager
+def command_run(
+    storage: StorageSettings, run_id: str, *, captures_output: bool = True
+) -> Iterator[CommandRun]:
+    """Open Dagster's storage for a run; the run's lock is held until the end.
+
+    Orphaned runs are ended first, because one may have the only slot.
+
+    Args:
+        storage: where Dagster's home and the locks are.
+        run_id: the id of the new run.
+        captures_output: whether what the run prints is kept for the UI.
+
+    Raises:
+        StorageUnwritable: Dagster's home cannot be read or written, now or while it is in use.
+    """
+    locks = RunLocks(storage.data_dir)
+    with (
+        storage_errors_explained(),
+        open_instance(storage, captures_output=captures_output) as instance,
+    ):
+        locks.hold(run_id)
+        try:
+            end_orphaned_runs(instance, locks)
+            yield CommandRun(instance, locks, run_id)
+        finally:
+            locks.release(run_id)

@@ -1,0 +1,106 @@
+"""Orphaned runs: Dagster shows them as started, and their process is gone.
+
+Belongs here: finding and ending them. Does not belong: the locks (``locks.run_locks``), which
+partitions a run loads (``active_runs``), events that such a run did not store (``missing_events``).
+
+Dagster's default launcher does not look after the processes that it starts, and ``cp-pipeline
+sync`` is a process of its own. If one is killed, its run would stay "started" for ever, and keep
+the pool's only slot. Each run holds a lock file while its process lives (``locked_runs``).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from cp_pipeline.defs.instance.pool import POOL
+from cp_pipeline.locks.run_locks import RunLocks
+
+# Dagster's enum says which statuses are final; these are all others.
+UNFINISHED = [
+    status
+    for status in dg.DagsterRunStatus
+    if status
+    not in {
+        dg.DagsterRunStatus.SUCCESS,
+        dg.DagsterRunStatus.FAILURE,
+        dg.DagsterRunStatus.CANCELED,
+        dg.DagsterRunStatus.MANAGED,
+    }
+]
+# Between the start of a run and its lock there are tenths of a second. A run that is queued or
+# starting has no process yet; Dagster's run monitoring looks after these.
+_TIME_TO_LOCK = timedelta(minutes=2)
+_MUST_BE_LOCKED = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED})
+_REASON = "The process of this run is gone: it was killed, or the machine was restarted."
+
+
+def end_orphaned_runs(
+    instance: dg.DagsterInstance, locks: RunLocks, now: datetime | None = None
+) -> list[str]:
+    """Report orphaned runs failed, and free their slots.
+
+    Also free the slots of runs that have ended, which Dagster would keep for five minutes.
+
+    Args:
+        instance: has the runs.
+        locks: of the data folder that the runs use.
+        now: the moment, by this machine's clock.
+
+    Returns:
+        The ids of the runs that were ended.
+    """
+    _free_slots_of_ended_runs(instance)
+    ended = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
+        run = record.dagster_run
+        is_known = run.run_id in locks.all()
+        if is_known and locks.is_held(run.run_id):
+            continue
+        if not is_known and not _should_be_locked(record, now or datetime.now(UTC)):
+            continue
+        # It may have ended since it was read, just before its process did.
+        again = instance.get_run_by_id(run.run_id)
+        if again is not None and again.status in UNFINISHED:
+            instance.report_run_failed(again, _REASON)
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended.append(run.run_id)
+    return ended
+
+
+def remove_locks_of_ended_runs(instance: dg.DagsterInstance, locks: RunLocks) -> None:
+    """Remove the lock files of runs that Dagster knows to have ended, or does not know."""
+    for run_id in locks.all():
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            locks.remove(run_id)
+
+
+def _should_be_locked(record: dg.RunRecord, now: datetime) -> bool:
+    """Whether a run without a lock file was killed before it could create one.
+
+    Only runs of the jobs of cp-pipeline: other code locations may share this Dagster.
+    """
+    run = record.dagster_run
+    if run.status not in _MUST_BE_LOCKED or not is_ours(run):
+        return False
+    return now - record.create_timestamp.astimezone(UTC) > _TIME_TO_LOCK and (
+        record.start_time is None
+        or now - datetime.fromtimestamp(record.start_time, UTC) > _TIME_TO_LOCK
+    )
+
+
+def is_ours(run: dg.DagsterRun) -> bool:
+    """Whether a run is of a job or an asset of cp-pipeline that reads or writes the warehouse."""
+    ours = {"export_files", "dataset_exports", "published"}
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    return run.job_name in {"sync", "load_partitions", "compact", "publish"} or bool(
+        selected & ours
+    )
+
+
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    pool = instance.event_log_storage.get_concurrency_info(POOL)
+    for run_id in pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)

@@ -1,0 +1,24 @@
+"""Runs hold a lock while their process lives.
+
+Belongs here: when the lock is taken. Does not belong: the locks (``locks.run_locks``), what is done
+about a run whose process is gone (``instance.orphaned_runs``).
+"""
+
+import dagster as dg
+
+from cp_pipeline.defs.resources import PipelineResource
+
+
+def locking_runs(source: PipelineResource) -> dg.ResourceDefinition:
+    """The resource ``source``; a run that uses it holds its lock until its process ends.
+
+    Dagster creates resources before the run's step waits for its slot. So a run that is killed
+    while it waits is found, too. A sensor has no run, and needs no lock.
+    """
+
+    def with_lock(context: dg.InitResourceContext) -> PipelineResource:
+        if context.run is not None:
+            source.run_locks().hold(context.run.run_id)
+        return source
+
+    return dg.ResourceDefinition(with_lock)
