@@ -9,7 +9,7 @@ from cp_pipeline.defs.assets import dataset_exports, export_files, listed_execut
 from cp_pipeline.defs.checks import dataset_exports_checks
 from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
 from cp_pipeline.defs.locked_runs import locking_runs
-from cp_pipeline.defs.publish_job import publish_after_loads, publish_job, published_asset
+from cp_pipeline.defs.publish_job import publishing_definitions
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import new_program_executions
 from cp_pipeline.settings import SENSOR_SECONDS
@@ -25,9 +25,8 @@ def build_defs(
     Args:
         source: where exports come from and go to; by default what the environment names.
         sensor_seconds: how often CentrePoint is asked what is new.
-        models: the SQL models, and what builds them (``dbt_project.model_definitions``); without
-        them,
-            which take seconds to read, there is only what loads.
+        models: the SQL models, and what builds them (``dbt_project.model_definitions``). Reading
+            them takes seconds; without them there is only what loads.
     """
     loading = dg.Definitions(
         assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
@@ -46,10 +45,5 @@ def build_defs(
         if isinstance(each, dg.AssetsDefinition)
         for key in sorted(each.keys)
     ]
-    publish = publish_job(keys)
-    publishing = dg.Definitions(
-        assets=dg.with_source_code_references([published_asset([dataset_exports.key, *keys])]),
-        jobs=[publish],
-        sensors=[publish_after_loads(publish, sensor_seconds)],
-    )
+    publishing = publishing_definitions(keys, [dataset_exports.key], sensor_seconds)
     return dg.Definitions.merge(loading, models, publishing)

@@ -8,7 +8,6 @@ the one that was published, whoever loaded, and waits until no run is loading.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -19,16 +18,11 @@ from cp_pipeline.defs.load_steps import RETRIES, failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
 PUBLISHED = dg.AssetKey("published")
 _WAREHOUSE_SECONDS = 10.0
 
 
-def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
+def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     """The analysts' file, made of ``upstream``."""
 
     @dg.asset(
@@ -66,25 +60,39 @@ def published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     return published
 
 
-def publish_job(models: Iterable[dg.AssetKey]) -> "UnresolvedAssetJobDefinition":
-    """Build the models, test them, and publish."""
-    return dg.define_asset_job(
+def publishing_definitions(
+    models: Iterable[dg.AssetKey], upstream: Iterable[dg.AssetKey], seconds: int
+) -> dg.Definitions:
+    """The asset, the job that builds the models and publishes, and the sensor that starts it.
+
+    Args:
+        models: the SQL models.
+        upstream: what else the published file has.
+        seconds: between the sensor's ticks.
+    """
+    keys = list(models)
+    publish = dg.define_asset_job(
         "publish",
-        selection=dg.AssetSelection.assets(*models, PUBLISHED),
+        selection=dg.AssetSelection.assets(*keys, PUBLISHED),
         tags=TAGS,
         description=(
             "Build the SQL models and their tests, then replace the analysts' file. The sensor "
             "`publish_after_loads` runs it; `cp-pipeline publish` does, too."
         ),
     )
+    return dg.Definitions(
+        assets=dg.with_source_code_references([_published_asset([*upstream, *keys])]),
+        jobs=[publish],
+        sensors=[_publish_after_loads(seconds)],
+    )
 
 
-def publish_after_loads(job: "UnresolvedAssetJobDefinition", seconds: int) -> dg.SensorDefinition:
+def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
     """The sensor, looking every so many seconds."""
 
     @dg.sensor(
         name="publish_after_loads",
-        job=job,
+        job_name="publish",
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,

@@ -141,8 +141,9 @@ def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
 
 def test_processes_that_come_at_once_make_one_manifest(tmp_path: Path) -> None:
     loading = (
-        "from cp_pipeline.defs import dbt_project; definitions = dbt_project.model_definitions();"
-        "print(len(definitions.resolve_all_asset_specs()))"
+        "from cp_pipeline.defs import dbt_project, definitions;"
+        "models = dbt_project.model_definitions();"
+        "print(len(definitions.build_defs(models=models).resolve_all_asset_specs()))"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", loading], cwd=tmp_path, stdout=subprocess.PIPE)

@@ -1,14 +1,17 @@
-"""Removing a subject who withdrew consent from Dagster's records.
+"""Erasing a subject who withdrew consent from Dagster's storage.
 
-Belongs here: Dagster's SQLite files and logs. Does not belong: all else
+Belongs here: Dagster's SQLite files and logs. Does not belong: everything else
 (``ingest.subject_erasure``).
 
-Dagster has no way to remove the events of one partition: ``wipe_asset_partitions`` is not
-implemented for its open-source storages (1.13), and one run carries many subjects. So this goes to
-the files: events of the subject's partitions are deleted, and in all other texts (a run's failure,
-its configuration, a check's table, a picture, a cursor, a log) what is only this subject's is
-overwritten, its number too where it stands for the subject. SQLite keeps what was
-deleted in free pages and in its log, so each file is written anew, and its log emptied.
+Dagster cannot remove the events of one partition: ``wipe_asset_partitions`` is not implemented for
+its open-source storages (1.13), and one run has many subjects. So this works on the files. Events
+of the subject's partitions are deleted. In all other texts (a run's failure, its configuration, a
+check's table, a picture, a cursor, a log) what is only this subject's is overwritten, and so is its
+number where it stands for the subject. SQLite keeps what was deleted in free pages and in its
+write-ahead log, so each file is written again, and its log emptied.
+
+Private parts of Dagster: the tables of its SQLite files, and that ``SqliteEventLogStorage`` uses
+them. A version of Dagster whose tables nobody has looked at is refused.
 """
 
 import json
@@ -19,14 +22,14 @@ from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.event_api import EventLogRecord
-from dagster._core.events.log import EventLogEntry
+from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._serdes import deserialize_value, serialize_value
 
 from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
 from cp_pipeline.domain.errors import PipelineError
 
+# Their SQLite tables have been looked at: which columns hold text, and of whom.
+KNOWN_DAGSTERS = ("1.13",)
 _INSTEAD = "(erased)"
 # By name, because SQLite's locks are gone when this process closes a handle of its own.
 _SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
@@ -38,15 +41,23 @@ _CONFIGURED = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions"
 
 
 class StorageInUse(PipelineError):
-    """Dagster's records cannot be rewritten now, or not by us."""
+    """Dagster's storage cannot be rewritten now, or not by cp-pipeline."""
 
 
-def check_erasable(instance: dg.DagsterInstance) -> None:
-    """See whether Dagster's records can be rewritten.
+def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__version__) -> None:
+    """Check whether a subject can be erased from Dagster's storage.
 
     Raises:
-        StorageInUse: a run is going, or the records are not in SQLite files.
+        StorageInUse: a run is active, the events are not in SQLite files, or this version of
+            Dagster is not known.
     """
+    if dagster_version.rpartition(".")[0] not in KNOWN_DAGSTERS:
+        raise StorageInUse(
+            f"Dagster is {dagster_version}, and what its tables hold of a subject is known for "
+            f"{', '.join(KNOWN_DAGSTERS)} only.",
+            f"Install Dagster {KNOWN_DAGSTERS[-1]} for this command, or delete the subject from "
+            "Dagster's tables yourself and run this with --no-dagster.",
+        )
     active = instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))
     if active:
         raise StorageInUse(
@@ -55,21 +66,21 @@ def check_erasable(instance: dg.DagsterInstance) -> None:
         )
     if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
         raise StorageInUse(
-            "Dagster keeps its event log in a database of yours, which this cannot rewrite.",
+            "Dagster keeps its events in another database, which cp-pipeline cannot rewrite.",
             "Delete the events of the subject's partitions there, then run this with --no-dagster.",
         )
 
 
 def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collection[str]) -> None:
-    """Remove a subject from all records in Dagster's home.
+    """Erase a subject from everything in Dagster's home.
 
     Args:
-        instance: of that home; nothing of it may be running but the web server and the daemon.
+        instance: of that home; only its web server and daemon may be running.
         subject_id: the subject, which is also its key in the dimension ``subjects``.
         texts: what is only this subject's: names of files, checksums, executions, errors.
 
     Raises:
-        StorageInUse: a run is going, or somebody reads the records for longer than we wait.
+        StorageInUse: see ``check_erasable``; or somebody reads the files for longer than we wait.
     """
     check_erasable(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
@@ -125,7 +136,7 @@ def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str]) ->
 
 def _in_use(path: Path, reason: str) -> StorageInUse:
     return StorageInUse(
-        f"Dagster's records in {path} cannot be rewritten: {reason}.",
+        f"Dagster's file {path} cannot be rewritten: {reason}.",
         "Stop dagster dev (or its web server and daemon), and run this again.",
     )
 

@@ -27,10 +27,13 @@ UNFINISHED = [
         dg.DagsterRunStatus.MANAGED,
     }
 ]
-# Between the start of a run and its lock there are tenths of a second. A run that is queued or
-# starting has no process yet; Dagster's run monitoring looks after these.
-_TIME_TO_LOCK = timedelta(minutes=2)
-_MUST_BE_LOCKED = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED})
+# A run takes its lock within tenths of a second after it has started. Until then a process is
+# created and imports Dagster. Run monitoring, if there is a daemon, waits three minutes for that.
+_TIME_TO_LOCK = {
+    dg.DagsterRunStatus.NOT_STARTED: timedelta(minutes=2),
+    dg.DagsterRunStatus.STARTING: timedelta(minutes=5),
+    dg.DagsterRunStatus.STARTED: timedelta(minutes=2),
+}
 _REASON = "The process of this run is gone: it was killed, or the machine was restarted."
 
 
@@ -81,15 +84,13 @@ def _should_be_locked(record: dg.RunRecord, now: datetime) -> bool:
     Only runs of the jobs of cp-pipeline: other code locations may share this Dagster.
     """
     run = record.dagster_run
-    if run.status not in _MUST_BE_LOCKED or not is_ours(run):
+    limit = _TIME_TO_LOCK.get(run.status)
+    if limit is None or not _is_ours(run):
         return False
-    return now - record.create_timestamp.astimezone(UTC) > _TIME_TO_LOCK and (
-        record.start_time is None
-        or now - datetime.fromtimestamp(record.start_time, UTC) > _TIME_TO_LOCK
-    )
+    return now - record.update_timestamp.astimezone(UTC) > limit
 
 
-def is_ours(run: dg.DagsterRun) -> bool:
+def _is_ours(run: dg.DagsterRun) -> bool:
     """Whether a run is of a job or an asset of cp-pipeline that reads or writes the warehouse."""
     ours = {"export_files", "dataset_exports", "published"}
     selected = {key.to_user_string() for key in run.asset_selection or ()}
