@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http import HTTPStatus
 
 _BLOB_ERRORS = {
@@ -28,14 +29,14 @@ class Request:
         method: upper case.
         path: as sent, percent-encoded, without the query.
         query: as sent, without the question mark.
-        headers: by lower-case name.
+        headers: by name, in any case.
         body: empty if there is none.
     """
 
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
 

@@ -123,7 +123,7 @@ class Sandbox:
         """
         if self._server is None:
             raise RuntimeError("The sandbox is not serving: use it in a with statement.")
-        return f"http://127.0.0.1:{self._server.port}"
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def environment(self) -> dict[str, str]:
