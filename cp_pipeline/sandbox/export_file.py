@@ -24,8 +24,7 @@ class ExportFile:
         source: the CSV itself, or the recipe it is made from.
         raw: whether `source` is the blob as it is, not a CSV to be packed.
         packing: None leaves it to the sandbox.
-        headers: further headers of the answer.
-        declared_length: a false Content-Length to announce.
+        headers: of the answer, in addition to the usual ones, or in place of them.
         container: the segment of the URL's path that makes it unique, file names being no help.
         position: place in the listing, kept when replaced.
         serial: place among all export files ever made; larger is newer.
@@ -43,7 +42,6 @@ class ExportFile:
     raw: bool = False
     packing: Packing | None = None
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
-    declared_length: int | None = None
     container: str = ""
     position: int = -1
     serial: int = -1

@@ -10,13 +10,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from cp_pipeline.sandbox.export_file import ExportFile
 
-PageOrder = Literal["stable", "newest_first", "newest_last"]
-
-PAGE_ORDERS = ("stable", "newest_first", "newest_last")
 _LARGEST_PAGE = 100
 _STUDY_VERSION = 3
 # Narrower than int(), which takes "1_0" and " 7" too.
@@ -101,19 +97,6 @@ def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
     if offset < 0:
         raise BadRequestError("offset must be 0 or more.")
     return limit, offset
-
-
-def ordered(files: Sequence[ExportFile], order: PageOrder) -> Sequence[ExportFile]:
-    """The export files in the order of the pages.
-
-    Args:
-        files: in the stable order.
-        order: `stable` keeps the place of a replaced file; the others move it to the front or
-            the end, so that pages shift under whoever is reading them (docs/api.md, A page).
-    """
-    if order == "stable":
-        return files
-    return sorted(files, key=lambda file: file.serial, reverse=order == "newest_first")
 
 
 def page(

@@ -56,16 +56,6 @@ def pack(csv: bytes, packing: Packing, file_name: str) -> bytes:
     return compressed
 
 
-def corrupted(blob: bytes) -> bytes:
-    """The blob with the byte in its middle changed."""
-    middle = len(blob) // 2
-    return (
-        blob[:middle]
-        + bytes(byte ^ 0xFF for byte in blob[middle : middle + 1])
-        + blob[middle + 1 :]
-    )
-
-
 def _zipped(member: str, content: bytes, method: int) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -8,13 +8,12 @@ import contextlib
 import socket
 import socketserver
 import sys
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from cp_pipeline.sandbox.answers import Answer, Request, Trickle, text
+from cp_pipeline.sandbox.answers import Answer, Request, merged, text
 
 _LARGEST_REQUEST_BODY = 1_048_576
 Accepted = socket.socket | tuple[bytes, socket.socket]
@@ -110,43 +109,24 @@ class Connection(BaseHTTPRequestHandler):
         """Logs nothing: the service keeps its own records."""
 
     def _send(self, answer: Answer) -> None:
-        declared = answer.declared_length
-        if answer.status == 0 or declared is not None or answer.sent_length is not None:
+        own_length = any(name.lower() == "content-length" for name in answer.headers)
+        if answer.status == 0 or answer.send or own_length:
             self.close_connection = True
         if answer.status == 0:
             return
-        lines = [
-            f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}",
-            f"Content-Length: {len(answer.body) if declared is None else declared}",
-            f"Date: {formatdate(usegmt=True)}",
-            "Server: cp-pipeline-sandbox",
-            *(f"{name}: {value}" for name, value in answer.headers.items()),
-        ]
-        if answer.chunked:
-            lines.append("Transfer-Encoding: chunked")
+        usual = {
+            "Content-Length": str(len(answer.body)),
+            "Date": formatdate(usegmt=True),
+            "Server": "cp-pipeline-sandbox",
+        }
         if self.close_connection:
-            lines.append("Connection: close")
+            usual["Connection"] = "close"
+        lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in merged(usual, answer.headers).items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        body = b"" if self.command == "HEAD" else answer.body[: answer.sent_length]
-        if answer.chunked:
-            # A body that is cut short has no last chunk.
-            body = _in_chunks(body) + (b"0\r\n\r\n" if answer.sent_length is None else b"")
-        if answer.trickle is not None:
-            self._trickle(head, body, answer.trickle)
+        body = b"" if self.command == "HEAD" else answer.body
+        if answer.send:
+            answer.send(self.wfile, head + body)
         else:
             # One send: a client that has only the head would wait for the rest.
             self.wfile.write(head + body)
-
-    def _trickle(self, head: bytes, body: bytes, how: Trickle) -> None:
-        """Sends a byte now and then, until all is sent or the client has had enough."""
-        at_once, slowly = (b"", head + body) if how.head else (head, body)
-        self.wfile.write(at_once)
-        for place in range(len(slowly)):
-            time.sleep(how.pause_seconds)
-            self.wfile.write(slowly[place : place + 1])
-
-
-def _in_chunks(body: bytes) -> bytes:
-    size = max(1, len(body) // 3)
-    pieces = [body[place : place + size] for place in range(0, len(body), size)]
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

@@ -111,7 +111,6 @@ class SandboxStudy:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         modified: str | None = None,
-        declared_length: int | None = None,
     ) -> ExportFile:
         """Adds or replaces the export file of a subject, data set and study program.
 
@@ -124,9 +123,8 @@ class SandboxStudy:
             file_name: by default `<subject>_<guid>.csv.gz`.
             packing: by default the sandbox's.
             raw: the blob itself, instead of `csv`.
-            headers: further headers of the answer.
+            headers: of the answer, in addition to the usual ones, or in place of them.
             modified: verbatim timestamp text; by default seconds after the execution.
-            declared_length: a false Content-Length; the connection is cut after the real bytes.
 
         Raises:
             ValueError: not exactly one of `csv` and `raw` was given.
@@ -152,7 +150,6 @@ class SandboxStudy:
                 raw=raw is not None,
                 packing=None if packing is None else Packing(packing),
                 headers=dict(headers or {}),
-                declared_length=declared_length,
             )
             return self._keep(file)
 
