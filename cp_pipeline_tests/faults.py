@@ -139,7 +139,7 @@ class FaultyService(Service):
 
     def _is_early(self, request: Request) -> bool:
         dies = datetime.fromisoformat(dict(parse_qsl(request.query))["se"]).timestamp()
-        return time.time() < dies - self._links.lifetime + self.link_valid_after_seconds
+        return self._links.clock() < dies - self._links.lifetime + self.link_valid_after_seconds
 
 
 class FaultySandbox(Sandbox):

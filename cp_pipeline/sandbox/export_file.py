@@ -1,12 +1,13 @@
-"""One item of the listing and the blob behind it.
+"""One item of the listing and the blob behind it, and the filters that select some of them.
 
-Belongs here: the value. Does not: which ones a study has (`study.py`), their JSON (`listing.py`).
+Belongs here: the values. Does not belong: which ones a study has (`study.py`), their JSON
+(`listing.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cp_pipeline.sandbox.measurements import Recipe, csv_of
+from cp_pipeline.sandbox.measurements import Recipe
 from cp_pipeline.sandbox.packing import Packing
 
 Key = tuple[int, str, str]
@@ -14,7 +15,7 @@ Key = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
-    """One export file (docs/api.md, An item).
+    """One export file (docs/api.md, An item). The study fills in what is empty or -1.
 
     Attributes:
         study_id, subject_id, data_set_name, study_program_id, file_name: as in docs/api.md.
@@ -34,11 +35,11 @@ class ExportFile:
     subject_id: int
     data_set_name: str
     study_program_id: str
-    file_name: str
-    execution: str
-    modified: str
-    execution_number: int
     source: bytes | Recipe
+    file_name: str = ""
+    execution: str = ""
+    modified: str = ""
+    execution_number: int = 0
     raw: bool = False
     packing: Packing | None = None
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -54,4 +55,24 @@ class ExportFile:
     @property
     def csv(self) -> bytes:
         """The plain CSV (of a raw blob: the blob), made anew each time."""
-        return csv_of(self.source) if isinstance(self.source, Recipe) else self.source
+        return self.source.csv() if isinstance(self.source, Recipe) else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which export files are asked for; None asks for every one. Programs in lower case."""
+
+    subject_id: int | None = None
+    data_set_name: str | None = None
+    study_program_id: str | None = None
+
+    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
+        """The export files that pass, in their order."""
+        wanted = (self.subject_id, self.data_set_name, self.study_program_id)
+        if wanted == (None, None, None):
+            return files
+        return [
+            file
+            for file in files
+            if all(each in (None, own) for each, own in zip(wanted, file.key, strict=True))
+        ]

@@ -1,17 +1,16 @@
 """The listing of export files in both dialects: filters, paging, the JSON of a page.
 
-Belongs here: what docs/api.md says under its first table, A page and An item. Does not: whether the
-asker may see it (`access.py`), status codes (`service.py`).
+Belongs here: what docs/api.md says under its first table, A page and An item. Does not belong:
+whether the asker may see it (`access.py`), status codes (`service.py`).
 """
 
 import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
-from cp_pipeline.sandbox.export_file import ExportFile
+from cp_pipeline.sandbox.export_file import ExportFile, Filters
 
 _LARGEST_PAGE = 100
 _STUDY_VERSION = 3
@@ -30,33 +29,8 @@ class BadRequestError(ValueError):
     """The request is not as documented; the text says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which export files are asked for; None asks for every one."""
-
-    subject_id: int | None = None
-    study_program_id: str | None = None
-    data_set_name: str | None = None
-
-    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
-        """The export files that pass, in their order."""
-        if self == Filters():
-            return files
-        return [
-            file
-            for file in files
-            if self.subject_id in (None, file.subject_id)
-            and self.data_set_name in (None, file.data_set_name)
-            and self.study_program_id in (None, file.key[2])
-        ]
-
-
 def filters_of_body(body: bytes) -> Filters:
-    """The seed's filters, members of a JSON object; no body means none.
-
-    Raises:
-        BadRequestError: the body is no JSON object, or a filter is of the wrong type.
-    """
+    """The seed's filters, members of a JSON object; no body means none."""
     if not body.strip():
         return Filters()
     try:
@@ -71,25 +45,17 @@ def filters_of_body(body: bytes) -> Filters:
     data_set_name = members.get("dataSetName")
     if not isinstance(data_set_name, str | None):
         raise BadRequestError("dataSetName must be a string.")
-    return Filters(subject_id, _program(members.get("studyProgramId")), data_set_name)
+    return Filters(subject_id, data_set_name, _program(members.get("studyProgramId")))
 
 
 def filters_of_query(query: Mapping[str, str]) -> Filters:
-    """The current dialect's filters, query parameters.
-
-    Raises:
-        BadRequestError: a filter is of the wrong type.
-    """
+    """The current dialect's filters, query parameters."""
     subject_id = _integer(query, "subjectId") if "subjectId" in query else None
-    return Filters(subject_id, _program(query.get("studyProgramId")), query.get("dataSetName"))
+    return Filters(subject_id, query.get("dataSetName"), _program(query.get("studyProgramId")))
 
 
 def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
-    """Limit and offset.
-
-    Raises:
-        BadRequestError: the limit isn't 1 to 100, or the offset isn't 0 or more.
-    """
+    """Limit and offset."""
     limit = _integer(query, "limit", _LARGEST_PAGE)
     offset = _integer(query, "offset", 0)
     if not 1 <= limit <= _LARGEST_PAGE:

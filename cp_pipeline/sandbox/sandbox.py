@@ -16,7 +16,6 @@ from cp_pipeline.sandbox.access import (
     TokenOffice,
 )
 from cp_pipeline.sandbox.answers import RequestRecord
-from cp_pipeline.sandbox.export_file import ExportFile
 from cp_pipeline.sandbox.packing import Packing
 from cp_pipeline.sandbox.server import Server
 from cp_pipeline.sandbox.service import API_PATH, TOKEN_PATH, Service
@@ -62,16 +61,13 @@ class Sandbox:
             packing=Packing(packing),
             latency_seconds=latency_seconds,
         )
+        self.execute_again = study.execute_again
         self._port = port
         self._server: Server | None = None
         self._stopped = threading.Event()
 
     def __enter__(self) -> Self:
-        """Starts serving in a thread of its own.
-
-        Raises:
-            OSError: the port is taken.
-        """
+        """Starts serving in a thread of its own, or raises OSError if the port is taken."""
         self._server = Server(self._port, self._service.answer)
         self._service.base_url = self.base_url
         self._stopped.clear()
@@ -102,11 +98,7 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>`.
-
-        Raises:
-            RuntimeError: the sandbox is not serving.
-        """
+        """`http://127.0.0.1:<port>`, while it serves."""
         if self._server is None:
             raise RuntimeError("The sandbox is not serving: use it in a with statement.")
         return f"http://127.0.0.1:{self._server.server_port}"
@@ -138,15 +130,3 @@ class Sandbox:
         They are made when first asked for otherwise, which a benchmark would measure too.
         """
         self._service.prepare()
-
-    def execute_again(
-        self,
-        subject_id: int | None = None,
-        data_set_name: str | None = None,
-        study_program_id: str | None = None,
-        additional_columns: bool = False,
-    ) -> list[ExportFile]:
-        """Executes study programs of the study again; see `SandboxStudy.execute_again`."""
-        return self.study.execute_again(
-            subject_id, data_set_name, study_program_id, additional_columns
-        )

@@ -22,11 +22,10 @@ from cp_pipeline.sandbox.answers import (
     document,
     text,
 )
-from cp_pipeline.sandbox.export_file import ExportFile
+from cp_pipeline.sandbox.export_file import ExportFile, Filters
 from cp_pipeline.sandbox.listing import (
     BadRequestError,
     Dialect,
-    Filters,
     filters_of_body,
     filters_of_query,
     page,
