@@ -38,14 +38,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request that reached the sandbox.
-
-    Attributes:
-        kind: which service was asked.
-        method, path: as sent; the path without its query.
-        status: the HTTP status of the answer; 0 where the connection was cut without one.
-        at: seconds since 1970.
-    """
+    """One request that reached the sandbox, in seconds since 1970; status 0 means no answer."""
 
     kind: RequestKind
     method: str

@@ -7,7 +7,7 @@ Does not belong: numbers or text in a CSV (`measurements.py`).
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -15,6 +15,8 @@ MINUTES = 1440
 FIRST_DATE = date(2024, 2, 5)
 
 SLEEP, SEDENTARY, LIGHT, MODERATE, VIGOROUS, UNWORN = range(6)
+# The device is off all day, for hours or in the shower, where a day's draw is below these.
+_ALL_DAY, _FOR_HOURS, _IN_THE_SHOWER = 0.03, 0.12, 0.9
 
 
 def chance(*names: object) -> random.Random:
@@ -26,19 +28,12 @@ def chance(*names: object) -> random.Random:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The habits of one subject.
+    """The habits of one subject. `drive` is how much the person moves, around 1."""
 
-    Attributes:
-        weight: kilograms.
-        wake, bed: usual minute of the day.
-        pace: steps per minute when walking.
-        drive: how much the person moves, around 1.
-    """
-
-    weight: float
-    wake: int
+    weight: float  # kilograms
+    wake: int  # usual minute of the day
     bed: int
-    pace: int
+    pace: int  # steps per minute when walking
     drive: float
 
 
@@ -57,13 +52,12 @@ def person(seed: int, subject_id: int) -> Person:
 def days_of(seed: int, subject_id: int) -> Iterator[tuple[date, bytes]]:
     """The days of a subject, without end: the date, in UTC, and the state of each minute."""
     somebody = person(seed, subject_id)
-    draw = chance(seed, subject_id, "days")
+    draw = chance(seed, subject_id, "days").random
     for number in itertools.count():
         yield FIRST_DATE + timedelta(days=number), _states(somebody, draw)
 
 
-def _states(somebody: Person, chance: random.Random) -> bytes:
-    draw = chance.random
+def _states(somebody: Person, draw: Callable[[], float]) -> bytes:
     states = bytearray([SEDENTARY]) * MINUTES
 
     def paint(start: float, length: float, state: int) -> None:
@@ -81,12 +75,11 @@ def _states(somebody: Person, chance: random.Random) -> bytes:
         paint(1030 + 90 * draw(), 15 + 30 * draw(), VIGOROUS)
     paint(0, wake, SLEEP)
     paint(bed, MINUTES, SLEEP)
-    # The device is off in the shower on most days, now and then for hours, or all day.
     luck, place = draw(), draw()
-    if luck < 0.03:  # noqa: PLR2004
+    if luck < _ALL_DAY:
         paint(0, MINUTES, UNWORN)
-    elif luck < 0.12:  # noqa: PLR2004
+    elif luck < _FOR_HOURS:
         paint(wake + 200 * place, 300 + 500 * place, UNWORN)
-    elif luck < 0.9:  # noqa: PLR2004
+    elif luck < _IN_THE_SHOWER:
         paint(wake + 5 + 30 * place, 12 + 20 * luck, UNWORN)
     return bytes(states[:MINUTES])

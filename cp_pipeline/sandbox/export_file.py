@@ -18,7 +18,6 @@ class ExportFile:
     """One export file (docs/api.md, An item). The study fills in what is empty or -1.
 
     Attributes:
-        study_id, subject_id, data_set_name, study_program_id, file_name: as in docs/api.md.
         execution: `lastSuccessfulProgramExecutionTimeStamp`, verbatim.
         modified: `modifiedDate`, verbatim.
         execution_number: 0 for the first export of this subject, data set and program.

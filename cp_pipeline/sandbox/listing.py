@@ -13,7 +13,6 @@ from enum import StrEnum
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
 
 _LARGEST_PAGE = 100
-_STUDY_VERSION = 3
 # Narrower than int(), which takes "1_0" and " 7" too.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -50,14 +49,14 @@ def filters_of_body(body: bytes) -> Filters:
 
 def filters_of_query(query: Mapping[str, str]) -> Filters:
     """The current dialect's filters, query parameters."""
-    subject_id = _integer(query, "subjectId") if "subjectId" in query else None
+    subject_id = _integer(query["subjectId"], "subjectId") if "subjectId" in query else None
     return Filters(subject_id, query.get("dataSetName"), _program(query.get("studyProgramId")))
 
 
 def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
     """Limit and offset."""
-    limit = _integer(query, "limit", _LARGEST_PAGE)
-    offset = _integer(query, "offset", 0)
+    limit = _integer(query.get("limit", str(_LARGEST_PAGE)), "limit")
+    offset = _integer(query.get("offset", "0"), "offset")
     if not 1 <= limit <= _LARGEST_PAGE:
         raise BadRequestError(f"limit must be 1 to {_LARGEST_PAGE}.")
     if offset < 0:
@@ -72,15 +71,7 @@ def page(
     dialect: Dialect,
     link: Callable[[ExportFile], tuple[str, str]],
 ) -> dict[str, object]:
-    """The JSON of one page.
-
-    Args:
-        files: all that was asked for, in order.
-        limit: how many of them are on the page, at most.
-        offset: how many come before the page.
-        dialect: decides the fields of an item.
-        link: makes the signed URL of an export file, and the text of its expiry.
-    """
+    """The JSON of one page of the files; `link` makes a signed URL, and the text of its expiry."""
     return {
         "items": [_item(file, dialect, *link(file)) for file in files[offset : offset + limit]],
         "links": _links(files[0].study_id, len(files), limit, offset) if files else {},
@@ -103,19 +94,19 @@ def _item(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict
         "fileUrl": url,
     }
     if dialect is Dialect.CURRENT:
-        item |= {"studyVersion": _STUDY_VERSION, "downloadUrlExpiresOn": expires_on}
+        item |= {"studyVersion": 3, "downloadUrlExpiresOn": expires_on}
     return item
 
 
 def _links(study_id: int, total: int, limit: int, offset: int) -> dict[str, str]:
     # Another service and host, as in the vendor's examples: whoever follows them gets nowhere.
     base = f"https://study-admin.example.invalid/studyadmin/v1/Studies/{study_id}/files"
-    links = {}
+    offsets = {}
     if offset > 0:
-        links["prev"] = f"{base}?limit={limit}&offset={max(0, offset - limit)}"
+        offsets["prev"] = max(0, offset - limit)
     if offset + limit < total:
-        links["next"] = f"{base}?limit={limit}&offset={offset + limit}"
-    return links
+        offsets["next"] = offset + limit
+    return {name: f"{base}?limit={limit}&offset={place}" for name, place in offsets.items()}
 
 
 def _program(value: object) -> str | None:
@@ -127,9 +118,7 @@ def _program(value: object) -> str | None:
         raise BadRequestError("studyProgramId must be a GUID.") from error
 
 
-def _integer(query: Mapping[str, str], name: str, default: int | None = None) -> int:
-    if name not in query and default is not None:
-        return default
-    if _INTEGER.fullmatch(query[name]) is None:
+def _integer(value: str, name: str) -> int:
+    if _INTEGER.fullmatch(value) is None:
         raise BadRequestError(f"{name} must be an integer.")
-    return int(query[name])
+    return int(value)

@@ -35,6 +35,8 @@ PARAMETERS = "ParamsAndSubject (31)"
 _VARIETY = 96
 # Minutes of wear that make a valid day; of a shorter one no average is reported.
 _VALID_DAY = 600
+# Shares of all draws.
+_BAROMETER_GAPS, _UNDATED, _LEFT_HANDED, _HEALTHY = 0.01, 0.15, 0.12, 0.6
 _CLOCK = [f"{minute // 60:02d}:{minute % 60:02d}:00" for minute in range(MINUTES)]
 _MET = {SLEEP: 0.94, SEDENTARY: 1.18, LIGHT: 2.0, MODERATE: 3.7, VIGOROUS: 7.1}
 
@@ -43,13 +45,8 @@ _MET = {SLEEP: 0.94, SEDENTARY: 1.18, LIGHT: 2.0, MODERATE: 3.7, VIGOROUS: 7.1}
 class Recipe:
     """All that the contents of one synthetic export file depend on.
 
-    Attributes:
-        seed: the study's seed.
-        subject_id, data_set_name, study_program_id: whose, what, made by which program.
-        execution_number: 0 for the first execution; later ones are recalibrated.
-        days: measured days.
-        epoch_rows: rows of an epoch file, if not 1,440 a day.
-        additional_columns: how many columns newer versions of the program have added.
+    The first execution has the number 0; later ones are recalibrated. An epoch file has 1,440 rows
+    a day if `epoch_rows` is None. Newer versions of the program have added `additional_columns`.
     """
 
     seed: int
@@ -63,7 +60,12 @@ class Recipe:
 
     def csv(self) -> bytes:
         """The CSV: UTF-8, comma, line feeds, one header row (docs/api.md, Files)."""
-        return _WRITERS[self.data_set_name](self).encode()
+        write, name, value = _DATA_SETS[self.data_set_name]
+        header, _, rows = write(self).partition("\n")
+        for number in range(self.additional_columns):
+            header += f",{name}{number + 1 if number else ''}"
+            rows = rows.replace("\n", f",{value}\n")
+        return f"{header}\n{rows}".encode()
 
     def chance(self, *names: object) -> random.Random:
         """A generator of this very execution, not of the person."""
@@ -75,21 +77,12 @@ class Recipe:
         """The calibration of this execution: 1 at first, then 0.4 to 3 % higher."""
         return 1.0 if self.execution_number == 0 else 1.004 + 0.026 * self.chance("gain").random()
 
-    def header(self, columns: str, additional: str) -> str:
-        """The header line, with the columns that newer versions of the program have added."""
-        numbers = ["", *range(2, self.additional_columns + 1)][: self.additional_columns]
-        return ",".join([columns, *(f"{additional}{number}" for number in numbers)]) + "\n"
-
-    def added(self, value: object) -> str:
-        """The end of a row: the value once for each additional column."""
-        return f",{value}" * self.additional_columns
-
 
 def _activity_epochs(recipe: Recipe) -> str:
     tails = [_minutes_like(recipe, state) for state in range(UNWORN + 1)]
     choices = recipe.chance("epochs").choices
     rows = MINUTES * recipe.days if recipe.epoch_rows is None else recipe.epoch_rows
-    parts = [recipe.header("SUBJECTID,TIMESTAMPUTC,STEPS,MET,CALORIES", "HEARTRATE")]
+    parts = ["SUBJECTID,TIMESTAMPUTC,STEPS,MET,CALORIES\n"]
     days = days_of(recipe.seed, recipe.subject_id)
     for first, (day, states) in zip(range(0, rows, MINUTES), days, strict=False):
         runs = (
@@ -105,7 +98,7 @@ def _activity_epochs(recipe: Recipe) -> str:
 def _minutes_like(recipe: Recipe, state: int) -> list[str]:
     """Ends of rows (steps, MET, calories) of minutes spent in one state, to choose from."""
     if state == UNWORN:
-        return [f",,,{recipe.added('')}\n"]
+        return [",,,\n"]
     somebody = person(recipe.seed, recipe.subject_id)
     draw, gain = recipe.chance("minutes", state).random, recipe.gain
     low, high = {
@@ -121,23 +114,21 @@ def _minutes_like(recipe: Recipe, state: int) -> list[str]:
         steps = low + (high - low) * (place + draw()) / _VARIETY
         spent = _MET[state] * (0.9 + 0.2 * draw()) * gain
         calories = spent * somebody.weight * 3.5 / 200
-        pulse = recipe.added(int(46 + 14 * spent + 9 * draw()))
-        tails.append(f",{max(0, int(steps * gain))},{spent:.2f},{calories:.3f}{pulse}\n")
+        tails.append(f",{max(0, int(steps * gain))},{spent:.2f},{calories:.3f}\n")
     return tails
 
 
 def _activity_daily(recipe: Recipe) -> str:
     columns = (
         "SUBJECTID,DATE,WEARMINUTES,SLEEPMINUTES,STEPS,SEDENTARYMINUTES,LIGHTMINUTES,"
-        "MODERATEMINUTES,VIGOROUSMINUTES,MVPAMINUTES,MET,CALORIES"
+        "MODERATEMINUTES,VIGOROUSMINUTES,MVPAMINUTES,MET,CALORIES\n"
     )
+    parts = [columns]
     draw = recipe.chance("daily").random
-    parts = [recipe.header(columns, "NONWEARMINUTES")]
     somebody, gain = person(recipe.seed, recipe.subject_id), recipe.gain
     for day, states in islice(days_of(recipe.seed, recipe.subject_id), recipe.days):
         summary = _summary(somebody, states, gain * (0.99 + 0.02 * draw()))
-        added = recipe.added(states.count(UNWORN))
-        parts.append(f"{recipe.subject_id},{day},{summary}{added}\n")
+        parts.append(f"{recipe.subject_id},{day},{summary}\n")
     return "".join(parts)
 
 
@@ -163,17 +154,15 @@ def _barometer(recipe: Recipe) -> str:
     draw = recipe.chance("barometer").random
     level = 985 + 35 * chance(recipe.seed, recipe.subject_id, "altitude").random()
     level += 8 * (recipe.gain - 1)
-    parts = [recipe.header("SUBJECTID,TIMESTAMPUTC,AVGPRESSUREHPA,TEMPERATUREC", "ALTITUDEM")]
+    parts = ["SUBJECTID,TIMESTAMPUTC,AVGPRESSUREHPA,TEMPERATUREC\n"]
     days = islice(days_of(recipe.seed, recipe.subject_id), recipe.days)
     for number, (day, states) in enumerate(days):
         for minute in range(0, MINUTES, 5):
             weather = 6 * math.sin((number * MINUTES + minute) / 700 + level)
             pressure = level + weather + 0.3 * draw()
             warmth = (21 if states[minute] == UNWORN else 31.5) + 1.5 * draw()
-            altitude = round(8.43 * (1013.25 - pressure))
-            row = f"{pressure:.2f},{warmth:.1f}{recipe.added(altitude)}"
-            if draw() < 0.01:  # noqa: PLR2004 (one measurement in a hundred is missing)
-                row = f",{recipe.added('')}"
+            missing = draw() < _BAROMETER_GAPS
+            row = "," if missing else f"{pressure:.2f},{warmth:.1f}"
             parts.append(f"{recipe.subject_id},{day} {_CLOCK[minute]},{row}\n")
     return "".join(parts)
 
@@ -182,15 +171,13 @@ def _parameters(recipe: Recipe) -> str:
     draw = chance(recipe.seed, recipe.subject_id, "parameters").random
     site = f"{1 + int(12 * draw()):03d}"
     file = io.StringIO()
-    file.write(recipe.header("SUBJECTID,SITEID,PARAMETER,VALUE,UNIT,ENTEREDON", "ENTEREDBY"))
     write = csv.writer(file, lineterminator="\n").writerow
-    added = [f"nurse {site}"] * recipe.additional_columns
+    write(["SUBJECTID", "SITEID", "PARAMETER", "VALUE", "UNIT", "ENTEREDON"])
     for parameter, value, unit in _parameter_values(recipe, site, draw):
         entered = FIRST_DATE - timedelta(days=1 + int(9 * draw()))
         entered_on = f"{entered} {8 + int(9 * draw()):02d}:15:00"
-        missing = draw() < 0.15  # noqa: PLR2004
-        row = [recipe.subject_id, site, parameter, value, unit, "" if missing else entered_on]
-        write(row + added)
+        missing = draw() < _UNDATED
+        write([recipe.subject_id, site, parameter, value, unit, "" if missing else entered_on])
     return file.getvalue()
 
 
@@ -205,22 +192,23 @@ def _parameter_values(
         ("SEX", "FM"[int(2 * draw())], ""),
         ("HEIGHT", f"{152 + 42 * draw():.1f}", "cm"),
         ("WEIGHT", f"{weight:.2f}", "kg"),
-        ("HANDEDNESS", ("left", "right")[draw() >= 0.12], ""),  # noqa: PLR2004
+        ("HANDEDNESS", "left" if draw() < _LEFT_HANDED else "right", ""),
         ("WEARLOCATION", "wrist, non-dominant", ""),
         ("CONSENTVERSION", "1.10", ""),
         ("EPOCHLENGTH", "60", "s"),
         ("ENROLLEDON", str(FIRST_DATE - timedelta(days=int(30 * draw()))), ""),
         ("COMMENT", 'said "it feels tight", moved one hole', ""),
-        ("MEDICATION", ("", "metoprolol, 47.5 mg")[draw() >= 0.6], ""),  # noqa: PLR2004
+        ("MEDICATION", "" if draw() < _HEALTHY else "metoprolol, 47.5 mg", ""),
         ("PROGRAMVERSION", f"31.{recipe.execution_number}-{recipe.study_program_id[:8]}", ""),
     ]
 
 
-_WRITERS: dict[str, Callable[[Recipe], str]] = {
-    "ActivityDaily8": _activity_daily,
-    "ActivityEpochs10": _activity_epochs,
-    BAROMETER: _barometer,
-    PARAMETERS: _parameters,
+# The writer of each data set, and the column that newer versions of its program add.
+_DATA_SETS: dict[str, tuple[Callable[[Recipe], str], str, str]] = {
+    "ActivityDaily8": (_activity_daily, "NONWEARMINUTES", "20"),
+    "ActivityEpochs10": (_activity_epochs, "HEARTRATE", "61"),
+    BAROMETER: (_barometer, "ALTITUDEM", "212"),
+    PARAMETERS: (_parameters, "ENTEREDBY", "nurse 004"),
 }
 
-DATA_SETS: tuple[str, ...] = tuple(_WRITERS)
+DATA_SETS: tuple[str, ...] = tuple(_DATA_SETS)

@@ -8,13 +8,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from cp_pipeline.sandbox.access import (
-    CLIENT_ID,
-    CLIENT_SECRET,
-    LinkSigner,
-    RateLimit,
-    TokenOffice,
-)
+from cp_pipeline.sandbox import access
 from cp_pipeline.sandbox.answers import RequestRecord
 from cp_pipeline.sandbox.packing import Packing
 from cp_pipeline.sandbox.server import Server
@@ -55,9 +49,9 @@ class Sandbox:
         """
         self._service = self._service_type(
             study,
-            tokens=TokenOffice(token_seconds),
-            rate=RateLimit(requests_per_minute),
-            links=LinkSigner(link_seconds),
+            tokens=access.TokenOffice(token_seconds),
+            rate=access.RateLimit(requests_per_minute),
+            links=access.LinkSigner(link_seconds),
             packing=Packing(packing),
             latency_seconds=latency_seconds,
         )
@@ -109,8 +103,8 @@ class Sandbox:
         return {
             "CP_API_URL": self.base_url + API_PATH,
             "CP_TOKEN_URL": self.base_url + TOKEN_PATH,
-            "CP_CLIENT_ID": CLIENT_ID,
-            "CP_CLIENT_SECRET": CLIENT_SECRET,
+            "CP_CLIENT_ID": access.CLIENT_ID,
+            "CP_CLIENT_SECRET": access.CLIENT_SECRET,
             "CP_STUDY_ID": str(self.study.study_id),
             "CP_ALLOW_INSECURE_HTTP": "1",
         }

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from cp_pipeline.sandbox.answers import Answer, Request, merged, text
 
 _LARGEST_REQUEST_BODY = 1_048_576
-Accepted = socket.socket | tuple[bytes, socket.socket]
+_JOINED_BODY = 65_536
 _REASONS = {int(status): status.phrase for status in HTTPStatus}
 
 
@@ -26,17 +27,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(self, port: int, respond: Callable[[Request], Answer]) -> None:
-        """Listens at once, and serves when `serve_forever` runs.
+        """Listens at once, on a port of 127.0.0.1 (0: any free one), and serves when told to.
 
-        Args:
-            port: on 127.0.0.1; 0 takes any free one.
-            respond: makes the answer. Several threads call it at the same time.
-
-        Raises:
-            OSError: the port is taken.
+        Several threads call `respond` at the same time.
         """
         self.respond = respond
-        self._open: set[socket.socket] = set()
+        self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Connection)
 
     def server_bind(self) -> None:
@@ -44,27 +40,15 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_port = int(self.server_address[1])
 
-    def process_request(self, request: Accepted, client_address: object) -> None:
-        """Remembers the connection, to cut it when the server stops."""
-        if isinstance(request, socket.socket):
-            self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Accepted) -> None:
-        """Forgets the connection."""
-        if isinstance(request, socket.socket):
-            self._open.discard(request)
-        super().shutdown_request(request)
-
     def stop(self) -> None:
         """Stops listening and cuts every connection."""
         self.shutdown()
         self.server_close()
-        for connection in self._open.copy():
+        for connection in self.connections.copy():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Accepted, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: object) -> None:  # noqa: ANN401
         """Says nothing of clients that hang up. Anything else is a defect."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
@@ -79,15 +63,23 @@ class Connection(BaseHTTPRequestHandler):
     default_request_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        """Lets the server know of the connection, which it cuts when it stops."""
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        """The connection ends."""
+        self.server.connections.discard(self.connection)
+        super().finish()
+
     def answer(self) -> None:
         """Answers one request of any method."""
         headers = self.headers
         length = headers.get("Content-Length", "0")
-        if headers.defects or "Transfer-Encoding" in headers or not length.isdecimal():
-            self.send_error(400, "Send well-formed headers, and a Content-Length.")
-            return
-        if int(length) > _LARGEST_REQUEST_BODY:
-            self.send_error(400, "The body is too large.")
+        known = length.isdecimal() and "Transfer-Encoding" not in headers
+        if headers.defects or not known or int(length) > _LARGEST_REQUEST_BODY:
+            self.send_error(400, "Send well-formed headers, and the length of a small body.")
             return
         body = self.rfile.read(int(length))
         # Do not answer half a request: without its end, a filter could ask for everything. To
@@ -127,6 +119,9 @@ class Connection(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else answer.body
         if answer.send:
             answer.send(self.wfile, head + body)
+        elif len(body) > _JOINED_BODY:
+            self.wfile.write(head)
+            self.wfile.write(body)
         else:
-            # One send: a client that has only the head would wait for the rest.
+            # One send, which is one packet for a small file.
             self.wfile.write(head + body)

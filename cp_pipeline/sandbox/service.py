@@ -22,7 +22,7 @@ from cp_pipeline.sandbox.answers import (
     document,
     text,
 )
-from cp_pipeline.sandbox.export_file import ExportFile, Filters
+from cp_pipeline.sandbox.export_file import ExportFile
 from cp_pipeline.sandbox.listing import (
     BadRequestError,
     Dialect,
@@ -40,6 +40,7 @@ TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 
 _CONTROL_PATH = "/sandbox/executions"
 _LISTING = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/(datasetexportfiles|datasetfiles)")
+_FILTERS = {"subjectId", "dataSetName", "studyProgramId"}
 _FORM = "application/x-www-form-urlencoded"
 _MOST_RECORDS = 1_000_000
 
@@ -59,16 +60,7 @@ class Service:
         packing: Packing,
         latency_seconds: float,
     ) -> None:
-        """Takes what is served, and the rules for it.
-
-        Args:
-            study: what is served.
-            tokens: who may ask.
-            rate: how often.
-            links: for which files, until when.
-            packing: of export files that have none of their own.
-            latency_seconds: how long each answer takes on its way.
-        """
+        """Takes what is served, and the rules for it."""
         self.study = study
         self.records: deque[RequestRecord] = deque(maxlen=_MOST_RECORDS)
         self.base_url = ""
@@ -194,11 +186,16 @@ class Service:
 
     def _control(self, request: Request) -> Answer:
         try:
-            wanted, additional_columns = _executions_wanted(request.body)
+            wanted = filters_of_body(request.body)
         except BadRequestError as error:
             return text(400, str(error))
+        members = json.loads(request.body) if request.body.strip() else {}
+        more = members.pop("additionalColumns", False)
+        # A misspelt member would otherwise execute every program there is.
+        if not isinstance(more, bool) or members.keys() - _FILTERS:
+            return text(400, "Send filters, and true or false as additionalColumns.")
         files = self.study.execute_again(
-            wanted.subject_id, wanted.data_set_name, wanted.study_program_id, additional_columns
+            wanted.subject_id, wanted.data_set_name, wanted.study_program_id, more
         )
         executed = [
             {
@@ -216,20 +213,6 @@ def _only(method: str, handler: Handler, request: Request) -> Answer:
     if request.method == method:
         return handler(request)
     return text(405, f"Only {method} is allowed here.").with_headers({"Allow": method})
-
-
-def _executions_wanted(body: bytes) -> tuple[Filters, bool]:
-    """Which executions the control endpoint is asked for, and whether with additional columns."""
-    wanted = filters_of_body(body)
-    members = json.loads(body) if body.strip() else {}
-    known = {"subjectId", "dataSetName", "studyProgramId", "additionalColumns"}
-    # A misspelt member would otherwise execute every program there is.
-    if set(members) - known:
-        raise BadRequestError(f"Unknown members: {', '.join(sorted(set(members) - known))}.")
-    additional_columns = members.get("additionalColumns", False)
-    if not isinstance(additional_columns, bool):
-        raise BadRequestError("additionalColumns must be true or false.")
-    return wanted, additional_columns
 
 
 def _pairs(encoded: str) -> dict[str, str]:

@@ -54,16 +54,8 @@ class SandboxStudy:
         `ParamsAndSubject (31)`; their executions differ in the seventh fractional digit alone, and
         their files share one name.
 
-        Args:
-            study_id: CentrePoint's id of the study.
-            subjects: how many; their ids start at 10821.
-            days: measured days of each subject.
-            seed: decides every generated id, timestamp and value.
-            epoch_rows: rows of each epoch file; by default one for each minute of the days.
-            datasets: only data sets of these names.
-
-        Raises:
-            ValueError: an unknown data set name, or a negative number.
+        The ids of the subjects start at 10821. An epoch file has `epoch_rows` rows, by default one
+        for each minute of the days. `datasets` restricts the study to data sets of these names.
         """
         unknown = set(datasets or ()) - set(DATA_SETS)
         if unknown:
@@ -109,20 +101,9 @@ class SandboxStudy:
     ) -> ExportFile:
         """Adds or replaces the export file of a subject, data set and study program.
 
-        Args:
-            subject_id: whose; may be new to the study.
-            data_set_name: of what; may be new to the study.
-            csv: the plain CSV, which is packed.
-            study_program_id: by default the (first) program that yields the data set.
-            execution: verbatim timestamp text; by default later than that of the replaced file.
-            file_name: by default `<subject>_<guid>.csv.gz`.
-            packing: by default the sandbox's.
-            raw: the blob itself, instead of `csv`.
-            headers: of the answer, in addition to the usual ones, or in place of them.
-            modified: verbatim timestamp text; by default seconds after the execution.
-
-        Raises:
-            ValueError: not exactly one of `csv` and `raw` was given.
+        The subject and the data set may be new to the study. `csv` is packed, `raw` is the blob
+        itself. The other arguments are attributes of `ExportFile`, by default like those of a
+        synthetic file, with an execution later than that of the replaced file.
         """
         source = csv if raw is None else raw
         if source is None or (csv is not None and raw is not None):
@@ -172,16 +153,9 @@ class SandboxStudy:
     ) -> list[ExportFile]:
         """Executes study programs again: new content, name and URL; the old URLs die.
 
-        A file that was `put` keeps its content, whatever `additional_columns` says.
-
-        Args:
-            subject_id: whose; None means everybody's.
-            data_set_name: of what; None means everything.
-            study_program_id: by which; None means every program.
-            additional_columns: the new version of the program adds one column, for good.
-
-        Returns:
-            The export files that were replaced, as they are now.
+        None selects everybody's, every data set and every program. With `additional_columns`, the
+        new version of the program adds one column, for good; a file that was `put` keeps its
+        content. Returns the export files that were replaced, as they are now.
         """
         with self._lock:
             found = self._find(subject_id, data_set_name, study_program_id)
