@@ -22,6 +22,8 @@ _SCOPES = {"Analytics", "CentrePoint", "DataAccess", "DataRetrieval"}
 _WINDOW_SECONDS = 60.0
 _LONG_LIFETIME = 60.0
 
+Clock = Callable[[], float]
+
 
 class TokenError(Exception):
     """A token request was refused; its text is OAuth's error code."""
@@ -64,9 +66,7 @@ class RateLimit:
     A refused request does not count.
     """
 
-    def __init__(
-        self, requests_per_minute: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, requests_per_minute: int, clock: Clock = time.monotonic) -> None:
         """Takes how many to let through, and a clock in seconds from any origin."""
         self._most = requests_per_minute
         self._clock = clock

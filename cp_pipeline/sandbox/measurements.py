@@ -4,8 +4,6 @@ Belongs here: one writer for each data set, from a recipe to text. Does not belo
 (`study.py`), what the person did (`days.py`), how the bytes are packed (`packing.py`).
 """
 
-import csv
-import io
 import math
 import random
 from collections.abc import Callable
@@ -36,7 +34,7 @@ _VARIETY = 96
 # Minutes of wear that make a valid day; of a shorter one no average is reported.
 _VALID_DAY = 600
 # Shares of all draws.
-_BAROMETER_GAPS, _UNDATED, _LEFT_HANDED, _HEALTHY = 0.01, 0.15, 0.12, 0.6
+_BAROMETER_GAPS, _UNDATED = 0.01, 0.15
 _CLOCK = [f"{minute // 60:02d}:{minute % 60:02d}:00" for minute in range(MINUTES)]
 _MET = {SLEEP: 0.94, SEDENTARY: 1.18, LIGHT: 2.0, MODERATE: 3.7, VIGOROUS: 7.1}
 
@@ -141,7 +139,7 @@ def _summary(somebody: Person, states: bytes, noise: float) -> str:
     # What the epochs of each state have on average.
     few, many = 0.9 * sedentary + 19.7 * light, 1.5 * moderate + 51.5 * vigorous
     steps = int((few + many + somebody.pace * (moderate + vigorous)) * noise)
-    effort = 0.94 * sleep + 1.18 * sedentary + 2 * light + 3.7 * moderate + 7.1 * vigorous
+    effort = sum(count * _MET[state] for state, count in enumerate(counts))
     calories = effort * noise * somebody.weight * 3.5 / 200
     average = f"{effort * noise / wear:.3f}" if wear >= _VALID_DAY else ""
     return (
@@ -169,38 +167,28 @@ def _barometer(recipe: Recipe) -> str:
 
 def _parameters(recipe: Recipe) -> str:
     draw = chance(recipe.seed, recipe.subject_id, "parameters").random
-    site = f"{1 + int(12 * draw()):03d}"
-    file = io.StringIO()
-    write = csv.writer(file, lineterminator="\n").writerow
-    write(["SUBJECTID", "SITEID", "PARAMETER", "VALUE", "UNIT", "ENTEREDON"])
-    for parameter, value, unit in _parameter_values(recipe, site, draw):
-        entered = FIRST_DATE - timedelta(days=1 + int(9 * draw()))
-        entered_on = f"{entered} {8 + int(9 * draw()):02d}:15:00"
-        missing = draw() < _UNDATED
-        write([recipe.subject_id, site, parameter, value, unit, "" if missing else entered_on])
-    return file.getvalue()
-
-
-def _parameter_values(
-    recipe: Recipe, site: str, draw: Callable[[], float]
-) -> list[tuple[str, str, str]]:
-    """Values of mixed kinds, some of which only look like numbers."""
+    site, age, height = f"{1 + int(12 * draw()):03d}", 19 + int(60 * draw()), 152 + 42 * draw()
     weight = person(recipe.seed, recipe.subject_id).weight * recipe.gain
-    return [
-        ("SUBJECTLABEL", f"{site}-{recipe.subject_id % 10_000:04d}", ""),
-        ("AGE", str(19 + int(60 * draw())), "years"),
-        ("SEX", "FM"[int(2 * draw())], ""),
-        ("HEIGHT", f"{152 + 42 * draw():.1f}", "cm"),
-        ("WEIGHT", f"{weight:.2f}", "kg"),
-        ("HANDEDNESS", "left" if draw() < _LEFT_HANDED else "right", ""),
-        ("WEARLOCATION", "wrist, non-dominant", ""),
-        ("CONSENTVERSION", "1.10", ""),
-        ("EPOCHLENGTH", "60", "s"),
-        ("ENROLLEDON", str(FIRST_DATE - timedelta(days=int(30 * draw()))), ""),
-        ("COMMENT", 'said "it feels tight", moved one hole', ""),
-        ("MEDICATION", "" if draw() < _HEALTHY else "metoprolol, 47.5 mg", ""),
-        ("PROGRAMVERSION", f"31.{recipe.execution_number}-{recipe.study_program_id[:8]}", ""),
-    ]
+    # Values of mixed kinds, some of which only look like numbers.
+    values = f"""SUBJECTLABEL,{site}-{recipe.subject_id % 10_000:04d},
+AGE,{age},years
+SEX,{"FM"[int(2 * draw())]},
+HEIGHT,{height:.1f},cm
+WEIGHT,{weight:.2f},kg
+HANDEDNESS,right,
+WEARLOCATION,"wrist, non-dominant",
+CONSENTVERSION,1.10,
+EPOCHLENGTH,60,s
+ENROLLEDON,{FIRST_DATE - timedelta(days=int(30 * draw()))},
+COMMENT,"said ""it feels tight"", moved one hole",
+MEDICATION,"metoprolol, 47.5 mg",
+PROGRAMVERSION,31.{recipe.execution_number}-{recipe.study_program_id[:8]},"""
+    parts = ["SUBJECTID,SITEID,PARAMETER,VALUE,UNIT,ENTEREDON\n"]
+    for line in values.splitlines():
+        entered = FIRST_DATE - timedelta(days=1 + int(9 * draw()))
+        entered_on = "" if draw() < _UNDATED else f"{entered} 09:15:00"
+        parts.append(f"{recipe.subject_id},{site},{line},{entered_on}\n")
+    return "".join(parts)
 
 
 # The writer of each data set, and the column that newer versions of its program add.

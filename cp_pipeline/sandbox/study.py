@@ -130,11 +130,7 @@ class SandboxStudy:
     def withdraw(
         self, *, subject_id: int, data_set_name: str, study_program_id: str | None = None
     ) -> None:
-        """Takes export files out of the listing, of one program or of all. Their blobs die.
-
-        Raises:
-            LookupError: there is no such export file.
-        """
+        """Takes export files out of the listing, of one program or of all. Their blobs die."""
         with self._lock:
             found = self._find(subject_id, data_set_name, study_program_id)
             if not found:
