@@ -1,8 +1,8 @@
 """A local CentrePoint over real HTTP, with realistic synthetic studies.
 
 Belongs here: everything that plays the service of docs/api.md, for tests, demos and benchmarks.
-Does
-not: anything of the pipeline; this package knows the standard library and itself alone.
+Does not belong: faults (`cp_pipeline_tests/faults.py`), and anything of the pipeline. This package
+knows the standard library and itself alone.
 """
 
 from cp_pipeline.sandbox.answers import RequestRecord
