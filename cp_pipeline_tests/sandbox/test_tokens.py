@@ -20,6 +20,7 @@ def test_a_right_form_gets_a_bearer_token_for_an_hour(sandbox: Sandbox) -> None:
     content = answer.json()
     assert (content["token_type"], content["expires_in"]) == ("Bearer", 3600)
     assert len(content["access_token"]) > 20
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_two_tokens_are_never_the_same_and_both_are_good(sandbox: Sandbox) -> None:
