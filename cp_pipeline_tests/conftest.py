@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import built_site
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
@@ -62,8 +63,8 @@ def study() -> SandboxStudy:
 
 
 @pytest.fixture
-def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with Sandbox(study) as service:
+def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultySandbox]:
+    with FaultySandbox(study) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
         yield service
@@ -72,7 +73,7 @@ def sandbox(study: SandboxStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sa
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Serve a study without exports, to which a test adds some."""
-    with Sandbox(SandboxStudy.empty()) as service:
+    with FaultySandbox(SandboxStudy.empty()) as service:
         yield Site(service, tmp_path / "data")
 
 

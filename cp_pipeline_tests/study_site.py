@@ -6,9 +6,9 @@ import duckdb
 
 from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Pipeline
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Load
+from cp_pipeline_tests.faults import FaultySandbox
 
 DATASET = "Kinds"
 
@@ -16,7 +16,7 @@ DATASET = "Kinds"
 class Site:
     """A served study and its data folder."""
 
-    def __init__(self, sandbox: Sandbox, data_dir: Path) -> None:
+    def __init__(self, sandbox: FaultySandbox, data_dir: Path) -> None:
         self.sandbox = sandbox
         self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
 

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline.warehouse.column_types import Kind, holds, value
 from cp_pipeline_tests.cells import value_of
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.kinds_of_values import KINDS, KindOfValue
 from cp_pipeline_tests.study_site import DATASET, Site
 
@@ -43,7 +44,7 @@ def _one_column_a_kind(empty_rows_before: int) -> bytes:
 @pytest.fixture(scope="module")
 def kinds_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """All kinds from the first row of one file, and at the end of another file of over 4 MiB."""
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = Site(sandbox, tmp_path_factory.mktemp("kinds"))
         site.put(_one_column_a_kind(0), dataset="AtOnce")
         late = _one_column_a_kind(5_000)
@@ -189,8 +190,10 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Sandbox]:
-    with Sandbox(SandboxStudy.empty(), packing=Packing.GZIP, requests_per_minute=100_000) as served:
+def served() -> Iterator[FaultySandbox]:
+    with FaultySandbox(
+        SandboxStudy.empty(), packing=Packing.GZIP, requests_per_minute=100_000
+    ) as served:
         yield served
 
 
@@ -210,7 +213,7 @@ def served() -> Iterator[Sandbox]:
 @example(table=(["A"], [["\ufeffa"], [""], ["b"]]), quoting=0, line_end="\n")
 @example(table=(["A"], [["9.000000000000001e9"], ["1.5"]]), quoting=0, line_end="\n")
 def test_every_cell_of_an_arbitrary_table_comes_back(
-    served: Sandbox, table: tuple[list[str], list[list[str]]], quoting: int, line_end: str
+    served: FaultySandbox, table: tuple[list[str], list[list[str]]], quoting: int, line_end: str
 ) -> None:
     header, cells = table
     if any("\r" in text for record in [header, *cells] for text in record):

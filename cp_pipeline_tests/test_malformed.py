@@ -62,7 +62,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
             subject_id=SUBJECTS[each.name],
             data_set_name=DATASET,
             raw=each.blob,
-            declared_length=each.declared_length,
+            headers={"Content-Length": str(each.declared_length)} if each.declared_length else {},
         )
     for partition, text in (GOOD | UNUSUAL).items():
         study.put(subject_id=partition.subject_id, data_set_name=partition.dataset_name, csv=text)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.landing import CsvText, read_csv_text
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline.warehouse import Warehouse
 from cp_pipeline.warehouse.staging import stage
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
 
 HEADER = ("NUMBER", "TEXT", "SIZE")
@@ -75,7 +76,7 @@ def test_of_one_large_file(tmp_path: Path) -> None:
     rows = records(random.Random(1), 300_000)
     text = written(rows)
     assert len(text) > 12 << 20
-    with Sandbox(SandboxStudy.empty(), packing=Packing.GZIP) as served:
+    with FaultySandbox(SandboxStudy.empty(), packing=Packing.GZIP) as served:
         site = Site(served, tmp_path)
         site.load(text)
         assert sorted(

@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import contents, run_killed
 from cp_pipeline_tests.warehouses import publish, states_to_publish
@@ -133,7 +134,7 @@ def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_
 def test_a_reader_that_polls_meets_neither_an_error_nor_half_a_study(tmp_path: Path) -> None:
     """Execute thirty subjects again, three times, and publish each time while a reader polls."""
     study = SandboxStudy.synthetic(subjects=30, days=2, datasets=("ActivityDaily8",))
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         site = Site(sandbox, tmp_path / "data")
         site.sync()
         publish(site.storage)

@@ -5,8 +5,8 @@ Does
 not: anything of the pipeline; this package knows the standard library and itself alone.
 """
 
+from cp_pipeline.sandbox.answers import RequestRecord
 from cp_pipeline.sandbox.export_file import ExportFile
-from cp_pipeline.sandbox.faults import RequestRecord
 from cp_pipeline.sandbox.packing import Packing
 from cp_pipeline.sandbox.sandbox import Sandbox
 from cp_pipeline.sandbox.study import SandboxStudy

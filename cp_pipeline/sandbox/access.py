@@ -1,6 +1,6 @@
 """Who may ask for what, how often and until when: tokens, the rate limit, signed links.
 
-Belongs here: the decisions. Does not: how a refusal is worded in HTTP (`service.py`).
+Belongs here: the decisions. Does not belong: how a refusal is worded in HTTP (`service.py`).
 """
 
 import base64
@@ -21,9 +21,6 @@ CLIENT_SECRET = "sandbox-secret"  # noqa: S105 (opens nothing but synthetic data
 _SCOPES = {"Analytics", "CentrePoint", "DataAccess", "DataRetrieval"}
 _WINDOW_SECONDS = 60.0
 _LONG_LIFETIME = 60.0
-_SIGNED_VERSION = "2023-11-03"
-
-Clock = Callable[[], float]
 
 
 class TokenError(Exception):
@@ -33,19 +30,14 @@ class TokenError(Exception):
 class TokenOffice:
     """Hands out opaque bearer tokens and knows which are still good (docs/api.md, Tokens)."""
 
-    def __init__(self, lifetime: float, clock: Clock = time.monotonic) -> None:
-        """Takes the seconds a token is good for, and a clock in seconds from any origin."""
+    def __init__(self, lifetime: float) -> None:
+        """Takes the seconds a token is good for."""
         self.lifetime = lifetime
-        self._clock = clock
+        self._clock = time.monotonic
         self._expiries: dict[str, float] = {}
 
     def grant(self, form: Mapping[str, str]) -> str:
-        """A new token for a form of the client credentials grant.
-
-        Raises:
-            TokenError: `invalid_request`, `unsupported_grant_type`, `invalid_client` or
-                `invalid_scope`.
-        """
+        """A new token for a form of the client credentials grant; raises TokenError."""
         if not form.get("grant_type"):
             raise TokenError("invalid_request")
         if form["grant_type"] != "client_credentials":
@@ -62,9 +54,8 @@ class TokenOffice:
     def accepts(self, authorization: str | None) -> bool:
         """Whether an Authorization header carries a token that has not run out."""
         scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
-            return False
-        return self._clock() < self._expiries.get(token.strip(), -math.inf)
+        expiry = self._expiries.get(token.strip(), -math.inf)
+        return scheme.lower() == "bearer" and self._clock() < expiry
 
 
 class RateLimit:
@@ -73,7 +64,9 @@ class RateLimit:
     A refused request does not count.
     """
 
-    def __init__(self, requests_per_minute: int, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, requests_per_minute: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Takes how many to let through, and a clock in seconds from any origin."""
         self._most = requests_per_minute
         self._clock = clock
@@ -89,51 +82,37 @@ class RateLimit:
             if len(self._times) < self._most:
                 self._times.append(now)
                 return 0
-            oldest = self._times[0] if self._times else now
-            return max(1, math.ceil(oldest + _WINDOW_SECONDS - now))
+            return max(1, math.ceil(self._times[0] + _WINDOW_SECONDS - now))
 
 
 class LinkSigner:
     """Signs the paths of blobs for a while, like an Azure SAS (docs/api.md, An item)."""
 
-    def __init__(self, lifetime: float, clock: Clock = time.time, valid_after: float = 0.0) -> None:
-        """Takes the seconds a link is good for, and a clock in seconds since 1970.
-
-        Args:
-            lifetime: seconds until a link dies.
-            clock: in seconds since 1970.
-            valid_after: seconds until a link is taken, where the storage's clock is behind.
-        """
-        self._lifetime = lifetime
-        self._valid_after = valid_after
-        self._clock = clock
+    def __init__(self, lifetime: float) -> None:
+        """Takes the seconds a link is good for."""
+        self.lifetime = lifetime
+        # The service's own clock: a test that replaces `time.time` means that of the pipeline.
+        self.clock = time.time
         self._key = secrets.token_bytes(32)
 
     def expiry(self) -> datetime:
         """When a link signed now dies, in UTC."""
-        return datetime.fromtimestamp(self._clock() + self._lifetime, UTC)
+        return datetime.fromtimestamp(self.clock() + self.lifetime, UTC)
 
     def query(self, path: str, expiry: datetime) -> str:
-        """The query that makes a path good until the expiry.
-
-        Args:
-            path: as it stands in the URL, percent-encoded.
-            expiry: in UTC, as from `expiry`.
-        """
+        """The query that makes a path, percent-encoded as in the URL, good until the expiry."""
         # Whole seconds as in production, except where a test's link lives too short for that.
-        precision = "seconds" if self._lifetime >= _LONG_LIFETIME else "milliseconds"
+        precision = "seconds" if self.lifetime >= _LONG_LIFETIME else "milliseconds"
         until = expiry.isoformat(timespec=precision).replace("+00:00", "Z")
         signature = quote(self._signature(path, until), safe="")
-        moment = quote(until, safe="")
-        return f"sv={_SIGNED_VERSION}&se={moment}&sr=b&sp=r&sig={signature}"
+        return f"sv=2023-11-03&se={quote(until, safe='')}&sr=b&sp=r&sig={signature}"
 
     def accepts(self, path: str, query: Mapping[str, str]) -> bool:
         """Whether the query was signed for this very path and has not expired."""
         until, signature = query.get("se", ""), query.get("sig", "")
         if not hmac.compare_digest(self._signature(path, until).encode(), signature.encode()):
             return False
-        dies = datetime.fromisoformat(until).timestamp()
-        return dies - self._lifetime + self._valid_after <= self._clock() < dies
+        return self.clock() < datetime.fromisoformat(until).timestamp()
 
     def _signature(self, path: str, until: str) -> str:
         digest = hmac.digest(self._key, f"{path}\n{until}".encode(), hashlib.sha256)

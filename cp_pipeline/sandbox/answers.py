@@ -1,14 +1,19 @@
-"""Requests and answers as values, and the wording of the answers that are errors.
+"""Requests and answers as values, and the wording of errors.
 
-Belongs here: what the three services (tokens, API, blob storage) say and how. Does not: when
-they say it (`service.py`), or how it goes over the wire (`server.py`).
+Belongs here: what the services for tokens, listings and files say. Does not belong: when they say
+it (`service.py`), and how it is sent (`server.py`).
 """
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from email.message import Message
 from http import HTTPStatus
+from io import BufferedIOBase
+from typing import Literal
+
+RequestKind = Literal["token", "listing", "file", "control", "unknown"]
 
 _BLOB_ERRORS = {
     400: ("InvalidAuthenticationInfo", "Authentication information is not in the correct format."),
@@ -22,64 +27,58 @@ _BLOB_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request.
-
-    Attributes:
-        method: upper case.
-        path: as sent, percent-encoded, without the query.
-        query: as sent, without the question mark.
-        headers: by lower-case name.
-        body: empty if there is none.
-    """
+    """One HTTP request: the path as sent, percent-encoded, and its query apart from it."""
 
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request that reached the sandbox, in seconds since 1970; status 0 means no answer."""
+
+    kind: RequestKind
+    method: str
+    path: str
+    status: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, or the lack of one.
+    """One HTTP answer.
 
     Attributes:
-        status: HTTP status; 0 cuts the connection without a word.
-        body: the whole body.
-        headers: all but Content-Length, Date, Server and Connection.
-        declared_length: the Content-Length to announce where it is not the body's; the
-            connection is cut after what is sent.
-        sent_length: how many bytes of the body to send before the connection is cut.
-        trickle: send the body, or all of it, a byte at a time.
-        chunked: send the body in chunks, although a Content-Length is announced, too.
+        status: HTTP status; 0 ends the connection without an answer.
+        body: what follows the headers.
+        headers: in addition to Content-Length, Date, Server and Connection, or in place of them.
+            With a Content-Length of its own, the answer is the last on its connection.
+        send: sends all the bytes in place of the server, which then ends the connection.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    declared_length: int | None = None
-    sent_length: int | None = None
-    trickle: "Trickle | None" = None
-    chunked: bool = False
+    send: Callable[[BufferedIOBase, bytes], None] | None = None
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Answer":
+        """The answer with these headers in place of its own of the same names."""
+        return replace(self, headers=merged(self.headers, headers))
 
 
-@dataclass(frozen=True, slots=True)
-class Trickle:
-    """How slowly an answer is sent.
-
-    Attributes:
-        pause_seconds: between one byte and the next.
-        head: whether the status line and the headers trickle, too.
-    """
-
-    pause_seconds: float
-    head: bool = False
+def merged(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """The headers, with others in place of those of the same name, in upper or lower case."""
+    replaced = {name.lower() for name in others}
+    kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
+    return {**kept, **others}
 
 
-def text(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error of the API, which are text/plain (docs/api.md, Limits)."""
-    kind = {"Content-Type": "text/plain; charset=utf-8"}
-    return Answer(status, message.encode(), {**kind, **(headers or {})})
+def text(status: int, message: str) -> Answer:
+    """An error of the API: they are text/plain (docs/api.md, Limits)."""
+    return Answer(status, message.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
 
 def document(status: int, content: object) -> Answer:
@@ -90,7 +89,8 @@ def document(status: int, content: object) -> Answer:
 
 def blob_error(status: int) -> Answer:
     """An error of the blob storage: a small XML body, with the byte order mark Azure puts there."""
-    code, message = _BLOB_ERRORS.get(status, (_phrase(status), f"{_phrase(status)}."))
+    phrase = HTTPStatus(status).phrase.replace(" ", "")
+    code, message = _BLOB_ERRORS.get(status, (phrase, f"{phrase}."))
     request_id = str(uuid.uuid4())
     body = (
         '\ufeff<?xml version="1.0" encoding="utf-8"?>'
@@ -102,10 +102,3 @@ def blob_error(status: int) -> Answer:
         "x-ms-error-code": code,
     }
     return Answer(status, body.encode(), headers)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase.replace(" ", "")
-    except ValueError:
-        return "Unknown"

@@ -1,12 +1,13 @@
-"""One item of the listing and the blob behind it.
+"""One item of the listing and the blob behind it, and the filters that select some of them.
 
-Belongs here: the value. Does not: which ones a study has (`study.py`), their JSON (`listing.py`).
+Belongs here: the values. Does not belong: which ones a study has (`study.py`), their JSON
+(`listing.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cp_pipeline.sandbox.measurements import Recipe, csv_of
+from cp_pipeline.sandbox.measurements import Recipe
 from cp_pipeline.sandbox.packing import Packing
 
 Key = tuple[int, str, str]
@@ -14,18 +15,16 @@ Key = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFile:
-    """One export file (docs/api.md, An item).
+    """One export file (docs/api.md, An item). The study fills in what is empty or -1.
 
     Attributes:
-        study_id, subject_id, data_set_name, study_program_id, file_name: as in docs/api.md.
         execution: `lastSuccessfulProgramExecutionTimeStamp`, verbatim.
         modified: `modifiedDate`, verbatim.
         execution_number: 0 for the first export of this subject, data set and program.
         source: the CSV itself, or the recipe it is made from.
         raw: whether `source` is the blob as it is, not a CSV to be packed.
         packing: None leaves it to the sandbox.
-        headers: further headers of the answer.
-        declared_length: a false Content-Length to announce.
+        headers: of the answer, in addition to the usual ones, or in place of them.
         container: the segment of the URL's path that makes it unique, file names being no help.
         position: place in the listing, kept when replaced.
         serial: place among all export files ever made; larger is newer.
@@ -35,15 +34,14 @@ class ExportFile:
     subject_id: int
     data_set_name: str
     study_program_id: str
-    file_name: str
-    execution: str
-    modified: str
-    execution_number: int
     source: bytes | Recipe
+    file_name: str = ""
+    execution: str = ""
+    modified: str = ""
+    execution_number: int = 0
     raw: bool = False
     packing: Packing | None = None
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
-    declared_length: int | None = None
     container: str = ""
     position: int = -1
     serial: int = -1
@@ -56,4 +54,24 @@ class ExportFile:
     @property
     def csv(self) -> bytes:
         """The plain CSV (of a raw blob: the blob), made anew each time."""
-        return csv_of(self.source) if isinstance(self.source, Recipe) else self.source
+        return self.source.csv() if isinstance(self.source, Recipe) else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which export files are asked for; None asks for every one. Programs in lower case."""
+
+    subject_id: int | None = None
+    data_set_name: str | None = None
+    study_program_id: str | None = None
+
+    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
+        """The export files that pass, in their order."""
+        wanted = (self.subject_id, self.data_set_name, self.study_program_id)
+        if wanted == (None, None, None):
+            return files
+        return [
+            file
+            for file in files
+            if all(each in (None, own) for each, own in zip(wanted, file.key, strict=True))
+        ]

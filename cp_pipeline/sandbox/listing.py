@@ -1,24 +1,18 @@
 """The listing of export files in both dialects: filters, paging, the JSON of a page.
 
-Belongs here: what docs/api.md says under its first table, A page and An item. Does not: whether the
-asker may see it (`access.py`), status codes (`service.py`).
+Belongs here: what docs/api.md says under its first table, A page and An item. Does not belong:
+whether the asker may see it (`access.py`), status codes (`service.py`).
 """
 
 import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
-from cp_pipeline.sandbox.export_file import ExportFile
+from cp_pipeline.sandbox.export_file import ExportFile, Filters
 
-PageOrder = Literal["stable", "newest_first", "newest_last"]
-
-PAGE_ORDERS = ("stable", "newest_first", "newest_last")
 _LARGEST_PAGE = 100
-_STUDY_VERSION = 3
 # Narrower than int(), which takes "1_0" and " 7" too.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -34,33 +28,8 @@ class BadRequestError(ValueError):
     """The request is not as documented; the text says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which export files are asked for; None asks for every one."""
-
-    subject_id: int | None = None
-    study_program_id: str | None = None
-    data_set_name: str | None = None
-
-    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
-        """The export files that pass, in their order."""
-        if self == Filters():
-            return files
-        return [
-            file
-            for file in files
-            if self.subject_id in (None, file.subject_id)
-            and self.data_set_name in (None, file.data_set_name)
-            and self.study_program_id in (None, file.key[2])
-        ]
-
-
 def filters_of_body(body: bytes) -> Filters:
-    """The seed's filters, members of a JSON object; no body means none.
-
-    Raises:
-        BadRequestError: the body is no JSON object, or a filter is of the wrong type.
-    """
+    """The seed's filters, members of a JSON object; no body means none."""
     if not body.strip():
         return Filters()
     try:
@@ -75,45 +44,24 @@ def filters_of_body(body: bytes) -> Filters:
     data_set_name = members.get("dataSetName")
     if not isinstance(data_set_name, str | None):
         raise BadRequestError("dataSetName must be a string.")
-    return Filters(subject_id, _program(members.get("studyProgramId")), data_set_name)
+    return Filters(subject_id, data_set_name, _program(members.get("studyProgramId")))
 
 
 def filters_of_query(query: Mapping[str, str]) -> Filters:
-    """The current dialect's filters, query parameters.
-
-    Raises:
-        BadRequestError: a filter is of the wrong type.
-    """
-    subject_id = _integer(query, "subjectId") if "subjectId" in query else None
-    return Filters(subject_id, _program(query.get("studyProgramId")), query.get("dataSetName"))
+    """The current dialect's filters, query parameters."""
+    subject_id = _integer(query["subjectId"], "subjectId") if "subjectId" in query else None
+    return Filters(subject_id, query.get("dataSetName"), _program(query.get("studyProgramId")))
 
 
 def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
-    """Limit and offset.
-
-    Raises:
-        BadRequestError: the limit isn't 1 to 100, or the offset isn't 0 or more.
-    """
-    limit = _integer(query, "limit", _LARGEST_PAGE)
-    offset = _integer(query, "offset", 0)
+    """Limit and offset."""
+    limit = _integer(query.get("limit", str(_LARGEST_PAGE)), "limit")
+    offset = _integer(query.get("offset", "0"), "offset")
     if not 1 <= limit <= _LARGEST_PAGE:
         raise BadRequestError(f"limit must be 1 to {_LARGEST_PAGE}.")
     if offset < 0:
         raise BadRequestError("offset must be 0 or more.")
     return limit, offset
-
-
-def ordered(files: Sequence[ExportFile], order: PageOrder) -> Sequence[ExportFile]:
-    """The export files in the order of the pages.
-
-    Args:
-        files: in the stable order.
-        order: `stable` keeps the place of a replaced file; the others move it to the front or
-            the end, so that pages shift under whoever is reading them (docs/api.md, A page).
-    """
-    if order == "stable":
-        return files
-    return sorted(files, key=lambda file: file.serial, reverse=order == "newest_first")
 
 
 def page(
@@ -123,15 +71,7 @@ def page(
     dialect: Dialect,
     link: Callable[[ExportFile], tuple[str, str]],
 ) -> dict[str, object]:
-    """The JSON of one page.
-
-    Args:
-        files: all that was asked for, in order.
-        limit: how many of them are on the page, at most.
-        offset: how many come before the page.
-        dialect: decides the fields of an item.
-        link: makes the signed URL of an export file, and the text of its expiry.
-    """
+    """The JSON of one page of the files; `link` makes a signed URL, and the text of its expiry."""
     return {
         "items": [_item(file, dialect, *link(file)) for file in files[offset : offset + limit]],
         "links": _links(files[0].study_id, len(files), limit, offset) if files else {},
@@ -154,19 +94,19 @@ def _item(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict
         "fileUrl": url,
     }
     if dialect is Dialect.CURRENT:
-        item |= {"studyVersion": _STUDY_VERSION, "downloadUrlExpiresOn": expires_on}
+        item |= {"studyVersion": 3, "downloadUrlExpiresOn": expires_on}
     return item
 
 
 def _links(study_id: int, total: int, limit: int, offset: int) -> dict[str, str]:
     # Another service and host, as in the vendor's examples: whoever follows them gets nowhere.
     base = f"https://study-admin.example.invalid/studyadmin/v1/Studies/{study_id}/files"
-    links = {}
+    offsets = {}
     if offset > 0:
-        links["prev"] = f"{base}?limit={limit}&offset={max(0, offset - limit)}"
+        offsets["prev"] = max(0, offset - limit)
     if offset + limit < total:
-        links["next"] = f"{base}?limit={limit}&offset={offset + limit}"
-    return links
+        offsets["next"] = offset + limit
+    return {name: f"{base}?limit={limit}&offset={place}" for name, place in offsets.items()}
 
 
 def _program(value: object) -> str | None:
@@ -178,9 +118,7 @@ def _program(value: object) -> str | None:
         raise BadRequestError("studyProgramId must be a GUID.") from error
 
 
-def _integer(query: Mapping[str, str], name: str, default: int | None = None) -> int:
-    if name not in query and default is not None:
-        return default
-    if _INTEGER.fullmatch(query[name]) is None:
+def _integer(value: str, name: str) -> int:
+    if _INTEGER.fullmatch(value) is None:
         raise BadRequestError(f"{name} must be an integer.")
-    return int(query[name])
+    return int(value)

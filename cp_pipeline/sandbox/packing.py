@@ -1,6 +1,6 @@
 """How the bytes of a CSV become a blob, and the shelf where packed blobs wait to be asked for.
 
-Belongs here: every packing docs/api.md, Files, says a client may meet. Does not: HTTP, the
+Belongs here: every packing that a client may meet (docs/api.md, Files). Does not belong: HTTP, the
 contents.
 """
 
@@ -34,16 +34,7 @@ class Packing(StrEnum):
 
 
 def pack(csv: bytes, packing: Packing, file_name: str) -> bytes:
-    """The blob of a CSV; the same bytes each time.
-
-    Args:
-        csv: the plain CSV.
-        packing: any but `MIXED`.
-        file_name: names the member of a ZIP (without `.gz` where the member isn't gzip).
-
-    Raises:
-        ValueError: the packing is `MIXED`.
-    """
+    """The blob of a CSV, the same bytes each time. The file name is that of a ZIP's member."""
     if packing is Packing.MIXED:
         raise ValueError("Packing.MIXED is a choice among packings: ask it for one with at().")
     if packing is Packing.PLAIN:
@@ -54,16 +45,6 @@ def pack(csv: bytes, packing: Packing, file_name: str) -> bytes:
     if packing is Packing.ZIP_GZIP:
         return _zipped(file_name, compressed, zipfile.ZIP_STORED)
     return compressed
-
-
-def corrupted(blob: bytes) -> bytes:
-    """The blob with the byte in its middle changed."""
-    middle = len(blob) // 2
-    return (
-        blob[:middle]
-        + bytes(byte ^ 0xFF for byte in blob[middle : middle + 1])
-        + blob[middle + 1 :]
-    )
 
 
 def _zipped(member: str, content: bytes, method: int) -> bytes:

@@ -1,19 +1,19 @@
 """Which subjects, study programs, data sets and executions a study has.
 
 Belongs here: the export files there are, and everything that adds, replaces or withdraws one.
-Does not: HTTP, links, how a listing is cut into pages, the contents of a CSV.
+Does not belong: HTTP, links, how a listing is cut into pages, the contents of a CSV.
 """
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cp_pipeline.sandbox.days import chance
-from cp_pipeline.sandbox.executions import first_execution, modified_after, next_execution
-from cp_pipeline.sandbox.export_file import ExportFile, Key
+from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
 from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
 from cp_pipeline.sandbox.packing import Packing
+from cp_pipeline.sandbox.timestamps import first_execution, modified_after, next_execution
 
 FIRST_SUBJECT = 10821
 
@@ -22,12 +22,7 @@ class SandboxStudy:
     """The export files of one study. Thread-safe, and may change while it is being served."""
 
     def __init__(self, study_id: int, seed: int = 0) -> None:
-        """Makes a study without export files.
-
-        Args:
-            study_id: CentrePoint's id of the study.
-            seed: decides every generated id, timestamp and value.
-        """
+        """Makes a study without export files; the seed decides ids, timestamps and values."""
         self.study_id = study_id
         self.seed = seed
         self._lock = threading.RLock()
@@ -59,16 +54,8 @@ class SandboxStudy:
         `ParamsAndSubject (31)`; their executions differ in the seventh fractional digit alone, and
         their files share one name.
 
-        Args:
-            study_id: CentrePoint's id of the study.
-            subjects: how many; their ids start at 10821.
-            days: measured days of each subject.
-            seed: decides every generated id, timestamp and value.
-            epoch_rows: rows of each epoch file; by default one for each minute of the days.
-            datasets: only data sets of these names.
-
-        Raises:
-            ValueError: an unknown data set name, or a negative number.
+        The ids of the subjects start at 10821. An epoch file has `epoch_rows` rows, by default one
+        for each minute of the days. `datasets` restricts the study to data sets of these names.
         """
         unknown = set(datasets or ()) - set(DATA_SETS)
         if unknown:
@@ -111,66 +98,45 @@ class SandboxStudy:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         modified: str | None = None,
-        declared_length: int | None = None,
     ) -> ExportFile:
         """Adds or replaces the export file of a subject, data set and study program.
 
-        Args:
-            subject_id: whose; may be new to the study.
-            data_set_name: of what; may be new to the study.
-            csv: the plain CSV, which is packed.
-            study_program_id: by default the (first) program that yields the data set.
-            execution: verbatim timestamp text; by default later than that of the replaced file.
-            file_name: by default `<subject>_<guid>.csv.gz`.
-            packing: by default the sandbox's.
-            raw: the blob itself, instead of `csv`.
-            headers: further headers of the answer.
-            modified: verbatim timestamp text; by default seconds after the execution.
-            declared_length: a false Content-Length; the connection is cut after the real bytes.
-
-        Raises:
-            ValueError: not exactly one of `csv` and `raw` was given.
+        The subject and the data set may be new to the study. `csv` is packed, `raw` is the blob
+        itself. The other arguments are attributes of `ExportFile`, by default like those of a
+        synthetic file, with an execution later than that of the replaced file.
         """
         source = csv if raw is None else raw
         if source is None or (csv is not None and raw is not None):
             raise ValueError("Give exactly one of csv and raw.")
-        program = study_program_id or self._program(data_set_name, 0)
+        program = study_program_id or self._identifier("program", data_set_name, 0)
         with self._lock:
             old = self._files.get((subject_id, data_set_name, program.lower()))
-            number = 0 if old is None else old.execution_number + 1
-            execution = execution or self._execution(subject_id, data_set_name, old)
             file = ExportFile(
                 study_id=self.study_id,
                 subject_id=subject_id,
                 data_set_name=data_set_name,
                 study_program_id=program,
-                file_name=file_name or self._file_name(subject_id, data_set_name, number),
-                execution=execution,
-                modified=modified or modified_after(execution, subject_id, data_set_name),
-                execution_number=number,
                 source=source,
+                file_name=file_name or "",
+                execution=execution or "",
+                modified=modified or "",
+                execution_number=0 if old is None else old.execution_number + 1,
                 raw=raw is not None,
                 packing=None if packing is None else Packing(packing),
                 headers=dict(headers or {}),
-                declared_length=declared_length,
             )
             return self._keep(file)
 
     def withdraw(
         self, *, subject_id: int, data_set_name: str, study_program_id: str | None = None
     ) -> None:
-        """Takes export files out of the listing; their blobs die.
-
-        Args:
-            subject_id: whose.
-            data_set_name: of what.
-            study_program_id: None means those of every program.
+        """Takes export files out of the listing, of one program or of all. Their blobs die.
 
         Raises:
             LookupError: there is no such export file.
         """
         with self._lock:
-            found = list(self._find(subject_id, data_set_name, study_program_id))
+            found = self._find(subject_id, data_set_name, study_program_id)
             if not found:
                 raise LookupError(f"No export of {data_set_name!r} for subject {subject_id}.")
             for file in found:
@@ -187,81 +153,60 @@ class SandboxStudy:
     ) -> list[ExportFile]:
         """Executes study programs again: new content, name and URL; the old URLs die.
 
-        A file that was `put` keeps its content, whatever `additional_columns` says.
-
-        Args:
-            subject_id: whose; None means everybody's.
-            data_set_name: of what; None means everything.
-            study_program_id: by which; None means every program.
-            additional_columns: the new version of the program adds one column, for good.
-
-        Returns:
-            The export files that were replaced, as they are now.
+        None selects everybody's, every data set and every program. With `additional_columns`, the
+        new version of the program adds one column, for good; a file that was `put` keeps its
+        content. Returns the export files that were replaced, as they are now.
         """
         with self._lock:
-            found = list(self._find(subject_id, data_set_name, study_program_id))
-            return [self._keep(self._executed_again(file, additional_columns)) for file in found]
+            found = self._find(subject_id, data_set_name, study_program_id)
+            return [self._keep(_executed_again(file, additional_columns)) for file in found]
 
     def _measure(self, subject: int, name: str, days: int, epoch_rows: int | None) -> None:
         """Adds the first export of a synthetic data set, from each program that yields it."""
         subject_id = FIRST_SUBJECT + subject
         for program_number in range(2 if name == PARAMETERS else 1):
-            program = self._program(name, program_number)
+            program = self._identifier("program", name, program_number)
             # The first subject's have fewer digits, so that every study has some such.
             short = subject == 0 and name != PARAMETERS
             last_digit = None if short else 4 + program_number
-            execution = first_execution(self.seed, subject_id, name, days, last_digit)
             file = ExportFile(
                 study_id=self.study_id,
                 subject_id=subject_id,
                 data_set_name=name,
                 study_program_id=program,
-                file_name=self._file_name(subject_id, name, 0),
-                execution=execution,
-                modified=modified_after(execution, subject_id, name),
-                execution_number=0,
                 source=Recipe(self.seed, subject_id, name, program, 0, days, epoch_rows),
+                execution=first_execution(self.seed, subject_id, name, days, last_digit),
             )
             self._keep(file)
 
-    def _executed_again(self, file: ExportFile, additional_columns: bool) -> ExportFile:
-        number = file.execution_number + 1
-        source = file.source
-        if isinstance(source, Recipe):
-            columns = source.additional_columns + additional_columns
-            source = replace(source, execution_number=number, additional_columns=columns)
-        execution = self._execution(file.subject_id, file.data_set_name, file)
-        return replace(
-            file,
-            file_name=self._file_name(file.subject_id, file.data_set_name, number),
-            execution=execution,
-            modified=modified_after(execution, file.subject_id, file.data_set_name),
-            execution_number=number,
-            source=source,
-        )
-
     def _find(
         self, subject_id: int | None, data_set_name: str | None, study_program_id: str | None
-    ) -> Iterator[ExportFile]:
-        program = None if study_program_id is None else study_program_id.lower()
-        for file in self.export_files:
-            if (
-                subject_id in (None, file.subject_id)
-                and data_set_name in (None, file.data_set_name)
-                and program in (None, file.key[2])
-            ):
-                yield file
+    ) -> Sequence[ExportFile]:
+        program = study_program_id and study_program_id.lower()
+        return Filters(subject_id, data_set_name, program).select(self.export_files)
 
     def _keep(self, file: ExportFile) -> ExportFile:
         """Files an export file under its place in the listing, with a path never used before."""
         self._serial += 1
+        old = self._files.get(file.key)
+        names = (file.subject_id, file.data_set_name)
+        execution = file.execution
+        if not execution and old is None:
+            execution = first_execution(self.seed, *names, days=0, last_digit=1)
+        elif not execution and old is not None:
+            execution = next_execution(old.execution, self.seed, *names, file.execution_number)
+        # The program is left out on purpose: two programs' files share one name (docs/api.md, An
+        # item).
+        identifier = self._identifier(*names, file.execution_number)
         file = replace(
             file,
+            file_name=file.file_name or f"{file.subject_id}_{identifier}.csv.gz",
+            execution=execution,
+            modified=file.modified or modified_after(execution, *names),
             container=self._identifier("container", self._serial),
             position=self._positions.setdefault(file.key, len(self._positions)),
             serial=self._serial,
         )
-        old = self._files.get(file.key)
         if old is not None:
             del self._blobs[old.container, old.file_name]
         self._files[file.key] = file
@@ -269,20 +214,17 @@ class SandboxStudy:
         self._listing = None
         return file
 
-    def _execution(self, subject_id: int, data_set_name: str, old: ExportFile | None) -> str:
-        if old is None:
-            return first_execution(self.seed, subject_id, data_set_name, 0, 1)
-        number = old.execution_number + 1
-        return next_execution(old.execution, self.seed, subject_id, data_set_name, number)
-
-    def _file_name(self, subject_id: int, data_set_name: str, number: int) -> str:
-        # The program is left out on purpose: two programs' files share one name (docs/api.md, An
-        # item).
-        return f"{subject_id}_{self._identifier(subject_id, data_set_name, number)}.csv.gz"
-
-    def _program(self, data_set_name: str, number: int) -> str:
-        return self._identifier("program", data_set_name, number)
-
     def _identifier(self, *names: object) -> str:
         random_bytes = chance(self.seed, self.study_id, *names).randbytes(16)
         return str(uuid.UUID(bytes=random_bytes, version=4))
+
+
+def _executed_again(file: ExportFile, additional_columns: bool) -> ExportFile:
+    number = file.execution_number + 1
+    source = file.source
+    if isinstance(source, Recipe):
+        columns = source.additional_columns + additional_columns
+        source = replace(source, execution_number=number, additional_columns=columns)
+    return replace(
+        file, file_name="", execution="", modified="", execution_number=number, source=source
+    )

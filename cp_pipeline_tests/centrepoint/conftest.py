@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 
 
 @pytest.fixture
@@ -15,9 +16,9 @@ def study() -> SandboxStudy:
 
 
 @pytest.fixture
-def sandbox(study: SandboxStudy) -> Iterator[Sandbox]:
+def sandbox(study: SandboxStudy) -> Iterator[FaultySandbox]:
     """A sandbox that serves the study."""
-    with Sandbox(study) as served:
+    with FaultySandbox(study) as served:
         yield served
 
 

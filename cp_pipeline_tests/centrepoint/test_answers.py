@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.centrepoint.answers import retry_after
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, small_study
 from cp_pipeline_tests.centrepoint.scripted import TOKEN, Asked, Said, Scripted, page_of
 from cp_pipeline_tests.centrepoint.test_items import ITEM
+from cp_pipeline_tests.faults import FaultySandbox
 
 UNREADABLE = [
     "", " ", "soon", "1m0s", "-1", "-0.5", "nan", "inf", "-inf", "1e3", "0x10", "1,5", "1, 2",
@@ -66,7 +66,7 @@ def test_a_date_to_come_is_waited_for() -> None:
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("header", [each for each in UNREADABLE if each.isascii()])
-def test_a_retry_after_that_cannot_be_read_is_none(sandbox: Sandbox, header: str) -> None:
+def test_a_retry_after_that_cannot_be_read_is_none(sandbox: FaultySandbox, header: str) -> None:
     centrepoint = connect(sandbox)
     for kind in ("token", "listing"):
         sandbox.fail(kind, 429, retry_after=header)
@@ -115,7 +115,7 @@ REFUSALS = [403, 400, 405, 411, 413, 415, 501, 502, 0]
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_proxy_that_refuses_bodies_stops_no_listing_without_filters(status: int) -> None:
-    with Sandbox(small_study(250)) as sandbox:
+    with FaultySandbox(small_study(250)) as sandbox:
         sandbox.bodies_of_get = status
         centrepoint = connect(sandbox)
         assert len(centrepoint.list_export_files(STUDY).items) == 250

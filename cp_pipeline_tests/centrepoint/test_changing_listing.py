@@ -6,8 +6,9 @@ import pytest
 
 from cp_pipeline.centrepoint import ServiceUnavailable
 from cp_pipeline.domain.exports import Instant
-from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import ExportFile, SandboxStudy
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
+from cp_pipeline_tests.faults import FaultySandbox
 
 
 class RestlessStudy(SandboxStudy):
@@ -38,7 +39,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> RestlessStudy:
     return study
 
 
-def executions(sandbox: Sandbox) -> dict[int, str]:
+def executions(sandbox: FaultySandbox) -> dict[int, str]:
     """Return the subject and execution of each item that the service lists now."""
     return {file.subject_id: file.execution for file in sandbox.study.export_files}
 
@@ -49,7 +50,7 @@ def test_an_item_that_moves_between_pages_is_neither_lost_nor_listed_twice(
     study: RestlessStudy, page_order: str, subject_id: int
 ) -> None:
     study.before_page = lambda page: page == 3 and study.execute_again(subject_id)
-    with Sandbox(study, page_order=page_order) as sandbox:  # type: ignore[arg-type]
+    with FaultySandbox(study, page_order=page_order) as sandbox:  # type: ignore[arg-type]
         listed = connect(sandbox).list_export_files(STUDY).items
         assert sorted(file.subject_id for file in listed) == list(range(1, 11))
         if asked(sandbox, "listing") != [("listing", 200)] * 4:
@@ -62,7 +63,7 @@ def test_an_item_that_moves_behind_the_readers_back_makes_him_read_again(
 ) -> None:
     # With the newest first, subject 1 is last. It moves to the front after page one was read.
     study.before_page = lambda page: page == 2 and study.execute_again(1)
-    with Sandbox(study, page_order="newest_first") as sandbox:
+    with FaultySandbox(study, page_order="newest_first") as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         study.before_page = None
         assert {file.subject_id: str(file.execution) for file in listed} == executions(sandbox)
@@ -76,7 +77,7 @@ def test_a_withdrawn_item_does_not_hide_the_one_that_took_its_place(study: Restl
             study.withdraw(subject_id=1, data_set_name="Steps")
 
     study.before_page = withdraw
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         assert [file.subject_id for file in listed] == list(range(2, 11))
 
@@ -87,7 +88,7 @@ def test_a_new_item_that_shifts_the_pages_is_listed_too(study: RestlessStudy) ->
             study.put(subject_id=11, data_set_name="Steps", csv=b"STEPS\n1\n")
 
     study.before_page = add
-    with Sandbox(study, page_order="newest_first") as sandbox:
+    with FaultySandbox(study, page_order="newest_first") as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         assert sorted(file.subject_id for file in listed) == list(range(1, 12))
 
@@ -97,7 +98,7 @@ def test_a_listing_that_never_stands_still_is_given_up_in_words(study: RestlessS
         subject_id=100 + page, data_set_name="Steps", csv=b"STEPS\n1\n"
     )
     with (
-        Sandbox(study, page_order="newest_first") as sandbox,
+        FaultySandbox(study, page_order="newest_first") as sandbox,
         pytest.raises(ServiceUnavailable, match="study 4711 changed during each of 5 readings"),
     ):
         connect(sandbox).list_export_files(STUDY)
@@ -105,7 +106,7 @@ def test_a_listing_that_never_stands_still_is_given_up_in_words(study: RestlessS
 
 def test_an_item_listed_twice_is_one(study: RestlessStudy) -> None:
     study.listed_besides = study.export_files[:2]
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         assert [file.subject_id for file in listed] == list(range(1, 11))
 
@@ -120,7 +121,7 @@ def test_of_an_item_listed_with_two_executions_the_newer_counts(
     if older_first:
         study.withdraw(subject_id=1, data_set_name="Steps")
     study.listed_besides = (old, new) if older_first else (old,)
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         executed = {file.subject_id: str(file.execution) for file in listed}
         assert len(listed) == 10

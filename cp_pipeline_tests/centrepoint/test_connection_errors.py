@@ -17,10 +17,11 @@ from cp_pipeline.centrepoint import (
     ServiceError,
     ServiceUnavailable,
 )
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, settings_of
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted
 from cp_pipeline_tests.centrepoint.test_secrets import everything_said
+from cp_pipeline_tests.faults import FaultySandbox
 
 PASSWORD = "hunter2"
 BAD_PROXIES = [
@@ -57,7 +58,7 @@ def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 @pytest.mark.parametrize("proxy", BAD_PROXIES)
 def test_a_proxy_that_is_none_is_one_of_our_errors_and_its_variable_is_named(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str
+    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str
 ) -> None:
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(ServiceError) as failure:
@@ -70,7 +71,7 @@ def test_a_proxy_that_is_none_is_one_of_our_errors_and_its_variable_is_named(
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 def test_a_proxy_for_https_is_named_too(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, variable: str
+    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, f"http://me:{PASSWORD}@127.0.0.1:1")
     settings = settings_of(sandbox, token_url="https://auth.example.invalid/token")
@@ -83,7 +84,7 @@ def test_a_proxy_for_https_is_named_too(
 def test_a_proxy_that_wants_a_password_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with Scripted(lambda asked: Said(407), token=Said(407)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://me:{PASSWORD}@{proxy.url[7:]}")
-        with Sandbox(SandboxStudy.empty(STUDY)) as sandbox:
+        with FaultySandbox(SandboxStudy.empty(STUDY)) as sandbox:
             settings = settings_of(sandbox, token_url="http://auth.example.invalid/token")
             with pytest.raises(ConnectionSettingsWrong, match=r"407.*into HTTP_PROXY") as failure:
                 CentrePoint(settings).check_access()
@@ -105,7 +106,11 @@ def certificates(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize("kind", ["missing", "empty", "no certificates", "binary"])
 def test_certificates_that_cannot_be_read_are_one_of_our_errors_and_their_variable_is_named(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, kind: str
+    sandbox: FaultySandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: str,
+    kind: str,
 ) -> None:
     place = certificates(tmp_path, kind)
     monkeypatch.setenv(variable, str(place))
@@ -130,7 +135,7 @@ BAD_HOSTS = [
 @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1"])
 @pytest.mark.parametrize("url", BAD_HOSTS)
 def test_an_address_that_is_none_is_one_of_our_errors_and_its_variable_is_named(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None
+    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None
 ) -> None:
     centrepoint = connect(sandbox, token_url=url)
     if proxy:
@@ -146,7 +151,7 @@ def test_an_address_that_is_none_is_one_of_our_errors_and_its_variable_is_named(
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("url", [url for url in BAD_HOSTS if url.startswith("http://")])
-def test_a_link_that_is_none_fails_its_file_alone(sandbox: Sandbox, url: str) -> None:
+def test_a_link_that_is_none_fails_its_file_alone(sandbox: FaultySandbox, url: str) -> None:
     centrepoint = connect(sandbox)
     file = replace(centrepoint.list_export_files(STUDY).items[0], url=f"{url}?sig=TopSecret")
     with pytest.raises(DownloadFailed) as failure:
@@ -157,7 +162,9 @@ def test_a_link_that_is_none_fails_its_file_alone(sandbox: Sandbox, url: str) ->
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("token", ["x\\ny", "x\\r\\nHost: y", "\\u2603", " \\t", "x\\u0000"])
-def test_a_token_that_cannot_be_sent_is_one_of_our_errors(sandbox: Sandbox, token: str) -> None:
+def test_a_token_that_cannot_be_sent_is_one_of_our_errors(
+    sandbox: FaultySandbox, token: str
+) -> None:
     sandbox.fail("token", 200, body=f'{{"access_token": "{token}"}}', times=3)
     with pytest.raises(CentrePointError):
         connect(sandbox).list_export_files(STUDY)
@@ -167,7 +174,7 @@ def test_a_token_that_cannot_be_sent_is_one_of_our_errors(sandbox: Sandbox, toke
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [403, 400, 405, 411, 413, 415, 501, 502, 0])
 def test_where_a_get_with_a_body_is_refused_the_other_dialect_is_named(
-    sandbox: Sandbox, status: int
+    sandbox: FaultySandbox, status: int
 ) -> None:
     sandbox.bodies_of_get = status
     with pytest.raises(ServiceError, match=r"proxy .*body.*CP_EXPORT_DIALECT=datasetfiles"):
@@ -177,7 +184,7 @@ def test_where_a_get_with_a_body_is_refused_the_other_dialect_is_named(
 
 
 def test_where_the_body_is_dropped_what_was_not_asked_for_is_left_out_and_that_is_said_once(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: FaultySandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sandbox.bodies_of_get = 200
     centrepoint = connect(sandbox)

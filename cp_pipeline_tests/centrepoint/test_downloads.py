@@ -16,10 +16,11 @@ from cp_pipeline.centrepoint import (
     ServiceUnavailable,
 )
 from cp_pipeline.domain.exports import ExportFile
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline.sandbox.packing import pack
 from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect
 from cp_pipeline_tests.centrepoint.scripted import Asked, Said, Scripted
+from cp_pipeline_tests.faults import FaultySandbox
 
 FILTERS = Filters(10821, None, "ActivityDaily8")
 
@@ -48,7 +49,7 @@ def names_the_file(error: Exception, file: ExportFile) -> bool:
 
 @pytest.mark.parametrize("packing", [each for each in Packing if each is not Packing.MIXED])
 def test_the_bytes_arrive_exactly_as_stored(study: SandboxStudy, packing: Packing) -> None:
-    with Sandbox(study, packing=packing) as sandbox:
+    with FaultySandbox(study, packing=packing) as sandbox:
         centrepoint = connect(sandbox)
         keeper = Keeper()
         file = first_file(centrepoint)
@@ -61,7 +62,7 @@ def test_a_large_file_arrives_in_pieces_and_an_empty_one_in_none() -> None:
     large = bytes(range(256)) * 20_000
     study.put(subject_id=1, data_set_name="Large", raw=large)
     study.put(subject_id=2, data_set_name="Empty", raw=b"")
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         centrepoint = connect(sandbox)
         pieces = [
             centrepoint.fetch(file, lambda _, chunks: list(chunks))
@@ -73,7 +74,7 @@ def test_a_large_file_arrives_in_pieces_and_an_empty_one_in_none() -> None:
 
 
 def test_no_authorization_goes_to_the_storage_not_even_one_from_a_netrc(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password something\n")
@@ -84,7 +85,9 @@ def test_no_authorization_goes_to_the_storage_not_even_one_from_a_netrc(
     assert asked(sandbox, "file") == [("file", 200)]
 
 
-def test_a_link_that_holds_a_name_and_password_sends_no_authorization(sandbox: Sandbox) -> None:
+def test_a_link_that_holds_a_name_and_password_sends_no_authorization(
+    sandbox: FaultySandbox,
+) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     url = file.url.replace("http://", "http://somebody:something@")
@@ -92,7 +95,7 @@ def test_a_link_that_holds_a_name_and_password_sends_no_authorization(sandbox: S
 
 
 def test_an_expired_link_is_listed_again(study: SandboxStudy) -> None:
-    with Sandbox(study, link_seconds=1) as sandbox:
+    with FaultySandbox(study, link_seconds=1) as sandbox:
         centrepoint = connect(sandbox)
         file = first_file(centrepoint)
         sandbox.forget_requests()
@@ -105,7 +108,7 @@ def test_an_expired_link_is_listed_again(study: SandboxStudy) -> None:
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_link_that_is_always_dead_is_given_up_naming_the_file(study: SandboxStudy) -> None:
-    with Sandbox(study, link_seconds=0) as sandbox:
+    with FaultySandbox(study, link_seconds=0) as sandbox:
         centrepoint = connect(sandbox)
         file = first_file(centrepoint)
         with pytest.raises(DownloadFailed, match="AuthenticationFailed") as failure:
@@ -116,7 +119,7 @@ def test_a_link_that_is_always_dead_is_given_up_naming_the_file(study: SandboxSt
 
 
 def test_a_file_replaced_since_the_listing_is_fetched_as_the_new_execution(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     old = first_file(centrepoint)
@@ -130,7 +133,7 @@ def test_a_file_replaced_since_the_listing_is_fetched_as_the_new_execution(
 
 
 def test_of_two_programs_with_one_file_name_the_right_one_is_listed_again(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     filters = Filters(10822, None, "ParamsAndSubject (31)")
@@ -144,7 +147,7 @@ def test_of_two_programs_with_one_file_name_the_right_one_is_listed_again(
         assert keeper.called_with[-1].execution > file.execution
 
 
-def test_a_withdrawn_file_is_told_from_one_that_fails(sandbox: Sandbox) -> None:
+def test_a_withdrawn_file_is_told_from_one_that_fails(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     sandbox.study.withdraw(subject_id=10821, data_set_name="ActivityDaily8")
@@ -154,7 +157,7 @@ def test_a_withdrawn_file_is_told_from_one_that_fails(sandbox: Sandbox) -> None:
     assert asked(sandbox, "file") == [("file", 404)]
 
 
-def test_a_download_cut_short_is_whole_at_the_second_attempt(sandbox: Sandbox) -> None:
+def test_a_download_cut_short_is_whole_at_the_second_attempt(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     sandbox.cut_short()
@@ -164,7 +167,9 @@ def test_a_download_cut_short_is_whole_at_the_second_attempt(sandbox: Sandbox) -
     assert asked(sandbox, "file") == [("file", 200)] * 2
 
 
-def test_what_a_cut_short_attempt_delivered_is_not_delivered_as_whole(sandbox: Sandbox) -> None:
+def test_what_a_cut_short_attempt_delivered_is_not_delivered_as_whole(
+    sandbox: FaultySandbox,
+) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     ended: list[str] = []
@@ -186,8 +191,10 @@ def test_what_a_cut_short_attempt_delivered_is_not_delivered_as_whole(sandbox: S
 @pytest.mark.usefixtures("no_backoff")
 def test_a_length_that_is_always_wrong_is_given_up_naming_the_file() -> None:
     study = SandboxStudy(STUDY)
-    study.put(subject_id=7, data_set_name="Steps", raw=b"STEPS\n1\n", declared_length=100)
-    with Sandbox(study) as sandbox:
+    study.put(
+        subject_id=7, data_set_name="Steps", raw=b"STEPS\n1\n", headers={"Content-Length": "100"}
+    )
+    with FaultySandbox(study) as sandbox:
         centrepoint = connect(sandbox)
         (file,) = centrepoint.list_export_files(STUDY).items
         with pytest.raises(DownloadFailed, match=r"8 of 100 announced bytes arrived") as failure:
@@ -199,7 +206,7 @@ def test_a_length_that_is_always_wrong_is_given_up_naming_the_file() -> None:
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("announced", ["nonsense", "-1", "8, 9"])
 def test_a_length_that_is_no_length_is_given_up_naming_the_file(
-    sandbox: Sandbox, announced: str
+    sandbox: FaultySandbox, announced: str
 ) -> None:
     centrepoint = connect(sandbox)
     with Scripted(lambda asked: Said(body=b"STEPS\n1\n", announced=announced)) as storage:
@@ -210,7 +217,7 @@ def test_a_length_that_is_no_length_is_given_up_naming_the_file(
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_storage_that_is_busy_for_a_moment_is_asked_again(sandbox: Sandbox) -> None:
+def test_a_storage_that_is_busy_for_a_moment_is_asked_again(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     sandbox.fail("file", status=503, times=2)
@@ -223,7 +230,7 @@ def test_a_storage_that_is_busy_for_a_moment_is_asked_again(sandbox: Sandbox) ->
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [400, 500, 503])
 def test_a_storage_that_keeps_failing_is_given_up_naming_the_file(
-    sandbox: Sandbox, status: int
+    sandbox: FaultySandbox, status: int
 ) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
@@ -235,7 +242,7 @@ def test_a_storage_that_keeps_failing_is_given_up_naming_the_file(
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_storage_that_is_down_is_the_files_failure_and_not_the_services(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
@@ -247,7 +254,7 @@ def test_a_storage_that_is_down_is_the_files_failure_and_not_the_services(
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_an_error_whose_body_breaks_off_is_still_that_error(sandbox: Sandbox) -> None:
+def test_an_error_whose_body_breaks_off_is_still_that_error(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     broken_off = Said(404, body=b"<?xml", announced="500")
@@ -259,7 +266,7 @@ def test_an_error_whose_body_breaks_off_is_still_that_error(sandbox: Sandbox) ->
 
 
 def test_a_service_that_fails_to_list_again_is_the_services_failure(
-    sandbox: Sandbox, no_backoff: None
+    sandbox: FaultySandbox, no_backoff: None
 ) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
@@ -270,7 +277,7 @@ def test_a_service_that_fails_to_list_again_is_the_services_failure(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(sandbox: Sandbox, status: int) -> None:
+def test_a_redirect_is_not_followed(sandbox: FaultySandbox, status: int) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
     with Scripted(lambda asked: Said(body=b"STEPS\n1\n")) as elsewhere:
@@ -288,7 +295,7 @@ def test_a_redirect_is_not_followed(sandbox: Sandbox, status: int) -> None:
         assert elsewhere.asked == []
 
 
-def test_a_link_over_http_is_refused_unless_allowed(sandbox: Sandbox) -> None:
+def test_a_link_over_http_is_refused_unless_allowed(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox, allow_insecure_http=False)
     file = first_file(centrepoint)
     with pytest.raises(DownloadFailed, match="CP_ALLOW_INSECURE_HTTP") as failure:
@@ -301,7 +308,7 @@ def test_a_link_over_http_is_refused_unless_allowed(sandbox: Sandbox) -> None:
     "url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "/blobs/x", "x", "https://[broken/x"]
 )
 def test_a_link_that_is_no_web_address_is_refused_even_where_http_is_allowed(
-    sandbox: Sandbox, url: str
+    sandbox: FaultySandbox, url: str
 ) -> None:
     centrepoint = connect(sandbox)
     file = replace(first_file(centrepoint), url=f"{url}?sig=abc")
@@ -310,7 +317,7 @@ def test_a_link_that_is_no_web_address_is_refused_even_where_http_is_allowed(
     assert names_the_file(failure.value, file)
 
 
-def test_an_error_of_the_receiver_is_passed_on_and_not_tried_again(sandbox: Sandbox) -> None:
+def test_an_error_of_the_receiver_is_passed_on_and_not_tried_again(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = first_file(centrepoint)
 

@@ -7,8 +7,8 @@ import pytest
 
 from cp_pipeline.centrepoint.items import Filters, LeftOut, read_item
 from cp_pipeline.domain.exports import ExportFile, InvalidItem, StudyListing
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.clients import STUDY, connect
+from cp_pipeline_tests.faults import FaultySandbox
 
 EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 ITEM: dict[str, Any] = {
@@ -27,13 +27,13 @@ ITEM: dict[str, Any] = {
 MAY_BE_MISSING = {"fileFormat", "modifiedDate", EXECUTION}
 
 
-def listing_of(sandbox: Sandbox, *items: object) -> StudyListing:
+def listing_of(sandbox: FaultySandbox, *items: object) -> StudyListing:
     """Return the listing of one page with these items."""
     sandbox.fail("listing", 200, body=json.dumps({"items": items, "totalCount": len(items)}))
     return connect(sandbox).list_export_files(STUDY)
 
 
-def refusal_of(sandbox: Sandbox, item: object) -> str:
+def refusal_of(sandbox: FaultySandbox, item: object) -> str:
     """Return the message about an invalid item that is listed beside a valid one."""
     listing = listing_of(sandbox, {**ITEM, "dataSetName": "Another"}, item)
     assert [each.dataset_name for each in listing.items] == ["Another"]
@@ -57,7 +57,7 @@ def test_unknown_fields_are_no_hindrance_and_the_format_may_be_missing() -> None
 
 @pytest.mark.parametrize("field", [name for name in ITEM if name not in MAY_BE_MISSING])
 def test_a_missing_field_is_named_together_with_what_the_item_has(
-    sandbox: Sandbox, field: str
+    sandbox: FaultySandbox, field: str
 ) -> None:
     said = refusal_of(sandbox, {name: ITEM[name] for name in ITEM if name != field})
     assert f"the field '{field}' is missing" in said
@@ -88,7 +88,7 @@ def test_a_missing_field_is_named_together_with_what_the_item_has(
     ],
 )
 def test_a_field_of_another_kind_is_shown_together_with_what_the_item_has(
-    sandbox: Sandbox, field: str, value: object
+    sandbox: FaultySandbox, field: str, value: object
 ) -> None:
     said = refusal_of(sandbox, {**ITEM, field: value})
     assert ITEM["fileName"] in said or field == "fileName"
@@ -99,7 +99,7 @@ def test_a_field_of_another_kind_is_shown_together_with_what_the_item_has(
 
 
 @pytest.mark.parametrize("item", [None, 3, "text", []])
-def test_what_is_no_item_at_all_breaks_the_contract(sandbox: Sandbox, item: object) -> None:
+def test_what_is_no_item_at_all_breaks_the_contract(sandbox: FaultySandbox, item: object) -> None:
     assert "subject (none), data set (none)" in refusal_of(sandbox, item)
 
 

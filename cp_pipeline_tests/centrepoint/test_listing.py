@@ -13,7 +13,7 @@ from cp_pipeline.centrepoint import (
     ServiceUnavailable,
     StudyRefused,
 )
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import CentrePointSettings
 from cp_pipeline_tests.centrepoint.clients import (
     CURRENT,
@@ -25,13 +25,14 @@ from cp_pipeline_tests.centrepoint.clients import (
     small_study,
 )
 from cp_pipeline_tests.centrepoint.scripted import TOKEN, Asked, Said, Scripted, page_of
+from cp_pipeline_tests.faults import FaultySandbox
 
 DIALECTS = pytest.mark.parametrize("dialect", [SEED, CURRENT])
 PARAMETERS = "ParamsAndSubject (31)"
 
 
 @DIALECTS
-def test_every_item_is_listed_as_the_service_has_it(sandbox: Sandbox, dialect: str) -> None:
+def test_every_item_is_listed_as_the_service_has_it(sandbox: FaultySandbox, dialect: str) -> None:
     listed = connect(sandbox, dialect=dialect).list_export_files(STUDY).items
     assert [
         (
@@ -60,7 +61,7 @@ def test_every_item_is_listed_as_the_service_has_it(sandbox: Sandbox, dialect: s
     assert all(file.url.startswith(f"{sandbox.base_url}/blobs/") for file in listed)
 
 
-def test_both_dialects_list_the_same_whatever_is_asked_for(sandbox: Sandbox) -> None:
+def test_both_dialects_list_the_same_whatever_is_asked_for(sandbox: FaultySandbox) -> None:
     program = sandbox.study.export_files[0].study_program_id
     seed, current = connect(sandbox, dialect=SEED), connect(sandbox, dialect=CURRENT)
     for filters, count in [
@@ -77,14 +78,14 @@ def test_both_dialects_list_the_same_whatever_is_asked_for(sandbox: Sandbox) -> 
     assert seed.count_export_files(STUDY) == current.count_export_files(STUDY) == 14
 
 
-def test_without_a_setting_the_seeds_dialect_is_spoken(sandbox: Sandbox) -> None:
+def test_without_a_setting_the_seeds_dialect_is_spoken(sandbox: FaultySandbox) -> None:
     CentrePoint(CentrePointSettings.from_environment(sandbox.environment)).list_export_files(STUDY)
     assert sandbox.requests[-1].path.endswith("/studies/4711/datasetexportfiles")
 
 
 @DIALECTS
 def test_filters_reach_the_service_so_that_one_page_is_enough(dialect: str) -> None:
-    with Sandbox(small_study(250)) as sandbox:
+    with FaultySandbox(small_study(250)) as sandbox:
         (only,) = connect(sandbox, dialect=dialect).list_export_files(STUDY, Filters(207)).items
         assert only.subject_id == 207
         assert asked(sandbox, "listing") == [("listing", 200)]
@@ -124,7 +125,7 @@ def test_the_current_dialects_filters_are_query_parameters_without_a_body() -> N
 
 @DIALECTS
 def test_pages_are_read_by_offset_and_links_to_the_next_are_never_followed(dialect: str) -> None:
-    with Sandbox(small_study(250)) as sandbox:
+    with FaultySandbox(small_study(250)) as sandbox:
         listed = connect(sandbox, dialect=dialect).list_export_files(STUDY).items
         assert [file.subject_id for file in listed] == list(range(1, 251))
         assert asked(sandbox, "listing") == [("listing", 200)] * 3
@@ -158,7 +159,7 @@ ITEMS: list[dict[str, Any]] = [
 
 @DIALECTS
 def test_a_study_without_exports_is_an_empty_list_and_no_error(dialect: str) -> None:
-    with Sandbox(SandboxStudy.empty(STUDY)) as sandbox:
+    with FaultySandbox(SandboxStudy.empty(STUDY)) as sandbox:
         centrepoint = connect(sandbox, dialect=dialect)
         assert centrepoint.list_export_files(STUDY).items == ()
         assert centrepoint.count_export_files(STUDY) == 0
@@ -167,7 +168,7 @@ def test_a_study_without_exports_is_an_empty_list_and_no_error(dialect: str) -> 
 
 @DIALECTS
 def test_what_was_not_asked_for_is_left_out_where_filters_are_ignored(
-    sandbox: Sandbox, dialect: str, caplog: pytest.LogCaptureFixture
+    sandbox: FaultySandbox, dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sandbox.ignore_filters = True
     centrepoint = connect(sandbox, dialect=dialect)
@@ -189,13 +190,15 @@ def test_items_of_another_study_are_never_returned(study: SandboxStudy) -> None:
     study.study_id = 9
     study.put(subject_id=1, data_set_name="Steps", csv=b"STEPS\n1\n")
     study.study_id = STUDY
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         listed = connect(sandbox).list_export_files(STUDY).items
         assert len(listed) == 14
         assert {file.study_id for file in listed} == {STUDY}
 
 
-def test_a_study_the_client_may_not_see_is_refused_naming_the_variable(sandbox: Sandbox) -> None:
+def test_a_study_the_client_may_not_see_is_refused_naming_the_variable(
+    sandbox: FaultySandbox,
+) -> None:
     with pytest.raises(StudyRefused, match=r"study 9 .*CP_STUDY_ID"):
         connect(sandbox).list_export_files(9)
     with pytest.raises(StudyRefused, match=r"study 9 .*CP_STUDY_ID"):
@@ -203,14 +206,14 @@ def test_a_study_the_client_may_not_see_is_refused_naming_the_variable(sandbox: 
 
 
 def test_a_study_the_service_does_not_know_is_refused_naming_the_variables(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     settings = settings_of(sandbox, api_url=f"{sandbox.base_url}/elsewhere")
     with pytest.raises(StudyRefused, match="CP_STUDY_ID, CP_API_URL and CP_EXPORT_DIALECT"):
         CentrePoint(settings).list_export_files(STUDY)
 
 
-def test_a_refused_request_is_shown_with_its_words(sandbox: Sandbox) -> None:
+def test_a_refused_request_is_shown_with_its_words(sandbox: FaultySandbox) -> None:
     with pytest.raises(AnswerNotUnderstood, match="studyProgramId must be a GUID"):
         connect(sandbox).list_export_files(STUDY, Filters(study_program_id="nonsense"))
     assert len(asked(sandbox, "listing")) == 1
@@ -236,13 +239,13 @@ def test_a_refused_request_is_shown_with_its_words(sandbox: Sandbox) -> None:
         "[" * 100_000,
     ],
 )
-def test_an_answer_that_is_no_page_is_not_understood(sandbox: Sandbox, answer: str) -> None:
+def test_an_answer_that_is_no_page_is_not_understood(sandbox: FaultySandbox, answer: str) -> None:
     sandbox.fail("listing", status=200, body=answer)
     with pytest.raises(AnswerNotUnderstood):
         connect(sandbox).list_export_files(STUDY)
 
 
-def test_an_html_answer_is_shown_by_its_beginning_alone(sandbox: Sandbox) -> None:
+def test_an_html_answer_is_shown_by_its_beginning_alone(sandbox: FaultySandbox) -> None:
     sandbox.fail("listing", status=200, body="<html>Sign in</html>" + "x" * 10_000)
     with pytest.raises(AnswerNotUnderstood, match=r"Sign in.*CP_API_URL") as refusal:
         connect(sandbox).list_export_files(STUDY)

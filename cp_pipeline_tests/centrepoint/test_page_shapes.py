@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint, Filters
 from cp_pipeline.domain.exports import StudyListing
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 from cp_pipeline_tests.centrepoint.scripted import Asked, Said, Scripted, page_of
 from cp_pipeline_tests.centrepoint.test_items import EXECUTION, ITEM
+from cp_pipeline_tests.faults import FaultySandbox
 
 Page = dict[str, Any]
 
@@ -24,7 +24,7 @@ def subjects(listing: StudyListing) -> list[int]:
 
 def listed(rewrite: Callable[[Page], Page], files: int = 450) -> tuple[StudyListing, int]:
     """Return the listing of a study with changed pages, and the number of requests."""
-    with Sandbox(small_study(files)) as sandbox:
+    with FaultySandbox(small_study(files)) as sandbox:
         sandbox.rewrite_page = rewrite
         return connect(sandbox).list_export_files(STUDY), len(asked(sandbox, "listing"))
 
@@ -103,7 +103,7 @@ def test_pages_that_overlap_make_no_listing_complete() -> None:
             study.execute_again(1)
         return filtered(page)
 
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         sandbox.rewrite_page = changing
         listing = connect(sandbox).list_export_files(STUDY)
     assert (len(listing.items), listing.missing) == (100, 50)
@@ -143,7 +143,7 @@ def test_a_count_that_changes_and_then_stands_still_is_the_one_that_holds() -> N
 
 
 def test_a_short_listing_with_filters_counts_what_was_asked_for() -> None:
-    with Sandbox(small_study(20)) as sandbox:
+    with FaultySandbox(small_study(20)) as sandbox:
         sandbox.rewrite_page = without({7})
         listing = connect(sandbox).list_export_files(STUDY, Filters(7))
         assert (listing.items, listing.missing) == ((), 1)

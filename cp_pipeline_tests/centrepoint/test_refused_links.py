@@ -13,9 +13,9 @@ import requests
 from cp_pipeline.centrepoint import CentrePoint, DownloadFailed
 from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
 from cp_pipeline.domain.exports import ExportFile
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.answers import Answer
 from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, small_study
+from cp_pipeline_tests.faults import FaultySandbox, in_chunks
 
 FIREWALL = "<html><head><title>Web filter</title></head><body>Blocked by policy 7</body></html>"
 NOT_AUTHORIZED = (
@@ -111,7 +111,7 @@ def test_without_a_date_our_own_clock_tells_what_has_expired() -> None:
 @pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("early", [0.15, 0.6, 0.9])
 def test_a_link_that_is_too_early_is_tried_again_and_no_new_one_asked_for(early: float) -> None:
-    with Sandbox(small_study(1), link_valid_after_seconds=early) as sandbox:
+    with FaultySandbox(small_study(1), link_valid_after_seconds=early) as sandbox:
         centrepoint = connect(sandbox)
         (file,) = centrepoint.list_export_files(STUDY).items
         sandbox.forget_requests()
@@ -124,7 +124,7 @@ def test_a_link_that_is_too_early_is_tried_again_and_no_new_one_asked_for(early:
 
 @pytest.mark.usefixtures("short_pauses")
 def test_links_that_are_too_early_are_waited_for_together() -> None:
-    with Sandbox(small_study(40), link_valid_after_seconds=0.6) as sandbox:
+    with FaultySandbox(small_study(40), link_valid_after_seconds=0.6) as sandbox:
         centrepoint = connect(sandbox)
         files = centrepoint.list_export_files(STUDY).items
         sandbox.forget_requests()
@@ -159,7 +159,7 @@ def test_one_minute_in_ten_is_waited_in_all_however_many_files_there_are(
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_replaced_link_that_is_taken_for_too_early_is_asked_for_anew_within_four_requests(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
@@ -179,7 +179,7 @@ def test_a_replaced_link_that_is_taken_for_too_early_is_asked_for_anew_within_fo
     ids=["firewall", "storage", "nothing"],
 )
 def test_a_file_that_is_refused_costs_one_new_link_and_no_long_wait(
-    sandbox: Sandbox, body: str, said: str
+    sandbox: FaultySandbox, body: str, said: str
 ) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
@@ -203,7 +203,7 @@ def test_a_storage_that_refuses_all_is_soon_asked_for_each_file_once_and_for_no_
     monkeypatch: pytest.MonkeyPatch, threads: int, status: int, body: str | None
 ) -> None:
     monkeypatch.setattr("cp_pipeline.centrepoint.storage.PAUSES_SECONDS", (0.1, 0.3))
-    with Sandbox(small_study(400)) as sandbox:
+    with FaultySandbox(small_study(400)) as sandbox:
         centrepoint = connect(sandbox)
         files = centrepoint.list_export_files(STUDY).items
         sandbox.forget_requests()
@@ -226,7 +226,7 @@ def _failure(centrepoint: CentrePoint, file: ExportFile) -> str:
 
 
 def test_a_file_that_comes_lets_new_links_be_asked_for_again() -> None:
-    with Sandbox(small_study(8)) as sandbox:
+    with FaultySandbox(small_study(8)) as sandbox:
         centrepoint = connect(sandbox)
         files = centrepoint.list_export_files(STUDY).items
         sandbox.fail("file", 403, times=7, body=FIREWALL)
@@ -240,7 +240,7 @@ def test_a_file_that_comes_lets_new_links_be_asked_for_again() -> None:
 
 
 def test_a_fresh_item_of_the_same_version_is_loaded_as_the_planned_execution(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     planned = centrepoint.list_export_files(STUDY).items[0]
@@ -257,7 +257,7 @@ def test_a_fresh_item_of_the_same_version_is_loaded_as_the_planned_execution(
     assert keeper.called_with == [planned, planned]
 
 
-def test_a_file_that_is_being_written_anew_is_left_to_the_next_sync(sandbox: Sandbox) -> None:
+def test_a_file_that_is_being_written_anew_is_left_to_the_next_sync(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     planned = centrepoint.list_export_files(STUDY).items[0]
     sandbox.execute_again()
@@ -273,7 +273,9 @@ def test_a_file_that_is_being_written_anew_is_left_to_the_next_sync(sandbox: San
     assert keeper.called_with == [planned]
 
 
-def test_an_export_that_a_short_listing_lacks_is_not_called_withdrawn(sandbox: Sandbox) -> None:
+def test_an_export_that_a_short_listing_lacks_is_not_called_withdrawn(
+    sandbox: FaultySandbox,
+) -> None:
     centrepoint = connect(sandbox)
     planned = centrepoint.list_export_files(STUDY).items[0]
     sandbox.execute_again()
@@ -282,13 +284,13 @@ def test_an_export_that_a_short_listing_lacks_is_not_called_withdrawn(sandbox: S
         centrepoint.fetch(planned, Keeper())
 
 
-def test_chunks_count_whatever_length_is_said_beside_them(sandbox: Sandbox) -> None:
+def test_chunks_count_whatever_length_is_said_beside_them(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
     whole = centrepoint.fetch(file, Keeper())
     for length in ("0", "7", str(len(whole)), str(10 * len(whole)), "nonsense"):
         sandbox.forget_requests()
-        sandbox._service.faults.add("file", _chunked(whole, length), 1)
+        sandbox.faults.add("file", _chunked(whole, length))
         assert centrepoint.fetch(file, Keeper()) == whole
         assert asked(sandbox, "file") == [("file", 200)]
     sandbox.chunk()
@@ -296,11 +298,12 @@ def test_chunks_count_whatever_length_is_said_beside_them(sandbox: Sandbox) -> N
 
 
 def _chunked(body: bytes, length: str) -> Answer:
-    return Answer(200, body, chunked=True, declared_length=length)  # type: ignore[arg-type]
+    headers = {"Transfer-Encoding": "chunked", "Content-Length": length}
+    return Answer(200, in_chunks(body) + b"0\r\n\r\n", headers)
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_chunks_that_are_cut_short_are_not_taken_for_the_file(sandbox: Sandbox) -> None:
+def test_chunks_that_are_cut_short_are_not_taken_for_the_file(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
     whole = centrepoint.fetch(file, Keeper())

@@ -9,8 +9,8 @@ import pytest
 
 from cp_pipeline.centrepoint import CentrePoint, ServiceUnavailable
 from cp_pipeline.centrepoint.budget import RequestBudget
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect, settings_of
+from cp_pipeline_tests.faults import FaultySandbox
 
 WINDOW = 0.5
 
@@ -23,20 +23,22 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_service_that_fails_for_a_moment_is_asked_again(sandbox: Sandbox, status: int) -> None:
+def test_a_service_that_fails_for_a_moment_is_asked_again(
+    sandbox: FaultySandbox, status: int
+) -> None:
     sandbox.fail("listing", status=status, times=3)
     assert len(connect(sandbox).list_export_files(STUDY).items) == 14
     assert asked(sandbox, "listing") == [("listing", status)] * 3 + [("listing", 200)]
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_connection_that_breaks_for_a_moment_is_made_again(sandbox: Sandbox) -> None:
+def test_a_connection_that_breaks_for_a_moment_is_made_again(sandbox: FaultySandbox) -> None:
     sandbox.disconnect("listing", times=2)
     assert len(connect(sandbox).list_export_files(STUDY).items) == 14
     assert asked(sandbox, "listing") == [("listing", 0), ("listing", 0), ("listing", 200)]
 
 
-def test_between_attempts_there_is_a_growing_wait(sandbox: Sandbox) -> None:
+def test_between_attempts_there_is_a_growing_wait(sandbox: FaultySandbox) -> None:
     sandbox.fail("listing", status=503, times=2)
     connect(sandbox).count_export_files(STUDY)
     first, second = (after.at - before.at for before, after in pairwise(sandbox.requests[1:]))
@@ -45,7 +47,7 @@ def test_between_attempts_there_is_a_growing_wait(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_service_that_keeps_failing_is_unavailable_in_words(sandbox: Sandbox) -> None:
+def test_a_service_that_keeps_failing_is_unavailable_in_words(sandbox: FaultySandbox) -> None:
     sandbox.fail("listing", status=503, times=100)
     with pytest.raises(ServiceUnavailable, match=r"list study 4711: HTTP 503 .*told to.*later"):
         connect(sandbox).list_export_files(STUDY)
@@ -53,7 +55,7 @@ def test_a_service_that_keeps_failing_is_unavailable_in_words(sandbox: Sandbox) 
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_service_that_keeps_hanging_up_is_unavailable_in_words(sandbox: Sandbox) -> None:
+def test_a_service_that_keeps_hanging_up_is_unavailable_in_words(sandbox: FaultySandbox) -> None:
     sandbox.disconnect("listing", times=100)
     with pytest.raises(ServiceUnavailable, match="Check the network") as refusal:
         connect(sandbox).list_export_files(STUDY)
@@ -61,7 +63,7 @@ def test_a_service_that_keeps_hanging_up_is_unavailable_in_words(sandbox: Sandbo
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_service_that_is_down_is_unavailable_in_words(sandbox: Sandbox) -> None:
+def test_a_service_that_is_down_is_unavailable_in_words(sandbox: FaultySandbox) -> None:
     settings = settings_of(sandbox)
     sandbox.__exit__(None, None, None)
     with pytest.raises(ServiceUnavailable, match="Check the network") as refusal:
@@ -72,7 +74,7 @@ def test_a_service_that_is_down_is_unavailable_in_words(sandbox: Sandbox) -> Non
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_host_that_does_not_exist_is_unavailable_in_words(sandbox: Sandbox) -> None:
+def test_a_host_that_does_not_exist_is_unavailable_in_words(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox, api_url="http://api.example.invalid/dataaccess/v3")
     with pytest.raises(ServiceUnavailable, match="listing the export files of study 4711"):
         centrepoint.list_export_files(STUDY)
@@ -81,7 +83,7 @@ def test_a_host_that_does_not_exist_is_unavailable_in_words(sandbox: Sandbox) ->
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("kind", ["token", "listing"])
-def test_retry_after_is_obeyed(sandbox: Sandbox, kind: str, status: int) -> None:
+def test_retry_after_is_obeyed(sandbox: FaultySandbox, kind: str, status: int) -> None:
     sandbox.fail(kind, status=status, retry_after=1)  # type: ignore[arg-type]
     assert connect(sandbox).count_export_files(STUDY) == 14
     failed, repeated = [each for each in sandbox.requests if each.kind == kind]
@@ -90,7 +92,7 @@ def test_retry_after_is_obeyed(sandbox: Sandbox, kind: str, status: int) -> None
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_retry_after_is_obeyed_by_downloads_and_as_a_date(sandbox: Sandbox) -> None:
+def test_retry_after_is_obeyed_by_downloads_and_as_a_date(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
     sandbox.fail("file", status=503, retry_after=formatdate(time.time() + 2, usegmt=True))
@@ -100,7 +102,7 @@ def test_retry_after_is_obeyed_by_downloads_and_as_a_date(sandbox: Sandbox) -> N
 
 
 @pytest.mark.usefixtures("short_window")
-def test_threads_share_one_budget_of_requests(sandbox: Sandbox) -> None:
+def test_threads_share_one_budget_of_requests(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox, requests_per_minute=4)
     with ThreadPoolExecutor(6) as threads:
         counts = list(threads.map(centrepoint.count_export_files, [STUDY] * 12))
@@ -113,7 +115,7 @@ def test_threads_share_one_budget_of_requests(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff", "short_window")
-def test_retries_are_taken_from_the_budget_too(sandbox: Sandbox) -> None:
+def test_retries_are_taken_from_the_budget_too(sandbox: FaultySandbox) -> None:
     sandbox.fail("listing", status=503, times=3)
     sandbox.disconnect("listing", times=1)
     connect(sandbox, requests_per_minute=2).count_export_files(STUDY)
@@ -123,7 +125,7 @@ def test_retries_are_taken_from_the_budget_too(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("short_window")
-def test_downloads_are_not_taken_from_the_budget(sandbox: Sandbox) -> None:
+def test_downloads_are_not_taken_from_the_budget(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox, requests_per_minute=2)
     file = centrepoint.list_export_files(STUDY).items[0]
     start = time.monotonic()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint, CentrePointError
 from cp_pipeline.centrepoint.redaction import redact
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.centrepoint.clients import (
     CURRENT,
     SEED,
@@ -24,11 +24,12 @@ from cp_pipeline_tests.centrepoint.clients import (
     tokens_handed_out,
 )
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted
+from cp_pipeline_tests.faults import FaultySandbox
 
 # Use names instead of literals, because a traceback shows the source line.
 BAD_LINK = "https://x/y?sv=1&sig=TopSecret"
 
-Provoke = Callable[[Sandbox, CentrePoint], object]
+Provoke = Callable[[FaultySandbox, CentrePoint], object]
 
 
 def everything_said(error: BaseException) -> str:
@@ -43,39 +44,41 @@ def secrets_in(text: str, *known: str) -> list[str]:
     return [each for each in known if each in text] + re.findall(r"(?i)sig(?:=|%3D)[^…\s].*", text)
 
 
-def fetch(sandbox: Sandbox, centrepoint: CentrePoint, url: str | None = None) -> None:
+def fetch(sandbox: FaultySandbox, centrepoint: CentrePoint, url: str | None = None) -> None:
     """Download one file, by its own link or by another one."""
     file = centrepoint.list_export_files(STUDY).items[0]
     centrepoint.fetch(replace(file, url=url or file.url), Keeper())
 
 
-def wrong_secret(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def wrong_secret(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     connect(sandbox, client_id="somebody else").check_access()
 
 
-def token_service_that_repeats_what_it_was_told(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def token_service_that_repeats_what_it_was_told(
+    sandbox: FaultySandbox, centrepoint: CentrePoint
+) -> None:
     echo = "bad: client_id=x&client_secret=sandbox-secret&scope=DataAccess"
     sandbox.fail("token", status=400, body=echo)
     connect(sandbox).check_access()
 
 
-def token_refused(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def token_refused(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.fail("listing", status=401, times=2)
     centrepoint.list_export_files(STUDY)
 
 
-def service_that_repeats_the_token(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def service_that_repeats_the_token(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     token = tokens_handed_out(sandbox)[0]
     sandbox.fail("listing", status=400, body=f"What is Authorization: Bearer {token}?")
     centrepoint.list_export_files(STUDY)
 
 
-def page_that_is_no_page(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def page_that_is_no_page(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.fail("listing", status=200, body='{"files": ["https://x/y?sv=1\\u0026sig=TopSecret"]}')
     centrepoint.list_export_files(STUDY)
 
 
-def broken_item(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def broken_item(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     file = centrepoint.list_export_files(STUDY).items[0]
     sandbox.execute_again()
     sandbox.rewrite_page = lambda page: {
@@ -84,63 +87,63 @@ def broken_item(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
     centrepoint.fetch(file, Keeper())
 
 
-def foreign_study(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def foreign_study(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     centrepoint.list_export_files(9)
 
 
-def service_hanging_up(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def service_hanging_up(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.disconnect("listing", times=50)
     centrepoint.list_export_files(STUDY)
 
 
-def service_down(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def service_down(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.__exit__(None, None, None)
     centrepoint.list_export_files(STUDY)
 
 
-def storage_busy(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def storage_busy(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.fail("file", times=100)
     fetch(sandbox, centrepoint)
 
 
-def storage_that_repeats_the_link(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def storage_that_repeats_the_link(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.fail("file", status=400, times=100, body="No: /x.csv.gz?sv=1&sig=TopSecret&sp=r")
     fetch(sandbox, centrepoint)
 
 
-def storage_hanging_up(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def storage_hanging_up(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.disconnect("file", times=100)
     fetch(sandbox, centrepoint)
 
 
-def storage_down(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def storage_down(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     with Scripted(lambda asked: Said()) as storage:
         url = BAD_LINK.replace("https://x", storage.url)
     fetch(sandbox, centrepoint, url)
 
 
-def storage_that_redirects(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def storage_that_redirects(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     elsewhere = Said(302, headers={"Location": BAD_LINK})
     with Scripted(lambda asked: elsewhere) as storage:
         fetch(sandbox, centrepoint, BAD_LINK.replace("https://x", storage.url))
 
 
-def file_cut_short(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def file_cut_short(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     sandbox.cut_short(times=100)
     fetch(sandbox, centrepoint)
 
 
-def file_withdrawn(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def file_withdrawn(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     file = centrepoint.list_export_files(STUDY).items[0]
     sandbox.study.withdraw(subject_id=file.subject_id, data_set_name=file.dataset_name)
     centrepoint.fetch(file, Keeper())
 
 
-def link_of_no_use(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def link_of_no_use(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     fetch(sandbox, centrepoint, BAD_LINK.replace("https", "ftp"))
 
 
-def link_without_a_host(sandbox: Sandbox, centrepoint: CentrePoint) -> None:
+def link_without_a_host(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     fetch(sandbox, centrepoint, BAD_LINK.replace("x", ""))
 
 
@@ -169,7 +172,7 @@ PROVOCATIONS: list[Provoke] = [
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("provoke", PROVOCATIONS)
 def test_no_error_and_no_log_gives_a_secret_away(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, provoke: Provoke
+    sandbox: FaultySandbox, caplog: pytest.LogCaptureFixture, provoke: Provoke
 ) -> None:
     caplog.set_level(logging.DEBUG)
     centrepoint = connect(sandbox)
@@ -197,7 +200,7 @@ def test_no_log_gives_a_secret_away_while_everything_is_tried_again(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     study = SandboxStudy.synthetic(subjects=1, days=1)
-    with Sandbox(study, link_seconds=1.5) as sandbox:
+    with FaultySandbox(study, link_seconds=1.5) as sandbox:
         sandbox.fail("token", times=1)
         sandbox.disconnect("token")
         centrepoint = connect(sandbox, dialect=dialect)
@@ -224,7 +227,7 @@ def test_no_log_gives_a_secret_away_while_everything_is_tried_again(
     assert secrets_in(said, *known) == []
 
 
-def test_a_client_and_its_settings_are_shown_without_secrets(sandbox: Sandbox) -> None:
+def test_a_client_and_its_settings_are_shown_without_secrets(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     file = centrepoint.list_export_files(STUDY).items[0]
     shown = [centrepoint, centrepoint.settings, centrepoint._tokens.current(), file]

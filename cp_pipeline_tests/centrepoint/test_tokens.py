@@ -14,9 +14,10 @@ from cp_pipeline.centrepoint import (
     ServiceUnavailable,
     TokenRefused,
 )
-from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import ExportFile, SandboxStudy
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, forget_tokens, small_study
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted, page_of
+from cp_pipeline_tests.faults import FaultySandbox
 
 
 class SlowStudy(SandboxStudy):
@@ -28,7 +29,7 @@ class SlowStudy(SandboxStudy):
         return super().export_files
 
 
-def test_one_token_serves_many_requests(sandbox: Sandbox) -> None:
+def test_one_token_serves_many_requests(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     centrepoint.check_access()
     for _ in range(3):
@@ -41,14 +42,14 @@ def test_a_token_of_two_seconds_is_renewed_in_time_during_a_long_listing(
 ) -> None:
     monkeypatch.setattr("cp_pipeline.centrepoint.listing.PAGE_SIZE", 2)
     study = small_study(14, SlowStudy(STUDY))
-    with Sandbox(study, token_seconds=2) as sandbox:
+    with FaultySandbox(study, token_seconds=2) as sandbox:
         assert len(connect(sandbox).list_export_files(STUDY).items) == 14
         assert asked(sandbox, "token") == [("token", 200)] * 2
         assert asked(sandbox, "listing") == [("listing", 200)] * 7
 
 
 def test_a_token_that_runs_out_earlier_than_announced_is_replaced(study: SandboxStudy) -> None:
-    with Sandbox(study, token_seconds=0.3) as sandbox:
+    with FaultySandbox(study, token_seconds=0.3) as sandbox:
         centrepoint = connect(sandbox)
         centrepoint.check_access()
         time.sleep(0.35)
@@ -62,7 +63,7 @@ def test_a_token_that_runs_out_earlier_than_announced_is_replaced(study: Sandbox
 
 
 def test_a_fresh_token_that_is_refused_too_is_an_error_and_not_tried_again(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sandbox.fail("listing", status=401, times=2)
     centrepoint = connect(sandbox)
@@ -72,7 +73,7 @@ def test_a_fresh_token_that_is_refused_too_is_an_error_and_not_tried_again(
     assert centrepoint.count_export_files(STUDY) == 14
 
 
-def test_threads_whose_token_was_refused_share_one_new_token(sandbox: Sandbox) -> None:
+def test_threads_whose_token_was_refused_share_one_new_token(sandbox: FaultySandbox) -> None:
     centrepoint = connect(sandbox)
     centrepoint.check_access()
     forget_tokens(sandbox)
@@ -89,7 +90,7 @@ def test_threads_whose_token_was_refused_share_one_new_token(sandbox: Sandbox) -
 
 @pytest.mark.parametrize("setting", ["client_id", "client_secret"])
 def test_wrong_credentials_are_refused_at_once_naming_the_variables(
-    sandbox: Sandbox, setting: str
+    sandbox: FaultySandbox, setting: str
 ) -> None:
     with pytest.raises(CredentialsRefused, match="CP_CLIENT_ID and CP_CLIENT_SECRET"):
         connect(sandbox, **{setting: "wrong"}).check_access()
@@ -97,7 +98,7 @@ def test_wrong_credentials_are_refused_at_once_naming_the_variables(
 
 
 def test_a_scope_that_is_not_granted_is_told_from_wrong_credentials(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cp_pipeline.centrepoint.tokens.SCOPE", "SomethingElse")
     with pytest.raises(ScopeRefused, match="CP_CLIENT_ID") as refusal:
@@ -106,7 +107,7 @@ def test_a_scope_that_is_not_granted_is_told_from_wrong_credentials(
     assert asked(sandbox) == [("token", 400)]
 
 
-def test_another_refusal_is_shown_with_its_words(sandbox: Sandbox) -> None:
+def test_another_refusal_is_shown_with_its_words(sandbox: FaultySandbox) -> None:
     sandbox.fail("token", status=400, body='{"error": "unsupported_grant_type"}')
     with pytest.raises(AnswerNotUnderstood, match=r"unsupported_grant_type.*CP_TOKEN_URL"):
         connect(sandbox).check_access()
@@ -125,14 +126,14 @@ def test_another_refusal_is_shown_with_its_words(sandbox: Sandbox) -> None:
         '{"access_token": 3, "expires_in": 3600}',
     ],
 )
-def test_an_answer_without_a_token_is_not_understood(sandbox: Sandbox, answer: str) -> None:
+def test_an_answer_without_a_token_is_not_understood(sandbox: FaultySandbox, answer: str) -> None:
     sandbox.fail("token", status=200, body=answer)
     with pytest.raises(AnswerNotUnderstood, match="CP_TOKEN_URL"):
         connect(sandbox).check_access()
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_token_service_that_fails_for_a_moment_is_asked_again(sandbox: Sandbox) -> None:
+def test_a_token_service_that_fails_for_a_moment_is_asked_again(sandbox: FaultySandbox) -> None:
     sandbox.fail("token", status=503, times=2)
     sandbox.disconnect("token")
     connect(sandbox).check_access()
@@ -140,7 +141,7 @@ def test_a_token_service_that_fails_for_a_moment_is_asked_again(sandbox: Sandbox
 
 
 @pytest.mark.usefixtures("no_backoff")
-def test_a_token_service_that_keeps_failing_is_unavailable(sandbox: Sandbox) -> None:
+def test_a_token_service_that_keeps_failing_is_unavailable(sandbox: FaultySandbox) -> None:
     sandbox.fail("token", status=502, times=50)
     with pytest.raises(ServiceUnavailable, match=r"HTTP 502 \(Bad Gateway\)"):
         connect(sandbox).check_access()
@@ -170,7 +171,7 @@ def test_a_lifetime_that_says_nothing_is_an_hour_and_no_error(lifetime: str) -> 
 
 
 def test_a_token_whose_lifetime_is_not_known_is_renewed_by_the_refusal(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     centrepoint = connect(sandbox)
     centrepoint.check_access()
@@ -182,7 +183,7 @@ def test_a_token_whose_lifetime_is_not_known_is_renewed_by_the_refusal(
     ]  # fmt: skip
 
 
-def test_a_refusal_with_a_byte_order_mark_is_told_by_its_reason(sandbox: Sandbox) -> None:
+def test_a_refusal_with_a_byte_order_mark_is_told_by_its_reason(sandbox: FaultySandbox) -> None:
     sandbox.fail("token", 400, body=b'\xef\xbb\xbf{"error": "invalid_client"}')
     with pytest.raises(CredentialsRefused, match="invalid_client"):
         connect(sandbox).check_access()

@@ -12,8 +12,9 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.domain.texts import NO_EXPORTS
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, rows
+from cp_pipeline_tests.faults import FaultySandbox
 
 DAILY = "ActivityDaily8"
 
@@ -35,7 +36,7 @@ def all_output(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_sync_loads_all_then_nothing_then_what_was_executed_again(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run("sync", folder=tmp_path)
     assert first.returncode == 0, all_output(first)
@@ -71,7 +72,7 @@ def test_sync_loads_all_then_nothing_then_what_was_executed_again(
 
 
 def test_sync_exits_1_and_names_the_partition_that_failed(
-    sandbox: Sandbox, study: SandboxStudy, tmp_path: Path
+    sandbox: FaultySandbox, study: SandboxStudy, tmp_path: Path
 ) -> None:
     study.put(subject_id=1, data_set_name="X", raw=b"\x1f\x8bnot gzip", file_name="bad.csv.gz")
     done = run("sync", folder=tmp_path)
@@ -95,7 +96,11 @@ def test_sync_exits_1_and_names_the_partition_that_failed(
     ids=["wrong secret", "study not allowed", "two settings missing", "not HTTPS"],
 )
 def test_a_wrong_setting_is_said_with_its_name(
-    sandbox: Sandbox, tmp_path: Path, command: str, variables: dict[str, str], words: list[str]
+    sandbox: FaultySandbox,
+    tmp_path: Path,
+    command: str,
+    variables: dict[str, str],
+    words: list[str],
 ) -> None:
     done = run(command, folder=tmp_path, **variables)
     assert done.returncode == 2
@@ -107,7 +112,7 @@ def test_a_wrong_setting_is_said_with_its_name(
 
 @pytest.mark.parametrize("command", ["sync", "doctor"])
 def test_a_scope_that_is_not_granted_is_said(
-    sandbox: Sandbox, tmp_path: Path, command: str
+    sandbox: FaultySandbox, tmp_path: Path, command: str
 ) -> None:
     sandbox.fail(kind="token", status=400, times=9, body=b'{"error": "invalid_scope"}')
     done = run(command, folder=tmp_path)
@@ -117,7 +122,9 @@ def test_a_scope_that_is_not_granted_is_said(
 
 
 @pytest.mark.parametrize("command", ["sync", "doctor"])
-def test_a_service_that_is_down_is_said(sandbox: Sandbox, tmp_path: Path, command: str) -> None:
+def test_a_service_that_is_down_is_said(
+    sandbox: FaultySandbox, tmp_path: Path, command: str
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -131,14 +138,14 @@ def test_a_service_that_is_down_is_said(sandbox: Sandbox, tmp_path: Path, comman
 def test_an_empty_listing_is_no_error_and_is_explained(
     tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Sandbox(SandboxStudy.empty(4711)) as service:
+    with FaultySandbox(SandboxStudy.empty(4711)) as service:
         done = run(command, folder=tmp_path, **service.environment)
     assert done.returncode == 0, all_output(done)
     assert NO_EXPORTS in done.stdout
 
 
 def test_doctor_and_status_are_content_before_the_first_sync(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     doctor = run("doctor", folder=tmp_path)
     assert doctor.returncode == 0, all_output(doctor)
@@ -150,7 +157,7 @@ def test_doctor_and_status_are_content_before_the_first_sync(
 
 
 def test_a_warehouse_that_another_process_holds_is_waited_for(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     warehouse = tmp_path / "data" / "warehouse.duckdb"
     warehouse.parent.mkdir(parents=True)
@@ -167,7 +174,7 @@ def test_a_warehouse_that_another_process_holds_is_waited_for(
     assert one("SELECT count(*) FROM lineage.loads") == 59
 
 
-def test_settings_are_read_from_a_file_named_dotenv(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_settings_are_read_from_a_file_named_dotenv(sandbox: FaultySandbox, tmp_path: Path) -> None:
     lines = [f"{name}={value}\n" for name, value in sandbox.environment.items()]
     (tmp_path / ".env").write_text("".join(lines))
     done = run("sync", "--dry-run", folder=tmp_path, **dict.fromkeys(sandbox.environment, ""))

@@ -10,14 +10,15 @@ import pytest
 
 from cp_pipeline.domain.exports import Instant, Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question, Request
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.faults import FaultySandbox
 
 DAILY = "ActivityDaily8"
 
 
 def test_every_export_is_loaded_once_with_the_rows_of_its_file(
-    sandbox: Sandbox, study: SandboxStudy
+    sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     results = sync_all()
 
@@ -38,7 +39,7 @@ def test_every_export_is_loaded_once_with_the_rows_of_its_file(
 
 
 def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_exports(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sync_all()
     found = rows(
@@ -52,7 +53,7 @@ def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_expor
         assert Instant.parse(str(verbatim)).nanoseconds == nanoseconds
 
 
-def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: Sandbox) -> None:
+def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: FaultySandbox) -> None:
     sync_all()
     before = rows("SELECT * FROM lineage.loads ORDER BY load_id")
     sandbox.forget_requests()
@@ -63,7 +64,7 @@ def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: Sandbox) -> 
 
 
 def test_a_program_executed_again_is_fetched_once_and_the_old_rows_stay_in_history(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sync_all()
     steps = f'SELECT STEPS FROM exports."{DAILY}" WHERE _subject_id = 10821 ORDER BY "DATE"'
@@ -95,7 +96,7 @@ def test_a_program_executed_again_is_fetched_once_and_the_old_rows_stay_in_histo
 
 
 def test_an_older_execution_never_replaces_a_newer_one(
-    sandbox: Sandbox, study: SandboxStudy
+    sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     newer, older = "2024-05-01T00:00:00.0000002+00:00", "2024-05-01T00:00:00.0000001+00:00"
     for execution, value in ((newer, 2), (older, 1)):
@@ -111,7 +112,7 @@ def test_an_older_execution_never_replaces_a_newer_one(
 
 
 def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sync_all()
     before = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
@@ -131,7 +132,7 @@ def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
 @pytest.mark.parametrize("packing", list(Packing))
 def test_all_packings_give_the_same_rows(packing: Packing, monkeypatch: pytest.MonkeyPatch) -> None:
     small = SandboxStudy.synthetic(study_id=4711, subjects=2, days=1, seed=3, epoch_rows=30)
-    with Sandbox(small, packing=packing) as service:
+    with FaultySandbox(small, packing=packing) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
         sync_all()
@@ -144,7 +145,7 @@ def test_all_packings_give_the_same_rows(packing: Packing, monkeypatch: pytest.M
 def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
     dialect: str, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Sandbox(study, token_seconds=2, link_seconds=3) as service:
+    with FaultySandbox(study, token_seconds=2, link_seconds=3) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("CP_EXPORT_DIALECT", dialect)
@@ -162,7 +163,7 @@ def test_short_tokens_and_short_links_are_renewed_in_both_dialects(
 
 
 def test_one_bad_file_fails_its_own_partition_and_no_other(
-    sandbox: Sandbox, study: SandboxStudy
+    sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     study.put(subject_id=10821, data_set_name=DAILY, csv=b"A,B\n1\n", file_name="bad.csv.gz",
               study_program_id="other-program")  # fmt: skip
@@ -181,7 +182,7 @@ def test_one_bad_file_fails_its_own_partition_and_no_other(
 
 
 def test_a_withdrawn_export_keeps_its_rows_and_is_called_so_when_two_listings_lack_it(
-    sandbox: Sandbox, study: SandboxStudy
+    sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     sync_all()
     study.withdraw(subject_id=10823, data_set_name=DAILY)
@@ -193,7 +194,7 @@ def test_a_withdrawn_export_keeps_its_rows_and_is_called_so_when_two_listings_la
     assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE _subject_id = 10823') == 1
 
 
-def test_refresh_loads_the_same_execution_again_and_supersedes_it(sandbox: Sandbox) -> None:
+def test_refresh_loads_the_same_execution_again_and_supersedes_it(sandbox: FaultySandbox) -> None:
     sync_all()
     sandbox.forget_requests()
     assert len(sync_all(refresh=True)) == 47
@@ -204,7 +205,7 @@ def test_refresh_loads_the_same_execution_again_and_supersedes_it(sandbox: Sandb
 
 
 def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sync_all()
     sandbox.forget_requests()
@@ -215,14 +216,14 @@ def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
     assert one("SELECT count(*) FROM lineage.export_files") == 59
 
 
-def test_a_file_cut_short_is_fetched_once_more_and_no_oftener(sandbox: Sandbox) -> None:
+def test_a_file_cut_short_is_fetched_once_more_and_no_oftener(sandbox: FaultySandbox) -> None:
     sandbox.cut_short()
     sync_all()
     exports = one("SELECT count(*) FROM lineage.export_files")
     assert one("SELECT count(*) FROM lineage.loads") == exports == files_fetched(sandbox) - 1
 
 
-def test_no_url_is_kept_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_no_url_is_kept_anywhere(sandbox: FaultySandbox, tmp_path: Path) -> None:
     sync_all()
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
@@ -232,7 +233,7 @@ def test_no_url_is_kept_anywhere(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cp_pipeline.warehouse import Loader, WarehouseUnreadable
 
@@ -250,7 +251,7 @@ def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
     assert list((Path(open_pipeline().landing.root) / ".aside").iterdir()) == []
 
 
-def test_in_one_look_all_answers_are_of_one_state_of_the_warehouse(sandbox: Sandbox) -> None:
+def test_in_one_look_all_answers_are_of_one_state_of_the_warehouse(sandbox: FaultySandbox) -> None:
     sync_all()
     exports = open_pipeline()
     write = [sys.executable, "-c", f"import duckdb; duckdb.connect({exports.warehouse.location!r})"]

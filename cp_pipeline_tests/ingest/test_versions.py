@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from cp_pipeline.domain.exports import Instant, StudyListing, Version
 from cp_pipeline.ingest import PartitionLoaded, Pipeline, Question, Reason
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Scope, Warehouse, record_listing
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouse_contents import run
 
@@ -298,7 +299,7 @@ def capitals(page: dict[str, Any]) -> dict[str, Any]:
     return page | {"items": changed}
 
 
-def test_a_program_in_capitals_is_the_same_program(sandbox: Sandbox) -> None:
+def test_a_program_in_capitals_is_the_same_program(sandbox: FaultySandbox) -> None:
     sync_all()
     before = rows("SELECT * FROM lineage.current_loads ORDER BY load_id")
     sandbox.forget_requests()
@@ -310,7 +311,7 @@ def test_a_program_in_capitals_is_the_same_program(sandbox: Sandbox) -> None:
 
 
 def test_a_warehouse_that_has_a_program_in_both_cases_counts_its_rows_once(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     sync_all()
     counted = one('SELECT count(*) FROM exports."ActivityDaily8"')
@@ -333,7 +334,7 @@ def test_a_warehouse_that_has_a_program_in_both_cases_counts_its_rows_once(
 
 
 def test_a_listing_that_lacks_items_withdraws_nothing_and_says_so(
-    sandbox: Sandbox, study: SandboxStudy
+    sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     sync_all()
 
@@ -349,7 +350,7 @@ def test_a_listing_that_lacks_items_withdraws_nothing_and_says_so(
     assert one("SELECT count(*) FROM lineage.export_files WHERE unlisted_since IS NOT NULL") == 0
 
 
-def test_a_first_sync_loads_what_came_of_a_listing_that_lacks_items(sandbox: Sandbox) -> None:
+def test_a_first_sync_loads_what_came_of_a_listing_that_lacks_items(sandbox: FaultySandbox) -> None:
     sandbox.rewrite_page = lambda page: page | {"items": page["items"][10:]}
     assert sum(len(each.loads) for each in sync_all() if isinstance(each, PartitionLoaded)) == 49
     sandbox.rewrite_page = None
@@ -397,7 +398,7 @@ def _items(here: Site, number: int) -> Iterator[Any]:
 
 
 def test_an_export_that_is_listed_as_csv_and_as_avro_is_loaded_as_csv(
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
 ) -> None:
     def twice(page: dict[str, Any]) -> dict[str, Any]:
         items = [
@@ -456,7 +457,7 @@ def test_whatever_is_listed_in_whatever_order_no_row_has_the_name_of_another_exe
 ) -> None:
     """Each file holds its own execution; a pending file holds an earlier one."""
     folder = tmp_path_factory.mktemp("versions")
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = Site(sandbox, folder / "data")
         best: tuple[int, int] | None = None
         for step in steps:

@@ -12,7 +12,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
@@ -23,7 +24,7 @@ MARTS = ("load_days", "program_executions", "study_coverage", "subject_days", "s
 class BuiltSite(Site):
     """A site whose models can be built and read."""
 
-    def __init__(self, sandbox: Sandbox, data_dir: Path, project: Path = PROJECT) -> None:
+    def __init__(self, sandbox: FaultySandbox, data_dir: Path, project: Path = PROJECT) -> None:
         super().__init__(sandbox, data_dir)
         self.project = project
 
@@ -63,7 +64,7 @@ class BuiltSite(Site):
 @contextlib.contextmanager
 def built_site(study: SandboxStudy, data_dir: Path, *arguments: str) -> Iterator[BuiltSite]:
     """A study that is served and synced, with its models built."""
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         site = BuiltSite(sandbox, data_dir)
         site.sync()
         site.build(*arguments)

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from cp_pipeline.ingest import Request
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import BuiltSite, built_site
 
 TIMES = "SUBJECTID,TIME,STEPS\n"
@@ -18,7 +19,7 @@ EXECUTIONS = ("--select", "program_executions", "load_days")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path_factory.mktemp("executions"))
         # Two successive files for each data set; one build compares all of them.
         for contents in zip(*(cases for cases, _ in CASES.values()), strict=True):
@@ -100,7 +101,7 @@ def test_built_anew_it_is_the_same(site: BuiltSite) -> None:
 
 
 def test_an_execution_loaded_late_takes_its_place_in_between(tmp_path: Path) -> None:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         for day, steps in [(1, 5), (9, 9), (4, 5)]:
             sandbox.study.put(
@@ -120,7 +121,7 @@ def test_an_execution_loaded_late_takes_its_place_in_between(tmp_path: Path) -> 
 
 
 def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         for steps in (5, 6):
             for subject in (1, 2):

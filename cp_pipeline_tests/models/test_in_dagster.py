@@ -13,8 +13,9 @@ import pytest
 from cp_pipeline.defs import dbt_project
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, copied_project
 
 KEYS = {dg.AssetKey(["staging", name]) for name in FAMILIES} | {
@@ -28,7 +29,7 @@ EXPORTS = dg.AssetKey("dataset_exports")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
-    with Sandbox(SandboxStudy.synthetic(subjects=2, days=1, epoch_rows=30)) as sandbox:
+    with FaultySandbox(SandboxStudy.synthetic(subjects=2, days=1, epoch_rows=30)) as sandbox:
         built = BuiltSite(sandbox, tmp_path_factory.mktemp("dagster"))
         built.sync()
         yield built

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 from cp_pipeline.cli.models import models
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.model_scaffold import family_of, snake_case
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import BuiltSite, copied_project
 
 SLEEP = (
@@ -22,7 +23,7 @@ SLEEP = (
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
     folder = tmp_path_factory.mktemp("scaffold")
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         built = BuiltSite(sandbox, folder / "data", copied_project(folder))
         built.put(SLEEP, dataset="SleepPeriods3")
         built.put("QUESTION,ANSWER\nq1,yes\nq1,yes\n", dataset="Oddly Named-Set.2")

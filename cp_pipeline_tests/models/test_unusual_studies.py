@@ -5,7 +5,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
 
 MODELS = [f"staging.{name}" for name in FAMILIES] + [f"marts.{name}" for name in MARTS]
@@ -13,7 +14,7 @@ MODELS = [f"staging.{name}" for name in FAMILIES] + [f"marts.{name}" for name in
 
 def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) -> None:
     odd = 'Time (UTC),"Say ""hi""",Größe\n2024-03-01 00:00:00,x,1\n2024-03-02 00:00:00,,2\n'
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         site.put(odd, dataset="Oddly Named-Set.2")
         # Names that only start like a known name.
@@ -55,7 +56,7 @@ def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) 
 
 
 def test_one_odd_value_is_lost_to_nobody_else_and_a_test_warns(tmp_path: Path) -> None:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         site.put(
             "TIMESTAMPUTC,STEPS,MET,HEARTRATE\n"
@@ -84,7 +85,7 @@ def test_one_odd_value_is_lost_to_nobody_else_and_a_test_warns(tmp_path: Path) -
 
 @pytest.mark.parametrize("made", ["nothing", "schemas"])
 def test_before_anything_was_synced(tmp_path: Path, made: str) -> None:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         if made == "schemas":
             with duckdb.connect(site.storage.warehouse) as warehouse:

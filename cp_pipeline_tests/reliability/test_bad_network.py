@@ -9,12 +9,12 @@ import pytest
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Pipeline, Request
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.sandbox.access import RateLimit
-from cp_pipeline.sandbox.answers import Answer, Trickle
-from cp_pipeline.sandbox.faults import Faults, RequestKind
+from cp_pipeline.sandbox.answers import Answer, RequestKind
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.conftest import one, open_pipeline, sync_all
+from cp_pipeline_tests.faults import Faults, FaultySandbox, Trickle
 from cp_pipeline_tests.reliability.other_host import Elsewhere
 from cp_pipeline_tests.study_site import Site
 
@@ -39,13 +39,15 @@ class OneInTen(Faults):
             if fault in OF_FILES_ALONE and kind != "file":
                 fault = "disconnect"
             self.tried[fault] += 1
-            self._cuts += fault == "cut short"
-            self._corruptions += fault == "corrupted"
-            if fault == "trickle":
-                self._trickles[kind].append(Trickle(0.02))
-            if fault in (*OF_FILES_ALONE, "trickle"):
-                return None
-        return Answer(0 if fault == "disconnect" else int(fault), b"fails", {})
+            if fault == "cut short":
+                self.add_damage("cut")
+            elif fault == "corrupted":
+                self.add_damage("corrupt")
+            elif fault == "trickle":
+                self.add_trickle(kind, Trickle(0.02))  # type: ignore[arg-type]
+            else:
+                return Answer(0 if fault == "disconnect" else int(fault), b"fails")
+        return None
 
 
 def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
@@ -55,10 +57,10 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
     exports = len(study.export_files)
     # Detect a slow answer of 50 bytes per second in less than a second, instead of a minute.
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.5)
-    with Sandbox(study, token_seconds=3) as sandbox:
+    with FaultySandbox(study, token_seconds=3) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
-        faults = sandbox._service.faults = OneInTen()
+        faults = sandbox.faults = OneInTen()
         results = sync_all()
         assert {type(result) for result in results} == {PartitionLoaded}
         assert one("SELECT count(*) FROM lineage.loads") == exports
@@ -151,7 +153,7 @@ def test_a_redirect_is_never_followed(
 ) -> None:
     here.put("N\n1\n")
     headers = {"Location": place.format(port=elsewhere.server_port)}
-    here.sandbox._service.faults.add(kind, Answer(302, b"", headers), 9)  # type: ignore[arg-type]
+    here.sandbox.faults.add(kind, Answer(302, b"", headers), 9)  # type: ignore[arg-type]
     if kind == "file":
         (result,) = here.sync()
         assert isinstance(result, PartitionFailed)

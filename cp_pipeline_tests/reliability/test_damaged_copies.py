@@ -8,8 +8,8 @@ import pytest
 
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.landing import ExportRefused, PackingRefused, read_csv_text
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline.sandbox.packing import corrupted
+from cp_pipeline.sandbox import Packing, SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox, corrupted
 from cp_pipeline_tests.malformed_files import good_csv
 from cp_pipeline_tests.study_site import Site
 
@@ -27,7 +27,7 @@ def test_a_file_that_came_damaged_once_is_fetched_again_and_loaded(
 ) -> None:
     study = SandboxStudy.empty()
     study.put(subject_id=1, data_set_name="Kinds", csv=good_csv(rows))
-    with Sandbox(study, packing=packing) as service:
+    with FaultySandbox(study, packing=packing) as service:
         site = Site(service, tmp_path / "data")
         service.corrupt()
         (result,) = site.sync()

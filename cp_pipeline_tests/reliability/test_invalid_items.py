@@ -15,8 +15,8 @@ from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import InvalidItem
 from cp_pipeline.ingest import PartitionLoaded, Question, Request
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import run
 
@@ -43,7 +43,7 @@ BROKEN: list[dict[str, Any]] = [
 ]
 
 
-def listing(sandbox: Sandbox) -> list[dict[str, Any]]:
+def listing(sandbox: FaultySandbox) -> list[dict[str, Any]]:
     """The items that the sandbox lists."""
     environment = sandbox.environment
     form = (
@@ -59,7 +59,9 @@ def listing(sandbox: Sandbox) -> list[dict[str, Any]]:
         return items
 
 
-def list_broken(sandbox: Sandbox, subject_id: int, change: dict[str, Any], times: int = 1) -> None:
+def list_broken(
+    sandbox: FaultySandbox, subject_id: int, change: dict[str, Any], times: int = 1
+) -> None:
     """Make a subject's items invalid in the next listings; other items stay unchanged."""
     items = [
         {**item, **change} if item["subjectId"] == subject_id else item for item in listing(sandbox)

@@ -9,9 +9,9 @@ from urllib3.connection import HTTPConnection
 
 from cp_pipeline.centrepoint import REQUESTS_FOR_A_FILE
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.answers import Answer, blob_error
 from cp_pipeline_tests.conftest import sync_all
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.reliability.other_host import Elsewhere
 from cp_pipeline_tests.study_site import Site
 
@@ -32,7 +32,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cp_pipeline.centrepoint.downloads.time", without_sleep)
 
 
-def fault(sandbox: Sandbox, kind: str, content: bytes) -> None:
+def fault(sandbox: FaultySandbox, kind: str, content: bytes) -> None:
     """Set the fault of the next request for a file."""
     answers = {
         "busy": blob_error(503),
@@ -40,16 +40,18 @@ def fault(sandbox: Sandbox, kind: str, content: bytes) -> None:
         "refused": blob_error(403),
         "gone": blob_error(404),
         "hangs up": Answer(0),
-        "cut short": Answer(200, content, sent_length=len(content) // 2),
+        "cut short": Answer(
+            200, content[: len(content) // 2], {"Content-Length": str(len(content))}
+        ),
         "damaged": Answer(200, content[:-8] + bytes(8)),
         "not a file": Answer(200, b"<html>Sign in</html>"),
-        "wrong length": Answer(200, content, declared_length=len(content) + 5),
+        "wrong length": Answer(200, content, {"Content-Length": str(len(content) + 5)}),
         "good": Answer(200, content),
     }
     if kind == "trickles":
         sandbox.trickle("file", pause_seconds=0.02)
     else:
-        sandbox._service.faults.add("file", answers[kind], 1)
+        sandbox.faults.add("file", answers[kind])
 
 
 def files_asked_for(site: Site) -> int:
@@ -82,7 +84,7 @@ def test_whatever_happens_to_it_a_file_is_asked_for_four_times_at_most(
     content = content_of(here)
     for kind in kinds:
         fault(here.sandbox, kind, content)
-    here.sandbox._service.faults.add("file", blob_error(503), 40)
+    here.sandbox.faults.add("file", blob_error(503), 40)
     (result,) = here.sync()
     assert files_asked_for(here) <= REQUESTS_FOR_A_FILE
     assert sum(each.kind == "listing" for each in here.sandbox.requests) <= 2

@@ -17,9 +17,9 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from cp_pipeline.defs.definitions import build_defs
-from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.sandbox.access import CLIENT_SECRET
 from cp_pipeline_tests.centrepoint.clients import tokens_handed_out
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.reliability.conftest import files_under
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
@@ -53,7 +53,7 @@ def full_of_failures(here: Site) -> None:
     here.put("N,N\n1,1\n", dataset="TwoColumnsOfOneName")
     here.put(b"", dataset="Empty")
     study.put(subject_id=1, data_set_name="NoGzip", raw=b"\x1f\x8b\x08 and no more")
-    study.put(subject_id=1, data_set_name="Short", raw=b"N\n1\n", declared_length=99)
+    study.put(subject_id=1, data_set_name="Short", raw=b"N\n1\n", headers={"Content-Length": "99"})
     sandbox.fail("token", status=500)
     sandbox.fail("listing", status=401)
     sandbox.fail("file", status=403, times=6)
@@ -70,7 +70,7 @@ def content_of(path: Path) -> bytes:
     return content
 
 
-def given_away(sandbox: Sandbox, content: bytes) -> list[bytes]:
+def given_away(sandbox: FaultySandbox, content: bytes) -> list[bytes]:
     tokens = tokens_handed_out(sandbox)
     assert tokens
     secrets = [CLIENT_SECRET, quote(CLIENT_SECRET), *tokens]

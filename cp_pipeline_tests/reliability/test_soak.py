@@ -24,10 +24,11 @@ import pytest
 
 from cp_pipeline.domain.exports import ExportKey, Partition
 from cp_pipeline.ingest import Account, PartitionFailed, PartitionLoaded, Pipeline
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline_tests.cells import value_of
+from cp_pipeline_tests.faults import FaultySandbox
 
 STUDIES = int(os.environ.get("SOAK", "10"))
 SEED = int(os.environ.get("SOAK_SEED", "20261125"))
@@ -99,7 +100,7 @@ class _Study:
     def __init__(self, chance: random.Random, folder: Path) -> None:
         self.chance = chance
         self.packing = chance.choice(list(Packing))
-        self.sandbox = Sandbox(
+        self.sandbox = FaultySandbox(
             SandboxStudy.empty(), packing=self.packing, requests_per_minute=10**6
         )
         self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder / "data")})

@@ -11,9 +11,9 @@ from cp_pipeline.centrepoint import DownloadFailed, ServiceUnavailable
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, make_plan
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.sandbox.faults import FaultKind
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import open_pipeline
+from cp_pipeline_tests.faults import FaultKind, FaultySandbox
 from cp_pipeline_tests.study_site import Site
 
 WORDS = r"fewer than 10 bytes arrived in 0\.2 s"
@@ -67,7 +67,7 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
     listed = exports.survey()
     slow = SandboxStudy.empty()
     slow.put(subject_id=2, data_set_name="Kinds", csv=b"N\n2\n")
-    with Sandbox(slow) as storage:
+    with FaultySandbox(slow) as storage:
         storage.trickle("file", times=1_000, head=head)
         link = _link_of(storage)
         items = (listed.items[0], replace(listed.items[1], url=link))
@@ -83,7 +83,7 @@ def test_a_file_that_only_trickles_is_given_up_naming_it_and_only_its_partition_
     assert listed.items[1].file_name in failed.error
 
 
-def _link_of(storage: Sandbox) -> str:
+def _link_of(storage: FaultySandbox) -> str:
     """The link to the only file of another sandbox."""
     with pytest.MonkeyPatch.context() as there:
         for name, value in storage.environment.items():

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def study() -> SandboxStudy:
 
 
 @pytest.fixture
-def sandbox(study: SandboxStudy) -> Iterator[Sandbox]:
+def sandbox(study: SandboxStudy) -> Iterator[FaultySandbox]:
     """The study, served."""
-    with Sandbox(study) as served:
+    with FaultySandbox(study) as served:
         yield served

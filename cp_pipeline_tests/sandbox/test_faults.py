@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import requests
 
-from cp_pipeline.sandbox import Sandbox
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.sandbox.raw_requests import (
     ask_for_page,
     ask_for_token,
@@ -17,7 +17,7 @@ from cp_pipeline_tests.sandbox.raw_requests import (
 )
 
 
-def test_the_next_requests_of_a_kind_fail_and_then_no_more(sandbox: Sandbox) -> None:
+def test_the_next_requests_of_a_kind_fail_and_then_no_more(sandbox: FaultySandbox) -> None:
     headers, item = authorization(sandbox), items(sandbox)[0]
     sandbox.fail("listing", status=502, times=2)
     sandbox.fail("file", retry_after=7)
@@ -35,7 +35,7 @@ def test_the_next_requests_of_a_kind_fail_and_then_no_more(sandbox: Sandbox) -> 
     assert ask_for_token(sandbox).status_code == 200
 
 
-def test_faults_of_one_kind_happen_in_the_order_asked_for(sandbox: Sandbox) -> None:
+def test_faults_of_one_kind_happen_in_the_order_asked_for(sandbox: FaultySandbox) -> None:
     item = items(sandbox)[0]
     sandbox.fail("file", status=500)
     sandbox.disconnect("file")
@@ -46,7 +46,7 @@ def test_faults_of_one_kind_happen_in_the_order_asked_for(sandbox: Sandbox) -> N
     assert download(item).status_code == 403
 
 
-def test_a_disconnected_request_gets_no_answer(sandbox: Sandbox) -> None:
+def test_a_disconnected_request_gets_no_answer(sandbox: FaultySandbox) -> None:
     headers = authorization(sandbox)
     sandbox.disconnect("listing", times=2)
     for _ in range(2):
@@ -55,7 +55,7 @@ def test_a_disconnected_request_gets_no_answer(sandbox: Sandbox) -> None:
     assert ask_for_page(sandbox, headers=headers).status_code == 200
 
 
-def test_a_file_cut_short_announces_its_whole_length(sandbox: Sandbox) -> None:
+def test_a_file_cut_short_announces_its_whole_length(sandbox: FaultySandbox) -> None:
     item = items(sandbox)[0]
     whole = download(item).content
     sandbox.cut_short(times=2)
@@ -69,7 +69,7 @@ def test_a_file_cut_short_announces_its_whole_length(sandbox: Sandbox) -> None:
     assert download(item).content == whole
 
 
-def test_a_cut_waits_for_a_good_answer(sandbox: Sandbox) -> None:
+def test_a_cut_waits_for_a_good_answer(sandbox: FaultySandbox) -> None:
     item = items(sandbox)[0]
     sandbox.cut_short()
     assert requests.get(item["fileUrl"].split("?")[0], timeout=10).status_code == 403
@@ -77,7 +77,7 @@ def test_a_cut_waits_for_a_good_answer(sandbox: Sandbox) -> None:
         download(item)
 
 
-def test_a_corrupted_file_has_its_length_and_one_other_byte(sandbox: Sandbox) -> None:
+def test_a_corrupted_file_has_its_length_and_one_other_byte(sandbox: FaultySandbox) -> None:
     item = items(sandbox)[0]
     whole = download(item).content
     sandbox.corrupt()
@@ -89,7 +89,7 @@ def test_a_corrupted_file_has_its_length_and_one_other_byte(sandbox: Sandbox) ->
 
 @pytest.mark.parametrize("head", [False, True], ids=["body", "head"])
 def test_a_trickle_arrives_whole_and_takes_a_pause_for_each_byte(
-    sandbox: Sandbox, head: bool
+    sandbox: FaultySandbox, head: bool
 ) -> None:
     item = items(sandbox)[0]
     whole = download(item).content
@@ -99,14 +99,14 @@ def test_a_trickle_arrives_whole_and_takes_a_pause_for_each_byte(
     assert time.monotonic() - before >= 0.0005 * len(whole)
 
 
-def test_a_fault_of_an_unknown_kind_is_refused(sandbox: Sandbox) -> None:
+def test_a_fault_of_an_unknown_kind_is_refused(sandbox: FaultySandbox) -> None:
     with pytest.raises(ValueError, match="kind is one of"):
         sandbox.fail("files")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="kind is one of"):
         sandbox.trickle("files")  # type: ignore[arg-type]
 
 
-def test_the_journal_holds_every_request_until_it_is_forgotten(sandbox: Sandbox) -> None:
+def test_the_journal_holds_every_request_until_it_is_forgotten(sandbox: FaultySandbox) -> None:
     item = items(sandbox)[0]
     download(item)
     requests.get(f"{sandbox.base_url}/nowhere?x=1", timeout=10)

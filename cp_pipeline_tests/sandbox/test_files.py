@@ -152,8 +152,8 @@ def test_exactly_one_of_csv_and_raw_is_put(study: SandboxStudy) -> None:
 def test_a_false_length_is_announced_and_the_connection_cut(
     sandbox: Sandbox, study: SandboxStudy
 ) -> None:
-    study.put(subject_id=1, data_set_name="Long", raw=b"12345", declared_length=9)
-    study.put(subject_id=1, data_set_name="Short", raw=b"12345", declared_length=3)
+    study.put(subject_id=1, data_set_name="Long", raw=b"12345", headers={"Content-Length": "9"})
+    study.put(subject_id=1, data_set_name="Short", raw=b"12345", headers={"Content-Length": "3"})
     long, short = items(sandbox, subjectId=1)
     with requests.get(long["fileUrl"], timeout=10, stream=True) as answer:
         assert answer.headers["Content-Length"] == "9"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.sandbox.timestamps import TICKS_PER_SECOND, ticks_of
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.sandbox.raw_requests import (
     CURRENT,
     SEED,
@@ -34,14 +35,14 @@ BOTH = pytest.mark.parametrize("dialect", [SEED, CURRENT])
 
 
 @BOTH
-def test_a_page_has_items_links_and_counts(sandbox: Sandbox, dialect: str) -> None:
+def test_a_page_has_items_links_and_counts(sandbox: FaultySandbox, dialect: str) -> None:
     content = page(sandbox, dialect)
     assert set(content) == {"items", "links", "totalCount", "limit", "offset"}
     assert (content["totalCount"], content["limit"], content["offset"]) == (14, 100, 0)
     assert len(content["items"]) == 14
 
 
-def test_an_item_has_the_fields_of_its_dialect(sandbox: Sandbox) -> None:
+def test_an_item_has_the_fields_of_its_dialect(sandbox: FaultySandbox) -> None:
     assert set(page(sandbox, SEED)["items"][0]) == SEED_FIELDS
     item = page(sandbox, CURRENT)["items"][0]
     assert set(item) == SEED_FIELDS | {"studyVersion", "downloadUrlExpiresOn"}
@@ -49,7 +50,7 @@ def test_an_item_has_the_fields_of_its_dialect(sandbox: Sandbox) -> None:
     assert ticks_of(item["downloadUrlExpiresOn"]) is not None
 
 
-def test_the_fields_are_of_the_documented_kinds(sandbox: Sandbox) -> None:
+def test_the_fields_are_of_the_documented_kinds(sandbox: FaultySandbox) -> None:
     for item in items(sandbox):
         assert item["studyId"] == 4711
         assert item["subjectId"] in (10821, 10822, 10823)
@@ -63,14 +64,16 @@ def test_the_fields_are_of_the_documented_kinds(sandbox: Sandbox) -> None:
         assert 0 < modified - execution < 10 * TICKS_PER_SECOND
 
 
-def test_fractions_have_seven_digits_and_sometimes_fewer(sandbox: Sandbox) -> None:
+def test_fractions_have_seven_digits_and_sometimes_fewer(sandbox: FaultySandbox) -> None:
     executions = [item["lastSuccessfulProgramExecutionTimeStamp"] for item in items(sandbox)]
     assert all(text.endswith("+00:00") for text in executions)
     digits = {len(text.split(".")[1].removesuffix("+00:00")) for text in executions}
     assert {5, 7} <= digits
 
 
-def test_two_programs_yield_one_data_set_with_one_file_name_at_two_urls(sandbox: Sandbox) -> None:
+def test_two_programs_yield_one_data_set_with_one_file_name_at_two_urls(
+    sandbox: FaultySandbox,
+) -> None:
     first, second = items(sandbox, subjectId=10822, dataSetName="ParamsAndSubject (31)")
     assert first["studyProgramId"] != second["studyProgramId"]
     assert first["fileName"] == second["fileName"]
@@ -82,7 +85,7 @@ def test_two_programs_yield_one_data_set_with_one_file_name_at_two_urls(sandbox:
 
 
 @BOTH
-def test_pages_together_hold_every_item_once(sandbox: Sandbox, dialect: str) -> None:
+def test_pages_together_hold_every_item_once(sandbox: FaultySandbox, dialect: str) -> None:
     seen = []
     for offset in range(0, 20, 5):
         content = page(sandbox, dialect, params={"limit": 5, "offset": offset})
@@ -91,12 +94,12 @@ def test_pages_together_hold_every_item_once(sandbox: Sandbox, dialect: str) -> 
     assert len(seen) == len(set(seen)) == 14
 
 
-def test_a_page_beyond_the_end_is_empty(sandbox: Sandbox) -> None:
+def test_a_page_beyond_the_end_is_empty(sandbox: FaultySandbox) -> None:
     content = page(sandbox, params={"offset": 14})
     assert (content["items"], content["totalCount"]) == ([], 14)
 
 
-def test_links_name_another_host_which_leads_nowhere(sandbox: Sandbox) -> None:
+def test_links_name_another_host_which_leads_nowhere(sandbox: FaultySandbox) -> None:
     links = page(sandbox, params={"limit": 5, "offset": 5})["links"]
     assert set(links) == {"next", "prev"}
     assert all(link.startswith("https://study-admin.example.invalid/") for link in links.values())
@@ -108,13 +111,15 @@ def test_links_name_another_host_which_leads_nowhere(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=ten", "limit=", "limit=1_0", "offset=-1", "offset=x"]
 )
-def test_wrong_paging_is_a_400_in_plain_text(sandbox: Sandbox, dialect: str, query: str) -> None:
+def test_wrong_paging_is_a_400_in_plain_text(
+    sandbox: FaultySandbox, dialect: str, query: str
+) -> None:
     answer = ask_for_page(sandbox, dialect, params=query)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_each_filter_works_in_its_own_place(sandbox: Sandbox) -> None:
+def test_each_filter_works_in_its_own_place(sandbox: FaultySandbox) -> None:
     program = items(sandbox)[-1]["studyProgramId"]
     for filters, count in [
         ({}, 14),
@@ -132,7 +137,7 @@ def test_each_filter_works_in_its_own_place(sandbox: Sandbox) -> None:
         assert page(sandbox, CURRENT, params=filters)["totalCount"] == count
 
 
-def test_filters_in_the_other_dialects_place_are_ignored(sandbox: Sandbox) -> None:
+def test_filters_in_the_other_dialects_place_are_ignored(sandbox: FaultySandbox) -> None:
     assert page(sandbox, SEED, params={"subjectId": 10821})["totalCount"] == 14
     assert page(sandbox, CURRENT, json={"subjectId": 10821})["totalCount"] == 14
     assert page(sandbox, SEED, params={"subjectId": "no number"})["totalCount"] == 14
@@ -153,20 +158,22 @@ def test_filters_in_the_other_dialects_place_are_ignored(sandbox: Sandbox) -> No
         b'{"studyProgramId": 4}',
     ],
 )
-def test_a_wrong_body_is_a_400_in_plain_text(sandbox: Sandbox, body: bytes) -> None:
+def test_a_wrong_body_is_a_400_in_plain_text(sandbox: FaultySandbox, body: bytes) -> None:
     answer = ask_for_page(sandbox, SEED, data=body)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize("query", ["subjectId=x", "subjectId=", "studyProgramId=4"])
-def test_a_wrong_filter_in_the_query_is_a_400_in_plain_text(sandbox: Sandbox, query: str) -> None:
+def test_a_wrong_filter_in_the_query_is_a_400_in_plain_text(
+    sandbox: FaultySandbox, query: str
+) -> None:
     answer = ask_for_page(sandbox, CURRENT, params=query)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_a_sandbox_told_to_ignores_filters(sandbox: Sandbox) -> None:
+def test_a_sandbox_told_to_ignores_filters(sandbox: FaultySandbox) -> None:
     sandbox.ignore_filters = True
     assert page(sandbox, SEED, json={"subjectId": 10821})["totalCount"] == 14
     assert page(sandbox, CURRENT, params={"subjectId": 10821})["totalCount"] == 14
@@ -174,14 +181,16 @@ def test_a_sandbox_told_to_ignores_filters(sandbox: Sandbox) -> None:
     assert page(sandbox, SEED, json={"subjectId": 10821})["totalCount"] == 5
 
 
-def test_paths_are_case_insensitive(sandbox: Sandbox) -> None:
+def test_paths_are_case_insensitive(sandbox: FaultySandbox) -> None:
     url = listing_url(sandbox).replace("/dataaccess/v3/studies", "/DataAccess/V3/Studies")
     url = url.replace("datasetexportfiles", "DataSetExportFiles")
     answer = requests.get(url, headers=authorization(sandbox), timeout=10)
     assert answer.status_code == 200
 
 
-def test_another_study_is_a_403_and_another_path_a_404_in_plain_text(sandbox: Sandbox) -> None:
+def test_another_study_is_a_403_and_another_path_a_404_in_plain_text(
+    sandbox: FaultySandbox,
+) -> None:
     url, headers = listing_url(sandbox), authorization(sandbox)
     another = requests.get(url.replace("/4711/", "/4712/"), headers=headers, timeout=10)
     unknown = requests.get(url + "s", headers=headers, timeout=10)
@@ -191,26 +200,26 @@ def test_another_study_is_a_403_and_another_path_a_404_in_plain_text(sandbox: Sa
         assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_a_listing_is_got_and_nothing_else(sandbox: Sandbox) -> None:
+def test_a_listing_is_got_and_nothing_else(sandbox: FaultySandbox) -> None:
     answer = requests.post(listing_url(sandbox), headers=authorization(sandbox), timeout=10)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
 
 
 @BOTH
 def test_an_empty_study_is_an_empty_page(dialect: str) -> None:
-    with Sandbox(SandboxStudy.empty(99)) as sandbox:
+    with FaultySandbox(SandboxStudy.empty(99)) as sandbox:
         assert sandbox.environment["CP_STUDY_ID"] == "99"
         expected = {"items": [], "links": {}, "totalCount": 0, "limit": 100, "offset": 0}
         assert page(sandbox, dialect) == expected
 
 
 def test_a_listing_can_shift_under_its_reader(study: SandboxStudy) -> None:
-    def first_of(sandbox: Sandbox) -> dict[str, Any]:
+    def first_of(sandbox: FaultySandbox) -> dict[str, Any]:
         item: dict[str, Any] = page(sandbox, params={"limit": 1})["items"][0]
         return item
 
     for order, moves_to in (("stable", 3), ("newest_first", 0), ("newest_last", 13)):
-        with Sandbox(study, page_order=order) as sandbox:  # type: ignore[arg-type]
+        with FaultySandbox(study, page_order=order) as sandbox:  # type: ignore[arg-type]
             key = ("subjectId", "studyProgramId")
             place = page(sandbox)["items"][3]
             sandbox.execute_again(place["subjectId"], study_program_id=place["studyProgramId"])

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import Packing, SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.sandbox.raw_requests import download, items, page
 
 
-def exchange(sandbox: Sandbox, *pieces: bytes) -> bytes:
+def exchange(sandbox: FaultySandbox, *pieces: bytes) -> bytes:
     """Sends bytes on one connection and reads until it is closed."""
     port = int(sandbox.base_url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
@@ -24,7 +25,7 @@ def exchange(sandbox: Sandbox, *pieces: bytes) -> bytes:
         return received
 
 
-def test_the_environment_points_a_pipeline_at_the_sandbox(sandbox: Sandbox) -> None:
+def test_the_environment_points_a_pipeline_at_the_sandbox(sandbox: FaultySandbox) -> None:
     environment = sandbox.environment
     assert environment["CP_API_URL"] == f"{sandbox.base_url}/dataaccess/v3"
     assert environment["CP_TOKEN_URL"] == f"{sandbox.base_url}/connect/token"
@@ -43,8 +44,8 @@ def test_the_environment_points_a_pipeline_at_the_sandbox(sandbox: Sandbox) -> N
 
 def test_several_sandboxes_serve_at_once() -> None:
     with (
-        Sandbox(SandboxStudy.synthetic(1, subjects=1)) as one,
-        Sandbox(SandboxStudy.synthetic(2, subjects=2)) as two,
+        FaultySandbox(SandboxStudy.synthetic(1, subjects=1)) as one,
+        FaultySandbox(SandboxStudy.synthetic(2, subjects=2)) as two,
     ):
         assert one.base_url != two.base_url
         assert [page(one)["totalCount"], page(two)["totalCount"]] == [5, 9]
@@ -55,7 +56,7 @@ def test_several_sandboxes_serve_at_once() -> None:
 def test_a_stopped_sandbox_answers_no_more_not_even_on_open_connections(
     study: SandboxStudy,
 ) -> None:
-    sandbox = Sandbox(study)
+    sandbox = FaultySandbox(study)
     with sandbox, requests.Session() as session:
         url = sandbox.base_url
         assert session.get(url, timeout=10).status_code == 404
@@ -69,18 +70,18 @@ def test_a_stopped_sandbox_answers_no_more_not_even_on_open_connections(
 
 
 def test_a_port_can_be_chosen_and_used_again_at_once(study: SandboxStudy) -> None:
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         port = int(sandbox.base_url.rsplit(":", 1)[1])
         page(sandbox)
-        with pytest.raises(OSError, match="in use"), Sandbox(study, port=port):
+        with pytest.raises(OSError, match="in use"), FaultySandbox(study, port=port):
             pass
-    with Sandbox(study, port=port) as sandbox:
+    with FaultySandbox(study, port=port) as sandbox:
         assert sandbox.base_url.endswith(f":{port}")
         assert page(sandbox)["totalCount"] == 14
 
 
 def test_serving_forever_ends_when_the_sandbox_is_stopped(study: SandboxStudy) -> None:
-    sandbox = Sandbox(study)
+    sandbox = FaultySandbox(study)
     serve = threading.Thread(target=sandbox.serve_forever, daemon=True)
     with sandbox:
         serve.start()
@@ -92,20 +93,20 @@ def test_serving_forever_ends_when_the_sandbox_is_stopped(study: SandboxStudy) -
 
 def test_a_sandbox_refuses_settings_it_does_not_know(study: SandboxStudy) -> None:
     with pytest.raises(ValueError, match="page_order"):
-        Sandbox(study, page_order="random")  # type: ignore[arg-type]
+        FaultySandbox(study, page_order="random")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rar"):
-        Sandbox(study, packing="rar")  # type: ignore[arg-type]
-    assert Sandbox(study, packing=Packing("zip_csv"))
+        FaultySandbox(study, packing="rar")
+    assert FaultySandbox(study, packing=Packing("zip_csv"))
 
 
-def test_one_connection_carries_many_requests(sandbox: Sandbox) -> None:
+def test_one_connection_carries_many_requests(sandbox: FaultySandbox) -> None:
     one = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert exchange(sandbox, one, one, last).count(b"HTTP/1.1 404 Not Found\r\n") == 3
     assert exchange(sandbox, b"GET / HTTP/1.0\r\n\r\n").count(b"HTTP/1.1 404") == 1
 
 
-def test_a_body_is_asked_for_where_a_client_waits_to_send_it(sandbox: Sandbox) -> None:
+def test_a_body_is_asked_for_where_a_client_waits_to_send_it(sandbox: FaultySandbox) -> None:
     answer = exchange(
         sandbox,
         b"POST /sandbox/executions HTTP/1.1\r\nContent-Length: 15\r\n"
@@ -127,7 +128,7 @@ def test_a_body_is_asked_for_where_a_client_waits_to_send_it(sandbox: Sandbox) -
     ],
 )
 def test_what_is_no_request_is_a_400_and_ends_the_connection(
-    sandbox: Sandbox, request_bytes: bytes
+    sandbox: FaultySandbox, request_bytes: bytes
 ) -> None:
     try:
         assert exchange(sandbox, request_bytes).startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -145,7 +146,7 @@ def test_what_is_no_request_is_a_400_and_ends_the_connection(
         b"POST /sandbox/executions HTTP/1.1\r\nContent-Length: 15\r\n\r\n",
     ],
 )
-def test_half_a_request_does_nothing(sandbox: Sandbox, request_bytes: bytes) -> None:
+def test_half_a_request_does_nothing(sandbox: FaultySandbox, request_bytes: bytes) -> None:
     port = int(sandbox.base_url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request_bytes)
@@ -155,7 +156,7 @@ def test_half_a_request_does_nothing(sandbox: Sandbox, request_bytes: bytes) -> 
 
 
 def test_many_threads_get_every_file_while_programs_are_executed(study: SandboxStudy) -> None:
-    with Sandbox(study) as sandbox, ThreadPoolExecutor(8) as threads:
+    with FaultySandbox(study) as sandbox, ThreadPoolExecutor(8) as threads:
         listed = items(sandbox) * 10
         statuses = threads.map(lambda item: download(item).status_code, listed)
         for _ in range(5):
@@ -167,7 +168,7 @@ def test_many_threads_get_every_file_while_programs_are_executed(study: SandboxS
 
 def test_a_prepared_sandbox_serves_small_files_quickly() -> None:
     study = SandboxStudy.synthetic(subjects=100, days=14, datasets=("ActivityDaily8",))
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         sandbox.prepare()
         paths = [item["fileUrl"].removeprefix(sandbox.base_url) for item in items(sandbox)]
         pieces = [f"GET {path} HTTP/1.1\r\n\r\n".encode() for path in paths[:-1]]

@@ -16,7 +16,7 @@ import pytest
 import cp_pipeline.warehouse
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import (
     Question,
     Warehouse,
@@ -24,6 +24,7 @@ from cp_pipeline.warehouse import (
     erase_from_published,
     erase_from_warehouse,
 )
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import PROJECT, BuiltSite
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import publish
@@ -94,7 +95,7 @@ class Everything:
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path_factory.mktemp("names"))
         site.put(_csv([word.upper() for word in WORDS], changed=False), dataset=FAMILY)
         site.put("SUBJECT_ID,LOAD_ID,STEPS\n1,1,5\n", subject_id=2, dataset=DATASET)

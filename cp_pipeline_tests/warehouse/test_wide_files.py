@@ -15,9 +15,10 @@ import duckdb
 import pytest
 
 from cp_pipeline.defs.previews import changed_columns, looks
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import Question, Warehouse, ask
 from cp_pipeline.warehouse.column_types import MANY_COLUMNS
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.kinds_of_values import KINDS
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.study_site import DATASET, Site
@@ -126,7 +127,7 @@ def test_statements_do_not_grow_with_columns(
     """Covers the first load, a second execution, a widening, every check, and publishing."""
     counts = {}
     for width in (240, WIDTH):
-        with Sandbox(SandboxStudy.empty()) as sandbox, _statements(monkeypatch) as statements:
+        with FaultySandbox(SandboxStudy.empty()) as sandbox, _statements(monkeypatch) as statements:
             site = Site(sandbox, tmp_path / str(width))
             site.load(_numbers(width, 1))
             site.load(_numbers(width, 2))
@@ -160,7 +161,7 @@ def test_the_record_of_a_wide_load_is_small_and_says_what_is_left_out(site: Site
 
 
 def test_models_compare_wide_loads(tmp_path: Path) -> None:
-    with Sandbox(SandboxStudy.empty()) as sandbox:
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         site.load(_numbers(WIDTH, 1))
         site.load(_numbers(WIDTH, 1).replace("C7,", "Other,").replace("C8,", "c8,"))
