@@ -1,7 +1,8 @@
 """Which subjects, study programs, data sets and executions a study has.
 
 Belongs here: the export files there are, and everything that adds, replaces or withdraws one.
-Does not belong: HTTP, links, how a listing is cut into pages, the contents of a CSV.
+Does not belong: HTTP, links, how a listing is cut into pages, the contents of a CSV, executions
+without a file (`roster.py`).
 """
 
 import threading
@@ -11,8 +12,12 @@ from dataclasses import replace
 
 from cp_pipeline.sandbox.days import chance
 from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
+from cp_pipeline.sandbox.file_index import FileIndex
 from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
 from cp_pipeline.sandbox.packing import Packing
+from cp_pipeline.sandbox.programs import data_set_names, program_name, shared_program
+from cp_pipeline.sandbox.resources import YEAR_ONE, Program, Subject
+from cp_pipeline.sandbox.roster import Roster
 from cp_pipeline.sandbox.timestamps import first_execution, modified_after, next_execution
 
 FIRST_SUBJECT = 10821
@@ -30,7 +35,11 @@ class SandboxStudy:
         self._blobs: dict[tuple[str, str], ExportFile] = {}
         self._positions: dict[Key, int] = {}
         self._serial = 0
-        self._listing: tuple[ExportFile, ...] | None = None
+        self._roster = Roster(seed)
+        self._unwritten: dict[Key, None] = {}
+        # Kept until the study changes: a large study is asked for many pages.
+        self._index: FileIndex | None = None
+        self._subjects: dict[int, Subject] = {}
 
     @classmethod
     def empty(cls, study_id: int = 4711) -> "SandboxStudy":
@@ -47,6 +56,7 @@ class SandboxStudy:
         epoch_rows: int | None = None,
         *,
         datasets: tuple[str, ...] | None = None,
+        data_set_count: int = len(DATA_SETS),
     ) -> "SandboxStudy":
         """A study with every synthetic data set for every subject.
 
@@ -55,15 +65,17 @@ class SandboxStudy:
         their files share one name.
 
         The ids of the subjects start at 10821. An epoch file has `epoch_rows` rows, by default one
-        for each minute of the days. `datasets` restricts the study to data sets of these names.
+        for each minute of the days. Beyond the fourth, data sets are like the daily one; six of
+        them come from one program. `datasets` restricts the study to data sets of these names.
         """
-        unknown = set(datasets or ()) - set(DATA_SETS)
+        known = data_set_names(data_set_count)
+        unknown = set(datasets or ()) - set(known)
         if unknown:
-            raise ValueError(f"No such data set: {sorted(unknown)}; there are {list(DATA_SETS)}.")
+            raise ValueError(f"No such data set: {sorted(unknown)}; there are {list(known)}.")
         if min(subjects, days, epoch_rows or 0) < 0:
             raise ValueError("subjects, days and epoch_rows cannot be negative.")
         study = cls(study_id, seed)
-        wanted = [name for name in DATA_SETS if datasets is None or name in datasets]
+        wanted = [name for name in known if datasets is None or name in datasets]
         for number in range(subjects):
             has_barometer = number == 0 or number < subjects - 1
             for name in wanted:
@@ -74,11 +86,42 @@ class SandboxStudy:
     @property
     def export_files(self) -> tuple[ExportFile, ...]:
         """What is listed now, in a stable order."""
+        return self.index.files
+
+    @property
+    def index(self) -> FileIndex:
+        """What is listed now, by subject, data set and program."""
         with self._lock:
-            if self._listing is None:
-                ordered = sorted(self._files.values(), key=lambda file: file.position)
-                self._listing = tuple(ordered)
-            return self._listing
+            if self._index is None:
+                self._index = FileIndex(self._files.values())
+            return self._index
+
+    @property
+    def subject_ids(self) -> tuple[int, ...]:
+        """Every subject, also those without an export, in the order in which they came."""
+        with self._lock:
+            return self._roster.subject_ids
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Every study program, also those without an export."""
+        with self._lock:
+            return tuple(self._roster.programs.values())
+
+    def program(self, study_program_id: str) -> Program | None:
+        """The study program with this id; None if there is none."""
+        with self._lock:
+            return self._roster.programs.get(study_program_id.lower())
+
+    def subject(self, subject_id: int) -> Subject | None:
+        """A subject and the executions of all programs; None if nobody has that id."""
+        with self._lock:
+            if subject_id not in self._subjects:
+                found = self._roster.subject(self.study_id, subject_id, self.index)
+                if found is None:
+                    return None
+                self._subjects[subject_id] = found
+            return self._subjects[subject_id]
 
     def blob(self, container: str, file_name: str) -> ExportFile | None:
         """The export file whose blob lies there; None if it was replaced or withdrawn."""
@@ -98,6 +141,7 @@ class SandboxStudy:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         modified: str | None = None,
+        study_program_name: str | None = None,
     ) -> ExportFile:
         """Adds or replaces the export file of a subject, data set and study program.
 
@@ -108,8 +152,10 @@ class SandboxStudy:
         source = csv if raw is None else raw
         if source is None or (csv is not None and raw is not None):
             raise ValueError("Give exactly one of csv and raw.")
-        program = study_program_id or self._identifier("program", data_set_name, 0)
+        program = study_program_id or self._program_id(data_set_name, 0)
         with self._lock:
+            if study_program_name is not None:
+                self._roster.add(Program(self.study_id, program, study_program_name))
             old = self._files.get((subject_id, data_set_name, program.lower()))
             file = ExportFile(
                 study_id=self.study_id,
@@ -132,6 +178,8 @@ class SandboxStudy:
     ) -> None:
         """Takes export files out of the listing, of one program or of all. Their blobs die.
 
+        The subject and its executions stay.
+
         Raises:
             LookupError: there is no such export file.
         """
@@ -142,7 +190,9 @@ class SandboxStudy:
             for file in found:
                 del self._files[file.key]
                 del self._blobs[file.container, file.file_name]
-            self._listing = None
+                self._unwritten.pop(file.key, None)
+                self._roster.execute(file.subject_id, file.study_program_id, file.execution)
+            self._changed()
 
     def execute_again(
         self,
@@ -161,11 +211,80 @@ class SandboxStudy:
             found = self._find(subject_id, data_set_name, study_program_id)
             return [self._keep(_executed_again(file, additional_columns)) for file in found]
 
+    def execute_before_writing(
+        self,
+        subject_id: int | None = None,
+        data_set_name: str | None = None,
+        study_program_id: str | None = None,
+    ) -> list[ExportFile]:
+        """Executes study programs again, and leaves the old files in place until `write_files`.
+
+        The items have the new execution, and the old `modifiedDate`, name, link and content
+        (docs/api.md, "Which version of an export an item is"). Takes and returns what
+        `execute_again` does.
+        """
+        with self._lock:
+            executed = []
+            for file in self._find(subject_id, data_set_name, study_program_id):
+                number = file.execution_number + 1
+                file = replace(file, execution=self._next_execution(file, number))  # noqa: PLW2901
+                self._files[file.key] = self._blobs[file.container, file.file_name] = file
+                self._unwritten[file.key] = None
+                executed.append(file)
+            self._changed()
+            return executed
+
+    def write_files(self) -> list[ExportFile]:
+        """Writes the files that `execute_before_writing` left out; returns them as they are now."""
+        with self._lock:
+            waiting = [self._files[key] for key in self._unwritten]
+            return [
+                self._keep(replace(_executed_again(file, False), execution=file.execution))
+                for file in waiting
+            ]
+
+    def enrol(self, subject_id: int, never: str | None = YEAR_ONE) -> None:
+        """Adds a subject without an export; `never` is the word for that: year 1, or None."""
+        with self._lock:
+            self._roster.enrol(subject_id, never)
+            self._changed()
+
+    def execute_without_file(
+        self,
+        subject_id: int,
+        study_program_id: str,
+        execution: str | None = None,
+        study_program_name: str = "Unlisted (1)",
+    ) -> str:
+        """Executes a program for a subject, of which no file comes; returns the execution.
+
+        Subject and program may be new to the study; only a new program takes the name. By default,
+        the execution is a day later than the one before.
+        """
+        with self._lock:
+            self._roster.enrol(subject_id)
+            self._roster.add(Program(self.study_id, study_program_id, study_program_name))
+            before = self._roster.subject(self.study_id, subject_id, self.index)
+            by_id = (
+                {}
+                if before is None
+                else {p.study_program_id.lower(): e for p, e in before.executions.items()}
+            )
+            old = by_id.get(study_program_id.lower())
+            names = self.seed, subject_id, study_program_id
+            if execution is None and old in (None, YEAR_ONE):
+                execution = first_execution(*names, days=0, last_digit=1)
+            elif execution is None:
+                execution = next_execution(str(old), *names, 1)
+            self._roster.execute(subject_id, study_program_id, execution)
+            self._changed()
+            return execution
+
     def _measure(self, subject: int, name: str, days: int, epoch_rows: int | None) -> None:
         """Adds the first export of a synthetic data set, from each program that yields it."""
         subject_id = FIRST_SUBJECT + subject
         for program_number in range(2 if name == PARAMETERS else 1):
-            program = self._identifier("program", name, program_number)
+            program = self._program_id(name, program_number)
             # The first subject's have fewer digits, so that every study has some such.
             short = subject == 0 and name != PARAMETERS
             last_digit = None if short else 4 + program_number
@@ -175,7 +294,9 @@ class SandboxStudy:
                 data_set_name=name,
                 study_program_id=program,
                 source=Recipe(self.seed, subject_id, name, program, 0, days, epoch_rows),
-                execution=first_execution(self.seed, subject_id, name, days, last_digit),
+                execution=first_execution(
+                    self.seed, subject_id, shared_program(name), days, last_digit
+                ),
             )
             self._keep(file)
 
@@ -183,7 +304,7 @@ class SandboxStudy:
         self, subject_id: int | None, data_set_name: str | None, study_program_id: str | None
     ) -> Sequence[ExportFile]:
         program = study_program_id and study_program_id.lower()
-        return Filters(subject_id, data_set_name, program).select(self.export_files)
+        return self.index.select(Filters(subject_id, data_set_name, program))
 
     def _keep(self, file: ExportFile) -> ExportFile:
         """Files an export file under its place in the listing, with a path never used before."""
@@ -192,9 +313,10 @@ class SandboxStudy:
         names = (file.subject_id, file.data_set_name)
         execution = file.execution
         if not execution and old is None:
-            execution = first_execution(self.seed, *names, days=0, last_digit=1)
+            timed = (file.subject_id, shared_program(file.data_set_name))
+            execution = first_execution(self.seed, *timed, days=0, last_digit=1)
         elif not execution and old is not None:
-            execution = next_execution(old.execution, self.seed, *names, file.execution_number)
+            execution = self._next_execution(old, file.execution_number)
         # The program is left out on purpose: two programs' files share one name (docs/api.md, An
         # item).
         identifier = self._identifier(*names, file.execution_number)
@@ -211,8 +333,23 @@ class SandboxStudy:
             del self._blobs[old.container, old.file_name]
         self._files[file.key] = file
         self._blobs[file.container, file.file_name] = file
-        self._listing = None
+        self._unwritten.pop(file.key, None)
+        self._roster.enrol(file.subject_id)
+        name = program_name(file.data_set_name)
+        self._roster.add(Program(self.study_id, file.study_program_id, name))
+        self._changed()
         return file
+
+    def _next_execution(self, old: ExportFile, number: int) -> str:
+        timed = shared_program(old.data_set_name)
+        return next_execution(old.execution, self.seed, old.subject_id, timed, number)
+
+    def _changed(self) -> None:
+        self._index = None
+        self._subjects = {}
+
+    def _program_id(self, data_set_name: str, number: int) -> str:
+        return self._identifier("program", shared_program(data_set_name), number)
 
     def _identifier(self, *names: object) -> str:
         random_bytes = chance(self.seed, self.study_id, *names).randbytes(16)
