@@ -73,6 +73,9 @@ def refusal_of_dialects(
     if len(answers) == 1:
         sent_body = answers[0].request.body and answers[0].status_code in _REFUSED_BODIES
         return with_body_hint(error) if sent_body else error
+    if answers[-1].status_code in UNKNOWN_DIALECT:
+        # The service may also word an unknown study so.
+        error = StudyRefused(error.what, "Check CP_STUDY_ID, CP_API_URL and CP_EXPORT_DIALECT.")
     words = ", ".join(f"{dialect}: {describe(answer)}" for dialect, answer in refused.items())
     return type(error)(
         f"CentrePoint refused both dialects while {purpose} ({words}).",

@@ -84,7 +84,7 @@ class Service:
 
     def listed(self, filters: Filters) -> Sequence[ExportFile]:
         """What the pages of the listing hold, in their order."""
-        return self.study.index.select(filters)
+        return self.study.listed(filters)
 
     def prepare(self) -> None:
         """Packs every export file, so that answers no longer wait for contents to be made."""

@@ -6,10 +6,11 @@ Belongs here: what is there now, as the service asks for it. Does not belong: wh
 
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cp_pipeline.sandbox.days import chance
-from cp_pipeline.sandbox.export_file import ExportFile, Key
+from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
 from cp_pipeline.sandbox.file_index import FileIndex
 from cp_pipeline.sandbox.programs import program_name, shared_program
 from cp_pipeline.sandbox.resources import YEAR_ONE, Program, Subject
@@ -47,6 +48,10 @@ class StudyContents:
             if self._index is None:
                 self._index = FileIndex(self._files.values())
             return self._index
+
+    def listed(self, filters: Filters) -> Sequence[ExportFile]:
+        """What is listed now for these filters. Tests override this."""
+        return self.index.select(filters)
 
     @property
     def subject_ids(self) -> tuple[int, ...]:
