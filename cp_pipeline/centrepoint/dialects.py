@@ -51,10 +51,12 @@ class DialectChoice:
         return (SEED, CURRENT) if known == "auto" else (known,)
 
     def keep(self, dialect: Dialect) -> None:
-        """Remember the dialect that answered; log it once."""
+        """Remember the dialect that answered; log it once, unless it was set."""
         with self._lock:
-            if self._answered is None:
-                self._answered = dialect
+            if self._answered is not None:
+                return
+            self._answered = dialect
+            if self._setting == "auto":
                 _log.info("CentrePoint answers in the dialect %s", dialect)
 
 
