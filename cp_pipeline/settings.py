@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from cp_pipeline.domain.errors import PipelineError
 
 Dialect = Literal["datasetexportfiles", "datasetfiles"]
+DialectSetting = Literal["auto", Dialect]
 
 PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
@@ -48,7 +49,7 @@ _BY_DAGSTER: _Refused = (
     (re.compile("%[0-9A-Fa-f]{2}"), "'%' before two digits", "Dagster reads it as a URL code"),
 )
 
-SENSOR_SECONDS = 60
+SENSOR_SECONDS = 300
 WAREHOUSE_WAIT_SECONDS = 600
 LARGEST_CSV_GIGABYTES = 20.0
 
@@ -152,7 +153,7 @@ class CentrePointSettings:
     client_id: str
     client_secret: str = field(repr=False)
     study_ids: tuple[int, ...]
-    dialect: Dialect = "datasetexportfiles"
+    dialect: DialectSetting = "auto"
     requests_per_minute: int = 450
     download_threads: int = 16
     allow_insecure_http: bool = False
@@ -167,10 +168,11 @@ class CentrePointSettings:
         """
         read = _Reader(environment)
         insecure = read.switch("CP_ALLOW_INSECURE_HTTP")
-        dialect = read.text("CP_EXPORT_DIALECT", "datasetexportfiles")
-        if dialect not in get_args(Dialect):
+        dialect = read.text("CP_EXPORT_DIALECT", "auto")
+        if dialect not in get_args(DialectSetting):
             read.complaints.append(
-                f"CP_EXPORT_DIALECT is {dialect!r}, but must be datasetexportfiles or datasetfiles."
+                f"CP_EXPORT_DIALECT is {dialect!r}, but must be auto, datasetexportfiles or "
+                "datasetfiles."
             )
         studies = read.required("CP_STUDY_ID", "the study's number, or several with commas")
         study_ids = [study.strip() for study in studies.split(",") if study.strip()]
@@ -184,7 +186,7 @@ class CentrePointSettings:
             client_id=read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph"),
             client_secret=read.required("CP_CLIENT_SECRET", "the API client's secret"),
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
-            dialect=cast("Dialect", dialect),
+            dialect=cast("DialectSetting", dialect),
             requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
             allow_insecure_http=insecure,

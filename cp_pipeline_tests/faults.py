@@ -18,9 +18,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from cp_pipeline.sandbox import ExportFile, Sandbox, SandboxStudy
 from cp_pipeline.sandbox.answers import Answer, Request, RequestKind, blob_error, document, text
+from cp_pipeline.sandbox.export_file import Filters
 from cp_pipeline.sandbox.service import Handler, Service
 
-FaultKind = Literal["token", "listing", "file"]
+FaultKind = Literal["token", "listing", "subjects", "programs", "datasets", "file"]
+Resource = Literal["subjects", "programs", "datasets", "datasetexportfiles", "datasetfiles"]
 Damage = Literal["cut", "corrupt", "chunk"]
 PageOrder = Literal["stable", "newest_first", "newest_last"]
 Page = dict[str, Any]
@@ -101,20 +103,28 @@ class FaultyService(Service):
         self.ignore_filters = False
         self.rewrite_page: Callable[[Page], Page] | None = None
         self.bodies_of_get: int | None = None
+        self.lacking: dict[str, int] = {}
         self.page_order: PageOrder = "stable"
         self.link_valid_after_seconds = 0.0
 
     def respond(self, kind: RequestKind, request: Request, handler: Handler) -> Answer:
         request, refusal = self._by_way_of_the_proxy(request)
-        answer = refusal or self.faults.take(kind) or self._served(kind, request, handler)
+        answer = refusal or self.faults.take(kind) or self._absent(kind, request)
+        answer = answer or self._served(kind, request, handler)
         return self.faults.slowed(kind, answer)
 
-    def listed(self) -> Sequence[ExportFile]:
-        files = super().listed()
+    def listed(self, filters: Filters) -> Sequence[ExportFile]:
+        files = super().listed(filters)
         if self.page_order == "stable":
             return files
         newest_first = self.page_order == "newest_first"
         return sorted(files, key=lambda file: file.serial, reverse=newest_first)
+
+    def _absent(self, kind: RequestKind, request: Request) -> Answer | None:
+        """The refusal of a service that lacks the resource; None if it has it."""
+        resource = request.path.lower().rpartition("/")[2] if kind == "listing" else kind
+        status = self.lacking.get(resource)
+        return None if status is None else text(status, f"There is nothing at {request.path}.")
 
     def _by_way_of_the_proxy(self, request: Request) -> tuple[Request, Answer | None]:
         status = self.bodies_of_get
@@ -203,6 +213,20 @@ class FaultySandbox(Sandbox):
     def bodies_of_get(self, status: int | None) -> None:
         self._service.bodies_of_get = status
 
+    def lack(self, *resources: Resource, status: int = 404) -> None:
+        """Answers every request for these resources with a refusal, as a service without them.
+
+        `subjects`, `programs` and `datasets` include the single ones; the two dialects are named by
+        the last segment of their path. Calls add up; `lack_nothing` ends it.
+        """
+        if unknown := set(resources) - set(get_args(Resource)):
+            raise ValueError(f"No such resource: {sorted(unknown)}.")
+        self._service.lacking |= dict.fromkeys(resources, status)
+
+    def lack_nothing(self) -> None:
+        """Has every resource again."""
+        self._service.lacking = {}
+
     @property
     def faults(self) -> Faults:
         """What goes wrong next. A test may put faults of its own in its place."""
@@ -223,7 +247,8 @@ class FaultySandbox(Sandbox):
         """Makes the next requests of a kind fail, whatever they ask.
 
         Args:
-            kind: `token`, `listing` or `file`.
+            kind: `token`, `file`, or one of the API's lists: `listing`, `subjects`, `programs`,
+                `datasets`.
             status: HTTP status of the answers.
             times: how many requests.
             retry_after: the Retry-After header, in seconds or verbatim.

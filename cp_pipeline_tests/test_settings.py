@@ -44,7 +44,7 @@ def test_three_variables_are_enough_for_production() -> None:
         client_id="somebody",
         client_secret="TopSecret",
         study_ids=(4711,),
-        dialect="datasetexportfiles",
+        dialect="auto",
         requests_per_minute=450,
         download_threads=16,
         allow_insecure_http=False,

@@ -13,6 +13,7 @@ from cp_pipeline.centrepoint.errors import (
     DownloadFailed,
     ExportFileError,
     ExportWithdrawn,
+    ResourceMissing,
     ScopeRefused,
     ServiceError,
     ServiceUnavailable,
@@ -22,6 +23,7 @@ from cp_pipeline.centrepoint.errors import (
 from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.redaction import redact
+from cp_pipeline.centrepoint.subjects import SubjectsPage
 
 __all__ = [
     "REQUESTS_FOR_A_FILE",
@@ -35,10 +37,12 @@ __all__ = [
     "ExportWithdrawn",
     "FileRequests",
     "Filters",
+    "ResourceMissing",
     "ScopeRefused",
     "ServiceError",
     "ServiceUnavailable",
     "StudyRefused",
+    "SubjectsPage",
     "TokenRefused",
     "redact",
 ]

@@ -1,22 +1,28 @@
 """CentrePoint as one object, for ``ingest`` and ``doctor``.
 
-Belongs here: combining tokens, listing and downloads with one budget of requests.
-Does not belong: how each of them works (``tokens``, ``listing``, ``downloads``).
+Belongs here: combining tokens, listing, subjects and downloads with one budget of requests.
+Does not belong: how each of them works (``tokens``, ``listing``, ``subjects``,
+``downloads``).
 """
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cp_pipeline.centrepoint.api import Api
 from cp_pipeline.centrepoint.budget import RequestBudget
+from cp_pipeline.centrepoint.dialects import DialectChoice
 from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
 from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
+from cp_pipeline.centrepoint.subjects import Subjects, SubjectsPage
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
+from cp_pipeline.domain.executions import ProgramDataset, StudyProgram
 from cp_pipeline.domain.exports import ExportFile, StudyListing
-from cp_pipeline.settings import CentrePointSettings
+from cp_pipeline.settings import CentrePointSettings, Dialect
 
 
 class CentrePoint:
@@ -31,7 +37,10 @@ class CentrePoint:
         self.settings = settings
         api = Transport(RequestBudget(settings.requests_per_minute, ledger))
         self._tokens = TokenSource(settings, api)
-        self._listing = Listing(settings, api, self._tokens)
+        gets = Api(settings, api, self._tokens)
+        self._dialects = DialectChoice(settings.dialect)
+        self._listing = Listing(gets, self._dialects)
+        self._subjects = Subjects(gets)
         # A service on a private network may have its storage on the same host.
         own_host = urlsplit(settings.api_url).hostname or ""
         rule = HostRule([own_host, *settings.private_hosts])
@@ -41,6 +50,16 @@ class CentrePoint:
             self._listing,
             allow_insecure_http=settings.allow_insecure_http,
         )
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The dialect in which the service answered; None before its first answer."""
+        return self._dialects.answered
+
+    @property
+    def settings_found(self) -> CentrePointSettings:
+        """The settings for another client, which need not find the dialect again."""
+        return replace(self.settings, dialect=self.dialect or self.settings.dialect)
 
     def check_access(self) -> None:
         """Request an access token.
@@ -61,6 +80,18 @@ class CentrePoint:
     ) -> StudyListing:
         """List the export files of a study; see ``Listing.export_files``."""
         return self._listing.export_files(study_id, filters)
+
+    def subjects_page(self, study_id: int, offset: int = 0) -> SubjectsPage:
+        """Return one page of the subjects of a study; see ``Subjects.page``."""
+        return self._subjects.page(study_id, offset)
+
+    def programs(self, study_id: int) -> tuple[StudyProgram, ...]:
+        """Return the study programs of a study; see ``Subjects.programs``."""
+        return self._subjects.programs(study_id)
+
+    def program_datasets(self, study_id: int, study_program_id: str) -> tuple[ProgramDataset, ...]:
+        """Return the data sets of a study program; see ``Subjects.program_datasets``."""
+        return self._subjects.program_datasets(study_id, study_program_id)
 
     def fetch(
         self,

@@ -5,6 +5,7 @@ CentrePointError
 │   ├── CredentialsRefused       CP_CLIENT_ID or CP_CLIENT_SECRET is wrong
 │   ├── ScopeRefused             the client has no right to the scope DataAccess
 │   ├── TokenRefused             the API refused a new token too
+│   ├── ResourceMissing          this service lacks a resource; others may do
 │   ├── StudyRefused             CP_STUDY_ID is wrong, or the client has no access to the study
 │   ├── ServiceUnavailable       no answer, or only errors, after all retries
 │   ├── ConnectionSettingsWrong  an address, a proxy or a certificate file cannot be used
@@ -37,6 +38,10 @@ class ScopeRefused(ServiceError):
 
 class TokenRefused(ServiceError):
     """The API refused a token that had just been issued."""
+
+
+class ResourceMissing(ServiceError):
+    """The service does not have this resource (docs/api.md, "The study around the exports")."""
 
 
 class StudyRefused(ServiceError):

@@ -2,35 +2,37 @@
 
 Belongs here: from JSON to an export file, an item that is left out, or an invalid item; whether an
 item matches the filters.
-Does not belong: pages and requests (``listing``), when a listing is complete (``readings``).
+Does not belong: single values (``json_values``), pages and requests (``listing``), when a listing
+is complete (``readings``).
 """
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from cp_pipeline.centrepoint.json_values import (
+    instant,
+    is_never,
+    number_or_none,
+    text,
+    text_or_none,
+    whole_number,
+)
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.domain.exports import (
     ExportFile,
     ExportKey,
-    Instant,
     InvalidItem,
     canonical_program,
 )
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
-_HALF = re.compile("[\ud800-\udfff]")
-# .NET's DateTimeOffset.MinValue, by which the vendor means "never" (docs/api.md, "An item").
-_NEVER = re.compile(r"0001-\d{2}-\d{2}(?:[Tt ].*)?", re.ASCII)
 _WORD = re.compile(r"[a-z0-9]+")
 # Other words in the name of a CSV format: parts of a media type, and the compression.
 _BESIDE_CSV = frozenset(
     {"text", "application", "x", "file", "gz", "gzip", "gzipped", "compressed", "zip", "zipped"}
 )
 _LONGEST_FORMAT = 40
-# The limit of numbers, and of times in nanoseconds since 1970. They must fit into 64 bits; for
-# DuckDB, the extreme values mean infinity, so the limit is slightly lower.
-_LARGEST = 2**63 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,38 +91,38 @@ def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
     """Read one item of a page; an invalid item gets a reason that does not contain its URL."""
     try:
         key = ExportKey(
-            study_id=_whole_number(raw["studyId"]),
-            subject_id=_whole_number(raw["subjectId"]),
-            study_program_id=canonical_program(_text(raw["studyProgramId"])),
-            dataset_name=_text(raw["dataSetName"]),
+            study_id=whole_number(raw["studyId"]),
+            subject_id=whole_number(raw["subjectId"]),
+            study_program_id=canonical_program(text(raw["studyProgramId"])),
+            dataset_name=text(raw["dataSetName"]),
         )
         file_format = _format(raw.get("fileFormat"))
         if not _is_csv(file_format):
             return LeftOut(key, file_format.lower())
-        if _is_never(raw.get(_EXECUTION)):
+        if is_never(raw.get(_EXECUTION)):
             return LeftOut(key, None)
         modified = raw.get("modifiedDate")
         return ExportFile(
             *key,
-            file_name=_text(raw["fileName"]),
+            file_name=text(raw["fileName"]),
             file_format=file_format,
-            modified=None if _is_never(modified) else _instant(modified),
-            execution=_instant(raw[_EXECUTION]),
-            url=_text(raw["fileUrl"]),
+            modified=None if is_never(modified) else instant(modified),
+            execution=instant(raw[_EXECUTION]),
+            url=text(raw["fileUrl"]),
         )
     except KeyError as error:
         reason = f"the field {error} is missing"
     except (TypeError, ValueError, AttributeError) as error:
         reason = str(error)
     readable = raw if isinstance(raw, dict) else {}
-    program = _as_text(readable.get("studyProgramId"))
+    program = text_or_none(readable.get("studyProgramId"))
     return InvalidItem(
-        study_id=_as_number(readable.get("studyId")),
-        subject_id=_as_number(readable.get("subjectId")),
+        study_id=number_or_none(readable.get("studyId")),
+        subject_id=number_or_none(readable.get("subjectId")),
         study_program_id=None if program is None else canonical_program(program),
-        dataset_name=_as_text(readable.get("dataSetName")),
-        file_name=_as_text(readable.get("fileName")),
-        program_execution=_as_text(readable.get(_EXECUTION)),
+        dataset_name=text_or_none(readable.get("dataSetName")),
+        file_name=text_or_none(readable.get("fileName")),
+        program_execution=text_or_none(readable.get(_EXECUTION)),
         reason=redact(reason),
     )
 
@@ -129,7 +131,7 @@ def _format(value: object) -> str:
     """Return the format's name as listed; without a name it is CSV (docs/api.md, "An item")."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "csv"
-    return redact(_text(value).strip())[:_LONGEST_FORMAT]
+    return redact(text(value).strip())[:_LONGEST_FORMAT]
 
 
 def _is_csv(file_format: str) -> bool:
@@ -139,46 +141,3 @@ def _is_csv(file_format: str) -> bool:
     """
     words = set(_WORD.findall(file_format.lower().partition(";")[0]))
     return "csv" in words and words <= _BESIDE_CSV | {"csv"}
-
-
-def _is_never(value: object) -> bool:
-    """Whether a timestamp is one of the vendor's two values for "never"."""
-    return value is None or (isinstance(value, str) and _NEVER.fullmatch(value) is not None)
-
-
-def _whole_number(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is not a whole number")
-    if abs(value) > _LARGEST:
-        raise ValueError(f"{value!r} does not fit into 64 bits")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"{value!r} is not a text")
-    # JSON can contain half a character (a lone surrogate), which no file or database can hold.
-    if not value.isascii() and _HALF.search(value):
-        raise ValueError(f"{value!r} contains half a character (a lone surrogate)")
-    return value
-
-
-def _instant(value: object) -> Instant:
-    instant = Instant.parse(_text(value))
-    if abs(instant.nanoseconds) > _LARGEST:
-        raise ValueError(f"{value!r} is not between the years 1678 and 2261")
-    return instant
-
-
-def _as_number(value: object) -> int | None:
-    try:
-        return _whole_number(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _as_text(value: object) -> str | None:
-    try:
-        return _text(value)
-    except (TypeError, ValueError):
-        return None

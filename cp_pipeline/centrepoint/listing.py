@@ -1,54 +1,45 @@
 """List a study's export files, page by page (docs/api.md, "A page").
 
-Belongs here: both dialects, paging, and reading again until the listing is complete.
-Does not belong: what an item means (``items``), when a reading is complete (``readings``),
-downloading files (``downloads``).
+Belongs here: both dialects' requests, and reading again until the listing is complete.
+Does not belong: which dialect (``dialects``), what an item means (``items``), when a reading is
+complete (``readings``), downloading files (``downloads``).
 """
 
 import logging
 from dataclasses import replace
-from typing import Any
 
 import requests
 
-from cp_pipeline.centrepoint.answers import describe, json_of
-from cp_pipeline.centrepoint.errors import (
-    AnswerNotUnderstood,
-    ServiceError,
-    ServiceUnavailable,
-    StudyRefused,
-    TokenRefused,
+from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, read_page
+from cp_pipeline.centrepoint.dialects import (
+    BODY_HINT,
+    CURRENT,
+    REMEDY,
+    SEED,
+    UNKNOWN_DIALECT,
+    DialectChoice,
+    refusal_of_dialects,
+    with_body_hint,
 )
+from cp_pipeline.centrepoint.errors import ServiceUnavailable
 from cp_pipeline.centrepoint.items import Filters, read_item
 from cp_pipeline.centrepoint.readings import Page, Reading
-from cp_pipeline.centrepoint.tokens import Bearer, TokenSource
-from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.exports import StudyListing
-from cp_pipeline.settings import CentrePointSettings
+from cp_pipeline.settings import Dialect
 
-PAGE_SIZE = 100
 # The most pages in a row without a new item; a service that filters after paging, or that counts
 # wrongly, sends such pages.
 MOST_BARREN_PAGES = 1_000
 _PASSES = 5
-_BODY_HINT = (
-    "A proxy may refuse a GET request with a body, or remove the body: "
-    "CP_EXPORT_DIALECT=datasetfiles sends no body."
-)
-# Answers of such a proxy; it may also close the connection.
-_REFUSED_BODIES = frozenset({400, 403, 405, 406, 411, 413, 415, 422, 501, 502})
 _log = logging.getLogger(__name__)
 
 
 class Listing:
     """Lists export files through the API."""
 
-    def __init__(
-        self, settings: CentrePointSettings, transport: Transport, tokens: TokenSource
-    ) -> None:
-        self._settings = settings
-        self._transport = transport
-        self._tokens = tokens
+    def __init__(self, api: Api, dialects: DialectChoice) -> None:
+        self._api = api
+        self._dialects = dialects
         # Warnings already logged: each is logged once, although studies are listed repeatedly.
         self._said: set[str] = set()
 
@@ -144,8 +135,8 @@ class Listing:
         dropped = ""
         if filters.as_parameters():
             dropped = "; the service ignored the filters"
-            if self._settings.dialect == "datasetexportfiles":
-                dropped += f". {_BODY_HINT}"
+            if self._dialects.answered == SEED:
+                dropped += f". {BODY_HINT}"
         self._say_once(
             f"not asked for {study_id}",
             f"study {study_id}: left out {foreign} listed files that were not requested{dropped}",
@@ -173,99 +164,28 @@ class Listing:
             _log.warning("%s", words)
 
     def _page(self, study_id: int, filters: Filters, offset: int, limit: int) -> Page:
-        response = self._request(study_id, filters, offset, limit)
-        try:
-            return _read_page(json_of(response))
-        except (ValueError, KeyError, TypeError, OverflowError):
-            beginning = describe(response)
-        raise AnswerNotUnderstood(
-            f"The listing of study {study_id} differs from the API's contract: {beginning}.",
-            "Check CP_API_URL and CP_EXPORT_DIALECT.",
-        )
+        """Request one page, in each dialect that the service may speak until one is answered."""
+        purpose = f"listing the export files of study {study_id}"
+        refused: dict[Dialect, requests.Response] = {}
+        for dialect in self._dialects.to_ask():
+            response = self._ask(dialect, study_id, filters, purpose, limit=limit, offset=offset)
+            if response.status_code == requests.codes.ok:
+                page = read_page(response, purpose, REMEDY)
+                self._dialects.keep(dialect)
+                return Page([read_item(raw) for raw in page.items], page.total, page.limit)
+            refused[dialect] = response
+            if response.status_code not in UNKNOWN_DIALECT:
+                break
+        raise refusal_of_dialects(refused, study_id, purpose)
 
-    def _request(
-        self, study_id: int, filters: Filters, offset: int, limit: int
+    def _ask(
+        self, dialect: Dialect, study_id: int, filters: Filters, purpose: str, **paging: int
     ) -> requests.Response:
-        """Request one page; replace an expired token once."""
-        bearer = self._tokens.current()
-        response = self._send(study_id, filters, offset, limit, bearer)
-        if response.status_code == requests.codes.unauthorized:
-            response = self._send(study_id, filters, offset, limit, self._tokens.replace(bearer))
-        if response.status_code != requests.codes.ok:
-            refusal = _refusal(response, study_id)
-            if response.request.body and response.status_code in _REFUSED_BODIES:
-                raise _with_hint(refusal)
-            raise refusal
-        return response
-
-    def _send(
-        self, study_id: int, filters: Filters, offset: int, limit: int, bearer: Bearer
-    ) -> requests.Response:
-        dialect = self._settings.dialect
-        parameters: dict[str, int | str] = {"limit": limit, "offset": offset}
-        options: dict[str, Any] = {"params": parameters}
-        narrowed = filters.as_parameters()
-        if dialect == "datasetfiles":
-            parameters.update(narrowed)
-        elif narrowed:
+        narrowed, path = filters.as_parameters(), f"studies/{study_id}/{dialect}"
+        if dialect == CURRENT or not narrowed:
             # Send no body without filters: a proxy could refuse it.
-            options["json"] = narrowed
+            return self._api.get(path, purpose, {**paging, **narrowed})
         try:
-            return self._transport.send(
-                "GET",
-                f"{self._settings.api_url}/studies/{study_id}/{dialect}",
-                purpose=f"listing the export files of study {study_id}",
-                setting="CP_API_URL",
-                auth=bearer,
-                **options,
-            )
+            return self._api.get(path, purpose, paging, body=narrowed)
         except ServiceUnavailable as error:
-            if "json" not in options:
-                raise
-            raise _with_hint(error) from None
-
-
-def _read_page(answer: Any) -> Page:  # noqa: ANN401  (JSON is anything)
-    """Read a page's JSON.
-
-    Raises:
-        ValueError, KeyError, TypeError, OverflowError: it differs from docs/api.md, "A page".
-    """
-    items, total, limit = answer["items"], int(answer["totalCount"]), answer.get("limit")
-    if not isinstance(items, list) or total < 0:
-        raise ValueError("no list of items, or a negative count")
-    is_usable = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
-    return Page([read_item(raw) for raw in items], total, limit if is_usable else None)
-
-
-def _with_hint(error: ServiceError) -> ServiceError:
-    """Return the same error with a hint: the request had a body, which may be the cause."""
-    return type(error)(error.what, f"{error.remedy} {_BODY_HINT}")
-
-
-def _refusal(response: requests.Response, study_id: int) -> ServiceError:
-    status = response.status_code
-    if status == requests.codes.unauthorized:
-        return TokenRefused(
-            f"The API refused a new access token while listing study {study_id}.",
-            "Check that CP_API_URL and CP_TOKEN_URL belong together.",
-        )
-    if status == requests.codes.forbidden:
-        return StudyRefused(
-            f"This client has no access to study {study_id} ({describe(response)}).",
-            "Check CP_STUDY_ID, or ask ActiGraph to give the client in CP_CLIENT_ID access to it.",
-        )
-    if status == requests.codes.not_found:
-        return StudyRefused(
-            f"The API has no study {study_id} ({describe(response)}).",
-            "Check CP_STUDY_ID, CP_API_URL and CP_EXPORT_DIALECT.",
-        )
-    if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
-        return ServiceUnavailable(
-            f"CentrePoint failed to list study {study_id}: {describe(response)}.",
-            "Try again later.",
-        )
-    return AnswerNotUnderstood(
-        f"CentrePoint refused to list study {study_id}: {describe(response)}.",
-        "Check CP_API_URL and CP_EXPORT_DIALECT.",
-    )
+            raise with_body_hint(error) from None

@@ -42,7 +42,11 @@ def doctor() -> None:
             "token", lambda: _taking_a_token(centrepoint), lambda _: "granted, DataAccess"
         )
         for study_id in access.study_ids if token else ():
-            checks.ask(f"study {study_id}", _counting(centrepoint, study_id), _exports)
+            checks.ask(
+                f"study {study_id}",
+                _counting(centrepoint, study_id),
+                lambda number: f"{_exports(number)} (dialect {centrepoint.dialect})",
+            )
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage, 5.0)
     checks.ask(

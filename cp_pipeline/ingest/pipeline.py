@@ -195,7 +195,7 @@ class Pipeline:
         if survey.plan.export_count < self.subprocess_from:
             return thread_executor(self.rooms, survey, run_id)
         task = Task(
-            self.centrepoint.settings,
+            self.centrepoint.settings_found,
             self.storage,
             survey,
             run_id,

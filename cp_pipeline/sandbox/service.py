@@ -1,7 +1,7 @@
 """What the sandbox answers to a request: the routing, and the order in which things are checked.
 
-Belongs here: tokens, listing, blob storage and the control endpoint, as functions from a request to
-an answer. Does not belong: sockets (`server.py`), the rules (`access.py`, `listing.py`).
+Belongs here: tokens, the API's lists, blob storage and the control endpoint, as functions from a
+request to an answer. Does not belong: sockets (`server.py`), the rules (`access.py`, `paging.py`).
 """
 
 import json
@@ -22,16 +22,11 @@ from cp_pipeline.sandbox.answers import (
     document,
     text,
 )
-from cp_pipeline.sandbox.export_file import ExportFile
-from cp_pipeline.sandbox.listing import (
-    BadRequestError,
-    Dialect,
-    filters_of_body,
-    filters_of_query,
-    page,
-    paging_of_query,
-)
+from cp_pipeline.sandbox.export_file import ExportFile, Filters
+from cp_pipeline.sandbox.listing import Dialect, filters_of_body, filters_of_query, item_of
 from cp_pipeline.sandbox.packing import Packing, Shelf, pack
+from cp_pipeline.sandbox.paging import BadRequestError, Row, integer, page, paging_of_query
+from cp_pipeline.sandbox.resources import Program
 from cp_pipeline.sandbox.study import SandboxStudy
 from cp_pipeline.sandbox.timestamps import text_of
 
@@ -39,9 +34,11 @@ API_PATH = "/dataaccess/v3"
 TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 
 _CONTROL_PATH = "/sandbox/executions"
-_LISTING = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/(datasetexportfiles|datasetfiles)")
+_OF_A_STUDY = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?")
+_COUNTED = frozenset({"token", "listing", "subjects", "programs", "datasets"})
 _FILTERS = {"subjectId", "dataSetName", "studyProgramId"}
 _FORM = "application/x-www-form-urlencoded"
+_NO_PROGRAM = "The study has no such program."
 _MOST_RECORDS = 1_000_000
 
 Handler = Callable[[Request], Answer]
@@ -85,9 +82,9 @@ class Service:
         """The handler's answer. Tests override this to answer in its place, or to alter it."""
         return handler(request)
 
-    def listed(self) -> Sequence[ExportFile]:
+    def listed(self, filters: Filters) -> Sequence[ExportFile]:
         """What the pages of the listing hold, in their order."""
-        return self.study.export_files
+        return self.study.listed(filters)
 
     def prepare(self) -> None:
         """Packs every export file, so that answers no longer wait for contents to be made."""
@@ -102,14 +99,34 @@ class Service:
             return "token", partial(_only, "POST", self._token)
         if lowered == _CONTROL_PATH:
             return "control", partial(_only, "POST", self._control)
-        match = _LISTING.fullmatch(lowered)
-        if match is not None:
-            listing = partial(self._list, int(match[1]), Dialect(match[2]))
-            return "listing", partial(_only, "GET", listing)
+        match = _OF_A_STUDY.fullmatch(lowered)
+        found = None if match is None else self._resource(match[2], match[3], match[4])
+        if match is not None and found is not None:
+            kind, handler = found
+            return kind, partial(_only, "GET", partial(self._of_the_study, int(match[1]), handler))
         return "unknown", lambda request: text(404, f"There is nothing at {request.path}.")
 
+    def _resource(
+        self, name: str, identifier: str | None, below: str | None
+    ) -> tuple[RequestKind, Handler] | None:
+        """What lies at a path below that of the study; None if there is nothing."""
+        match (name, identifier, below):
+            case (Dialect.SEED | Dialect.CURRENT, None, None):
+                return "listing", partial(self._list, Dialect(name))
+            case ("subjects", None, None):
+                return "subjects", self._subjects
+            case ("subjects", str(subject_id), None):
+                return "subjects", partial(self._subject, subject_id)
+            case ("programs", None, None):
+                return "programs", self._programs
+            case ("programs", str(program_id), None):
+                return "programs", partial(self._program, program_id)
+            case ("programs", str(program_id), "datasets"):
+                return "datasets", partial(self._data_sets, program_id)
+        return None
+
     def _limited(self, kind: RequestKind) -> Answer | None:
-        wait = self._rate.wait() if kind in ("token", "listing") else 0
+        wait = self._rate.wait() if kind in _COUNTED else 0
         if wait == 0:
             return None
         refusal = text(429, f"API calls quota exceeded. Try again in {wait} seconds.")
@@ -131,27 +148,61 @@ class Service:
         }
         return document(200, granted).with_headers({"Cache-Control": "no-store"})
 
-    def _list(self, study_id: int, dialect: Dialect, request: Request) -> Answer:
+    def _of_the_study(self, study_id: int, handler: Handler, request: Request) -> Answer:
+        """The handler's answer, if the asker may see the study and the request is as documented."""
         if not self._tokens.accepts(request.headers.get("authorization")):
             refusal = text(401, "The token is missing, unknown or has run out.")
             return refusal.with_headers({"WWW-Authenticate": "Bearer"})
         if study_id != self.study.study_id:
             return text(403, f"This client has no access to study {study_id}.")
-        query = _pairs(request.query)
         try:
-            limit, offset = paging_of_query(query)
-            seed = dialect is Dialect.SEED
-            filters = filters_of_body(request.body) if seed else filters_of_query(query)
+            return handler(request)
         except BadRequestError as error:
             return text(400, str(error))
+
+    def _list(self, dialect: Dialect, request: Request) -> Answer:
+        seed = dialect is Dialect.SEED
+        filters = filters_of_body(request.body) if seed else filters_of_query(_pairs(request.query))
         expiry = self._links.expiry()
         expires_on = text_of(int(expiry.timestamp() * 1_000_000) * 10)
 
-        def link(file: ExportFile) -> tuple[str, str]:
+        def item(file: ExportFile) -> dict[str, object]:
             path = f"/blobs/{file.container}/{quote(file.file_name, safe='')}"
-            return f"{self.base_url}{path}?{self._links.query(path, expiry)}", expires_on
+            url = f"{self.base_url}{path}?{self._links.query(path, expiry)}"
+            return item_of(file, dialect, url, expires_on)
 
-        return document(200, page(filters.select(self.listed()), limit, offset, dialect, link))
+        return self._page(request, self.listed(filters), item)
+
+    def _subjects(self, request: Request) -> Answer:
+        return self._page(request, self.study.subject_ids, self._subject_json)
+
+    def _subject_json(self, subject_id: int) -> dict[str, object]:
+        subject = self.study.subject(subject_id)
+        return {} if subject is None else subject.json()
+
+    def _subject(self, subject_id: str, request: Request) -> Answer:  # noqa: ARG002
+        found = self._subject_json(integer(subject_id, "subjectId"))
+        return document(200, found) if found else text(404, f"There is no subject {subject_id}.")
+
+    def _programs(self, request: Request) -> Answer:
+        return self._page(request, self.study.programs, Program.json)
+
+    def _program(self, program_id: str, request: Request) -> Answer:  # noqa: ARG002
+        program = self.study.program(program_id)
+        return text(404, _NO_PROGRAM) if program is None else document(200, program.json())
+
+    def _data_sets(self, program_id: str, request: Request) -> Answer:
+        program = self.study.program(program_id)
+        if program is None:
+            return text(404, _NO_PROGRAM)
+        names = self.study.index.data_sets.get(program_id, ())
+        return self._page(request, names, program.data_set_json)
+
+    def _page(
+        self, request: Request, rows: Sequence[Row], item: Callable[[Row], dict[str, object]]
+    ) -> Answer:
+        limit, offset = paging_of_query(_pairs(request.query))
+        return document(200, page(rows, limit, offset, self.study.study_id, item))
 
     def _blob(self, request: Request) -> Answer:
         if request.method != "GET":

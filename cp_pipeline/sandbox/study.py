@@ -1,36 +1,25 @@
 """Which subjects, study programs, data sets and executions a study has.
 
-Belongs here: the export files there are, and everything that adds, replaces or withdraws one.
-Does not belong: HTTP, links, how a listing is cut into pages, the contents of a CSV.
+Belongs here: everything that adds, replaces, executes or withdraws. Does not belong: how it is kept
+and found (`study_contents.py`), HTTP, links, pages, the contents of a CSV.
 """
 
-import threading
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cp_pipeline.sandbox.days import chance
-from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
+from cp_pipeline.sandbox.export_file import ExportFile, Filters
 from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
 from cp_pipeline.sandbox.packing import Packing
-from cp_pipeline.sandbox.timestamps import first_execution, modified_after, next_execution
+from cp_pipeline.sandbox.programs import data_set_names, shared_program
+from cp_pipeline.sandbox.resources import YEAR_ONE, Program
+from cp_pipeline.sandbox.study_contents import StudyContents
+from cp_pipeline.sandbox.timestamps import first_execution, next_execution
 
 FIRST_SUBJECT = 10821
 
 
-class SandboxStudy:
-    """The export files of one study. Thread-safe, and may change while it is being served."""
-
-    def __init__(self, study_id: int, seed: int = 0) -> None:
-        """Makes a study without export files; the seed decides ids, timestamps and values."""
-        self.study_id = study_id
-        self.seed = seed
-        self._lock = threading.RLock()
-        self._files: dict[Key, ExportFile] = {}
-        self._blobs: dict[tuple[str, str], ExportFile] = {}
-        self._positions: dict[Key, int] = {}
-        self._serial = 0
-        self._listing: tuple[ExportFile, ...] | None = None
+class SandboxStudy(StudyContents):
+    """One study. Thread-safe, and may change while it is being served."""
 
     @classmethod
     def empty(cls, study_id: int = 4711) -> "SandboxStudy":
@@ -47,6 +36,7 @@ class SandboxStudy:
         epoch_rows: int | None = None,
         *,
         datasets: tuple[str, ...] | None = None,
+        data_set_count: int = len(DATA_SETS),
     ) -> "SandboxStudy":
         """A study with every synthetic data set for every subject.
 
@@ -55,35 +45,23 @@ class SandboxStudy:
         their files share one name.
 
         The ids of the subjects start at 10821. An epoch file has `epoch_rows` rows, by default one
-        for each minute of the days. `datasets` restricts the study to data sets of these names.
+        for each minute of the days. Beyond the fourth, data sets are like the daily one; six of
+        them come from one program. `datasets` restricts the study to data sets of these names.
         """
-        unknown = set(datasets or ()) - set(DATA_SETS)
+        known = data_set_names(data_set_count)
+        unknown = set(datasets or ()) - set(known)
         if unknown:
-            raise ValueError(f"No such data set: {sorted(unknown)}; there are {list(DATA_SETS)}.")
+            raise ValueError(f"No such data set: {sorted(unknown)}; there are {list(known)}.")
         if min(subjects, days, epoch_rows or 0) < 0:
             raise ValueError("subjects, days and epoch_rows cannot be negative.")
         study = cls(study_id, seed)
-        wanted = [name for name in DATA_SETS if datasets is None or name in datasets]
+        wanted = [name for name in known if datasets is None or name in datasets]
         for number in range(subjects):
             has_barometer = number == 0 or number < subjects - 1
             for name in wanted:
                 if name != BAROMETER or has_barometer:
                     study._measure(number, name, days, epoch_rows)
         return study
-
-    @property
-    def export_files(self) -> tuple[ExportFile, ...]:
-        """What is listed now, in a stable order."""
-        with self._lock:
-            if self._listing is None:
-                ordered = sorted(self._files.values(), key=lambda file: file.position)
-                self._listing = tuple(ordered)
-            return self._listing
-
-    def blob(self, container: str, file_name: str) -> ExportFile | None:
-        """The export file whose blob lies there; None if it was replaced or withdrawn."""
-        with self._lock:
-            return self._blobs.get((container, file_name))
 
     def put(
         self,
@@ -98,6 +76,7 @@ class SandboxStudy:
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         modified: str | None = None,
+        study_program_name: str | None = None,
     ) -> ExportFile:
         """Adds or replaces the export file of a subject, data set and study program.
 
@@ -108,8 +87,10 @@ class SandboxStudy:
         source = csv if raw is None else raw
         if source is None or (csv is not None and raw is not None):
             raise ValueError("Give exactly one of csv and raw.")
-        program = study_program_id or self._identifier("program", data_set_name, 0)
+        program = study_program_id or self._program_id(data_set_name, 0)
         with self._lock:
+            if study_program_name is not None:
+                self._roster.add(Program(self.study_id, program, study_program_name))
             old = self._files.get((subject_id, data_set_name, program.lower()))
             file = ExportFile(
                 study_id=self.study_id,
@@ -130,7 +111,13 @@ class SandboxStudy:
     def withdraw(
         self, *, subject_id: int, data_set_name: str, study_program_id: str | None = None
     ) -> None:
-        """Takes export files out of the listing, of one program or of all. Their blobs die."""
+        """Takes export files out of the listing, of one program or of all. Their blobs die.
+
+        The subject and its executions stay.
+
+        Raises:
+            LookupError: there is no such export file.
+        """
         with self._lock:
             found = self._find(subject_id, data_set_name, study_program_id)
             if not found:
@@ -138,7 +125,9 @@ class SandboxStudy:
             for file in found:
                 del self._files[file.key]
                 del self._blobs[file.container, file.file_name]
-            self._listing = None
+                self._unwritten.pop(file.key, None)
+                self._roster.execute(file.subject_id, file.study_program_id, file.execution)
+            self._changed()
 
     def execute_again(
         self,
@@ -157,11 +146,74 @@ class SandboxStudy:
             found = self._find(subject_id, data_set_name, study_program_id)
             return [self._keep(_executed_again(file, additional_columns)) for file in found]
 
+    def execute_before_writing(
+        self,
+        subject_id: int | None = None,
+        data_set_name: str | None = None,
+        study_program_id: str | None = None,
+    ) -> list[ExportFile]:
+        """Executes study programs again, and leaves the old files in place until `write_files`.
+
+        The items have the new execution, and the old `modifiedDate`, name, link and content
+        (docs/api.md, "Which version of an export an item is"). Takes and returns what
+        `execute_again` does.
+        """
+        with self._lock:
+            executed = []
+            for file in self._find(subject_id, data_set_name, study_program_id):
+                number = file.execution_number + 1
+                file = replace(file, execution=self._next_execution(file, number))  # noqa: PLW2901
+                self._files[file.key] = self._blobs[file.container, file.file_name] = file
+                self._unwritten[file.key] = None
+                executed.append(file)
+            self._changed()
+            return executed
+
+    def write_files(self) -> list[ExportFile]:
+        """Writes the files that `execute_before_writing` left out; returns them as they are now."""
+        with self._lock:
+            waiting = [self._files[key] for key in self._unwritten]
+            return [
+                self._keep(replace(_executed_again(file, False), execution=file.execution))
+                for file in waiting
+            ]
+
+    def enrol(self, subject_id: int, never: str | None = YEAR_ONE) -> None:
+        """Adds a subject without an export; `never` is the word for that: year 1, or None."""
+        with self._lock:
+            self._roster.enrol(subject_id, never)
+
+    def execute_without_file(
+        self,
+        subject_id: int,
+        study_program_id: str,
+        execution: str | None = None,
+        study_program_name: str = "Unlisted (1)",
+    ) -> str:
+        """Executes a program for a subject, of which no file comes; returns the execution.
+
+        Subject and program may be new to the study; only a new program takes the name. By default,
+        the execution is a day later than the one before.
+        """
+        with self._lock:
+            self._roster.enrol(subject_id)
+            self._roster.add(Program(self.study_id, study_program_id, study_program_name))
+            # The files are the same: a large study must not be sorted again.
+            self._subjects = {}
+            old = self._last_execution(subject_id, study_program_id)
+            names = self.seed, subject_id, study_program_id
+            if execution is None and old is None:
+                execution = first_execution(*names, days=0, last_digit=1)
+            execution = execution or next_execution(str(old), *names, 1)
+            self._roster.execute(subject_id, study_program_id, execution)
+            self._subjects = {}
+            return execution
+
     def _measure(self, subject: int, name: str, days: int, epoch_rows: int | None) -> None:
         """Adds the first export of a synthetic data set, from each program that yields it."""
         subject_id = FIRST_SUBJECT + subject
         for program_number in range(2 if name == PARAMETERS else 1):
-            program = self._identifier("program", name, program_number)
+            program = self._program_id(name, program_number)
             # The first subject's have fewer digits, so that every study has some such.
             short = subject == 0 and name != PARAMETERS
             last_digit = None if short else 4 + program_number
@@ -171,7 +223,9 @@ class SandboxStudy:
                 data_set_name=name,
                 study_program_id=program,
                 source=Recipe(self.seed, subject_id, name, program, 0, days, epoch_rows),
-                execution=first_execution(self.seed, subject_id, name, days, last_digit),
+                execution=first_execution(
+                    self.seed, subject_id, shared_program(name), days, last_digit
+                ),
             )
             self._keep(file)
 
@@ -179,40 +233,7 @@ class SandboxStudy:
         self, subject_id: int | None, data_set_name: str | None, study_program_id: str | None
     ) -> Sequence[ExportFile]:
         program = study_program_id and study_program_id.lower()
-        return Filters(subject_id, data_set_name, program).select(self.export_files)
-
-    def _keep(self, file: ExportFile) -> ExportFile:
-        """Files an export file under its place in the listing, with a path never used before."""
-        self._serial += 1
-        old = self._files.get(file.key)
-        names = (file.subject_id, file.data_set_name)
-        execution = file.execution
-        if not execution and old is None:
-            execution = first_execution(self.seed, *names, days=0, last_digit=1)
-        elif not execution and old is not None:
-            execution = next_execution(old.execution, self.seed, *names, file.execution_number)
-        # The program is left out on purpose: two programs' files share one name (docs/api.md, An
-        # item).
-        identifier = self._identifier(*names, file.execution_number)
-        file = replace(
-            file,
-            file_name=file.file_name or f"{file.subject_id}_{identifier}.csv.gz",
-            execution=execution,
-            modified=file.modified or modified_after(execution, *names),
-            container=self._identifier("container", self._serial),
-            position=self._positions.setdefault(file.key, len(self._positions)),
-            serial=self._serial,
-        )
-        if old is not None:
-            del self._blobs[old.container, old.file_name]
-        self._files[file.key] = file
-        self._blobs[file.container, file.file_name] = file
-        self._listing = None
-        return file
-
-    def _identifier(self, *names: object) -> str:
-        random_bytes = chance(self.seed, self.study_id, *names).randbytes(16)
-        return str(uuid.UUID(bytes=random_bytes, version=4))
+        return self.index.select(Filters(subject_id, data_set_name, program))
 
 
 def _executed_again(file: ExportFile, additional_columns: bool) -> ExportFile:

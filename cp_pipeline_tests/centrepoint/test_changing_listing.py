@@ -1,12 +1,13 @@
 """The client handles a listing that changes while it is read (docs/api.md, "A page")."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from cp_pipeline.centrepoint import ServiceUnavailable
 from cp_pipeline.domain.exports import Instant
 from cp_pipeline.sandbox import ExportFile, SandboxStudy
+from cp_pipeline.sandbox.export_file import Filters
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 from cp_pipeline_tests.faults import FaultySandbox
 
@@ -20,14 +21,13 @@ class RestlessStudy(SandboxStudy):
         self.before_page: Callable[[int], object] | None = None
         self.listed_besides: tuple[ExportFile, ...] = ()
 
-    @property
-    def export_files(self) -> tuple[ExportFile, ...]:
+    def listed(self, filters: Filters) -> Sequence[ExportFile]:
         action, self.before_page = self.before_page, None
         if action is not None:
             self.pages += 1
             action(self.pages)
             self.before_page = action
-        return super().export_files + self.listed_besides
+        return (*super().listed(filters), *self.listed_besides)
 
 
 @pytest.fixture

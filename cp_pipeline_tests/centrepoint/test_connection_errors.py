@@ -178,7 +178,7 @@ def test_where_a_get_with_a_body_is_refused_the_other_dialect_is_named(
 ) -> None:
     sandbox.bodies_of_get = status
     with pytest.raises(ServiceError, match=r"proxy .*body.*CP_EXPORT_DIALECT=datasetfiles"):
-        connect(sandbox).list_export_files(STUDY, Filters(10821))
+        connect(sandbox, dialect="datasetexportfiles").list_export_files(STUDY, Filters(10821))
     current = connect(sandbox, dialect="datasetfiles")
     assert len(current.list_export_files(STUDY, Filters(10821)).items) == 5
 

@@ -272,7 +272,7 @@ def test_a_service_that_fails_to_list_again_is_the_services_failure(
     file = first_file(centrepoint)
     sandbox.execute_again()
     sandbox.fail("listing", times=100)
-    with pytest.raises(ServiceUnavailable, match="list study 4711"):
+    with pytest.raises(ServiceUnavailable, match="study 4711"):
         centrepoint.fetch(file, Keeper())
 
 

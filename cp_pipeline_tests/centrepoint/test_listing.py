@@ -78,7 +78,7 @@ def test_both_dialects_list_the_same_whatever_is_asked_for(sandbox: FaultySandbo
     assert seed.count_export_files(STUDY) == current.count_export_files(STUDY) == 14
 
 
-def test_without_a_setting_the_seeds_dialect_is_spoken(sandbox: FaultySandbox) -> None:
+def test_without_a_setting_the_seeds_dialect_is_asked_for_first(sandbox: FaultySandbox) -> None:
     CentrePoint(CentrePointSettings.from_environment(sandbox.environment)).list_export_files(STUDY)
     assert sandbox.requests[-1].path.endswith("/studies/4711/datasetexportfiles")
 
@@ -215,7 +215,9 @@ def test_a_study_the_service_does_not_know_is_refused_naming_the_variables(
 
 def test_a_refused_request_is_shown_with_its_words(sandbox: FaultySandbox) -> None:
     with pytest.raises(AnswerNotUnderstood, match="studyProgramId must be a GUID"):
-        connect(sandbox).list_export_files(STUDY, Filters(study_program_id="nonsense"))
+        connect(sandbox, dialect=SEED).list_export_files(
+            STUDY, Filters(study_program_id="nonsense")
+        )
     assert len(asked(sandbox, "listing")) == 1
 
 

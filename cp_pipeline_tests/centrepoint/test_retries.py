@@ -49,7 +49,7 @@ def test_between_attempts_there_is_a_growing_wait(sandbox: FaultySandbox) -> Non
 @pytest.mark.usefixtures("no_backoff")
 def test_a_service_that_keeps_failing_is_unavailable_in_words(sandbox: FaultySandbox) -> None:
     sandbox.fail("listing", status=503, times=100)
-    with pytest.raises(ServiceUnavailable, match=r"list study 4711: HTTP 503 .*told to.*later"):
+    with pytest.raises(ServiceUnavailable, match=r"of study 4711: HTTP 503 .*told to.*later"):
         connect(sandbox).list_export_files(STUDY)
     assert len(asked(sandbox, "listing")) < 10
 

@@ -69,7 +69,9 @@ def token_refused(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
 
 def service_that_repeats_the_token(sandbox: FaultySandbox, centrepoint: CentrePoint) -> None:
     token = tokens_handed_out(sandbox)[0]
-    sandbox.fail("listing", status=400, body=f"What is Authorization: Bearer {token}?")
+    words = f"What is Authorization: Bearer {token}?"
+    # In both dialects.
+    sandbox.fail("listing", status=400, body=words, times=2)
     centrepoint.list_export_files(STUDY)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +16,7 @@ from cp_pipeline.centrepoint import (
     TokenRefused,
 )
 from cp_pipeline.sandbox import ExportFile, SandboxStudy
+from cp_pipeline.sandbox.export_file import Filters
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, forget_tokens, small_study
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted, page_of
 from cp_pipeline_tests.faults import FaultySandbox
@@ -23,10 +25,9 @@ from cp_pipeline_tests.faults import FaultySandbox
 class SlowStudy(SandboxStudy):
     """A study whose pages are slow."""
 
-    @property
-    def export_files(self) -> tuple[ExportFile, ...]:
+    def listed(self, filters: Filters) -> Sequence[ExportFile]:
         time.sleep(0.4)
-        return super().export_files
+        return super().listed(filters)
 
 
 def test_one_token_serves_many_requests(sandbox: FaultySandbox) -> None:

@@ -94,7 +94,9 @@ def said(here: Site) -> bytes:
     assert first.returncode == 1, first.stderr[-2000:]
     assert b"DEBUG:urllib3" in first.stderr
     # A service that repeats the request in its answer, and one that rejects the token request.
-    here.sandbox.fail("listing", status=400, body=f"Bearer {tokens_handed_out(here.sandbox)[0]}?")
+    repeated = f"Bearer {tokens_handed_out(here.sandbox)[0]}?"
+    # In both dialects.
+    here.sandbox.fail("listing", status=400, body=repeated, times=2)
     second = run_at_debug_level("sync")
     here.sandbox.fail("token", status=400, body=f"client_secret={CLIENT_SECRET}&scope=x")
     third = run_at_debug_level("doctor")

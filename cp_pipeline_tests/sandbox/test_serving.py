@@ -38,6 +38,7 @@ def test_the_environment_points_a_pipeline_at_the_sandbox(sandbox: FaultySandbox
         "CP_CLIENT_SECRET",
         "CP_STUDY_ID",
         "CP_ALLOW_INSECURE_HTTP",
+        "CP_SENSOR_SECONDS",
     }
     assert sandbox.base_url.startswith("http://127.0.0.1:")
 
