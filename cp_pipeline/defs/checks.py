@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
-from cp_pipeline.defs.missing_events import EventsCompared, compare_events
+from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
@@ -134,7 +134,7 @@ def dataset_exports_checks(
 def log_checks(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     pipeline: Pipeline,
-    compared: EventsCompared,
+    compared: EventComparison,
 ) -> None:
     """Execute all checks at the end of a run that loads.
 
@@ -150,7 +150,7 @@ def log_checks(
 
 
 def _evaluate(
-    check: Check, pipeline: Pipeline, compared: Callable[[], EventsCompared]
+    check: Check, pipeline: Pipeline, compared: Callable[[], EventComparison]
 ) -> dg.AssetCheckEvaluation:
     if check.name == RECORDS_MATCH_LINEAGE:
         finding = _missing_events(compared())
@@ -222,7 +222,7 @@ def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
     )
 
 
-def _missing_events(compared: EventsCompared) -> Finding:
+def _missing_events(compared: EventComparison) -> Finding:
     """Find the partitions whose event in Dagster does not match the warehouse."""
     rows = tuple(
         (*partition, ", ".join(sorted(known)) or "nothing", ", ".join(sorted(loaded)))

@@ -23,7 +23,7 @@ from cp_pipeline.defs.events import (
     time_spent_metadata,
 )
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
-from cp_pipeline.defs.missing_events import compare_events, give_missing_events, newest_event
+from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
@@ -210,7 +210,7 @@ def _store_outcome(
     failures: Sequence[PartitionFailed],
     listed_after: int,
 ) -> None:
-    compared = give_missing_events(pipeline, context.instance, context.log_event, listed_after)
+    compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
     if compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "

@@ -26,7 +26,7 @@ _UP_TO_DATE = frozenset({"current", "withdrawn"})
 
 
 @dataclass(frozen=True, slots=True)
-class EventsCompared:
+class EventComparison:
     """The result of a comparison of Dagster's events with the warehouse.
 
     ``examined``: how many partitions are loaded. ``differing``: the partitions whose event names
@@ -43,7 +43,7 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 1
 
 
-def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventsCompared:
+def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventComparison:
     """Compare Dagster's data version of each partition with the executions in the warehouse.
 
     Raises:
@@ -59,16 +59,16 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventsCo
         known = frozenset(tag.split(",")) if tag else frozenset[str]()
         if not known or not version.still_listed <= known <= version.loaded:
             differing[partition] = (known, version.loaded)
-    return EventsCompared(len(versions), differing)
+    return EventComparison(len(versions), differing)
 
 
-def give_missing_events(
+def store_missing_events(
     pipeline: Pipeline,
     instance: dg.DagsterInstance,
     log: Callable[[dg.AssetMaterialization], None],
     listed_after: int,
     at_most: int | None = None,
-) -> EventsCompared:
+) -> EventComparison:
     """Store the missing events; nothing is downloaded or loaded.
 
     Args:
@@ -131,7 +131,9 @@ def recover_orphaned_runs(
     # If Dagster does not know a run, it was killed before Dagster stored it. It may have loaded.
     if any(run is None or not run.is_success for run in ended):
         log = instance.report_runless_asset_event
-        missing = len(give_missing_events(pipeline, instance, log, listed_after, at_most).differing)
+        missing = len(
+            store_missing_events(pipeline, instance, log, listed_after, at_most).differing
+        )
     if at_most is None or missing <= at_most:
         remove_locks_of_ended_runs(instance, locks)
     return missing
