@@ -97,8 +97,8 @@ CHECKS = (
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "For each partition, Dagster's newest event names the program executions that are in the "
-        "warehouse. If not, the next run that loads stores the missing event, or you materialize "
-        "the partition. Nothing is downloaded for that.",
+        "warehouse. If not, the next run that loads stores the missing event. Materializing the "
+        "partition stores it too. Nothing is downloaded for that.",
         "partitions whose event in Dagster names other executions than the warehouse",
     ),
 )
