@@ -1,7 +1,7 @@
 """The Dagster definitions that ``dagster dev`` and ``workspace.yaml`` load.
 
-Belongs here: preparing the process, then building the definitions. Does not belong: the definitions
-themselves (``defs``).
+Belongs here: preparing the process, then building the definitions. Does not belong: what the
+definitions are (``defs``).
 """
 
 from pathlib import Path

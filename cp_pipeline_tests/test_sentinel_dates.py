@@ -162,6 +162,6 @@ def test_what_cannot_be_drawn_fails_no_step_and_is_named(
 
     monkeypatch.setattr(previews, "curve", broken)
     load = site.load("TIMESTAMP,STEPS\n2024-03-01 08:00:00,1\n2024-03-01 09:00:00,2\n")
-    drawn = previews.looks([load])
+    drawn = previews.preview_metadata([load])
     assert drawn.keys() == {"first_records", "dagster/column_schema", "not_drawn"}
     assert drawn["not_drawn"] == dg.MetadataValue.text("curve: ValueError: year 0 is out of range")

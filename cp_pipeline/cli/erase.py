@@ -1,6 +1,6 @@
 """``cp-pipeline erase``: remove a subject who withdrew consent.
 
-Belongs here: the question and the outcome in words, and that records of Dagster and dbt go first.
+Belongs here: the confirmation prompt, the result message, and the order: Dagster and dbt first.
 Does not belong: the work (``ingest.subject_erasure``, ``defs.instance.event_erasure``).
 """
 
@@ -18,56 +18,60 @@ from cp_pipeline.settings import StorageSettings
 
 
 @click.command()
-@click.option("--subject", "subject_id", type=int, required=True, help="CentrePoint's number.")
+@click.option(
+    "--subject", "subject_id", type=int, required=True, help="The subject's number in CentrePoint."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
-    "--no-dagster", is_flag=True, help="Leave Dagster's records alone (see to them yourself)."
+    "--no-dagster", is_flag=True, help="Leave Dagster's storage unchanged (erase there yourself)."
 )
 def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
-    """Remove a subject from landing, quarantine, warehouse, published file, and Dagster's records.
+    """Remove a subject from landing, quarantine, warehouse, published file and Dagster's storage.
 
-    What dbt wrote of its builds goes as well, whole. Only that it was done is kept, in
-    lineage.erasures; sync leaves the subject alone from then on.
-    It cannot be undone. Copies and backups made by others are not reached.
+    All logs and results of dbt's builds are removed too. lineage.erasures keeps the fact of the
+    erasure, and sync skips the subject from then on. This cannot be undone. Copies and backups
+    elsewhere are not erased: delete the subject there yourself.
     """
     storage = StorageSettings.from_environment()
-    found = erasable(storage, subject_id)
-    _say(found, subject_id)
+    stored = erasable(storage, subject_id)
+    _print_stored(stored, subject_id)
     if not yes:
-        click.confirm("Erase this subject for good?", abort=True)
+        click.confirm("Erase this subject permanently?", abort=True)
     with answers.status("Erasing …"):
         if not no_dagster:
-            _erase_from_dagster(storage, subject_id, found)
+            _erase_from_dagster(storage, subject_id, stored)
         _erase_from_models(storage)
-        done = erase_subject(storage, subject_id)
-    answers.print(f"Subject {subject_id} is erased; lineage.erasures says so, and nothing else.")
-    if done.published_removed:
+        erased = erase_subject(storage, subject_id)
+    answers.print(
+        f"Subject {subject_id} is erased. Only a note of the erasure is kept (lineage.erasures)."
+    )
+    if erased.published_removed:
         answers.print(
-            f"{storage.published} is removed, because it has tables in which no column tells whose "
-            "a row is. Publishing makes it anew."
+            f"{storage.published} is removed, because it has tables without a column for the "
+            "subject. Run `cp-pipeline publish` to create the file again."
         )
-    if done.unclear_tables:
+    if erased.unclear_tables:
         answers.print(
-            f"In {', '.join(done.unclear_tables)} no column tells whose a row is: build them "
-            "again, then run this once more."
+            f"Tables without a column for the subject: {', '.join(erased.unclear_tables)}. They "
+            "may still have the subject's data. Build them again, then run this command again."
         )
     if storage.warehouse.startswith("ducklake:"):
         answers.print(
-            "A DuckLake keeps deleted rows in its older snapshots. Expire those and clean up: "
-            "CALL ducklake_expire_snapshots(…), then ducklake_cleanup_old_files(…)."
+            "A DuckLake keeps deleted rows in its older snapshots. To delete these, run "
+            "CALL ducklake_expire_snapshots(…), then CALL ducklake_cleanup_old_files(…)."
         )
 
 
-def _say(found: Erasable, subject_id: int) -> None:
-    if found.erased_at is not None:
-        answers.print(f"Subject {subject_id} was erased on {found.erased_at:%Y-%m-%d %H:%M} UTC.")
+def _print_stored(stored: Erasable, subject_id: int) -> None:
+    if stored.erased_at is not None:
+        answers.print(f"Subject {subject_id} was erased on {stored.erased_at:%Y-%m-%d %H:%M} UTC.")
     answers.print(
-        f"Of subject {subject_id} there are {count(found.loads, 'load')} with "
-        f"{count(found.rows, 'row')}, and {count(found.files, 'file')} in landing and quarantine."
+        f"Subject {subject_id} has {count(stored.loads, 'load')} with "
+        f"{count(stored.rows, 'row')}, and {count(stored.files, 'file')} in landing and quarantine."
     )
-    if found.old_files:
+    if stored.old_files:
         answers.print(
-            f"{count(found.old_files, 'old warehouse')} kept by rebuild goes as well, whole."
+            f"{count(stored.old_files, 'old warehouse')} kept by rebuild will be deleted."
         )
 
 
@@ -78,7 +82,7 @@ def _erase_from_models(storage: StorageSettings) -> None:
     erase_build_results(storage)
 
 
-def _erase_from_dagster(storage: StorageSettings, subject_id: int, found: Erasable) -> None:
+def _erase_from_dagster(storage: StorageSettings, subject_id: int, stored: Erasable) -> None:
     home = Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home)
     if not (home / "dagster.yaml").exists():
         return
@@ -87,4 +91,4 @@ def _erase_from_dagster(storage: StorageSettings, subject_id: int, found: Erasab
         from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_events(instance, subject_id, found.texts)
+        erase_events(instance, subject_id, stored.texts)

@@ -135,7 +135,7 @@ class _WatchedSource(PipelineResource):
     def storage(self) -> StorageSettings:
         return self.pipeline.storage
 
-    def saw(self, result: PartitionResult) -> None:
+    def report(self, result: PartitionResult) -> None:
         self.account.saw(result)
         if isinstance(result, PartitionLoaded):
             self.rows += sum(load.row_count for load in result.loads)

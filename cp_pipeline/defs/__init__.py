@@ -1,5 +1,5 @@
-"""Dagster: partitions, assets, jobs, and the one function that puts them together.
+"""Dagster: partitions, assets, checks, jobs, sensors, and the function that combines them.
 
-Knows: Dagster, and what ``ingest`` can be asked for.
-Does not know: HTTP, SQL.
+Belongs here: everything that uses Dagster; it calls ``ingest`` for the work.
+Does not belong: HTTP, SQL.
 """

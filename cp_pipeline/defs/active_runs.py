@@ -1,6 +1,7 @@
-"""Which partitions the active runs will load, so that none is requested twice.
+"""The partitions that the active runs will load, so that no partition is requested twice.
 
-Belongs here: reading a run's configuration and tags. Does not belong: asking (``sensors``).
+Belongs here: reading a run's configuration and tags. Does not belong: requesting runs
+(``sensors``).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,9 +19,10 @@ Covers = Callable[[Partition], bool]
 
 
 def active_runs(instance: dg.DagsterInstance, locks: RunLocks) -> dict[str, Covers]:
-    """By run id: whether the run loads a partition. Runs that load nothing are left out.
+    """Return, by run id, a function that tells whether the run loads a partition.
 
-    Orphaned runs are ended first: they would keep their partitions for ever.
+    Runs that load nothing are left out. Orphaned runs are ended first, because their partitions
+    would never be requested again.
     """
     end_orphaned_runs(instance, locks)
     active = {}
@@ -44,12 +46,12 @@ def _covers(run: dg.DagsterRun) -> Covers | None:
     if run.job_name == "load_partitions":
         chosen = {
             Partition(subject, dataset)
-            for dataset, some in configured["load_chosen_partitions"]["partitions"].items()
-            for subject in some
+            for dataset, subjects in configured["load_chosen_partitions"]["partitions"].items()
+            for subject in subjects
         }
         return lambda partition: partition in chosen
     if DATASET_EXPORTS in (run.asset_selection or ()):
-        one = run.tags.get("dagster/partition")
-        # A range may be any rectangle; to wait for it is no loss.
-        return lambda partition: one is None or key_of(partition) == one
+        key = run.tags.get("dagster/partition")
+        # A run without this tag is for a range. It may load any partition, so all of them wait.
+        return lambda partition: key is None or key_of(partition) == key
     return None

@@ -1,6 +1,7 @@
 """Groups, owners, tags and links that assets, jobs and sensors share.
 
-Belongs here: groups, owners, tags, links. Does not belong: what describes a single asset.
+Belongs here: groups, owners, tags, links. Does not belong: the description of a single asset
+(``assets``).
 """
 
 import dagster as dg

@@ -1,4 +1,4 @@
-"""The assets: what CentrePoint lists, and what of it is in the warehouse.
+"""The assets: the listing, and the exports that are loaded.
 
 Belongs here: declarations, and reading which partitions a run is for.
 Does not belong: the work (``load_steps``, ``ingest``).
@@ -16,7 +16,13 @@ from cp_pipeline.defs.events import (
     observations,
 )
 from cp_pipeline.defs.instance.pool import POOL
-from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_asked, log_survey, survey
+from cp_pipeline.defs.load_steps import (
+    RETRIES,
+    failures_explained,
+    load_requested,
+    log_survey,
+    survey,
+)
 from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.texts import NO_EXPORTS
@@ -27,7 +33,7 @@ class LoadingConfig(dg.Config):
     """How to load the chosen partitions."""
 
     refresh: bool = False
-    """Fetch and load again what is loaded already."""
+    """Also download and load again the exports that are current."""
 
 
 @dg.asset(
@@ -39,25 +45,26 @@ class LoadingConfig(dg.Config):
     retry_policy=RETRIES,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
-        "`lineage.export_files`.\n\nMaterialize it to ask CentrePoint what there is: new subjects "
-        "and data sets then appear as partitions of `dataset_exports`. Its metadata has the "
-        "coverage map: every subject and data set by state."
+        "`lineage.export_files`.\n\nMaterialize it to request the listing. New subjects and data "
+        "sets then appear as partitions of `dataset_exports`. The metadata has the coverage map: "
+        "the state of each subject and data set."
     ),
 )
 def export_files(
     context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
 ) -> dg.MaterializeResult[None]:
-    """List all exports, write the listing down, and register the partitions."""
+    """List all exports, record the listing, and register the partitions."""
     with failures_explained(source, context):
         pipeline = source.open()
-        found, _ = survey(context.instance, pipeline)
-        for observation in observations(found.plan.replaced):
+        new_survey, _ = survey(context.instance, pipeline)
+        for observation in observations(new_survey.plan.replaced):
             context.log_event(observation)
         context.log.info(
-            f"{len(found.items)} exports in {len(found.partitions)} partitions are listed"
+            f"CentrePoint lists {len(new_survey.items)} exports in "
+            f"{len(new_survey.partitions)} partitions"
         )
-        log_survey(context, found)
-        if found.is_empty:
+        log_survey(context, new_survey)
+        if new_survey.is_empty:
             context.log.warning(NO_EXPORTS)
         return dg.MaterializeResult(metadata=listing_metadata(pipeline.states()))
 
@@ -73,8 +80,9 @@ listed_executions = dg.AssetSpec(
     partitions_def=subject_by_dataset,
     description=(
         "One partition per subject and data set: the program execution that CentrePoint lists for "
-        "it.\n\nAn observation here that is newer than what `dataset_exports` was loaded from is "
-        "what makes that partition stale. Only executions that are not loaded yet are observed."
+        "it.\n\nAn observation tells Dagster that CentrePoint lists a newer execution than the "
+        "loaded one. The partition of `dataset_exports` is then stale. Only executions that are "
+        "not loaded yet are observed."
     ),
 )
 
@@ -96,7 +104,7 @@ listed_executions = dg.AssetSpec(
         "One partition per subject and data set: all exports that CentrePoint lists for the pair "
         "(one for each study program that yields the data set).\n\nThe rows are in "
         '`exports."<data set>"` of the warehouse; `lineage.loads` says which program execution '
-        "each came from. A partition that is current is not fetched again, unless `refresh` is set."
+        "each row came from. A current partition is not downloaded again, unless `refresh` is set."
     ),
 )
 def dataset_exports(
@@ -104,13 +112,13 @@ def dataset_exports(
     config: LoadingConfig,
     source: dg.ResourceParam[PipelineResource],
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Load the partitions that the run is for; each gets a materialization of its own.
+    """Load the partitions that the run is for; each gets its own materialization.
 
-    Yields nothing: one result would be recorded for every partition of the run alike (dagster
-    issue 18123), and returning would record a partition that has no export.
+    Yields nothing, because Dagster would store the same result for every partition of the run
+    (dagster issue 18123). Without a yield, it would materialize partitions that have no export.
     """
-    wanted = [
+    requested = [
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
-    load_asked(context, source, Request.of_partitions(wanted, refresh=config.refresh))
+    load_requested(context, source, Request.of_partitions(requested, refresh=config.refresh))
     yield from ()

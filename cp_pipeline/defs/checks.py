@@ -1,10 +1,11 @@
-"""The asset checks of ``dataset_exports``: what a data manager wants to see green.
+"""The asset checks of ``dataset_exports``, for the data manager of a study.
 
-Belongs here: how serious an answer is, and its words.
-Does not belong: finding it (``warehouse.check_queries``).
+Belongs here: severities and texts of the checks.
+Does not belong: the queries (``warehouse.check_queries``).
 
-Each is asked at the end of every run that loads, and by "Execute" in the UI; for all partitions
-together, because a check for each of 20,000 partitions would be 160,000 events.
+Every run that loads executes all checks at its end. "Execute" in the UI executes the selected
+ones. A check covers all partitions together, because a check for each of 20,000 partitions would
+store 160,000 events.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
-from cp_pipeline.defs.missing_events import EventsCompared, compare_events
+from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
@@ -25,11 +26,11 @@ _SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check promises, how serious its failing is, and what each row at fault is."""
+    """A check: its severity if it fails, its description, and what the rows at fault are."""
 
     name: str
     severity: dg.AssetCheckSeverity
-    promise: str
+    description: str
     at_fault: str
 
 
@@ -37,68 +38,68 @@ CHECKS = (
     Check(
         Question.LISTED_EXECUTION_IS_LOADED.value,
         _ERROR,
-        "The program execution that CentrePoint lists is the one that is loaded, everywhere.",
+        "For each export, the program execution that CentrePoint lists is loaded.",
         "partitions that are stale, missing or failed",
     ),
     Check(
         Question.LISTED_ITEMS_CAN_BE_USED.value,
         _ERROR,
-        "Every item that CentrePoint lists says which export it is, of which execution, and where "
-        "its file is. Of one that does not, nothing is loaded: report it to ActiGraph support.",
-        "listed items that cannot be used",
+        "Every item that CentrePoint lists names its export, its program execution and its file. "
+        "Nothing is loaded from an item that does not. Report it to ActiGraph support.",
+        "invalid items in the listing",
     ),
     Check(
         Question.ROWS_MATCH_FILES.value,
         _ERROR,
-        "Each load has as many rows in the warehouse as its file has records by its bytes.",
-        "loads that have other rows than their files",
+        "Each load has as many rows in the warehouse as its file has records.",
+        "loads whose number of rows differs from their file",
     ),
     Check(
         Question.FILES_ARE_OF_THEIR_EXECUTION.value,
         _ERROR,
-        "Each file was written after the program execution under which it is loaded. One that is "
-        "not written a day after is loaded all the same: its rows may be those of the execution "
-        "before. Ask ActiGraph support.",
+        "Each file was written after the program execution for which it is loaded. If CentrePoint "
+        "has not written the new file after a day, the old file is loaded. Its rows may come from "
+        "the previous execution. Ask ActiGraph support.",
         "current loads whose file is older than their program execution",
     ),
     Check(
         NOTHING_WAITS_FOR_A_PERSON,
         _ERROR,
-        f"No partition has failed {ATTEMPTS} times: those are not tried again by themselves. Look "
-        "at the reason, then materialize the partition.",
+        f"No partition has failed {ATTEMPTS} times. After that, it is not retried automatically. "
+        "Look at the reason, then materialize the partition.",
         "partitions that wait for a person",
     ),
     Check(
         Question.SCHEMA_IS_UNCHANGED.value,
         _WARN,
-        "The newest execution of each export has the columns, and the types, of the one before.",
+        "The newest execution of each export has the same columns and types as the previous one.",
         "current loads that changed a column",
     ),
     Check(
         Question.EXECUTIONS_GO_FORWARD.value,
         _WARN,
         "CentrePoint lists no older program execution than the loaded one.",
-        "exports that went back to an older execution; the newer one is kept",
+        "exports that are listed with an older execution; the newer one stays loaded",
     ),
     Check(
         Question.EXPORTS_ARE_STILL_LISTED.value,
         _WARN,
-        "Every loaded export is still listed by CentrePoint.",
-        "loaded exports that vanished from the listing (withdrawn); their rows are kept",
+        "CentrePoint still lists every loaded export.",
+        "loaded exports that are not listed any more (withdrawn); their rows are kept",
     ),
     Check(
         Question.TIMESTAMPS_ARE_UNIQUE.value,
         _WARN,
-        "No file has two rows for one subject and timestamp.",
+        "No file has two rows for the same subject and timestamp.",
         "current loads that have more than one row for a timestamp",
     ),
     Check(
         RECORDS_MATCH_LINEAGE,
         _WARN,
-        "What Dagster has on record for each partition is what the warehouse has loaded. Where "
-        "not, the next run that loads makes the record anew, and so does materializing the "
-        "partition; nothing is fetched for it.",
-        "partitions that have another execution in Dagster's records than in the warehouse",
+        "For each partition, Dagster's newest event names the program executions that are in the "
+        "warehouse. If not, the next run that loads stores the missing event. Materializing the "
+        "partition stores it too. Nothing is downloaded for that.",
+        "partitions whose event in Dagster names other executions than the warehouse",
     ),
 )
 
@@ -106,7 +107,7 @@ CHECKS = (
 @dg.multi_asset_check(
     name="dataset_exports_checks",
     specs=[
-        dg.AssetCheckSpec(check.name, asset=DATASET_EXPORTS, description=check.promise)
+        dg.AssetCheckSpec(check.name, asset=DATASET_EXPORTS, description=check.description)
         for check in CHECKS
     ],
     can_subset=True,
@@ -114,7 +115,7 @@ CHECKS = (
 def dataset_exports_checks(
     context: dg.AssetCheckExecutionContext, source: dg.ResourceParam[PipelineResource]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Ask what is selected."""
+    """Execute the selected checks."""
     pipeline, instance = source.open(), context.instance
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
@@ -133,34 +134,40 @@ def dataset_exports_checks(
 def log_checks(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     pipeline: Pipeline,
-    compared: EventsCompared,
+    compared: EventComparison,
 ) -> None:
-    """Ask all, at the end of a run that loads and has compared its records."""
+    """Execute all checks at the end of a run that loads.
+
+    Args:
+        context: logs the results.
+        pipeline: has the warehouse.
+        compared: the run's own comparison of Dagster's events with the warehouse.
+    """
     with pipeline.one_look():
         for check in CHECKS:
-            # Dagster records it all the same; its annotation has not heard of checks yet.
+            # Dagster stores it, although the annotation of `log_event` does not name it.
             context.log_event(_evaluate(check, pipeline, lambda: compared))  # type: ignore[arg-type]
 
 
 def _evaluate(
-    check: Check, pipeline: Pipeline, compared: Callable[[], EventsCompared]
+    check: Check, pipeline: Pipeline, compared: Callable[[], EventComparison]
 ) -> dg.AssetCheckEvaluation:
     if check.name == RECORDS_MATCH_LINEAGE:
-        finding = _records_against_lineage(compared())
+        finding = _missing_events(compared())
     elif check.name == NOTHING_WAITS_FOR_A_PERSON:
-        finding = _waiting(pipeline)
+        finding = _waiting_for_a_person(pipeline)
     else:
         finding = pipeline.ask(Question(check.name))
     if finding.at_fault:
-        words = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
+        description = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
     else:
-        words = f"None of {finding.examined:,} is at fault."
+        description = f"None of {finding.examined:,} is at fault."
     return dg.AssetCheckEvaluation(
         asset_key=DATASET_EXPORTS,
         check_name=check.name,
         passed=not finding.at_fault,
         severity=check.severity,
-        description=words,
+        description=description,
         metadata={
             "examined": dg.MetadataValue.int(finding.examined),
             "at_fault": dg.MetadataValue.int(finding.at_fault),
@@ -177,7 +184,7 @@ def _table(finding: Finding) -> dict[str, dg.MetadataValue]:
             records=[
                 dg.TableRecord(
                     {
-                        name: value if isinstance(value, int) else _words(value)
+                        name: value if isinstance(value, int) else _text(value)
                         for name, value in zip(finding.columns, row, strict=True)
                     }
                 )
@@ -188,14 +195,14 @@ def _table(finding: Finding) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _words(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 
-def _waiting(pipeline: Pipeline) -> Finding:
-    """Partitions whose listed execution has failed too often."""
+def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
+    """Find the partitions that are not retried automatically any more."""
     waiting = pipeline.waiting_for_a_person()
     rows = tuple(
         (
@@ -215,8 +222,8 @@ def _waiting(pipeline: Pipeline) -> Finding:
     )
 
 
-def _records_against_lineage(compared: EventsCompared) -> Finding:
-    """Dagster's data version of each partition against the executions in the warehouse."""
+def _missing_events(compared: EventComparison) -> Finding:
+    """Find the partitions whose event in Dagster does not match the warehouse."""
     rows = tuple(
         (*partition, ", ".join(sorted(known)) or "nothing", ", ".join(sorted(loaded)))
         for partition, (known, loaded) in compared.differing.items()

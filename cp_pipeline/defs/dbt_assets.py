@@ -1,8 +1,8 @@
-"""How the SQL models look in Dagster, and how a run builds them.
+"""The SQL models as Dagster assets, and the op that builds them.
 
-Belongs here: keys, groups, owners, descriptions, and the one op that runs ``dbt build``.
-Does not belong: making the manifest (``dbt_project``), which imports this only when it is wanted:
-importing dbt takes a second.
+Belongs here: keys, groups, owners, descriptions, and the op that runs ``dbt build``.
+Does not belong: creating the manifest (``dbt_project``). That module imports this one only when it
+needs it, because importing dbt takes a second.
 """
 
 import os
@@ -36,51 +36,51 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse
 
 _GROUPS = {"staging": "models", "marts": "marts"}
-# Unit tests are of the SQL, not of the data, and run with `make test`.
 _LONGEST_NAME = 120
+# Unit tests check the SQL, not the data. `make test` runs them.
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
 Event = TypeVar("Event")
 
 
 class ModelsInDagster(DagsterDbtTranslator):
-    """A model is the asset ``schema / name``; every source is what ``dataset_exports`` loads."""
+    """Each model is the asset ``schema / name``; every source is the asset ``dataset_exports``."""
 
     def __init__(self) -> None:
         super().__init__(
             DagsterDbtTranslatorSettings(
-                # All tables of `lineage` come from one asset.
+                # All tables of `lineage` come from the same asset.
                 enable_duplicate_source_asset_keys=True,
                 enable_asset_checks=True,
             )
         )
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """As ``schema.name`` in the warehouse."""
+        """Return the key with the schema and the name that the model has in the warehouse."""
         if dbt_resource_props["resource_type"] == "source":
             return dataset_exports.key
         return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """``models`` for staging, ``marts`` for marts."""
+        """Return ``models`` for the schema ``staging``, and ``marts`` for ``marts``."""
         return _GROUPS.get(dbt_resource_props["schema"])
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """The model's own, without its SQL, which dbt's folder shows better."""
+        """Return the model's own description, without its SQL."""
         return str(dbt_resource_props.get("description", ""))
 
     def get_owners(
         self,
-        dbt_resource_props: Mapping[str, Any],  # noqa: ARG002  (everything has the same)
+        dbt_resource_props: Mapping[str, Any],  # noqa: ARG002  (all have the same owner)
     ) -> list[str]:
-        """Those who answer for the definitions."""
+        """Return the owners of all assets."""
         return OWNERS
 
 
 def model_assets(project: DbtProject) -> dg.AssetsDefinition:
-    """One asset for each model; a run builds and tests those it is for, in one ``dbt build``.
+    """Return one asset per model. A run builds and tests the selected ones in one ``dbt build``.
 
     Args:
-        project: with a manifest.
+        project: the project, with a manifest.
     """
 
     @dbt_assets(
@@ -97,21 +97,22 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         storage = source.storage()
         _check_warehouse(storage)
-        # dbt's folder for this run; by itself dagster-dbt leaves one behind for every run.
+        # A scratch folder for dbt's results: dagster-dbt would leave a folder behind for each run.
         with (
             _warehouse_named(storage),
             scratch_folder(project.target_path / "builds") as target,
         ):
             building = dbt.cli(_BUILD, context=context, target_path=target)
-            events, failure = _until_the_end(building)
+            events, failure = _wait_for_end(building)
             compiled = target / "compiled" / project.name / "models" / "staging"
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
                     yield _with_origins(_with_exported_columns(event, compiled))
             finally:
-                # dagster-dbt leaves the file open in this process, and nobody else could write.
-                _let_go(building)
+                # dagster-dbt keeps the warehouse open in this process, so no other process could
+                # write.
+                _close_connections(building)
             if failure is not None:
                 raise failure
 
@@ -119,10 +120,10 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
 
 
 def _check_warehouse(storage: StorageSettings) -> None:
-    """Say at once, and in words, that models cannot be built there.
+    """Check that the warehouse can be written, before dbt tries every model.
 
     Raises:
-        dagster.Failure: the warehouse, or its folder, cannot be written.
+        dagster.Failure: the warehouse or its folder cannot be written.
     """
     try:
         Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,33 +133,34 @@ def _check_warehouse(storage: StorageSettings) -> None:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _until_the_end(
+def _wait_for_end(
     building: DbtCliInvocation,
 ) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
-    """What dbt built, and what went wrong.
+    """Return dbt's events and its error, when dbt has ended.
 
-    dagster-dbt waits for dbt's end too before it asks the warehouse about what was built, as the
-    file has one holder at a time; but it does so in a loop that takes a whole processor.
+    Only one process can open the warehouse, so its queries about the models must wait for that.
+    dagster-dbt waits too, but in a loop that uses a whole processor.
     """
     events: list[Any] = []
     try:
         for event in building.stream():
-            events.append(event)  # noqa: PERF402  (those before an error are kept)
+            events.append(event)  # noqa: PERF402  (keeps the events before an error)
     except DagsterDbtCliRuntimeError as error:
         return events, error
     return events, None
 
 
-def _let_go(building: DbtCliInvocation) -> None:
+def _close_connections(building: DbtCliInvocation) -> None:
     if building.adapter is not None:
         building.adapter.cleanup_connections()
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _with_exported_columns(event: Event, compiled: Path) -> Event | dg.Output[Any]:
-    """A staging model's event, with the exports' columns that each of its columns is read from.
+    """Return a staging model's event with column lineage to the columns of the exports.
 
-    dagster-dbt knows only columns of what stands in the manifest, and the data sets cannot.
+    dagster-dbt finds lineage only to tables in the manifest. The data sets cannot be in it, because
+    each study has different ones.
     """
     if not isinstance(event, dg.Output):
         return event
@@ -172,12 +174,12 @@ def _with_exported_columns(event: Event, compiled: Path) -> Event | dg.Output[An
             for column, names in sources.items()
         }
     )
-    shown = {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
-    return event.with_metadata({**event.metadata, **shown})
+    added = {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
+    return event.with_metadata({**event.metadata, **added})
 
 
 def _with_origins(event: Event | dg.Output[Any]) -> Event | dg.Output[Any]:
-    """A model's event, with its column lineage in words too: Dagster's own UI does not draw it."""
+    """Return a model's event with its column lineage also as a table: Dagster's UI has no view."""
     lineage = event.metadata.get("dagster/column_lineage") if isinstance(event, dg.Output) else None
     if not isinstance(event, dg.Output) or not isinstance(
         lineage, dg.TableColumnLineageMetadataValue
@@ -188,40 +190,43 @@ def _with_origins(event: Event | dg.Output[Any]) -> Event | dg.Output[Any]:
         for column, origins in lineage.column_lineage.deps_by_column.items()
     }
     rows = "\n".join(f"| {plain(column)} | {origins or '—'} |" for column, origins in named.items())
-    words = dg.MetadataValue.md(f"| column | is made from |\n|---|---|\n{rows}")
-    return event.with_metadata({**event.metadata, "columns_made_from": words})
+    table = dg.MetadataValue.md(f"| column | source columns |\n|---|---|\n{rows}")
+    return event.with_metadata({**event.metadata, "columns_made_from": table})
 
 
 def _origin(dependency: dg.TableColumnDep) -> str:
-    """``activity_daily.steps``; for an export, whose column names its data set, that alone."""
+    """Return a name such as ``activity_daily.steps``.
+
+    A column of an export already has the name of its data set.
+    """
     if dependency.asset_key == dataset_exports.key:
         return dependency.column_name
     return f"{dependency.asset_key.path[-1]}.{dependency.column_name}"
 
 
 def exported_columns(sql: str) -> dict[str, set[str]]:
-    """Which columns of exports each column of a staging model is read from, by name.
+    """Return, for each column of a staging model, the columns of exports that it is read from.
 
     Args:
-        sql: the model as dbt has compiled it: a UNION of one SELECT for each data set.
+        sql: the model as compiled by dbt: a UNION of one SELECT for each data set.
 
     Returns:
         For instance ``{"steps": {"ActivityDaily8.STEPS"}}``.
     """
-    found: dict[str, set[str]] = {}
+    sources: dict[str, set[str]] = {}
     for select in sqlglot.parse_one(sql, dialect="duckdb").find_all(sqlglot.exp.Select):
         table = select.find(sqlglot.exp.Table)
         if table is None or table.db != "exports":
             continue
         for column in select.expressions:
             names = {f"{table.name}.{each.name}" for each in column.find_all(sqlglot.exp.Column)}
-            found.setdefault(column.alias_or_name, set()).update(names)
-    return found
+            sources.setdefault(column.alias_or_name, set()).update(names)
+    return sources
 
 
 @contextmanager
 def _warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """``CP_WAREHOUSE`` by its whole path, as dbt takes a relative one from another folder."""
+    """Set ``CP_WAREHOUSE`` to its absolute path, because dbt runs in another folder."""
     before = os.environ.get("CP_WAREHOUSE")
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     try:

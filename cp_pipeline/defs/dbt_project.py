@@ -1,10 +1,9 @@
-"""The SQL models of ``dbt_style_sql`` for Dagster, and the manifest it knows them by.
+"""The dbt project in ``dbt_style_sql``, and its manifest for Dagster.
 
-Belongs here: where the project is, and making its manifest when the models have changed.
-Does not belong: the models themselves (``dbt_style_sql``), how they look in Dagster
-(``dbt_assets``).
+Belongs here: the project's folder, and creating its manifest when the models have changed.
+Does not belong: the models (``dbt_style_sql``), their assets in Dagster (``dbt_assets``).
 
-dbt takes a second to import, so nothing here imports it before definitions are asked for.
+Importing dbt takes a second, so this module imports it only when definitions are built.
 """
 
 import hashlib
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from dagster_dbt import DbtProject
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
-# Made by `dbt parse`, which reads no data.
-_MADE_OF_MODELS = frozenset(
+# Files without data of subjects: they come from the models only.
+_FILES_OF_MODELS = frozenset(
     {
         "made_from",
         "manifest.json",
@@ -36,20 +35,20 @@ _MADE_OF_MODELS = frozenset(
         "semantic_manifest.json",
     }
 )
-# The command beside this very Python, because a virtual environment need not be on the PATH.
+# The command beside this Python, because a virtual environment may not be on the PATH.
 _DBT = Path(sys.executable).with_name("dbt")
 
 
 def model_definitions() -> dg.Definitions:
-    """The models as assets, their tests as checks, and the resource ``dbt`` that builds them.
+    """Return the models as assets, their tests as checks, and the resource ``dbt``.
 
-    Makes the manifest when there is none or the models have changed (two to three seconds), without
-    warehouse and without network.
+    If there is no manifest, or the models have changed, create the manifest. That takes two to
+    three seconds, and needs no warehouse and no network.
 
     Raises:
-        PipelineError: the models are not there, or dbt cannot read them.
+        PipelineError: the models are missing, or dbt cannot read them.
     """
-    # Slow imports, for those who want the models.
+    # Slow imports: only callers that need the models pay for them.
     from dagster_dbt import DbtCliResource  # noqa: PLC0415
 
     from cp_pipeline.defs.dbt_assets import model_assets  # noqa: PLC0415
@@ -60,43 +59,43 @@ def model_definitions() -> dg.Definitions:
 
 
 def prepared_project(storage: StorageSettings) -> "DbtProject":
-    """The project with a manifest of the models as they are now.
+    """Return the project with a manifest of the current models.
 
-    The manifest is kept with the data, not with the code, which may be read-only. Processes that
-    come at once wait for the first to make it.
+    The manifest is in the data folder, because the code may be read-only. If several processes need
+    a new manifest, one creates it, and the others wait.
 
     Raises:
-        PipelineError: the models are not there, or dbt cannot read them.
+        PipelineError: the models are missing, or dbt cannot read them.
     """
     from dagster_dbt import DbtProject  # noqa: PLC0415
 
     if not (PROJECT / "dbt_project.yml").exists():
         raise PipelineError(
             f"The SQL models are not in {PROJECT}.",
-            "Install cp-pipeline from a checkout (make install), which has them.",
+            "Install cp-pipeline from a git checkout, which has them: run make install there.",
         )
     target = _target(storage)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     project = DbtProject(PROJECT, target_path=target, profiles_dir=PROJECT)
-    made_from, now = target / "made_from", _fingerprint()
+    made_from, fingerprint = target / "made_from", _fingerprint()
     with file_locked(target / "manifest.lock"):
-        made = project.manifest_path.exists() and made_from.exists()
-        if not made or made_from.read_text() != now:
+        exists = project.manifest_path.exists() and made_from.exists()
+        if not exists or made_from.read_text() != fingerprint:
             made_from.unlink(missing_ok=True)
             _parse(target)
-            made_from.write_text(now)
+            made_from.write_text(fingerprint)
     return project
 
 
 def erase_build_results(storage: StorageSettings) -> None:
-    """Remove what dbt wrote while it built: logs, results and SQL may hold anybody's values.
+    """Remove dbt's logs, results and compiled SQL, which may contain data of any subject.
 
-    What was made of the models alone stays, as a code location may be using it.
+    Files that come from the models only stay, because a code location may be using them.
     """
     for path in _target(storage).glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in _MADE_OF_MODELS:
+        elif path.name not in _FILES_OF_MODELS:
             path.unlink()
 
 
@@ -105,11 +104,11 @@ def _target(storage: StorageSettings) -> Path:
 
 
 def _parse(target: Path) -> None:
-    # Not through dagster-dbt, which first has dbt ask the package index for newer versions.
+    # Not through dagster-dbt: it makes dbt ask the package index for newer versions first.
     folders = ("--project-dir", PROJECT, "--profiles-dir", PROJECT)
-    written = ("--target-path", target, "--log-path", target)
+    outputs = ("--target-path", target, "--log-path", target)
     parsing = subprocess.run(  # noqa: S603  (our own command)
-        [_DBT, "--no-use-colors", "parse", "--quiet", *folders, *written],
+        [_DBT, "--no-use-colors", "parse", "--quiet", *folders, *outputs],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -118,21 +117,21 @@ def _parse(target: Path) -> None:
     if parsing.returncode:
         raise PipelineError(
             f"dbt cannot read the SQL models in {PROJECT}: {parsing.stdout.strip()}",
-            f"Mend the model; {target / 'dbt.log'} may say more.",
+            f"Correct the model. {target / 'dbt.log'} may have more details.",
         )
 
 
 def _fingerprint() -> str:
-    """What the manifest depends on: every file of the project, and dbt's version.
+    """Return a digest of everything that the manifest depends on: all files, and dbt's version.
 
-    Not the times of files: a checkout or a copy may bring older ones that are new here.
+    The times of files are not used: after a checkout or a copy, a new file may have an old time.
     """
-    found = hashlib.sha256(f"{PROJECT} {version('dbt-core')}".encode())
+    digest = hashlib.sha256(f"{PROJECT} {version('dbt-core')}".encode())
     unread = {PROJECT / name for name in ("target", "logs", "dbt_packages")}
     for folder, folders, files in os.walk(PROJECT):
         folders[:] = sorted(name for name in folders if Path(folder, name) not in unread)
         for name in sorted(files):
             path = Path(folder, name)
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.update(f"\n{path.relative_to(PROJECT)} {content}".encode())
-    return found.hexdigest()
+            digest.update(f"\n{path.relative_to(PROJECT)} {content}".encode())
+    return digest.hexdigest()

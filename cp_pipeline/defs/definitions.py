@@ -1,6 +1,6 @@
-"""One assembly for production, the command line and tests.
+"""All Dagster definitions, the same for production, the command line and tests.
 
-Belongs here: the list of what there is. Does not belong: anything else.
+Belongs here: combining the definitions. Does not belong: a definition (``assets``, ``jobs``, …).
 """
 
 import dagster as dg
@@ -20,13 +20,14 @@ def build_defs(
     sensor_seconds: int = SENSOR_SECONDS,
     models: dg.Definitions | None = None,
 ) -> dg.Definitions:
-    """All definitions.
+    """Return all definitions.
 
     Args:
-        source: where exports come from and go to; by default what the environment names.
-        sensor_seconds: how often CentrePoint is asked what is new.
-        models: the SQL models, and what builds them (``dbt_project.model_definitions``). Reading
-            them takes seconds; without them there is only what loads.
+        source: opens the pipeline; by default with the settings of the environment.
+        sensor_seconds: the seconds between two ticks of a sensor.
+        models: the SQL models, and the resource that builds them
+            (``dbt_project.model_definitions``). Reading them takes seconds. Without them, the
+            definitions can load but not publish.
     """
     loading = dg.Definitions(
         assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
@@ -34,16 +35,17 @@ def build_defs(
         jobs=[sync, load_partitions_job, compact],
         sensors=[new_program_executions(sensor_seconds)],
         resources={"source": locking_runs(source or PipelineResource())},
-        # Steps wait for one slot, so processes of their own would only take time and memory.
+        # One slot lets one step run at a time. So a process for each step would only cost time and
+        # memory.
         executor=dg.in_process_executor,
     )
     if models is None:
         return loading
     keys = [
         key
-        for each in models.assets or ()
-        if isinstance(each, dg.AssetsDefinition)
-        for key in sorted(each.keys)
+        for assets in models.assets or ()
+        if isinstance(assets, dg.AssetsDefinition)
+        for key in sorted(assets.keys)
     ]
     publishing = publishing_definitions(keys, [dataset_exports.key], sensor_seconds)
     return dg.Definitions.merge(loading, models, publishing)

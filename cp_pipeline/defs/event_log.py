@@ -1,6 +1,6 @@
-"""The path by which an existing ``dagster.yaml`` names the event log.
+"""The module path of the event log in every existing ``dagster.yaml``.
 
-Belongs here: that one name. Does not belong: the class itself (``instance.event_log``).
+Belongs here: the import of that class. Does not belong: the class (``instance.event_log``).
 """
 
 from cp_pipeline.defs.instance.event_log import KeptOpenEventLog

@@ -1,7 +1,7 @@
-"""What Dagster writes down of a partition, and of a listing.
+"""The events that Dagster stores for a partition and for a listing.
 
-Belongs here: metadata, tags and words of materializations and observations.
-Does not belong: when they are logged (``load_steps``), how a load looks (``previews``).
+Belongs here: metadata, tags and texts of materializations and observations.
+Does not belong: when they are stored (``load_steps``), the preview of a load (``previews``).
 """
 
 from collections import Counter
@@ -11,33 +11,35 @@ import dagster as dg
 
 from cp_pipeline.charts import bars, coverage_map, in_markdown
 from cp_pipeline.defs.partitions import key_of
-from cp_pipeline.defs.previews import changed_columns, looks, plain
+from cp_pipeline.defs.previews import changed_columns, plain, preview_metadata
 from cp_pipeline.domain.exports import ExportFile, Partition
 from cp_pipeline.ingest import PartitionLoaded, PartitionState
 
 EXPORT_FILES = dg.AssetKey("export_files")
 LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
 DATASET_EXPORTS = dg.AssetKey("dataset_exports")
-# How rows come from a file. A new number makes Dagster call every partition stale.
+# The version of the code that loads files. A new number makes every partition stale in Dagster.
 CODE_VERSION = "1"
-# How a load looks, written once when it is loaded.
-LOOKS = (
+# The preview of a load: written at the load, and copied by later events of the same version.
+PREVIEW_KEYS = (
     "load_ids", "curve", "first_records", "dagster/column_schema", "columns_left_out", "not_drawn",
 )  # fmt: skip
 VERSION_TAG = "dagster/data_version"
 _SHOWN = 50
 _NO_EXPORT = "no export"
-NOT_LISTED = "CentrePoint lists no export for {}; nothing was written."
-NOT_WRITTEN = "CentrePoint has executed the program for {}, and not written the file yet (pending)."
+NOT_LISTED = "CentrePoint lists no export for {}. Nothing was loaded."
+NOT_WRITTEN = (
+    "CentrePoint has executed the program for {}, but has not written the new file yet (pending)."
+)
 
 
 def provenance(version: str, listed_after: int) -> dict[str, str]:
-    """Tags by which Dagster tells whether a partition is stale, and why.
+    """Return the tags that tell Dagster whether a partition is stale, and why.
 
     Args:
         version: the program executions that are loaded.
-        listed_after: a storage id of Dagster's event log from before the listing. A newer
-            execution that is observed later has a higher id, and makes the partition stale
+        listed_after: a storage id of Dagster's event log from before the listing. If a newer
+            execution is observed later, its event has a higher id, and the partition becomes stale
             (``CachingStaleStatusResolver._is_dep_updated`` compares the ids).
     """
     upstream = LISTED_EXECUTIONS.to_user_string()
@@ -52,13 +54,13 @@ def provenance(version: str, listed_after: int) -> dict[str, str]:
 def materialization(
     loaded: PartitionLoaded, listed_after: int, before: dg.AssetMaterialization | None = None
 ) -> dg.AssetMaterialization:
-    """One partition's own record; its data version is the program executions it came from.
+    """Return the materialization of a partition; its data version is the loaded executions.
 
     Args:
         loaded: the partition.
         listed_after: see ``provenance``.
-        before: the record before this one. Of a partition that was current already it knows how
-            the data looks, which would vanish from the partition's page otherwise.
+        before: the partition's previous materialization. If nothing was loaded, the preview is
+            copied from it, because the partition's page shows the newest event only.
     """
     version = ",".join(loaded.executions)
     files = [(load.landed.file_name, load.landed.sha256) for load in loaded.loads]
@@ -80,9 +82,11 @@ def materialization(
         metadata["load_ids"] = dg.MetadataValue.text(
             ", ".join(str(load.load_id) for load in loaded.loads)
         )
-        metadata |= looks(loaded.loads)
+        metadata |= preview_metadata(loaded.loads)
     elif before is not None and (before.tags or {}).get(VERSION_TAG) == version:
-        metadata |= {name: before.metadata[name] for name in LOOKS if name in before.metadata}
+        metadata |= {
+            name: before.metadata[name] for name in PREVIEW_KEYS if name in before.metadata
+        }
     if changes := changed_columns(loaded.loads):
         metadata["schema_changes"] = dg.MetadataValue.md(changes)
     return dg.AssetMaterialization(
@@ -93,33 +97,33 @@ def materialization(
     )
 
 
-def no_export(partition: Partition, listed_after: int, words: str) -> dg.AssetMaterialization:
-    """Says of a partition that was asked for why there is nothing to load, and nothing loaded.
+def no_export(partition: Partition, listed_after: int, message: str) -> dg.AssetMaterialization:
+    """Return the event of a requested partition that has nothing to load and nothing loaded.
 
-    A materialization, because Dagster calls a backfill failed when one of its partitions has none,
-    and a pair without an export is no failure.
+    It is a materialization, because a backfill fails in Dagster if a partition has none, and a
+    partition without an export is no failure.
 
     Args:
-        partition: the one that was asked for.
+        partition: the requested partition.
         listed_after: see ``provenance``.
-        words: ``NOT_LISTED`` or ``NOT_WRITTEN``.
+        message: ``NOT_LISTED`` or ``NOT_WRITTEN``.
     """
     return dg.AssetMaterialization(
         DATASET_EXPORTS,
         partition=key_of(partition),
-        description=words.format(partition),
+        description=message.format(partition),
         metadata={
             "dagster/partition_row_count": dg.MetadataValue.int(0),
             "rows": dg.MetadataValue.int(0),
             "files": dg.MetadataValue.int(0),
-            "note": dg.MetadataValue.text(words.format(partition)),
+            "note": dg.MetadataValue.text(message.format(partition)),
         },
         tags=provenance(_NO_EXPORT, listed_after),
     )
 
 
 def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
-    """Says of each item's partition which program executions CentrePoint lists now."""
+    """Return an observation for each partition: the program executions that are listed now."""
     executions: dict[Partition, list[str]] = {}
     for item in items:
         executions.setdefault(item.partition, []).append(item.execution.verbatim)
@@ -135,7 +139,7 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
 
 
 def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataValue]:
-    """What CentrePoint lists, and how much of it is loaded, by the warehouse's lineage."""
+    """Return the metadata of a listing: what is listed, and how much of it is loaded."""
     listed = [each for each in states if each.exported_at is not None]
     counted = Counter(each.state for each in states)
     newest = max(listed, key=lambda each: str(each.exported_at), default=None)
@@ -153,7 +157,7 @@ def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataV
         "subjects": dg.MetadataValue.int(len({each.partition.subject_id for each in listed})),
         "datasets": dg.MetadataValue.int(len(by_dataset)),
         "newest_program_execution": dg.MetadataValue.text(
-            (newest and newest.exported_execution) or "none: nothing is listed"
+            (newest and newest.exported_execution) or "none, because nothing is listed"
         ),
         "subjects_by_dataset": dg.MetadataValue.md(f"| data set | subjects |\n|---|---|\n{rows}"),
     }
@@ -168,7 +172,7 @@ def _coverage(states: Sequence[PartitionState]) -> str:
 
 
 def time_spent_metadata(seconds: Mapping[str, float]) -> dict[str, dg.MetadataValue]:
-    """Where the time of a run went, as a picture and in numbers."""
+    """Return the seconds of a run by activity, as a picture and as numbers."""
     picture = bars("Where the time went", seconds, "s")
     return {
         "where_the_time_went": dg.MetadataValue.md(in_markdown(picture, "Where the time went"))

@@ -1,9 +1,9 @@
-"""The jobs: what a person or a timer starts for many partitions at once.
+"""The jobs that a person, a timer or a sensor starts for many partitions at once.
 
 Belongs here: declarations, and their configuration. Does not belong: the work (``load_steps``).
 
-Op jobs, not asset jobs, because those log no *planned* event for each partition beforehand and
-may carry any set of partitions in one run (docs/design.md, "Facts").
+These are op jobs, not asset jobs. An op job stores no *planned* event for each partition, and one
+run can have any set of partitions (docs/design.md, "Facts").
 """
 
 from datetime import timedelta
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.instance.pool import POOL
-from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_asked
+from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_requested
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Request
@@ -21,7 +21,7 @@ from cp_pipeline.warehouse import OLDER_THAN
 
 
 class SyncConfig(dg.Config):
-    """What to bring in; as it stands, everything that is new."""
+    """What to load; by default everything that is new."""
 
     subject_ids: list[int] = Field(
         default_factory=list, description="Only these subjects (CentrePoint's numbers); [] is all."
@@ -29,7 +29,9 @@ class SyncConfig(dg.Config):
     dataset_names: list[str] = Field(
         default_factory=list, description="Only these data sets; [] is all."
     )
-    refresh: bool = Field(default=False, description="Fetch and load again what is loaded already.")
+    refresh: bool = Field(
+        default=False, description="Also download and load again the exports that are current."
+    )
 
 
 class ChosenPartitions(dg.Config):
@@ -40,7 +42,10 @@ class ChosenPartitions(dg.Config):
     )
     refresh: bool = Field(
         default=True,
-        description="Fetch and load again also what is current. The sensor sets it to false.",
+        description=(
+            "Also download and load again the exports that are current. The sensor sets it to "
+            "false."
+        ),
     )
 
 
@@ -52,9 +57,9 @@ class ChosenPartitions(dg.Config):
 def sync_exports(
     context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[PipelineResource]
 ) -> None:
-    """Survey and load; see ``load_steps.load_asked``."""
+    """Survey and load; see ``load_steps.load_requested``."""
     request = Request.of(config.subject_ids, config.dataset_names, refresh=config.refresh)
-    load_asked(context, source, request)
+    load_requested(context, source, request)
 
 
 @dg.op(
@@ -67,30 +72,32 @@ def load_chosen_partitions(
     config: ChosenPartitions,
     source: dg.ResourceParam[PipelineResource],
 ) -> None:
-    """Survey and load; a partition without an export says so."""
-    wanted = [
+    """Survey and load; a partition without an export gets a note in its metadata."""
+    requested = [
         Partition(subject, dataset)
         for dataset, subjects in config.partitions.items()
         for subject in subjects
     ]
-    load_asked(context, source, Request.of_partitions(wanted, refresh=config.refresh))
+    load_requested(context, source, Request.of_partitions(requested, refresh=config.refresh))
 
 
-class Compacting(dg.Config):
-    """What to drop."""
+class CompactConfig(dg.Config):
+    """Which loads to drop."""
 
     older_than_days: int = Field(
         default=OLDER_THAN.days,
         ge=0,
-        description="Only loads that were superseded so many days ago or more.",
+        description="Only loads that were superseded at least this many days ago.",
     )
 
 
 @dg.op(pool=POOL, retry_policy=RETRIES, description="Drop old superseded loads.")
 def compact_warehouse(
-    context: dg.OpExecutionContext, config: Compacting, source: dg.ResourceParam[PipelineResource]
+    context: dg.OpExecutionContext,
+    config: CompactConfig,
+    source: dg.ResourceParam[PipelineResource],
 ) -> None:
-    """Drop them, and write the file anew without the room that they took."""
+    """Drop old superseded loads, and rewrite the warehouse file without the space they used."""
     with failures_explained(source, context):
         done = source.compact(timedelta(days=config.older_than_days))
     context.log.info(f"{done.loads} loads dropped, {done.rows} rows")
@@ -108,8 +115,8 @@ def compact_warehouse(
     name="sync",
     tags=TAGS,
     description=(
-        "Bring everything up to date: one listing, one run, and a materialization of "
-        "`dataset_exports` for each partition that had something new. `cp-pipeline sync` runs it."
+        "Load everything that is new: one listing, one run, and a materialization of "
+        "`dataset_exports` for each loaded partition. `cp-pipeline sync` runs this job."
     ),
 )
 def sync() -> None:
@@ -121,8 +128,9 @@ def sync() -> None:
     name="load_partitions",
     tags=TAGS,
     description=(
-        "Load chosen partitions, any set of them, in one run; by hand also those that are current. "
-        "The sensor `new_program_executions` runs it for what is new."
+        "Load chosen partitions in one run. If you start it by hand, it also loads partitions that "
+        "are current (`refresh`). The sensor `new_program_executions` runs this job for new "
+        "program executions."
     ),
 )
 def load_partitions_job() -> None:
@@ -134,8 +142,8 @@ def load_partitions_job() -> None:
     name="compact",
     tags=TAGS,
     description=(
-        "Drop loads that were superseded long ago and write the warehouse's file anew, smaller. "
-        "What each of them was stays in `lineage.compacted`; the landing keeps the files. "
+        "Drop old superseded loads, and rewrite the warehouse file without the space they used. "
+        "`lineage.compacted` keeps the facts about each dropped load. The landing keeps the files. "
         "`cp-pipeline compact` does the same, and asks first."
     ),
 )

@@ -1,7 +1,7 @@
-"""Execute a plan inside a Dagster run, with a record for each partition as it is done.
+"""Execute a plan in a Dagster run, with an event for each partition as soon as it is loaded.
 
-Belongs here: what the asset and the jobs have in common.
-Does not belong: the words of a record (``events``), the loading itself (``ingest``).
+Belongs here: the steps that the asset and the jobs share.
+Does not belong: the contents of an event (``events``), the loading itself (``ingest``).
 """
 
 import traceback
@@ -23,7 +23,7 @@ from cp_pipeline.defs.events import (
     time_spent_metadata,
 )
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
-from cp_pipeline.defs.missing_events import compare_events, give_missing_events, newest_event
+from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
@@ -43,104 +43,108 @@ from cp_pipeline.ingest import (
 )
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
-# For what may be over by itself, such as a service that is restarted: 30 s, 1 and 2 minutes.
+# For failures that may pass, such as a restart of the service. Delays: 30 s, 1 and 2 minutes.
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-# Metadata of a failure that is of some partitions alone; what else failed has no such number.
+# The metadata key of a run in which only partitions failed. Other failures do not have it.
 FAILED_PARTITIONS = "failed_partitions"
 TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
 _NAMED = 20
-_RECORDS_AT_ONCE = 500
+_EVENTS_AT_ONCE = 500
 
 
 def survey(
     instance: dg.DagsterInstance, pipeline: Pipeline, request: Request = EVERYTHING
 ) -> tuple[Survey, int]:
-    """What is listed and planned, with its partitions registered.
+    """Take a survey, and register the partitions that it lists.
 
     Returns:
         The survey, and a storage id of Dagster's event log from before it (see
         ``events.provenance``).
     """
     listed_after = newest_event(instance)
-    found = pipeline.survey(request)
-    register(instance, found.partitions)
-    return found, listed_after
+    new_survey = pipeline.survey(request)
+    register(instance, new_survey.partitions)
+    return new_survey, listed_after
 
 
-def log_survey(context: Context, found: Survey) -> None:
-    """Say in the run's log what is wrong with a listing; a check names invalid items, too."""
-    for item in found.invalid[:_NAMED]:
-        context.log.error(f"A listed item cannot be used. {item}")
-    for remark in (*found.remarks(), *found.plan.remarks()):
+def log_survey(context: Context, new_survey: Survey) -> None:
+    """Log invalid items and remarks about a listing; a check names the invalid items too."""
+    for item in new_survey.invalid[:_NAMED]:
+        context.log.error(f"A listed item is invalid, so nothing is loaded from it. {item}")
+    for remark in (*new_survey.remarks(), *new_survey.plan.remarks()):
         context.log.warning(remark)
 
 
 @contextmanager
 def failures_explained(source: PipelineResource, context: Context) -> Iterator[None]:
-    """Let a run that fails say the reason in words.
+    """Turn errors into a failure of the run with a readable reason.
 
-    Dagster tries again, by the policy ``RETRIES``, only what may be over by itself, and nothing
-    where the source's results can be had once. A reason that nobody foresaw fails the run at once;
-    the log has its traceback.
+    Dagster retries only errors that may pass, by the policy ``RETRIES``. It never retries if the
+    source does not allow it. An unexpected error fails the run at once, and the log has its
+    traceback.
+
+    Raises:
+        dagster.Failure: with the reason.
     """
-    reason, again = "", False
+    reason, retry = "", False
     try:
         with storage_errors_explained():
             yield
     except dg.Failure:
         raise
     except PipelineError as error:
-        reason, again = str(error), error.passing and source.retries
+        reason, retry = str(error), error.passing and source.retries
     except OSError as error:
-        reason, again = f"A file cannot be read or written: {error}", source.retries
-    except Exception as error:  # noqa: BLE001  (Dagster would try again whatever it does not know)
+        reason, retry = f"A file cannot be read or written: {error}", source.retries
+    except Exception as error:  # noqa: BLE001  (Dagster would retry any other error)
         reason = explain(error)
         trace = redact("".join(traceback.format_exception(error)))
-        # Not `exception`, whose own traceback is not redacted.
+        # Not `log.exception`: its traceback is not redacted.
         context.log.error(trace)  # noqa: TRY400
     if reason:
-        raise dg.Failure(description=reason, allow_retries=again)
+        raise dg.Failure(description=reason, allow_retries=retry)
 
 
-def load_asked(context: Context, source: PipelineResource, request: Request) -> None:
-    """Load what is asked for; each partition gets its own materialization as soon as it is loaded.
+def load_requested(context: Context, source: PipelineResource, request: Request) -> None:
+    """Load what is requested; each partition gets its materialization as soon as it is loaded.
 
-    Partitions that are asked for by name and need no loading get theirs, too.
+    If the request names partitions, those that need no loading get a materialization too.
 
     Raises:
-        dagster.Failure: naming the partitions that failed, all others are loaded; or why the run
-            could not go on.
+        dagster.Failure: partitions failed (it names them; all others are loaded), or the run could
+            not continue.
     """
     with failures_explained(source, context):
         pipeline = source.open()
-        found, listed_after = survey(context.instance, pipeline, request)
-        log_survey(context, found)
+        new_survey, listed_after = survey(context.instance, pipeline, request)
+        log_survey(context, new_survey)
         if request.partitions is not None:
-            store_current(context, found.plan, listed_after)
-        _load(context, source, pipeline, found, listed_after)
+            store_current(context, new_survey.plan, listed_after)
+        _load(context, source, pipeline, new_survey, listed_after)
 
 
 def _load(
     context: Context,
     source: PipelineResource,
     pipeline: Pipeline,
-    found: Survey,
+    new_survey: Survey,
     listed_after: int,
 ) -> None:
     """Load what is planned.
 
-    At the end, whatever happened: how things stand, on ``export_files`` and in the checks, and
-    where the time went, there, in the run's log and on its tag ``cp_pipeline/time_spent``.
+    At the end, also after an error, store the new state as an event of ``export_files`` and run the
+    checks. The seconds by activity are stored in that event, in the run's log and in its tag
+    ``cp_pipeline/time_spent``.
     """
     failures: list[PartitionFailed] = []
     loaded = 0
     studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
     context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
     try:
-        with pipeline.execute(found, context.run.run_id) as results:
+        with pipeline.execute(new_survey, context.run.run_id) as results:
             for result in results:
                 if isinstance(result, PartitionLoaded):
                     with pipeline.timings.on(Activity.RECORDS):
@@ -148,21 +152,23 @@ def _load(
                     loaded += 1
                 else:
                     failures.append(result)
-                source.saw(result)
+                source.report(result)
     finally:
-        _record_outcome(context, pipeline, found.plan, failures, listed_after)
+        _store_outcome(context, pipeline, new_survey.plan, failures, listed_after)
     context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
     if failures:
         raise _failure(failures, loaded)
 
 
 def store_current(context: Context, plan: Plan, listed_after: int) -> None:
-    """Give partitions that need no loading their record, and say which have no export at all."""
+    """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
         context.log_event(materialization(current, listed_after, before))
     if plan.current:
-        context.log.info(f"current: {count(len(plan.current), 'partition')}; nothing was fetched")
+        context.log.info(
+            f"{count(len(plan.current), 'partition')} already current; nothing was downloaded"
+        )
     pending = sorted(plan.pending.keys() - plan.to_load.keys() - plan.kept.keys())
     for partition in pending:
         context.log_event(no_export(partition, listed_after, NOT_WRITTEN))
@@ -170,15 +176,15 @@ def store_current(context: Context, plan: Plan, listed_after: int) -> None:
         context.log_event(no_export(partition, listed_after, NOT_LISTED))
     if plan.without_export:
         context.log.info(
-            f"CentrePoint lists no export for {len(plan.without_export)} of the partitions asked "
-            f"for ({_some(plan.without_export)}); nothing was written for them"
+            f"CentrePoint lists no export for {len(plan.without_export)} of the requested "
+            f"partitions ({_names(plan.without_export)}). Nothing was loaded for them."
         )
 
 
 def _with_events(
     instance: dg.DagsterInstance, partitions: Sequence[Partition]
 ) -> Iterator[tuple[Partition, dg.AssetMaterialization | None]]:
-    """Partitions with the newest record that Dagster has of each."""
+    """Yield each partition with its newest materialization in Dagster."""
     newest = (
         instance.event_log_storage.get_latest_storage_id_by_partition(
             DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -186,32 +192,32 @@ def _with_events(
         if partitions
         else {}
     )
-    for start in range(0, len(partitions), _RECORDS_AT_ONCE):
-        some = partitions[start : start + _RECORDS_AT_ONCE]
-        records: dict[str | None, dg.AssetMaterialization | None] = {}
-        # Dagster takes an empty list for no filter at all.
-        if ids := [newest[key] for each in some if (key := key_of(each)) in newest]:
-            wanted = dg.AssetRecordsFilter(DATASET_EXPORTS, storage_ids=ids)
-            found = instance.fetch_materializations(wanted, limit=_RECORDS_AT_ONCE).records
-            records = {each.partition_key: each.asset_materialization for each in found}
-        yield from ((each, records.get(key_of(each))) for each in some)
+    for start in range(0, len(partitions), _EVENTS_AT_ONCE):
+        chunk = partitions[start : start + _EVENTS_AT_ONCE]
+        events: dict[str | None, dg.AssetMaterialization | None] = {}
+        # Dagster reads an empty list as no filter.
+        if ids := [newest[key] for partition in chunk if (key := key_of(partition)) in newest]:
+            by_id = dg.AssetRecordsFilter(DATASET_EXPORTS, storage_ids=ids)
+            fetched = instance.fetch_materializations(by_id, limit=_EVENTS_AT_ONCE).records
+            events = {event.partition_key: event.asset_materialization for event in fetched}
+        yield from ((partition, events.get(key_of(partition))) for partition in chunk)
 
 
-def _record_outcome(
+def _store_outcome(
     context: Context,
     pipeline: Pipeline,
     plan: Plan,
     failures: Sequence[PartitionFailed],
     listed_after: int,
 ) -> None:
-    compared = give_missing_events(pipeline, context.instance, context.log_event, listed_after)
+    compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
     if compared.differing:
         context.log.info(
-            f"{count(len(compared.differing), 'partition')} loaded by an earlier run that was cut "
-            "off had no record; given now, nothing was fetched for it"
+            f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
+            "in Dagster. The events are stored now; nothing was downloaded."
         )
         compared = compare_events(pipeline, context.instance)
-    # What failed stays as it was before the listing, and Dagster can tell only by an observation.
+    # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
     for observation in observations(failure.export_file for failure in failures):
         context.log_event(observation)
     if plan.to_load:
@@ -231,7 +237,7 @@ def _record_outcome(
 def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
     lines = [f"- {failure}" for failure in failures[:_NAMED]]
     if len(failures) > _NAMED:
-        lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures has them all)")
+        lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures lists all)")
     return dg.Failure(
         description=f"{count(len(failures), 'partition')} failed, {loaded:,} loaded:\n"
         + "\n".join(lines),
@@ -240,6 +246,6 @@ def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
     )
 
 
-def _some(partitions: Sequence[object]) -> str:
-    named = "; ".join(str(partition) for partition in partitions[:_NAMED])
-    return named + ("; …" if len(partitions) > _NAMED else "")
+def _names(partitions: Sequence[object]) -> str:
+    names = "; ".join(str(partition) for partition in partitions[:_NAMED])
+    return names + ("; …" if len(partitions) > _NAMED else "")

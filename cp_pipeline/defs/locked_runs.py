@@ -1,7 +1,7 @@
-"""Runs hold a lock while their process lives.
+"""Each run holds a lock while its process lives.
 
-Belongs here: when the lock is taken. Does not belong: the locks (``locks.run_locks``), what is done
-about a run whose process is gone (``instance.orphaned_runs``).
+Belongs here: when a run takes its lock. Does not belong: the locks (``locks.run_locks``), ending a
+run whose process is gone (``instance.orphaned_runs``).
 """
 
 import dagster as dg
@@ -10,10 +10,10 @@ from cp_pipeline.defs.resources import PipelineResource
 
 
 def locking_runs(source: PipelineResource) -> dg.ResourceDefinition:
-    """The resource ``source``; a run that uses it holds its lock until its process ends.
+    """Return the resource ``source``. A run that uses it holds its lock until its process ends.
 
     Dagster creates resources before the run's step waits for its slot. So a run that is killed
-    while it waits is found, too. A sensor has no run, and needs no lock.
+    while it waits is found too. A sensor has no run, and needs no lock.
     """
 
     def with_lock(context: dg.InitResourceContext) -> PipelineResource:

@@ -1,12 +1,12 @@
-"""Missing events: partitions that are loaded, and Dagster has no materialization of that version.
+"""Missing events: loaded partitions without a materialization of that version in Dagster.
 
 Belongs here: comparing Dagster's events with the warehouse, and storing those that are missing.
 Does not belong: what an event says (``events``), the check's messages (``checks``).
 
-A load is committed before Dagster stores its event. A run that is killed in between, or has no disk
-space left in Dagster's home, leaves partitions that are current, so nobody loads them again, and
-that Dagster knows nothing of. Each run that loads compares at its end. The sensor, and a sync with
-nothing to load, compare if a run has ended and its lock file is still there.
+A load is committed before Dagster stores its event. A run may be killed in between, or find no disk
+space in Dagster's home. Its partitions are then current, so no run loads them again, but Dagster
+has no event of them. Each run that loads compares at its end. The sensor, and a sync with nothing
+to load, compare if a run has ended and its lock file still exists.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,16 +21,17 @@ from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionLoaded, Pipeline
 from cp_pipeline.locks.run_locks import RunLocks
 
-# CentrePoint lists nothing newer than what is loaded.
+# States in which CentrePoint lists no newer version than the loaded one.
 _UP_TO_DATE = frozenset({"current", "withdrawn"})
 
 
 @dataclass(frozen=True, slots=True)
-class EventsCompared:
-    """How many partitions are loaded, and those of which Dagster's event names another execution.
+class EventComparison:
+    """The result of a comparison of Dagster's events with the warehouse.
 
-    ``differing``: the executions that Dagster's event names (none, if it has no event), and those
-    in the warehouse.
+    ``examined``: how many partitions are loaded. ``differing``: the partitions whose event names
+    other executions than the warehouse. Each has the executions of the event (none if there is no
+    event) and the executions in the warehouse.
     """
 
     examined: int
@@ -38,11 +39,11 @@ class EventsCompared:
 
 
 def newest_event(instance: dg.DagsterInstance) -> int:
-    """The storage id of Dagster's newest event; see ``events.provenance``."""
+    """Return the storage id of Dagster's newest event; see ``events.provenance``."""
     return instance.event_log_storage.get_maximum_record_id() or 1
 
 
-def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventsCompared:
+def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventComparison:
     """Compare Dagster's data version of each partition with the executions in the warehouse.
 
     Raises:
@@ -58,27 +59,27 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventsCo
         known = frozenset(tag.split(",")) if tag else frozenset[str]()
         if not known or not version.still_listed <= known <= version.loaded:
             differing[partition] = (known, version.loaded)
-    return EventsCompared(len(versions), differing)
+    return EventComparison(len(versions), differing)
 
 
-def give_missing_events(
+def store_missing_events(
     pipeline: Pipeline,
     instance: dg.DagsterInstance,
     log: Callable[[dg.AssetMaterialization], None],
     listed_after: int,
     at_most: int | None = None,
-) -> EventsCompared:
-    """Store the events that are missing; nothing is downloaded or loaded.
+) -> EventComparison:
+    """Store the missing events; nothing is downloaded or loaded.
 
     Args:
         pipeline: has the warehouse.
         instance: has the events.
         log: stores an event.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: for so many partitions, if there is little time.
+        at_most: the maximum number of events to store now; None is no limit.
 
     Returns:
-        What differed before.
+        The comparison from before the events were stored.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -86,11 +87,12 @@ def give_missing_events(
     compared = compare_events(pipeline, instance)
     if not compared.differing:
         return compared
-    some = list(compared.differing)[:at_most]
-    register(instance, some)
-    states = {each.partition: each.state for each in pipeline.states()}
-    for partition, kept in pipeline.loaded(some).items():
-        # A partition that is not up to date must look stale, also if it was listed long ago.
+    partitions = list(compared.differing)[:at_most]
+    register(instance, partitions)
+    states = {status.partition: status.state for status in pipeline.states()}
+    for partition, kept in pipeline.loaded(partitions).items():
+        # 1 is older than every observation: a partition that is not up to date must be stale, even
+        # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
         log(materialization(PartitionLoaded(partition, (), kept), after))
     return compared
@@ -103,19 +105,20 @@ def recover_orphaned_runs(
     listed_after: int,
     at_most: int | None = None,
 ) -> int:
-    """End orphaned runs, and store the events that runs which ended badly did not store.
+    """End orphaned runs, and store the missing events of runs that did not succeed.
 
-    Does nothing if every run with a lock file still has its process.
+    Does nothing if the process of every run with a lock file lives.
 
     Args:
         pipeline: has the warehouse.
         instance: has the runs and events.
         locks: of the runs.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: events for so many partitions, if there is little time. The next call gives more.
+        at_most: the maximum number of events to store now; None is no limit. The next call stores
+            more.
 
     Returns:
-        For how many partitions the event was missing.
+        The number of partitions whose event was missing.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -125,10 +128,12 @@ def recover_orphaned_runs(
     end_orphaned_runs(instance, locks)
     ended = [instance.get_run_by_id(run_id) for run_id in released]
     missing = 0
-    # A run that is not known was killed before Dagster stored it, perhaps after its first load.
+    # If Dagster does not know a run, it was killed before Dagster stored it. It may have loaded.
     if any(run is None or not run.is_success for run in ended):
         log = instance.report_runless_asset_event
-        missing = len(give_missing_events(pipeline, instance, log, listed_after, at_most).differing)
+        missing = len(
+            store_missing_events(pipeline, instance, log, listed_after, at_most).differing
+        )
     if at_most is None or missing <= at_most:
         remove_locks_of_ended_runs(instance, locks)
     return missing

@@ -1,13 +1,14 @@
-"""The partitions: one per subject and data set, as Dagster sees them.
+"""Dagster's partitions: one per subject and data set.
 
-Belongs here: the two dynamic dimensions, and the way between a partition and its key.
-Does not belong: which partitions there are (the listing says so).
+Belongs here: the two dynamic dimensions, and converting a partition to its key and back.
+Does not belong: which partitions exist (the listing has them).
 
-The dimensions are dynamic because subjects enrol and programs appear while a study runs. Dagster
+The dimensions are dynamic, because new subjects and study programs appear during a study. Dagster
 sorts dimensions by name, so a key reads ``data set|subject``.
 
-In a key, Dagster parts dimensions by ``|`` and reads ``,``, ``[a...b]``, ``*`` and quotes as a
-selection of several keys, so these stand there as in a URL (``%7C``). All else stands as it is.
+In a key, Dagster separates dimensions with ``|``, and reads ``,``, ``[a...b]``, ``*`` and quotes as
+a selection of several keys. So these characters are percent-encoded as in a URL (``%7C``). All
+other characters are unchanged.
 """
 
 import re
@@ -22,45 +23,45 @@ subjects = dg.DynamicPartitionsDefinition(name="subjects")
 datasets = dg.DynamicPartitionsDefinition(name="datasets")
 subject_by_dataset = dg.MultiPartitionsDefinition({"subject": subjects, "dataset": datasets})
 
-# Also what a form trims or cannot show, and a percent sign that could be taken for one of ours.
+# Also what a form trims or cannot show, and a percent sign that looks like an encoded character.
 _NOT_IN_A_KEY = re.compile(
     r'[|,\[\]*"\x00-\x1f\x7f]|^\s|\s$|^\.+$|\.{3,}|%(?=[0-9A-Fa-f]{2})', re.ASCII
 )
-# SQLite takes about 32,000 variables in a statement (dagster issue 16260).
+# SQLite allows about 32,000 variables in a statement (dagster issue 16260).
 _KEYS_AT_ONCE = 10_000
 
 
 def key_of(partition: Partition) -> dg.MultiPartitionKey:
-    """Dagster's key of a partition."""
+    """Return Dagster's key of a partition."""
     return dg.MultiPartitionKey(
         {"subject": str(partition.subject_id), "dataset": dataset_key(partition.dataset_name)}
     )
 
 
 def dataset_key(dataset_name: str) -> str:
-    """A data set's key: its name, where Dagster can carry it."""
-    return _NOT_IN_A_KEY.sub(_as_in_a_url, dataset_name)
+    """Return a data set's key: its name, with the characters encoded that a key cannot have."""
+    return _NOT_IN_A_KEY.sub(_percent_encoded, dataset_name)
 
 
-def _as_in_a_url(found: re.Match[str]) -> str:
-    return "".join(f"%{ord(sign):02X}" for sign in found[0])
+def _percent_encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{ord(character):02X}" for character in match[0])
 
 
 def partition_of(key: dg.MultiPartitionKey) -> Partition:
-    """The partition of one of Dagster's keys."""
+    """Return the partition of a key of Dagster."""
     dimensions = key.keys_by_dimension
     return Partition(int(dimensions["subject"]), unquote(dimensions["dataset"]))
 
 
 def register(instance: dg.DagsterInstance, partitions: Iterable[Partition]) -> tuple[int, int]:
-    """Add subjects and data sets that Dagster does not know yet; how many of each.
+    """Add subjects and data sets that Dagster does not know yet; return how many of each.
 
-    Only new ones are sent: Dagster checks each key by itself.
+    Only new keys are sent, because Dagster checks each key separately.
     """
-    wanted = list(partitions)
+    listed = list(partitions)
     return (
-        _add(instance, "subjects", {str(partition.subject_id) for partition in wanted}),
-        _add(instance, "datasets", {dataset_key(partition.dataset_name) for partition in wanted}),
+        _add(instance, "subjects", {str(partition.subject_id) for partition in listed}),
+        _add(instance, "datasets", {dataset_key(partition.dataset_name) for partition in listed}),
     )
 
 

@@ -1,4 +1,4 @@
-"""How a load looks in the Dagster UI: a curve over its time, its first records, its columns.
+"""The preview of a load in Dagster's UI: a curve over time, the first records, the columns.
 
 Belongs here: Markdown and Dagster's table schema. Does not belong: drawing (``charts``), reading
 rows (``warehouse.profile``).
@@ -11,20 +11,20 @@ import dagster as dg
 from cp_pipeline.charts import curve, in_markdown
 from cp_pipeline.ingest import Load
 
-# A partition has a load for each study program; of more than so many, the first are shown.
+# A partition has a load for each study program. Only the first loads are shown.
 _LOADS_SHOWN = 3
 _COLUMNS_SHOWN = 30
 _LONGEST_VALUE = 40
 _LONGEST_CHANGE = 200
-# Dagster stores the schema with every record: of 1,500 columns, half a megabyte each time.
+# Dagster stores the schema with every event: half a megabyte for 1,500 columns.
 _COLUMNS_IN_SCHEMA = 200
 
 
-def looks(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
-    """Metadata: how the data looks.
+def preview_metadata(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
+    """Return the metadata with the preview of the loads.
 
-    A picture that cannot be drawn is named in ``not_drawn``, with the reason: the data is loaded by
-    now, and how it looks must not be what fails a step.
+    If a part cannot be drawn, ``not_drawn`` names it with the reason. The data is already loaded,
+    so an error here must not fail the step.
     """
     drawn: dict[str, dg.MetadataValue] = {}
     not_drawn = []
@@ -35,7 +35,7 @@ def looks(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
     ):
         try:
             drawn |= draw(loads)
-        except Exception as error:  # noqa: BLE001  (whatever a value makes of the drawing)
+        except Exception as error:  # noqa: BLE001  (any value may break the drawing)
             not_drawn.append(f"{name}: {type(error).__name__}: {error}")
     if not_drawn:
         drawn["not_drawn"] = dg.MetadataValue.text("; ".join(not_drawn))
@@ -43,18 +43,18 @@ def looks(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
 
 
 def _curves(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
-    """A curve over the time of each load, or nothing where there is none to draw."""
-    drawn = _together(loads, _curve)
+    """Return a curve over time for each load; empty if no load has one."""
+    drawn = _joined(loads, _curve)
     return {"curve": dg.MetadataValue.md(drawn)} if drawn else {}
 
 
 def _first_records(loads: Sequence[Load]) -> dict[str, dg.MetadataValue]:
-    """The first records of each load, as they stand in its file."""
-    return {"first_records": dg.MetadataValue.md(_together(loads, _records))}
+    """Return the first records of each load, unchanged from its file."""
+    return {"first_records": dg.MetadataValue.md(_joined(loads, _records))}
 
 
 def _column_schema(loads: Iterable[Load]) -> dict[str, dg.MetadataValue]:
-    """The partition's columns with their types in the warehouse, and how many are left out."""
+    """Return the columns with their types in the warehouse, and how many are left out."""
     types: dict[str, str] = {}
     for load in loads:
         for column in load.columns:
@@ -66,25 +66,25 @@ def _column_schema(loads: Iterable[Load]) -> dict[str, dg.MetadataValue]:
     }
     if left_out := len(types) - len(shown):
         drawn["columns_left_out"] = dg.MetadataValue.text(
-            f"The schema has the first {len(shown)} columns; {left_out:,} more are in "
+            f"The schema shows the first {len(shown)} columns. {left_out:,} more are in "
             "lineage.column_types."
         )
     return drawn
 
 
 def changed_columns(loads: Iterable[Load]) -> str:
-    """Markdown: the columns that came or widened with these loads, or nothing."""
+    """Return Markdown with the columns that these loads added or widened; empty if none."""
     changes = [str(change) for load in loads for change in load.changes]
     lines = [f"- {plain(change, _LONGEST_CHANGE)}" for change in changes[:_COLUMNS_IN_SCHEMA]]
     if left_out := len(changes) - len(lines):
-        lines.append(f"- and {left_out:,} more (lineage.column_types has them all)")
+        lines.append(f"- and {left_out:,} more (lineage.column_types lists all)")
     return "\n".join(lines)
 
 
-def _together(loads: Sequence[Load], shown: Callable[[Load], str]) -> str:
+def _joined(loads: Sequence[Load], render: Callable[[Load], str]) -> str:
     parts = []
     for load in loads[:_LOADS_SHOWN]:
-        part = shown(load)
+        part = render(load)
         if part and len(loads) > 1:
             part = f"**Study program {plain(load.landed.study_program_id)}**\n\n{part}"
         parts.append(part)
@@ -92,24 +92,24 @@ def _together(loads: Sequence[Load], shown: Callable[[Load], str]) -> str:
 
 
 def _curve(load: Load) -> str:
-    look = load.look
-    if look is None or not look.value_column or look.first is None or look.last is None:
+    profile = load.look
+    if profile is None or not profile.value_column or profile.first is None or profile.last is None:
         return ""
-    title = f"{look.value_column}, mean over {look.time_column}"
-    words = f"{look.value_column} over time".translate(_NO_BRACKETS)
-    picture = curve(title, _minute(look.first), _minute(look.last), look.curve)
-    return in_markdown(picture, words)
+    title = f"{profile.value_column}, mean over {profile.time_column}"
+    alt_text = f"{profile.value_column} over time".translate(_NO_BRACKETS)
+    picture = curve(title, _minute(profile.first), _minute(profile.last), profile.curve)
+    return in_markdown(picture, alt_text)
 
 
 def _minute(moment: str) -> str:
-    """``2024-02-29 10:09`` of ``2024-02-29 10:09:20.5``."""
+    """Return ``2024-02-29 10:09`` for ``2024-02-29 10:09:20.5``."""
     return moment.rpartition(":")[0]
 
 
 def _records(load: Load) -> str:
     header = [column.name for column in load.columns]
     if not load.preview:
-        return "The file has a header and no records."
+        return "The file has a header, but no records."
     shown = header[:_COLUMNS_SHOWN]
     lines = [_row(shown), "|---" * len(shown) + "|"]
     lines += [_row(record[:_COLUMNS_SHOWN]) for record in load.preview]
@@ -127,6 +127,6 @@ _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|~$&:"
 
 
 def plain(value: str, longest: int = _LONGEST_VALUE) -> str:
-    """A value as Markdown shows it: cut where it is long, and nothing in it is Markdown or HTML."""
+    """Return a value as Markdown text: shortened, and with Markdown and HTML escaped."""
     cut = value if len(value) <= longest else value[: longest - 1] + "…"
     return cut.replace("\r", "").translate(_ESCAPED)

@@ -1,10 +1,10 @@
-"""From loads to the analysts' file: the models are built, then the file is replaced, by itself.
+"""Publishing: build the models, then replace the published file for analysts.
 
 Belongs here: the asset ``published``, the job ``publish``, and the sensor that starts it.
 Does not belong: writing the file (``warehouse.published_file``), the models (``dbt_project``).
 
-Once for however many partitions were loaded: the sensor compares the state of the warehouse with
-the one that was published, whoever loaded, and waits until no run is loading.
+The sensor waits until no run is loading. Then it compares the state of the warehouse with the
+published state. So it publishes once for many loads, no matter what started them.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _WAREHOUSE_SECONDS = 10.0
 
 
 def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
-    """The analysts' file, made of ``upstream``."""
+    """Return the asset of the published file, which depends on ``upstream``."""
 
     @dg.asset(
         key=PUBLISHED,
@@ -36,24 +36,24 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         retry_policy=RETRIES,
         metadata={"file": "CP_PUBLISHED, by default data/centrepoint.duckdb"},
         description=(
-            "One file for analysts, a DuckDB database: plain tables of the current rows "
-            "(`exports`), their `lineage`, and the models (`staging`, `marts`), each with comments."
-            "\n\nIt is replaced as a whole: a reader never blocks a load, and never sees half of "
-            "one."
+            "One DuckDB file for analysts. It has tables of the current rows (`exports`), their "
+            "`lineage`, and the models (`staging`, `marts`). Tables and columns have comments."
+            "\n\nEach run replaces the whole file. So a reader never blocks a load, and never sees "
+            "a part of one."
         ),
     )
     def published(
         context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.MaterializeResult[None]:
         with failures_explained(source, context):
-            made = source.publish(context.run.run_id)
+            result = source.publish(context.run.run_id)
         return dg.MaterializeResult(
             metadata={
-                "path": dg.MetadataValue.path(str(made.path)),
-                "tables": made.tables,
-                "rows": made.rows,
-                "bytes": made.byte_count,
-                "dagster/row_count": made.rows,
+                "path": dg.MetadataValue.path(str(result.path)),
+                "tables": result.tables,
+                "rows": result.rows,
+                "bytes": result.byte_count,
+                "dagster/row_count": result.rows,
             }
         )
 
@@ -63,12 +63,12 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
 def publishing_definitions(
     models: Iterable[dg.AssetKey], upstream: Iterable[dg.AssetKey], seconds: int
 ) -> dg.Definitions:
-    """The asset, the job that builds the models and publishes, and the sensor that starts it.
+    """Return the asset, the job that builds the models and publishes, and the job's sensor.
 
     Args:
         models: the SQL models.
-        upstream: what else the published file has.
-        seconds: between the sensor's ticks.
+        upstream: the other assets in the published file.
+        seconds: the seconds between two ticks of the sensor.
     """
     keys = list(models)
     publish = dg.define_asset_job(
@@ -76,8 +76,8 @@ def publishing_definitions(
         selection=dg.AssetSelection.assets(*keys, PUBLISHED),
         tags=TAGS,
         description=(
-            "Build the SQL models and their tests, then replace the analysts' file. The sensor "
-            "`publish_after_loads` runs it; `cp-pipeline publish` does, too."
+            "Build and test the SQL models, then replace the published file. The sensor "
+            "`publish_after_loads` and `cp-pipeline publish` run this job."
         ),
     )
     return dg.Definitions(
@@ -88,7 +88,7 @@ def publishing_definitions(
 
 
 def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
-    """The sensor, looking every so many seconds."""
+    """Return the sensor, which ticks every ``seconds``."""
 
     @dg.sensor(
         name="publish_after_loads",
@@ -97,8 +97,8 @@ def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,
         description=(
-            "Builds the models and publishes, once, when loads have come to an end and anything "
-            "in the warehouse is newer than the published file."
+            "Starts the job `publish` when no run is loading and the warehouse has changed since "
+            "the file was published."
         ),
     )
     def sensor(
@@ -106,7 +106,7 @@ def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         active = active_runs(context.instance, source.run_locks())
         if active:
-            return dg.SkipReason(f"loading is going on (run {', '.join(active)})")
+            return dg.SkipReason(f"a run is loading (run {', '.join(active)})")
         try:
             warehouse, published = source.states_to_publish(_WAREHOUSE_SECONDS)
         except PipelineError as error:
@@ -114,8 +114,9 @@ def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
         if not warehouse:
             return dg.SkipReason("nothing is loaded yet")
         if warehouse == published:
-            return dg.SkipReason("the published file is of the warehouse's present state")
-        # The key keeps one state from being published twice while its run is going, or has failed.
+            return dg.SkipReason("the published file has the current state of the warehouse")
+        # Dagster starts one run per key. So a state is not published again while its run is active,
+        # or after it failed.
         return dg.RunRequest(run_key=warehouse)
 
     return sensor

@@ -1,11 +1,11 @@
-"""The resource behind all assets: where exports come from and go to.
+"""The resource of all assets and jobs: it opens the pipeline.
 
 Belongs here: opening ``Pipeline`` when a run needs it.
-Does not belong: any work on exports (``ingest``), anything of Dagster, which takes a second to
-import: ``sync`` with nothing to load does without.
+Does not belong: work on exports (``ingest``), imports of Dagster. Importing Dagster takes a second,
+and ``sync`` with nothing to load does not need it.
 
-Settings are read from the environment inside the run. Nothing of them is a field, so that no
-secret can reach the snapshot of the code location that Dagster stores and shows.
+The run reads the settings from the environment. No setting is a field of the resource, so no secret
+can get into the snapshot of the code location that Dagster stores and shows.
 """
 
 from datetime import timedelta
@@ -25,27 +25,27 @@ from cp_pipeline.warehouse import (
 
 
 class PipelineResource:
-    """Opens the configured studies; the command line and tests put their own in its place.
+    """Open the configured studies. The command line and tests use a subclass.
 
-    ``retries``: whether a run may be tried again from its beginning.
+    ``retries``: whether Dagster may retry a run that failed.
     """
 
     retries = True
 
     def open(self) -> Pipeline:
-        """The studies named in ``CP_STUDY_ID``.
+        """Return the pipeline of the studies in ``CP_STUDY_ID``.
 
         Raises:
-            SettingsError: naming every variable that is missing or wrong.
+            SettingsError: variables are missing or invalid; it names all of them.
         """
         return Pipeline(CentrePointSettings.from_environment(), self.storage())
 
     def storage(self) -> StorageSettings:
-        """Where the data goes."""
+        """Return the settings of the landing, the warehouse and Dagster's home."""
         return StorageSettings.from_environment()
 
     def run_locks(self) -> RunLocks:
-        """The locks of the runs that use the data folder."""
+        """Return the locks of the runs that use the data folder."""
         return RunLocks(self.storage().data_dir)
 
     def publish(self, run_id: str) -> Published:
@@ -55,15 +55,15 @@ class PipelineResource:
             return publish_current(warehouse, storage.published, run_id)
 
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
-        """The state of the warehouse, and the one that is published; empty where there is none."""
+        """Return the state of the warehouse and the published state; empty if there is none."""
         storage = self.storage()
         with Warehouse.of(storage, wait_seconds) as warehouse:
             return state_of_warehouse(warehouse), published_state(storage.published)
 
     def compact(self, older_than: timedelta) -> Compacted:
-        """Drop loads that were superseded so long ago."""
+        """Drop loads that were superseded at least this long ago."""
         with Warehouse.of(self.storage()) as warehouse:
             return compact(warehouse, older_than)
 
-    def saw(self, result: PartitionResult) -> None:
-        """Called with each partition's result; the command line draws its progress from it."""
+    def report(self, result: PartitionResult) -> None:
+        """Do nothing with a partition's result; the command line shows its progress with it."""

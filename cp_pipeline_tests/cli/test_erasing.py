@@ -174,7 +174,7 @@ def test_a_table_of_which_nobody_can_tell_is_named_or_removed(
             opened.execute(f"CREATE TABLE main.others AS SELECT '{MARKER}' AS who")
     done = run(*ERASE)
     assert done.returncode == 0, done.stderr
-    assert "In main.others no column tells" in done.stdout
+    assert "Tables without a column for the subject: main.others." in done.stdout
     assert "centrepoint.duckdb is removed" in done.stdout
     assert not storage.published.exists()
 

@@ -1,4 +1,4 @@
-"""Real Dagster instances, and what tests read in them."""
+"""A real Dagster instance for tests, and functions that execute runs and read events in it."""
 
 import re
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ DAILY = "ActivityDaily8"
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
+    with dg.instance_for_test() as instance:
+        yield instance
 
 
 def materialize(
@@ -60,16 +60,16 @@ def rectangle(first: str, last: str) -> dict[str, str]:
 def latest(
     instance: dg.DagsterInstance, asset: dg.AssetKey, key: dg.MultiPartitionKey | None = None
 ) -> dg.AssetMaterialization:
-    """The asset's, or the partition's, newest record."""
-    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key] if key else None)
-    found = instance.fetch_materializations(wanted, limit=1)
-    materialization = found.records[0].asset_materialization
+    """Return the newest materialization of an asset or a partition."""
+    newest = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key] if key else None)
+    fetched = instance.fetch_materializations(newest, limit=1)
+    materialization = fetched.records[0].asset_materialization
     assert materialization is not None
     return materialization
 
 
 def picture_in(entry: object) -> str:
-    """The SVG of the first picture in a Markdown entry."""
+    """Return the SVG of the first picture in a Markdown entry."""
     assert isinstance(entry, dg.MetadataValue)
     pictures = re.findall(r"!\[[^]]+\]\(<data:image/svg\+xml,([^>]+)>\)", str(entry.value))
     return unquote(pictures[0])

@@ -1,6 +1,7 @@
-"""The graph that people see, pinned: a change to it is a change to ``asset_graph.json``, too.
+"""The asset graph that people see is the one in ``asset_graph.json``.
 
-``python -m cp_pipeline_tests.defs.test_asset_graph`` writes the file anew; read the difference.
+If you change the graph, run ``python -m cp_pipeline_tests.defs.test_asset_graph``. It writes the
+file again. Review the difference.
 """
 
 import json
@@ -16,7 +17,7 @@ PINNED = Path(__file__).with_name("asset_graph.json")
 
 
 def asset(spec: dg.AssetSpec) -> dict[str, Any]:
-    """What the UI shows of an asset, without where its code lies on this machine."""
+    """Return what the UI shows of an asset, without the path of its code on this machine."""
     partitions = spec.partitions_def
     return {
         "upstream": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
@@ -34,7 +35,7 @@ def asset(spec: dg.AssetSpec) -> dict[str, Any]:
 
 
 def graph() -> dict[str, Any]:
-    """Assets, checks, jobs and sensors of the code location."""
+    """Return the assets, checks, jobs and sensors of the code location."""
     definitions = build_defs(models=model_definitions())
     repository = definitions.get_repository_def()
     checks = [
@@ -65,12 +66,12 @@ def test_the_asset_graph_is_the_pinned_one() -> None:
     assert graph() == json.loads(PINNED.read_text())
 
 
-def test_everything_has_a_face() -> None:
+def test_everything_is_described() -> None:
     shown = graph()
-    for name, seen in shown["assets"].items():
-        assert "one " in seen["description"].lower(), f"{name} does not say what one row is"
-        for entry in ("group", "kinds", "owners", "metadata"):
-            assert seen[entry], f"{name} has no {entry}"
+    for name, fields in shown["assets"].items():
+        assert "one " in fields["description"].lower(), f"{name} does not say what one row is"
+        for field in ("group", "kinds", "owners", "metadata"):
+            assert fields[field], f"{name} has no {field}"
     for kind in ("checks", "jobs"):
         assert all(shown[kind].values()), f"one of the {kind} has no description"
 

@@ -1,4 +1,4 @@
-"""Each check green on a sound study, and red, with numbers, on what it is there for."""
+"""Each check passes on a correct study, and fails with numbers on the fault that it is for."""
 
 import dagster as dg
 import duckdb
@@ -16,19 +16,19 @@ WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
 def evaluations(instance: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
-    """The newest evaluation of each check, as the UI shows it."""
-    found = {}
+    """Return the newest evaluation of each check, as the UI shows it."""
+    evaluation_of = {}
     for check in CHECKS:
         key = dg.AssetCheckKey(EXPORTS, check.name)
         (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         assert record.event is not None
         evaluation = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
-        found[check.name] = evaluation
-    return found
+        evaluation_of[check.name] = evaluation
+    return evaluation_of
 
 
 def failed(instance: dg.DagsterInstance) -> dict[str, tuple[int, dg.AssetCheckSeverity]]:
-    """Checks that are not green: how many are at fault, and how serious that is."""
+    """Return the checks that fail, with the number of rows at fault and the severity."""
     return {
         name: (int(str(each.metadata["at_fault"].value)), each.severity)
         for name, each in evaluations(instance).items()
@@ -36,8 +36,8 @@ def failed(instance: dg.DagsterInstance) -> dict[str, tuple[int, dg.AssetCheckSe
     }
 
 
-def asked_by_hand(instance: dg.DagsterInstance) -> None:
-    """Press "Execute all" in the Checks tab."""
+def execute_checks(instance: dg.DagsterInstance) -> None:
+    """Execute all checks, like "Execute all" in the Checks tab."""
     job = build_defs().resolve_implicit_global_asset_job_def()
     keys = [dg.AssetCheckKey(EXPORTS, check.name) for check in CHECKS]
     job.get_subset(asset_selection=set(), asset_check_selection=set(keys)).execute_in_process(
@@ -51,7 +51,7 @@ def loaded(sandbox: Sandbox, instance: dg.DagsterInstance) -> dg.DagsterInstance
     return instance
 
 
-def test_all_are_green_after_a_run_and_say_how_much_they_looked_at(
+def test_all_pass_after_a_run_and_say_how_much_they_examined(
     loaded: dg.DagsterInstance,
 ) -> None:
     assert failed(loaded) == {}
@@ -61,10 +61,10 @@ def test_all_are_green_after_a_run_and_say_how_much_they_looked_at(
     assert examined["records_match_lineage"] == 47
 
 
-def test_they_can_be_asked_by_hand(loaded: dg.DagsterInstance) -> None:
+def test_they_can_be_executed_by_hand(loaded: dg.DagsterInstance) -> None:
     with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
         warehouse.execute(f'DELETE FROM history."{DAILY}" WHERE _load_id % 2 = 0')
-    asked_by_hand(loaded)
+    execute_checks(loaded)
     assert failed(loaded)["rows_match_files"][1] is ERROR
 
 
@@ -87,13 +87,13 @@ def test_rows_that_are_not_the_files_records(loaded: dg.DagsterInstance) -> None
     with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
         warehouse.execute(f'INSERT INTO history."{DAILY}" FROM history."{DAILY}" LIMIT 1')
         warehouse.execute('DELETE FROM history."LeapAvgBarometer" WHERE hour(TIMESTAMPUTC) = 1')
-    asked_by_hand(loaded)
+    execute_checks(loaded)
     at_fault, severity = failed(loaded)["rows_match_files"]
     assert at_fault > 1
     assert severity is ERROR
 
 
-def test_columns_that_came_and_went_and_widened(
+def test_columns_that_were_added_removed_and_widened(
     loaded: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     study.put(subject_id=1, data_set_name="Own", csv=b"A,B,C\n1,2,3\n")
@@ -108,7 +108,9 @@ def test_columns_that_came_and_went_and_widened(
     assert (row["added"], row["removed"], row["widened"]) == ("D", "B", "A: bigint to varchar")
 
 
-def test_an_execution_that_went_backwards(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+def test_an_older_execution_that_is_listed_again(
+    loaded: dg.DagsterInstance, study: SandboxStudy
+) -> None:
     older = "2019-01-01T00:00:00+00:00"
     (export,) = (e for e in study.export_files if (e.subject_id, e.data_set_name) == (10822, DAILY))
     study.put(subject_id=10822, data_set_name=DAILY, csv=b"A\n1\n", execution=older,
@@ -117,7 +119,9 @@ def test_an_execution_that_went_backwards(loaded: dg.DagsterInstance, study: San
     assert failed(loaded) == {"executions_go_forward": (1, WARN)}
 
 
-def test_an_export_that_vanished(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+def test_an_export_that_is_not_listed_any_more(
+    loaded: dg.DagsterInstance, study: SandboxStudy
+) -> None:
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     run_job(loaded, "sync")
     assert failed(loaded) == {}
@@ -132,10 +136,10 @@ def test_two_rows_for_one_timestamp(loaded: dg.DagsterInstance, study: SandboxSt
     assert failed(loaded) == {"timestamps_are_unique": (1, WARN)}
 
 
-def test_a_load_that_dagster_knows_nothing_of(loaded: dg.DagsterInstance, sandbox: Sandbox) -> None:
+def test_a_load_without_an_event_in_dagster(loaded: dg.DagsterInstance, sandbox: Sandbox) -> None:
     sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
     sync_all()
-    asked_by_hand(loaded)
+    execute_checks(loaded)
     assert failed(loaded) == {"records_match_lineage": (1, WARN)}
     run_job(loaded, "load_partitions", {"partitions": {DAILY: [10822]}, "refresh": False})
     assert failed(loaded) == {}

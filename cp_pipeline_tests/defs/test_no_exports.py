@@ -1,4 +1,4 @@
-"""A study that ActiGraph has not processed yet: what Dagster says of it."""
+"""What Dagster says about a study that ActiGraph has not processed yet."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def empty_study(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_the_sensor_says_how_processing_is_asked_for(instance: dg.DagsterInstance) -> None:
+def test_the_sensor_says_how_to_request_processing(instance: dg.DagsterInstance) -> None:
     result = tick(instance, PipelineResource(), Memory(), 60)
     assert result.skip_reason is not None
     assert result.skip_reason.skip_message == NO_EXPORTS
@@ -36,14 +36,14 @@ def test_so_does_the_asset(instance: dg.DagsterInstance) -> None:
     assert NO_EXPORTS in logged
 
 
-def test_nobody_is_sent_to_centrepoint_for_it() -> None:
-    """docs/api.md, "An item": by e-mail; there is no place for it in CentrePoint."""
+def test_no_text_says_that_processing_is_requested_in_centrepoint() -> None:
+    """Processing is requested by e-mail, not in CentrePoint (docs/api.md, "An item")."""
     assert "by e-mail to CPDprocessing@theactigraph.com" in NO_EXPORTS
     texts = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("cp_pipeline/**/*.py")]
-    found = {
-        path.name: said
+    wrong = {
+        path.name: phrases
         for path in texts
-        if (said := re.findall(r"request\w*\W+in\W+CentrePoint", path.read_text()))
+        if (phrases := re.findall(r"request\w*\W+in\W+CentrePoint", path.read_text()))
     }
-    assert found == {}
+    assert wrong == {}
     assert "CPDprocessing@theactigraph.com" in (ROOT / "README.md").read_text()

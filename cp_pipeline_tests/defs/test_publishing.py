@@ -1,4 +1,4 @@
-"""Publishing in Dagster: by itself, once for many loads, and not while anything loads."""
+"""The sensor publishes once for many loads, and not while a run is loading."""
 
 import dagster as dg
 import duckdb
@@ -13,8 +13,8 @@ from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS
 
 
 def evaluated(instance: dg.DagsterInstance) -> tuple[list[str], str]:
-    """The run keys that the sensor asks for, and why it asks for none."""
-    # Without the models, which dbt takes seconds to read and the sensor does not know.
+    """Return the run keys that the sensor requests, and its reason if it requests none."""
+    # Without the models: the sensor does not need them, and dbt takes seconds to read them.
     definitions = build_defs(models=dg.Definitions())
     sensor = definitions.resolve_sensor_def("publish_after_loads")
     context = dg.build_sensor_context(instance, resources={"source": PipelineResource()})
@@ -32,16 +32,16 @@ def test_the_sensor_publishes_once_for_all_that_was_loaded(
     job = build_defs(models=model_definitions()).resolve_job_def("publish")
     result = job.execute_in_process(instance=instance)
     assert result.success
-    (made,) = result.asset_materializations_for_node("published")
+    (event,) = result.asset_materializations_for_node("published")
     keys, reason = evaluated(instance)
     assert not keys
-    assert "present state" in reason
+    assert "has the current state of the warehouse" in reason
     with duckdb.connect(str(StorageSettings.from_environment().published)) as published:
         (days,) = published.execute("SELECT count(*) FROM marts.subject_days").fetchall()
         (tables,) = published.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
     assert days == (12,)
-    # All but the one that says when it was published.
-    assert made.metadata["tables"].value == tables[0] - 1
+    # The metadata does not count the table with the time of publishing.
+    assert event.metadata["tables"].value == tables[0] - 1
     sandbox.execute_again(subject_id=10821, data_set_name=DAILY)
     sync_all()
     again, _ = evaluated(instance)
@@ -49,7 +49,7 @@ def test_the_sensor_publishes_once_for_all_that_was_loaded(
     assert again != keys
 
 
-def test_it_waits_until_nothing_loads(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
+def test_it_waits_until_no_run_is_loading(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
     sync_all()
     instance.add_run(
         dg.DagsterRun(
@@ -61,7 +61,7 @@ def test_it_waits_until_nothing_loads(sandbox: Sandbox, instance: dg.DagsterInst
     )
     keys, reason = evaluated(instance)
     assert not keys
-    assert "loading is going on (run aaaa" in reason
+    assert "a run is loading (run aaaa" in reason
 
 
 def test_a_model_that_fails_its_tests_is_not_published(
@@ -73,7 +73,8 @@ def test_a_model_that_fails_its_tests_is_not_published(
     storage = StorageSettings.from_environment()
     before = storage.published.read_bytes()
     with duckdb.connect(storage.warehouse) as warehouse:
-        # Two current loads of one export: every day of it twice, which a key of the marts forbids.
+        # Two current loads of one export: each of its days occurs twice, which a unique key of the
+        # marts forbids.
         warehouse.execute(
             "INSERT INTO lineage.loads SELECT * REPLACE (-1 AS load_id, NULL AS dataset_name)"
             f" FROM lineage.loads WHERE dataset_name = '{DAILY}' LIMIT 1"

@@ -1,4 +1,4 @@
-"""The assets and the jobs in real Dagster instances."""
+"""The assets and jobs, executed in real Dagster instances."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_listing_registers_subjects_and_data_sets_as_partitions(
     assert files_fetched(sandbox) == 0
 
 
-def test_one_partition_has_a_record_of_what_it_came_from(
+def test_the_event_of_a_partition_names_what_it_was_loaded_from(
     sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
 ) -> None:
     materialize(instance, FILES)
@@ -42,8 +42,8 @@ def test_one_partition_has_a_record_of_what_it_came_from(
         for item in study.export_files
         if (item.subject_id, item.data_set_name) == (10821, DAILY)
     )
-    recorded = latest(instance, EXPORTS, key)
-    shown = {name: entry.value for name, entry in recorded.metadata.items()}
+    event = latest(instance, EXPORTS, key)
+    shown = {name: entry.value for name, entry in event.metadata.items()}
     assert shown["rows"] == 1
     assert shown["columns"] == 12
     assert shown["bytes"] == one("SELECT file_bytes FROM lineage.loads")
@@ -51,8 +51,8 @@ def test_one_partition_has_a_record_of_what_it_came_from(
     assert shown["file_names"] == export.file_name
     execution = one("SELECT program_execution FROM lineage.loads")
     assert shown["program_execution"] == execution
-    assert recorded.tags is not None
-    assert recorded.tags["dagster/data_version"] == execution
+    assert event.tags is not None
+    assert event.tags["dagster/data_version"] == execution
     assert one("SELECT count(*) FROM lineage.loads") == 1
 
 
@@ -66,7 +66,7 @@ def test_two_programs_of_one_data_set_are_one_partition_with_both_executions(
     assert len(set(version.split(","))) == 2
 
 
-def test_a_range_is_one_run_with_a_record_for_each_partition(
+def test_a_range_is_one_run_with_an_event_for_each_partition(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
     materialize(instance, FILES)
@@ -79,7 +79,7 @@ def test_a_range_is_one_run_with_a_record_for_each_partition(
     assert one("SELECT count(*) FROM lineage.loads") == 6
 
 
-def test_all_partitions_load_also_where_a_pair_has_no_export(
+def test_all_partitions_load_even_if_a_pair_has_no_export(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
     materialize(instance, FILES)
@@ -87,14 +87,14 @@ def test_all_partitions_load_also_where_a_pair_has_no_export(
     result = materialize(instance, EXPORTS, tags=everything)
     assert result.success
     assert one("SELECT count(*) FROM lineage.loads") == 59
-    barometer_less = pair(10832, "LeapAvgBarometer")
-    empty = latest(instance, EXPORTS, barometer_less)
+    without_barometer = pair(10832, "LeapAvgBarometer")
+    empty = latest(instance, EXPORTS, without_barometer)
     assert "lists no export for subject 10832" in str(empty.description)
     assert empty.metadata["rows"].value == 0
     assert one('SELECT count(*) FROM exports."LeapAvgBarometer" WHERE _subject_id = 10832') == 0
 
 
-def test_a_current_partition_is_recorded_but_not_fetched_again_unless_asked(
+def test_a_current_partition_gets_an_event_and_is_downloaded_again_only_on_refresh(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
     materialize(instance, FILES)
@@ -105,14 +105,14 @@ def test_a_current_partition_is_recorded_but_not_fetched_again_unless_asked(
     materialize(instance, EXPORTS, partition_key=key)
     assert files_fetched(sandbox) == 0
     assert latest(instance, EXPORTS, key).metadata["fetched"].value is False
-    for look in ("load_ids", "first_records", "dagster/column_schema"):
-        assert latest(instance, EXPORTS, key).metadata[look] == loaded.metadata[look]
+    for name in ("load_ids", "first_records", "dagster/column_schema"):
+        assert latest(instance, EXPORTS, key).metadata[name] == loaded.metadata[name]
     refresh = {"ops": {"dataset_exports": {"config": {"refresh": True}}}}
     materialize(instance, EXPORTS, partition_key=key, run_config=refresh)
     assert files_fetched(sandbox) == 1
 
 
-def test_a_failing_partition_takes_no_other_with_it_and_is_named(
+def test_a_failed_partition_is_named_and_all_others_load(
     sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
 ) -> None:
     study.put(subject_id=10822, data_set_name=DAILY, csv=b"", file_name="nothing.csv.gz",
@@ -127,13 +127,13 @@ def test_a_failing_partition_takes_no_other_with_it_and_is_named(
     failure = result.failure_data_for_node("dataset_exports")
     assert failure is not None
     assert failure.user_failure_data is not None
-    words = str(failure.user_failure_data.description)
-    assert "subject 10822" in words
-    assert "nothing.csv.gz" in words
-    assert "1 partition failed, 11 loaded:" in words
+    description = str(failure.user_failure_data.description)
+    assert "subject 10822" in description
+    assert "nothing.csv.gz" in description
+    assert "1 partition failed, 11 loaded:" in description
 
 
-def test_the_sync_job_records_each_partition_in_one_run_without_planned_events(
+def test_the_sync_job_stores_an_event_for_each_partition_and_no_planned_events(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
     result = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
@@ -146,7 +146,7 @@ def test_the_sync_job_records_each_partition_in_one_run_without_planned_events(
     assert len(again.get_asset_materialization_events()) == 1
 
 
-def test_a_run_that_cannot_reach_the_service_says_so_in_words(
+def test_a_run_that_cannot_reach_the_service_fails_with_the_reason(
     sandbox: Sandbox, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "a-wrong-secret-that-must-not-be-stored"

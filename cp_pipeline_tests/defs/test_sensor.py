@@ -1,4 +1,4 @@
-"""The sensor: exactly what is new, once, in one run; and words where there is nothing to do."""
+"""The sensor requests one run for exactly what is new, or gives the reason for no run."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ BAD_FILE = b"not the bytes of a gzip, nor a record\nmore,than,one\n"
 
 
 class Sensor:
-    """The sensor's ticks, each with what the one before remembered."""
+    """A sequence of ticks; each gets the cursor of the tick before."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
@@ -31,8 +31,8 @@ class Sensor:
         self.memory = Memory.read(result.cursor)
         return result
 
-    def asked(self, after: timedelta = timedelta(0)) -> dict[str, list[int]]:
-        """The partitions of the one run that the tick asks for."""
+    def requested(self, after: timedelta = timedelta(0)) -> dict[str, list[int]]:
+        """Return the partitions of the run that a tick requests."""
         result = self.tick(after)
         assert result.run_requests, result.skip_reason
         (request,) = result.run_requests
@@ -41,14 +41,14 @@ class Sensor:
         return dict(config["partitions"])
 
     def reason(self, after: timedelta = timedelta(0)) -> str:
-        """Why the tick asks for nothing."""
+        """Return the reason of a tick that requests no run."""
         result = self.tick(after)
         assert not result.run_requests
         assert result.skip_reason
         return str(result.skip_reason.skip_message)
 
     def run(self, partitions: dict[str, list[int]], *, raise_on_error: bool = True) -> None:
-        """What the daemon does with what was asked for."""
+        """Execute the run that was requested, as Dagster's daemon does."""
         config = {"partitions": partitions, "refresh": False}
         build_defs().resolve_job_def("load_partitions").execute_in_process(
             instance=self.instance,
@@ -79,34 +79,36 @@ def test_dagster_can_evaluate_it(sandbox: Sandbox, instance: dg.DagsterInstance)
     assert data.run_requests[0].tags["cp_pipeline/study"] == "4711"
 
 
-def test_the_first_tick_asks_for_everything_in_one_run_and_registers_it(sensor: Sensor) -> None:
-    asked = sensor.asked()
-    assert sum(map(len, asked.values())) == 47
+def test_the_first_tick_requests_one_run_for_everything_and_registers_partitions(
+    sensor: Sensor,
+) -> None:
+    requested = sensor.requested()
+    assert sum(map(len, requested.values())) == 47
     assert len(sensor.instance.get_dynamic_partitions("subjects")) == 12
     assert len(sensor.instance.get_dynamic_partitions("datasets")) == 4
-    sensor.run(asked)
+    sensor.run(requested)
     assert len(sensor.instance.get_materialized_partitions(EXPORTS)) == 47
     assert sensor.reason() == "all 59 listed exports are loaded"
 
 
-def test_it_asks_for_exactly_what_was_executed_again(sensor: Sensor, sandbox: Sandbox) -> None:
-    sensor.run(sensor.asked())
+def test_it_requests_exactly_what_was_executed_again(sensor: Sensor, sandbox: Sandbox) -> None:
+    sensor.run(sensor.requested())
     for subject in (10822, 10825):
         sandbox.execute_again(subject_id=subject, data_set_name=DAILY)
     sandbox.forget_requests()
-    asked = sensor.asked()
-    assert asked == {DAILY: [10822, 10825]}
+    requested = sensor.requested()
+    assert requested == {DAILY: [10822, 10825]}
     assert files_fetched(sandbox) == 0
     assert sum(record.kind == "listing" for record in sandbox.requests) == 1
-    sensor.run(asked)
+    sensor.run(requested)
     assert files_fetched(sandbox) == 2
     assert "all 59" in sensor.reason()
 
 
 @pytest.mark.parametrize("job", ["load_partitions", "sync", "materialized by hand"])
-def test_it_never_asks_twice_while_a_run_is_going(sensor: Sensor, job: str) -> None:
-    asked = sensor.asked()
-    config = {"load_chosen_partitions": {"config": {"partitions": asked, "refresh": False}}}
+def test_it_requests_no_partition_of_an_active_run(sensor: Sensor, job: str) -> None:
+    requested = sensor.requested()
+    config = {"load_chosen_partitions": {"config": {"partitions": requested, "refresh": False}}}
     sensor.instance.add_run(
         dg.DagsterRun(
             job_name="__ASSET_JOB" if job == "materialized by hand" else job,
@@ -119,7 +121,7 @@ def test_it_never_asks_twice_while_a_run_is_going(sensor: Sensor, job: str) -> N
     assert "47 partitions being loaded (run " in sensor.reason()
 
 
-def test_a_run_for_one_partition_does_not_keep_it_from_the_others(sensor: Sensor) -> None:
+def test_a_run_for_one_partition_does_not_hold_up_the_others(sensor: Sensor) -> None:
     sensor.instance.add_run(
         dg.DagsterRun(
             job_name="__ASSET_JOB",
@@ -129,14 +131,14 @@ def test_a_run_for_one_partition_does_not_keep_it_from_the_others(sensor: Sensor
             tags={"dagster/partition": pair(10821, DAILY)},
         )
     )
-    asked = sensor.asked()
-    assert sum(map(len, asked.values())) == 46
-    assert 10821 not in asked[DAILY]
+    requested = sensor.requested()
+    assert sum(map(len, requested.values())) == 46
+    assert 10821 not in requested[DAILY]
 
 
-def test_a_run_that_changed_nothing_is_not_asked_for_again_at_once(sensor: Sensor) -> None:
+def test_a_run_that_changed_nothing_is_requested_again_after_a_pause(sensor: Sensor) -> None:
     first = sensor.tick().run_requests
-    # The run came to nothing: nothing is loaded, and no failure recorded.
+    # The run did nothing: no partition is loaded, and no failure is recorded.
     second = sensor.tick(timedelta(seconds=SECONDS)).run_requests
     assert first
     assert second
@@ -147,7 +149,7 @@ def test_a_run_that_changed_nothing_is_not_asked_for_again_at_once(sensor: Senso
     assert "the next listing is at" in sensor.reason(timedelta(seconds=6 * SECONDS))
 
 
-def test_a_service_that_is_down_is_said_and_asked_with_growing_pauses(
+def test_a_service_that_is_down_is_named_and_tried_again_with_backoff(
     sensor: Sensor, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CP_TOKEN_URL", "http://127.0.0.1:9/token")
@@ -158,13 +160,11 @@ def test_a_service_that_is_down_is_said_and_asked_with_growing_pauses(
     pause = sensor.memory.not_before - (sensor.started + timedelta(seconds=SECONDS)).timestamp()
     assert pause == pytest.approx(2 * SECONDS)
     monkeypatch.setenv("CP_TOKEN_URL", sandbox.environment["CP_TOKEN_URL"])
-    assert sensor.asked(timedelta(seconds=4 * SECONDS))
+    assert sensor.requested(timedelta(seconds=4 * SECONDS))
     assert sensor.memory.troubles == 0
 
 
-def test_missing_settings_are_said_in_words(
-    sensor: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_settings_are_named(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CP_STUDY_ID")
     assert "CP_STUDY_ID is not set" in sensor.reason()
 
@@ -178,14 +178,14 @@ def test_an_empty_listing_is_no_error(
         assert "lists no exports. This is not an error" in Sensor(instance).reason()
 
 
-def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(
+def test_a_failed_partition_is_retried_by_the_schedule_and_then_waits_for_a_person(
     sensor: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.asked())
+    sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
     after = timedelta(0)
     for attempt in range(1, ATTEMPTS + 1):
-        assert sensor.asked(after) == {"Broken": [10822]}
+        assert sensor.requested(after) == {"Broken": [10822]}
         sensor.run({"Broken": [10822]}, raise_on_error=False)
         assert one("SELECT count(*) FROM lineage.failures") == attempt
         if attempt < ATTEMPTS:
@@ -200,32 +200,32 @@ def test_a_failed_partition_rests_longer_each_time_and_then_waits_for_a_person(
 def test_a_new_execution_of_what_failed_is_tried_at_once(
     sensor: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.asked())
+    sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
-    sensor.run(sensor.asked(), raise_on_error=False)
+    sensor.run(sensor.requested(), raise_on_error=False)
     assert "failed and waiting" in sensor.reason()
     study.put(subject_id=10822, data_set_name="Broken", csv=b"A,B\n1,2\n")
-    assert sensor.asked(timedelta(minutes=1)) == {"Broken": [10822]}
+    assert sensor.requested(timedelta(minutes=1)) == {"Broken": [10822]}
 
 
-def test_what_waits_for_its_run_is_observed_as_executed_again(
+def test_an_execution_is_observed_while_its_partition_waits_for_its_run(
     sensor: Sensor, sandbox: Sandbox
 ) -> None:
-    sensor.run(sensor.asked())
+    sensor.run(sensor.requested())
     (executed,) = sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
-    sensor.asked()
+    sensor.requested()
     key = pair(10822, DAILY)
-    wanted = dg.AssetRecordsFilter(asset_key=LISTED, asset_partitions=[key])
-    (record,) = sensor.instance.fetch_observations(wanted, limit=5).records
+    of_partition = dg.AssetRecordsFilter(asset_key=LISTED, asset_partitions=[key])
+    (record,) = sensor.instance.fetch_observations(of_partition, limit=5).records
     assert record.asset_observation is not None
     version = (record.asset_observation.tags or {})["dagster/data_version"]
     assert version == executed.execution
 
 
-def test_a_withdrawn_export_is_seen_on_the_coverage_map_without_a_run(
+def test_a_withdrawn_export_is_on_the_coverage_map_without_a_run(
     sensor: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.asked())
+    sensor.run(sensor.requested())
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     assert "all 58 listed exports are loaded" in sensor.reason()
     assert "all 58 listed exports are loaded" in sensor.reason()
@@ -239,11 +239,11 @@ def test_listing_takes_a_quarter_of_the_requests_at_most(
     monkeypatch.setenv("CP_REQUESTS_PER_MINUTE", "4")
     for subject in range(1, 60):
         study.put(subject_id=subject, data_set_name="Small", csv=b"A\n1\n")
-    sensor.asked()
+    sensor.requested()
     assert "the next listing is at" in sensor.reason(timedelta(seconds=59))
 
 
-def test_another_versions_cursor_is_forgotten() -> None:
+def test_a_cursor_of_another_version_is_ignored() -> None:
     assert Memory.read("12345") == Memory()
     assert Memory.read('{"unheard_of": 1}') == Memory()
     assert Memory.read(Memory(1.5, 2, "x", 3).write()) == Memory(1.5, 2, "x", 3)

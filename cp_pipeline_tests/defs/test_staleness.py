@@ -1,4 +1,4 @@
-"""What Dagster calls stale is what CentrePoint lists anew, for each partition by itself."""
+"""Dagster shows a partition as stale if CentrePoint lists a newer execution for it."""
 
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
@@ -10,7 +10,7 @@ from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, FILES, materialize, 
 
 
 def status(instance: dg.DagsterInstance, subject: int) -> tuple[StaleStatus, list[str]]:
-    """Of a partition, and the assets that are the cause."""
+    """Return the status of a partition, and the assets that are its cause."""
     resolver = CachingStaleStatusResolver(
         instance, build_defs().resolve_asset_graph(), LoadingContextForTest(instance)
     )
@@ -49,7 +49,7 @@ def test_listing_again_makes_nothing_stale(sandbox: Sandbox, instance: dg.Dagste
     assert status(instance, 10821) == (StaleStatus.FRESH, [])
 
 
-def test_what_could_not_be_loaded_is_stale(
+def test_a_partition_that_failed_is_stale(
     sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
 ) -> None:
     run_job(instance, "sync")

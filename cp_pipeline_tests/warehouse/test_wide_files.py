@@ -14,7 +14,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.defs.previews import changed_columns, looks
+from cp_pipeline.defs.previews import changed_columns, preview_metadata
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import Question, Warehouse, ask
 from cp_pipeline.warehouse.column_types import MANY_COLUMNS
@@ -142,18 +142,18 @@ def test_statements_do_not_grow_with_columns(
 
 def test_the_record_of_a_wide_load_is_small_and_says_what_is_left_out(site: Site) -> None:
     load = site.load(_numbers(WIDTH, 1))
-    metadata = looks([load])
+    metadata = preview_metadata([load])
     schema = metadata["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchemaMetadataValue)
     assert [column.name for column in schema.schema.columns] == [
         "TIMESTAMP", *(f"C{place}" for place in range(199)),
     ]  # fmt: skip
     assert metadata["columns_left_out"].value == (
-        "The schema has the first 200 columns; 1,301 more are in lineage.column_types."
+        "The schema shows the first 200 columns. 1,301 more are in lineage.column_types."
     )
     assert changed_columns([load]).count("\n") == 200
-    assert changed_columns([load]).endswith("and 1,301 more (lineage.column_types has them all)")
-    narrow = looks([site.load(_numbers(199, 1), dataset="Narrow")])
+    assert changed_columns([load]).endswith("and 1,301 more (lineage.column_types lists all)")
+    narrow = preview_metadata([site.load(_numbers(199, 1), dataset="Narrow")])
     schema = narrow["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchemaMetadataValue)
     assert len(schema.schema.columns) == 200

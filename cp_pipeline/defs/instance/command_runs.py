@@ -21,7 +21,7 @@ _LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitio
 
 
 class CommandRun:
-    """A run in this process; ``command_run`` makes it.
+    """A run in this process; ``command_run`` creates it.
 
     Args:
         instance: stores the run.
@@ -37,13 +37,13 @@ class CommandRun:
     def execute(
         self, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None
     ) -> dg.ExecuteInProcessResult:
-        """Execute a job; what fails is in the result.
+        """Execute a job; the result has its failures.
 
         Args:
             job: the job.
             ops: the configuration of its ops.
         """
-        # The command prints every failure itself, once and in words.
+        # The command prints every failure itself, once.
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
         result = job.execute_in_process(
             instance=self._instance,
@@ -67,12 +67,12 @@ def command_run(
     Orphaned runs are ended first, because one may have the only slot.
 
     Args:
-        storage: where Dagster's home and the locks are.
+        storage: the settings with Dagster's home and the data folder.
         run_id: the id of the new run.
-        captures_output: whether what the run prints is kept for the UI.
+        captures_output: whether Dagster keeps the run's output for the UI.
 
     Raises:
-        StorageUnwritable: Dagster's home cannot be read or written, now or while it is in use.
+        StorageUnwritable: Dagster's home cannot be read or written, now or during the run.
     """
     locks = RunLocks(storage.data_dir)
     with (

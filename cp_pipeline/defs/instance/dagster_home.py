@@ -1,7 +1,7 @@
-"""Dagster's home: where its records are, made once and rightly.
+"""Dagster's home: the folder with its storage and its configuration.
 
 Belongs here: the folder, its ``dagster.yaml``, and opening the instance.
-Does not belong: what is recorded (``defs``).
+Does not belong: the events that are stored there (``events``).
 """
 
 import os
@@ -23,23 +23,23 @@ from cp_pipeline.locks.file_locks import file_locked
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\
-# Written by cp-pipeline. One slot for whoever writes the warehouse, in all processes together.
+# Written by cp-pipeline. One slot for all writers of the warehouse, in all processes together.
 concurrency:
   pools:
     default_limit: 1
     granularity: op
-# Ends a run that never started, or does not end when told to. One whose process is gone is found
-# by the sensors and by `sync`: Dagster's default launcher does not look.
+# Ends a run that does not start, or that does not end when it is terminated. Dagster's default
+# launcher does not find runs whose process is gone; the sensors and `sync` find them.
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 300
-# Dagster's own event log with its files kept open: an event takes a seventh of the time.
+# Dagster's own event log, with its files kept open. An event takes a seventh of the time.
 event_log_storage:
   module: cp_pipeline.defs.event_log
   class: KeptOpenEventLog
   config:
     base_dir: history/runs
-# No invitation over the first page.
+# Do not show the sign-up dialog on the first page.
 nux:
   enabled: false
 telemetry:
@@ -48,12 +48,12 @@ telemetry:
 
 
 def prepare_dagster_home(storage: StorageSettings) -> Path:
-    """Make Dagster's home and name it in ``DAGSTER_HOME``, unless that is set already."""
+    """Create Dagster's home if it does not exist, and set ``DAGSTER_HOME`` to it."""
     home = _home(storage)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
-        # Renamed into place: half of it, where the disk is full, would be taken for all of it.
+        # Renamed when complete. If the disk is full, half a file must not look like the whole.
         part = home / f".dagster.yaml.{os.getpid()}"
         try:
             part.write_text(DAGSTER_YAML)
@@ -68,8 +68,8 @@ def _home(storage: StorageSettings) -> Path:
     return Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home).expanduser().absolute()
 
 
-# For a run whose output is on somebody's screen. To show it there too, Dagster starts four
-# processes, of which one could outlive a run that is killed meanwhile.
+# For a run whose output is on the screen. To capture it as well, Dagster starts four processes. If
+# the run is killed, one of them could live on.
 _NO_CAPTURE = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -79,18 +79,19 @@ _NO_CAPTURE = {
 
 
 def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> dg.DagsterInstance:
-    """The Dagster instance of the home.
+    """Open the Dagster instance of the home.
 
-    Two processes that open a fresh home at once break its SQLite, so the first use is guarded.
+    A lock guards the opening, because two processes that open a new home at the same time break its
+    SQLite files.
 
     Args:
-        storage: says where the home is, unless ``DAGSTER_HOME`` does.
-        captures_output: whether what a run prints is kept for the UI.
+        storage: has the path of the home; ``DAGSTER_HOME`` comes first if it is set.
+        captures_output: whether Dagster keeps the output of runs for the UI.
 
     Raises:
-        StorageUnwritable: the home has no room, is read-only, or damaged.
-        StorageOutdated: it is of an older Dagster, and lacks what this one reads.
-        PipelineError: its ``dagster.yaml`` cannot be understood.
+        StorageUnwritable: the disk of the home is full, or the home is read-only or damaged.
+        StorageOutdated: an older Dagster created it, and it lacks what this version reads.
+        PipelineError: its ``dagster.yaml`` cannot be read.
     """
     home = _home(storage)
     try:
@@ -98,9 +99,9 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
             return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
     except (YAMLError, UnicodeDecodeError, dg.DagsterError) as error:
         raise PipelineError(
-            f"Dagster's configuration {home / 'dagster.yaml'} cannot be understood: "
+            f"Dagster's configuration {home / 'dagster.yaml'} cannot be read: "
             f"{' '.join(str(error).split())}.",
-            "Mend it, or move it away: then a new one is written.",
+            "Correct the file, or move it away: the next command then writes a new one.",
         ) from None
 
 
@@ -117,14 +118,20 @@ def _open_instance(home: Path, *, captures_output: bool) -> dg.DagsterInstance:
 
 
 def _refuse_older(home: Path, instance: dg.DagsterInstance) -> None:
-    """Of all that came to Dagster's tables since 1.4, a run cannot do without the pools' limits."""
-    records = instance.event_log_storage
-    if not records.supports_global_concurrency_limits:
+    """Refuse a home without the limits of pools.
+
+    Of all that Dagster has added to its tables since 1.4, runs need only these.
+
+    Raises:
+        StorageOutdated: the home does not have them.
+    """
+    event_log = instance.event_log_storage
+    if not event_log.supports_global_concurrency_limits:
         return
     try:
-        records.get_concurrency_info(POOL)
+        event_log.get_concurrency_info(POOL)
     except DBAPIError as error:
         if not (missing := what_is_missing(error)):
             raise
-        found, newest = records.alembic_version() or (None, None)
-        raise StorageOutdated(home, missing, can_be_migrated=found != newest) from None
+        stored, newest = event_log.alembic_version() or (None, None)
+        raise StorageOutdated(home, missing, can_be_migrated=stored != newest) from None

@@ -4,14 +4,14 @@ Belongs here: Dagster's SQLite files and logs. Does not belong: everything else
 (``ingest.subject_erasure``).
 
 Dagster cannot remove the events of one partition: ``wipe_asset_partitions`` is not implemented for
-its open-source storages (1.13), and one run has many subjects. So this works on the files. Events
-of the subject's partitions are deleted. In all other texts (a run's failure, its configuration, a
-check's table, a picture, a cursor, a log) what is only this subject's is overwritten, and so is its
-number where it stands for the subject. SQLite keeps what was deleted in free pages and in its
-write-ahead log, so each file is written again, and its log emptied.
+its open-source storages (1.13), and one run has many subjects. So this module changes the files.
+It deletes the events of the subject's partitions. In all other texts (failure and configuration of
+a run, table of a check, picture, cursor, log) it overwrites the texts of this subject, and its
+number if that means the subject. SQLite keeps deleted data in free pages and in its write-ahead
+log. So each file is rewritten, and its log is emptied.
 
 Private parts of Dagster: the tables of its SQLite files, and that ``SqliteEventLogStorage`` uses
-them. A version of Dagster whose tables nobody has looked at is refused.
+them. A version of Dagster is refused until somebody has examined its tables.
 """
 
 import json
@@ -28,20 +28,20 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
 from cp_pipeline.domain.errors import PipelineError
 
-# Their SQLite tables have been looked at: which columns hold text, and of whom.
+# The versions whose SQLite tables were examined: which columns hold text about a subject.
 KNOWN_DAGSTERS = ("1.13",)
-_INSTEAD = "(erased)"
-# By name, because SQLite's locks are gone when this process closes a handle of its own.
+_REPLACEMENT = "(erased)"
+# Recognized by name: SQLite loses its locks if this process opens and closes the file itself.
 _SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
 _WAIT_SECONDS = 30.0
-# Dagster's own, on runs that a person starts for one partition.
+# Dagster's own tag of a run that a person starts for one partition.
 _SUBJECT_TAG = "dagster/partition/subject"
-# Where Dagster keeps what runs are configured with.
-_CONFIGURED = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
+# The columns with the configuration of runs.
+_CONFIGURATIONS = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
 
 
 class StorageInUse(PipelineError):
-    """Dagster's storage cannot be rewritten now, or not by cp-pipeline."""
+    """Dagster's storage cannot be rewritten now, or cp-pipeline does not know how."""
 
 
 def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__version__) -> None:
@@ -53,21 +53,23 @@ def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__ver
     """
     if dagster_version.rpartition(".")[0] not in KNOWN_DAGSTERS:
         raise StorageInUse(
-            f"Dagster is {dagster_version}, and what its tables hold of a subject is known for "
-            f"{', '.join(KNOWN_DAGSTERS)} only.",
-            f"Install Dagster {KNOWN_DAGSTERS[-1]} for this command, or delete the subject from "
-            "Dagster's tables yourself and run this with --no-dagster.",
+            f"Dagster {dagster_version} is installed. cp-pipeline can erase a subject only from "
+            f"the tables of Dagster {', '.join(KNOWN_DAGSTERS)}.",
+            f"Install Dagster {KNOWN_DAGSTERS[-1]} for this command. Or delete the subject from "
+            "Dagster's tables yourself, then run this command with --no-dagster.",
         )
     active = instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))
     if active:
         raise StorageInUse(
             f"A Dagster run is active ({', '.join(active[:3])}).",
-            "Wait for its end, or end it in the Dagster UI, and run this again.",
+            "Wait until it has ended, or terminate it in Dagster's UI. Then run this again.",
         )
     if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
         raise StorageInUse(
-            "Dagster keeps its events in another database, which cp-pipeline cannot rewrite.",
-            "Delete the events of the subject's partitions there, then run this with --no-dagster.",
+            "Dagster does not store its events in SQLite files. cp-pipeline can erase a subject "
+            "only from SQLite files.",
+            "Delete the events of the subject's partitions yourself, then run this command with "
+            "--no-dagster.",
         )
 
 
@@ -75,12 +77,12 @@ def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collectio
     """Erase a subject from everything in Dagster's home.
 
     Args:
-        instance: of that home; only its web server and daemon may be running.
-        subject_id: the subject, which is also its key in the dimension ``subjects``.
-        texts: what is only this subject's: names of files, checksums, executions, errors.
+        instance: the instance of the home; only its web server and daemon may be running.
+        subject_id: the subject's number; also its key in the dimension ``subjects``.
+        texts: texts of this subject only: names of files, checksums, executions, errors.
 
     Raises:
-        StorageInUse: see ``check_erasable``; or somebody reads the files for longer than we wait.
+        StorageInUse: see ``check_erasable``; or another process reads a file for too long.
     """
     check_erasable(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
@@ -95,13 +97,13 @@ def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collectio
 
 
 def _pattern(texts: Collection[str], subject_id: int) -> re.Pattern[str]:
-    """Finds any of the texts, also as it is written inside JSON, and the subject's number.
+    """Return a pattern that finds the texts, plain or in JSON, and the subject's number.
 
-    The number by itself may be anything; here it is named, ends a partition's key, is the label of
-    a row in a picture, or the value of Dagster's own tag.
+    The number alone may mean anything. It means the subject after the word "subject", at the end of
+    a partition's key, as a row's label in a picture, and as the value of Dagster's own tag.
     """
-    written = {form for text in texts for form in (text, *_in_json(text))}
-    forms = [re.escape(form) for form in sorted(written, key=len, reverse=True)]
+    variants = {form for text in texts for form in (text, *_in_json(text))}
+    forms = [re.escape(form) for form in sorted(variants, key=len, reverse=True)]
     forms += [rf"(?<={before}){subject_id}(?![0-9])" for before in ("[Ss]ubject ", r"\|")]
     forms.append(f"(?<=%3E){subject_id}(?=%3C/text)")
     forms.append(f'(?<={_SUBJECT_TAG}": "){subject_id}(?=")')
@@ -110,7 +112,7 @@ def _pattern(texts: Collection[str], subject_id: int) -> re.Pattern[str]:
 
 def _in_json(text: str) -> Iterator[str]:
     for _ in range(2):
-        # Once, and as JSON that is itself a text in JSON.
+        # First as text in JSON, then as JSON inside a text in JSON.
         text = serialize_value(text)[1:-1]
         yield text
 
@@ -131,13 +133,13 @@ def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str]) ->
     except sqlite3.OperationalError as error:
         raise _in_use(path, str(error)) from error
     if busy:
-        raise _in_use(path, "its log is being read")
+        raise _in_use(path, "another process reads its write-ahead log")
 
 
 def _in_use(path: Path, reason: str) -> StorageInUse:
     return StorageInUse(
         f"Dagster's file {path} cannot be rewritten: {reason}.",
-        "Stop dagster dev (or its web server and daemon), and run this again.",
+        "Stop dagster dev (or its web server and daemon), then run this command again.",
     )
 
 
@@ -154,7 +156,7 @@ def _text_columns(opened: sqlite3.Connection) -> dict[str, list[str]]:
 def _delete_events(
     opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
 ) -> None:
-    """Delete what is recorded of the subject's partitions, and what Dagster derived from it."""
+    """Delete the events of the subject's partitions, and what Dagster derived from them."""
     # Keys read `data set|subject`.
     of_subject = f"partition LIKE '%|{subject_id}'"
     if "event_logs" not in tables:
@@ -172,7 +174,7 @@ def _delete_events(
 
 
 def _renew_asset_keys(opened: sqlite3.Connection, subject_id: int) -> None:
-    """Dagster keeps each asset's last materialization once more, and which partitions it has."""
+    """Replace each asset's copy of its last materialization, and clear its cache of partitions."""
     opened.execute("UPDATE asset_keys SET cached_status_data = NULL")
     rows = opened.execute(
         "SELECT asset_key, last_materialization FROM asset_keys"
@@ -184,27 +186,30 @@ def _renew_asset_keys(opened: sqlite3.Connection, subject_id: int) -> None:
             " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
             [asset_key],
         ).fetchone()
-        record = last and serialize_value(
+        serialized = last and serialize_value(
             EventLogRecord(
                 storage_id=last[0], event_log_entry=deserialize_value(last[1], EventLogEntry)
             )
         )
         opened.execute(
             "UPDATE asset_keys SET last_materialization = ? WHERE asset_key = ?",
-            [record, asset_key],
+            [serialized, asset_key],
         )
 
 
 def _overwrite(
     opened: sqlite3.Connection, tables: dict[str, list[str]], pattern: re.Pattern[str]
 ) -> None:
-    """Overwrite the texts in all tables; other partitions' events, by far the most, have none."""
+    """Overwrite the texts in all tables.
+
+    Events of other partitions are skipped: they are by far the most, and have none of the texts.
+    """
     for table, columns in tables.items():
-        others = " WHERE partition IS NULL" if table == "event_logs" else ""
+        condition = " WHERE partition IS NULL" if table == "event_logs" else ""
         for column in columns:
-            found = opened.execute(f'SELECT rowid, "{column}" FROM "{table}"{others}')
+            found = opened.execute(f'SELECT rowid, "{column}" FROM "{table}"{condition}')
             changed = [
-                (pattern.sub(_INSTEAD, text), rowid)
+                (pattern.sub(_REPLACEMENT, text), rowid)
                 for rowid, text in found
                 if isinstance(text, str) and pattern.search(text)
             ]
@@ -214,36 +219,37 @@ def _overwrite(
 def _overwrite_configurations(
     opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
 ) -> None:
-    """Put 0, which is nobody, for the subject where it was asked for: by runs, ticks and tags."""
+    """Replace the subject in the configurations of runs and ticks with 0, and in tags of runs."""
     if "run_tags" in tables:
         opened.execute(
             "UPDATE run_tags SET value = ? WHERE key = ? AND value = ?",
-            [_INSTEAD, _SUBJECT_TAG, str(subject_id)],
+            [_REPLACEMENT, _SUBJECT_TAG, str(subject_id)],
         )
-    for table, column in _CONFIGURED:
+    for table, column in _CONFIGURATIONS:
         if column not in tables.get(table, ()):
             continue
         found = opened.execute(
             f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?", [f"%{subject_id}%"]
         )
         changed = [
-            (json.dumps(_with_nobody(json.loads(text), subject_id)), rowid) for rowid, text in found
+            (json.dumps(_without_subject(json.loads(text), subject_id)), rowid)
+            for rowid, text in found
         ]
         opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
 
 
-def _with_nobody(stored: object, subject_id: int, *, configured: bool = False) -> object:
-    """What is stored, with 0 for the subject's number in the lists of a run's configuration."""
+def _without_subject(stored: object, subject_id: int, *, configured: bool = False) -> object:
+    """Return the value with 0 for the subject's number in the lists of a run's configuration."""
     if isinstance(stored, dict):
         return {
-            name: _with_nobody(value, subject_id, configured=configured or name == "run_config")
+            name: _without_subject(value, subject_id, configured=configured or name == "run_config")
             for name, value in stored.items()
         }
     if isinstance(stored, list):
         return [
             0
             if configured and type(each) is int and each == subject_id
-            else _with_nobody(each, subject_id, configured=configured)
+            else _without_subject(each, subject_id, configured=configured)
             for each in stored
         ]
     return stored
@@ -252,7 +258,7 @@ def _with_nobody(stored: object, subject_id: int, *, configured: bool = False) -
 def _drop_rows_of_checks(
     opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
 ) -> None:
-    """Take the subject's rows out of the tables that checks have shown."""
+    """Remove the subject's rows from the tables in the results of checks."""
     for table, column in (("event_logs", "event"), ("asset_check_executions", "evaluation_event")):
         if column not in tables.get(table, ()):
             continue
@@ -268,7 +274,7 @@ def _drop_rows_of_checks(
 
 
 def _without_rows(stored: object, subject_id: int) -> object:
-    """What is stored, without the records of a table whose column ``subject`` is this one."""
+    """Return the value without the table rows whose column ``subject`` is this subject."""
     if isinstance(stored, dict):
         return {name: _without_rows(value, subject_id) for name, value in stored.items()}
     if isinstance(stored, list):
@@ -287,6 +293,6 @@ def _without_rows(stored: object, subject_id: int) -> object:
 def _erase_from_log(path: Path, pattern: re.Pattern[str]) -> None:
     """Overwrite the texts in a file that a run wrote, such as its output."""
     before = path.read_text(errors="surrogateescape")
-    after = pattern.sub(_INSTEAD, before)
+    after = pattern.sub(_REPLACEMENT, before)
     if after != before:
         path.write_text(after, errors="surrogateescape")

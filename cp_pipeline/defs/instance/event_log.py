@@ -1,17 +1,17 @@
 """Dagster's own SQLite event log, with its connections kept open.
 
-Belongs here: how the files are opened. Does not belong: what is in them, which is Dagster's.
+Belongs here: opening the files. Does not belong: their contents (Dagster's own class).
 
-Dagster 1.13 makes an engine and a connection for each of the four accesses that one materialization
-takes. So every statement is compiled again, and closing the last connection makes SQLite checkpoint
-its write-ahead log each time. With open connections an event costs a fraction of that
-(benchmarks/README.md). The files are the same: Dagster's class and this one read what the other
-wrote, also at the same time. The ``dagster.yaml`` that cp-pipeline writes names this class; without
-it everything works as well, slower.
+For one materialization, Dagster 1.13 opens an engine and a connection four times. So SQLAlchemy
+compiles every statement again, and SQLite checkpoints its write-ahead log each time the last
+connection closes. With open connections, an event takes a fraction of that time
+(benchmarks/README.md). The files are the same: this class and Dagster's class can read and write
+them at the same time. The ``dagster.yaml`` that cp-pipeline writes names this class. With Dagster's
+class everything works too, but slower.
 
-An event survives the end of any process as soon as it is stored. It survives a power cut from the
-end of its run on: SQLite waits for the disk when a run begins or ends, and every thousand pages,
-but not for each event (https://sqlite.org/pragma.html#pragma_synchronous).
+A stored event survives the end of its process. It survives a power cut only after the end of its
+run: SQLite waits for the disk when a run begins or ends, and every thousand pages, but not for each
+event (https://sqlite.org/pragma.html#pragma_synchronous).
 
 Private parts of Dagster: the class ``SqliteEventLogStorage``, its methods ``_connect`` and
 ``_initdb``, its attributes ``_db_lock`` and ``_initialized_dbs``, and the name of the index shard.
@@ -34,17 +34,17 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.settings import SettingsError
 
-# The web server reads the logs of many runs; those of the last ones are worth a file handle.
+# The web server reads the logs of many runs. Only the files of the last few stay open.
 _ENGINES = 8
 _WAIT_SECONDS = 30
-# The begin and the end of a run, by Dagster's own names of events.
+# Events of the begin and the end of a run; Dagster's names for them start like this.
 _OF_RUNS = frozenset(each for each in dg.DagsterEventType if each.value.startswith("PIPELINE_"))
 
 
 class KeptOpenEventLog(SqliteEventLogStorage):
     """A ``SqliteEventLogStorage`` for ``dagster.yaml``, with the same configuration."""
 
-    # `Any`: Dagster's type of it, `ConfigurableClassData`, is private.
+    # `Any`, because the type `ConfigurableClassData` is private.
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:  # noqa: ANN401
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._tables: set[str] = set()
@@ -52,25 +52,27 @@ class KeptOpenEventLog(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:  # noqa: ANN401
-        """Called by Dagster with what ``dagster.yaml`` says.
+        """Return an event log for the configuration in ``dagster.yaml``; Dagster calls this.
+
+        ``base_dir`` may be relative to ``DAGSTER_HOME``, so that the home can be moved.
 
         Raises:
-            SettingsError: ``base_dir`` is relative, as in our own file, which can be moved so, and
-                ``DAGSTER_HOME`` does not say to what.
+            SettingsError: ``base_dir`` is relative, and ``DAGSTER_HOME`` is not set.
         """
         folder, home = Path(config_value["base_dir"]), os.environ.get("DAGSTER_HOME", "")
         if not folder.is_absolute() and not home:
             raise SettingsError(
-                "DAGSTER_HOME is not set, and its dagster.yaml names its event log by it.",
+                "DAGSTER_HOME is not set, but the event log's path in dagster.yaml is relative to "
+                "it.",
                 "Set DAGSTER_HOME to the folder of that dagster.yaml.",
             )
         return cls(str(Path(home, folder)), inst_data)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event, and notify those who watch the run's file.
+        """Store an event, and notify the watchers of the run's file.
 
         Raises:
-            StorageUnwritable: there is no disk space, or the file may not be written.
+            StorageUnwritable: the disk is full, or the file cannot be written.
         """
         run_begins_or_ends = event.is_dagster_event and event.dagster_event_type in _OF_RUNS
         with storage_errors_explained():
@@ -79,24 +81,24 @@ class KeptOpenEventLog(SqliteEventLogStorage):
             super().store_event(event)
             if run_begins_or_ends:
                 self._set_synchronous(event.run_id, "NORMAL")
-            # The web server watches this file alone. SQLite writes new events to the log beside it.
+            # The web server watches this file only, but SQLite writes new events to its log.
             with suppress(FileNotFoundError):
                 os.utime(self.path_for_shard(event.run_id))
 
     def _set_synchronous(self, run_id: str, level: str) -> None:
-        """Whether a commit waits for the disk: then with everything that was stored before."""
+        """Set whether a commit waits until all stored events are on the disk."""
         for shard in (run_id, INDEX_SHARD_NAME):
             with self._connect(shard) as connection:
                 connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
 
     def has_table(self, table_name: str) -> bool:
-        """Whether there is a table. Dagster asks for each event; tables are never removed."""
+        """Whether a table exists; cached, because Dagster calls this for each event."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def wipe(self) -> None:
-        """Remove all events; open files would stay."""
+        """Close all files, then remove all events; removed files that are open would live on."""
         self._close_files()
         super().wipe()
 
@@ -122,13 +124,14 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         if engine is None:
             engine = create_engine(
                 self.conn_string_for_shard(shard),
-                # One connection, because Dagster's own lock lets one thread in at a time.
+                # One connection is enough: Dagster's own lock lets one thread in at a time.
                 poolclass=QueuePool,
                 pool_size=1,
                 connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False},
             )
             if shard not in self._initialized_dbs:
-                # Dagster does not say this here, and takes an old index for a new one.
+                # Dagster's class does not pass `for_index_shard` here. So it treats an old index as
+                # a new one.
                 self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection:

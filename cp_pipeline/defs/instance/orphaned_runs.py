@@ -1,11 +1,11 @@
-"""Orphaned runs: Dagster shows them as started, and their process is gone.
+"""Orphaned runs: Dagster shows them as started, but their process is gone.
 
 Belongs here: finding and ending them. Does not belong: the locks (``locks.run_locks``), which
 partitions a run loads (``active_runs``), events that such a run did not store (``missing_events``).
 
-Dagster's default launcher does not look after the processes that it starts, and ``cp-pipeline
-sync`` is a process of its own. If one is killed, its run would stay "started" for ever, and keep
-the pool's only slot. Each run holds a lock file while its process lives (``locked_runs``).
+Dagster's default launcher does not watch the processes that it starts, and it does not know the
+process of ``cp-pipeline sync``. If a process is killed, its run would stay "started" and keep the
+pool's only slot. So each run holds a lock file while its process lives (``locked_runs``).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ import dagster as dg
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.locks.run_locks import RunLocks
 
-# Dagster's enum says which statuses are final; these are all others.
+# All statuses that are not final.
 UNFINISHED = [
     status
     for status in dg.DagsterRunStatus
@@ -27,8 +27,9 @@ UNFINISHED = [
         dg.DagsterRunStatus.MANAGED,
     }
 ]
-# A run takes its lock within tenths of a second after it has started. Until then a process is
-# created and imports Dagster. Run monitoring, if there is a daemon, waits three minutes for that.
+# How long a run without a lock file may have its status. A run takes its lock within tenths of a
+# second after it has started. Before that, its process starts and imports Dagster. For comparison:
+# Dagster's run monitoring waits three minutes for a start.
 _TIME_TO_LOCK = {
     dg.DagsterRunStatus.NOT_STARTED: timedelta(minutes=2),
     dg.DagsterRunStatus.STARTING: timedelta(minutes=5),
@@ -40,14 +41,14 @@ _REASON = "The process of this run is gone: it was killed, or the machine was re
 def end_orphaned_runs(
     instance: dg.DagsterInstance, locks: RunLocks, now: datetime | None = None
 ) -> list[str]:
-    """Report orphaned runs failed, and free their slots.
+    """Report orphaned runs as failed, and free their slots.
 
-    Also free the slots of runs that have ended, which Dagster would keep for five minutes.
+    Free the slots of ended runs too; Dagster would keep them for five minutes.
 
     Args:
         instance: has the runs.
-        locks: of the data folder that the runs use.
-        now: the moment, by this machine's clock.
+        locks: the locks in the data folder that the runs use.
+        now: the current time, by this machine's clock.
 
     Returns:
         The ids of the runs that were ended.
@@ -61,7 +62,7 @@ def end_orphaned_runs(
             continue
         if not is_known and not _should_be_locked(record, now or datetime.now(UTC)):
             continue
-        # It may have ended since it was read, just before its process did.
+        # Read it again: it may have ended in the meantime, just before its process did.
         again = instance.get_run_by_id(run.run_id)
         if again is not None and again.status in UNFINISHED:
             instance.report_run_failed(again, _REASON)
@@ -71,7 +72,7 @@ def end_orphaned_runs(
 
 
 def remove_locks_of_ended_runs(instance: dg.DagsterInstance, locks: RunLocks) -> None:
-    """Remove the lock files of runs that Dagster knows to have ended, or does not know."""
+    """Remove the lock files of runs that have ended, and of runs that Dagster does not know."""
     for run_id in locks.all():
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
@@ -81,7 +82,7 @@ def remove_locks_of_ended_runs(instance: dg.DagsterInstance, locks: RunLocks) ->
 def _should_be_locked(record: dg.RunRecord, now: datetime) -> bool:
     """Whether a run without a lock file was killed before it could create one.
 
-    Only runs of the jobs of cp-pipeline: other code locations may share this Dagster.
+    False for runs of other code locations, which may share this Dagster.
     """
     run = record.dagster_run
     limit = _TIME_TO_LOCK.get(run.status)

@@ -1,10 +1,10 @@
-"""Dagster's home as a place on a disk: what is said when records cannot be kept there.
+"""Errors of Dagster's storage: its home cannot be read or written.
 
-Belongs here: telling its errors from all others, and their words. Does not belong: opening it
-(``defs.instance.dagster_home``), what is recorded (``events``).
+Belongs here: recognizing these errors, and their messages. Does not belong: opening the home
+(``defs.instance.dagster_home``), the events that are stored (``events``).
 
-Dagster keeps its records in SQLite files and lets SQLAlchemy's errors through, which name a
-statement and its values. Neither is anything for a person, or for a log.
+Dagster stores events in SQLite files and does not catch SQLAlchemy's errors. Their text has an SQL
+statement and its values, which do not help a person and must not be in a log.
 """
 
 import errno
@@ -20,63 +20,64 @@ from sqlalchemy.exc import DBAPIError
 
 from cp_pipeline.domain.errors import PipelineError
 
-# Of a full disk SQLite says so, or only one of these; with less than this left we believe it.
-_FULL_PERHAPS = frozenset({"disk I/O error", "unable to open database file"})
-_ROOM_BYTES = 1 << 20
+# SQLite may report a full disk with one of these texts, which have other causes too. They count as
+# a full disk if it has less free space than this.
+_MAYBE_FULL = frozenset({"disk I/O error", "unable to open database file"})
+_SPACE_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NOT_OURS = frozenset(
+_INACCESSIBLE = frozenset(
     {"attempt to write a readonly database", "unable to open database file", "disk I/O error"}
 )
-# A table or column that an older Dagster did not make.
+# A table or column that an older Dagster did not create.
 _MISSING = re.compile("no such (table|column)|has no column named")
 _DAMAGED = frozenset({"file is not a database", "database disk image is malformed"})
 
 
 class StorageUnwritable(PipelineError):
-    """Dagster's home has no room, is read-only, or is damaged: no record can be kept."""
+    """Dagster cannot store events: the disk of its home is full, or it is read-only or damaged."""
 
 
 class StorageOutdated(StorageUnwritable):
-    """Dagster's home is of an older Dagster, and lacks what this one reads.
+    """An older Dagster created the home, and it lacks what this version reads.
 
     Args:
         home: Dagster's home.
-        missing: SQLite's words for what is missing.
-        can_be_migrated: whether its event log says of which version it is; None if that is not
-            known. By SQLAlchemy 2.0, Dagster 1.8 and older wrote no version (tried: 1.4.17 to
-            1.8.13). Dagster's own event log then takes the file for a new one, notes the newest
-            version in it, and `dagster instance migrate` finds nothing to do.
+        missing: SQLite's message about what is missing.
+        can_be_migrated: whether the event log names its version; None if that is not known. With
+            SQLAlchemy 2.0, Dagster 1.8 and older wrote no version (tested: 1.4.17 to 1.8.13).
+            Dagster's own event log then treats the file as new and writes the newest version into
+            it. So `dagster instance migrate` finds nothing to do.
     """
 
     def __init__(self, home: Path, missing: str, *, can_be_migrated: bool | None = None) -> None:
         migrate = (
-            "End everything of Dagster, set DAGSTER_HOME to that folder, run "
-            "`dagster instance migrate` once, and then this again."
+            "Stop all processes of Dagster, set DAGSTER_HOME to that folder, run "
+            "`dagster instance migrate` once, and then run this again."
         )
         another = (
-            "Move that folder away, or set DAGSTER_HOME to a new one: the next sync records there "
-            "what is loaded. `dagster instance migrate` cannot help, because the older Dagster did "
-            "not note of which version the folder is."
+            "Move that folder away, or set DAGSTER_HOME to a new one. The next sync then stores "
+            "an event for everything that is loaded. `dagster instance migrate` cannot help, "
+            "because the older Dagster did not write its version into the folder."
         )
         if can_be_migrated is None:
-            remedy = f"{migrate} If that changes nothing: {another}"
+            remedy = f"{migrate} If that does not help: {another}"
         else:
             remedy = migrate if can_be_migrated else another
         super().__init__(
-            f"Dagster's records in {home} were made by an older Dagster: {missing}.", remedy
+            f"Dagster's storage in {home} was made by an older Dagster: {missing}.", remedy
         )
 
 
 @contextmanager
 def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
-    """Let what SQLite and the system say of Dagster's home be said in words.
+    """Turn errors of SQLite and of the system about Dagster's home into readable errors.
 
     Args:
-        home: Dagster's home, by default what ``DAGSTER_HOME`` names.
+        home: Dagster's home; by default the folder in ``DAGSTER_HOME``.
 
     Raises:
-        StorageUnwritable: in place of SQLite's errors, and of the system's on a file in the home.
-        StorageOutdated: what is missing there was not made by an older Dagster.
+        StorageUnwritable: SQLite failed, or the system failed on a file in the home.
+        StorageOutdated: a table or column is missing that an older Dagster did not create.
     """
     try:
         yield
@@ -87,21 +88,24 @@ def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
         if missing := what_is_missing(error):
             raise StorageOutdated(folder, missing) from None
         raise StorageUnwritable(
-            f"Dagster's records in {folder} cannot be written or read: {_reason(error, folder)}.",
-            "Mend that (DAGSTER_HOME names the folder) and run this again. The next sync loads "
-            "the rest, and records what was loaded.",
+            f"Dagster's storage in {folder} cannot be read or written: {_reason(error, folder)}.",
+            "Correct this (DAGSTER_HOME names the folder), then run this again. The next "
+            "sync loads the rest, and stores the missing events.",
         ) from None
 
 
 def what_is_missing(error: Exception) -> str:
-    """SQLite's words where a table or a column is missing; else nothing."""
-    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    """Return SQLite's message if a table or a column is missing, or an empty text."""
+    message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     is_of_database = isinstance(error, (DBAPIError, sqlite3.Error))
-    return said if is_of_database and _MISSING.search(said) else ""
+    return message if is_of_database and _MISSING.search(message) else ""
 
 
 def _is_of(home: Path, error: Exception) -> bool:
-    """SQLite is Dagster's alone here; a file that is named may be anybody's."""
+    """Whether an error is about Dagster's home.
+
+    Only Dagster uses SQLite here. An error of the system may be about any file.
+    """
     if not isinstance(error, OSError) or error.filename is None:
         return True
     return Path(str(error.filename)).is_relative_to(home)
@@ -109,19 +113,26 @@ def _is_of(home: Path, error: Exception) -> bool:
 
 def _reason(error: Exception, home: Path) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
-    said = original.strerror if isinstance(original, OSError) else str(original)
-    no_room = isinstance(original, OSError) and original.errno in _FULL
-    if no_room or said == "database or disk is full" or (said in _FULL_PERHAPS and _is_full(home)):
-        return "there is no room left on its disk (make some)"
-    if isinstance(original, OSError) or said in _NOT_OURS:
-        return f"{said} (see whose the folder is, and whether its disk is read-only)"
-    if said in _DAMAGED:
-        return f"{said} (move the folder away: the next sync makes it and all records anew)"
-    return str(said)
+    message = original.strerror if isinstance(original, OSError) else str(original)
+    no_space = isinstance(original, OSError) and original.errno in _FULL
+    if (
+        no_space
+        or message == "database or disk is full"
+        or (message in _MAYBE_FULL and _is_full(home))
+    ):
+        return "its disk is full (free some space)"
+    if isinstance(original, OSError) or message in _INACCESSIBLE:
+        return f"{message} (see who owns the folder, and whether its disk is read-only)"
+    if message in _DAMAGED:
+        return (
+            f"{message} (move the folder away: the next sync creates a new one, and stores an "
+            "event for everything that is loaded)"
+        )
+    return str(message)
 
 
 def _is_full(home: Path) -> bool:
     try:
-        return shutil.disk_usage(home).free < _ROOM_BYTES
+        return shutil.disk_usage(home).free < _SPACE_BYTES
     except OSError:
         return False

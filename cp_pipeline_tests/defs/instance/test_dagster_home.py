@@ -1,4 +1,4 @@
-"""Our way to create a Dagster home gives the same home as Dagster's own."""
+"""A Dagster home that cp-pipeline creates is the same as one that Dagster creates."""
 
 import sqlite3
 from contextlib import closing
@@ -11,19 +11,19 @@ from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.settings import StorageSettings
 
 
-def made(home: Path) -> dict[str, tuple[list[tuple[object, ...]], ...]]:
-    """For each SQLite file in a home: tables and indexes, version, journal mode, migrations."""
-    found: dict[str, tuple[list[tuple[object, ...]], ...]] = {}
+def layout(home: Path) -> dict[str, tuple[list[tuple[object, ...]], ...]]:
+    """Return, by SQLite file in a home: tables, indexes, version, journal mode, migrations."""
+    layouts: dict[str, tuple[list[tuple[object, ...]], ...]] = {}
     for file in home.rglob("*.db"):
         with closing(sqlite3.connect(file)) as opened:
             tables = opened.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
-            found[str(file.relative_to(home))] = (
+            layouts[str(file.relative_to(home))] = (
                 tables.fetchall(),
                 opened.execute("SELECT version_num FROM alembic_version").fetchall(),
                 opened.execute("PRAGMA journal_mode").fetchall(),
                 opened.execute("SELECT name FROM secondary_indexes ORDER BY name").fetchall(),
             )
-    return found
+    return layouts
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
     return StorageSettings.from_environment({"CP_DATA_DIR": str(tmp_path / "data")})
 
 
-def test_a_home_is_made_as_dagsters_own(storage: StorageSettings, tmp_path: Path) -> None:
+def test_a_home_is_created_like_dagsters_own(storage: StorageSettings, tmp_path: Path) -> None:
     open_instance(storage).dispose()
     own = tmp_path / "own"
     own.mkdir()
@@ -41,6 +41,6 @@ def test_a_home_is_made_as_dagsters_own(storage: StorageSettings, tmp_path: Path
         instance.get_runs_count()
         instance.get_dynamic_partitions("subjects")
         instance.all_instigator_state()
-    expected = made(own)
+    expected = layout(own)
     assert len(expected) == 3
-    assert made(storage.dagster_home) == expected
+    assert layout(storage.dagster_home) == expected

@@ -1,4 +1,4 @@
-"""The event log kept open: the same records as Dagster's own, for the same readers."""
+"""The event log with open files stores the same events as Dagster's own class."""
 
 import sqlite3
 import threading
@@ -61,33 +61,33 @@ def logs(home: Path) -> Path:
     return home / "history" / "runs"
 
 
-def recorded(folder: Path, run_id: str) -> dict[str, list[tuple[object, ...]]]:
-    """All that the tables say, but for times and ids of their own."""
-    found: dict[str, list[tuple[object, ...]]] = {}
+def stored(folder: Path, run_id: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return the contents of the tables, without times and ids."""
+    contents: dict[str, list[tuple[object, ...]]] = {}
     for shard in ("index", run_id):
         with closing(sqlite3.connect(folder / f"{shard}.db")) as opened:
             tables = [
                 name
                 for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type='table'")
             ]
-            found[f"{shard} has"] = [(name,) for name in sorted(tables)]
-            asked = {
+            contents[f"{shard} has"] = [(name,) for name in sorted(tables)]
+            queries = {
                 "events": "SELECT dagster_event_type, asset_key, partition, step_key"
                 " FROM event_logs ORDER BY id",
                 "assets": "SELECT asset_key, last_run_id = ?1, last_materialization IS NOT NULL"
                 " FROM asset_keys",
                 "tags": "SELECT asset_key, key, value FROM asset_event_tags ORDER BY event_id",
             }
-            for name, sql in asked.items():
+            for name, sql in queries.items():
                 parameters = (run_id,) if "?1" in sql else ()
-                found[f"{shard if shard == 'index' else 'run'} {name}"] = opened.execute(
+                contents[f"{shard if shard == 'index' else 'run'} {name}"] = opened.execute(
                     sql, parameters
                 ).fetchall()
-    found["run has"] = found.pop(f"{run_id} has")
-    return found
+    contents["run has"] = contents.pop(f"{run_id} has")
+    return contents
 
 
-def test_the_records_are_those_of_dagsters_own_event_log(
+def test_the_events_are_those_of_dagsters_own_event_log(
     kept: dg.DagsterInstance, home: Path, tmp_path: Path
 ) -> None:
     mine = recording.execute_in_process(instance=kept).run_id
@@ -96,8 +96,8 @@ def test_the_records_are_those_of_dagsters_own_event_log(
         theirs = recording.execute_in_process(instance=own).run_id
         assert type(own.event_log_storage) is SqliteEventLogStorage
     kept.dispose()
-    expected = recorded(logs(tmp_path / "own"), theirs)
-    assert recorded(logs(home), mine) == expected
+    expected = stored(logs(tmp_path / "own"), theirs)
+    assert stored(logs(home), mine) == expected
     assert len(expected["index events"]) >= 2 * len(PARTS)
     assert len(expected["index tags"]) == len(PARTS)
 
@@ -107,7 +107,7 @@ def _plain_home(folder: Path) -> Path:
     return folder
 
 
-def test_an_assets_last_record_is_to_the_letter_what_dagster_would_have_written(
+def test_the_last_materialization_of_an_asset_is_the_text_that_dagster_writes(
     kept: dg.DagsterInstance, home: Path
 ) -> None:
     for times in (1, 2):
@@ -130,8 +130,8 @@ def test_an_assets_last_record_is_to_the_letter_what_dagster_would_have_written(
         assert run_id == last.event_log_entry.run_id
         assert moment == max(logged, observed)
         assert number >= times * len(PARTS)
-        found = kept.get_latest_materialization_event(DATASET_EXPORTS)
-        assert found == last.event_log_entry
+        newest = kept.get_latest_materialization_event(DATASET_EXPORTS)
+        assert newest == last.event_log_entry
 
 
 def test_dagsters_own_class_reads_and_writes_the_same_files_at_the_same_time(
@@ -167,9 +167,11 @@ def _of_partition(entry: dg.EventLogEntry, partition: str) -> dg.EventLogEntry:
     )
 
 
-def test_whoever_watches_a_run_is_told_while_it_runs(kept: dg.DagsterInstance, home: Path) -> None:
+def test_a_watcher_of_a_run_gets_its_events_while_it_runs(
+    kept: dg.DagsterInstance, home: Path
+) -> None:
     seen: list[str] = []
-    go_on = threading.Event()
+    is_notified = threading.Event()
     waited = []
 
     @dg.op
@@ -177,16 +179,16 @@ def test_whoever_watches_a_run_is_told_while_it_runs(kept: dg.DagsterInstance, h
         watcher = SqliteEventLogStorage(str(logs(home)))
         watcher.register_instance(kept)
 
-        def tell(event: dg.EventLogEntry, _: str) -> None:
+        def notify(event: dg.EventLogEntry, _: str) -> None:
             if "you should see" in (event.user_message or ""):
                 seen.append(event.user_message)
-                go_on.set()
+                is_notified.set()
 
-        watcher.watch(context.run_id, None, tell)
+        watcher.watch(context.run_id, None, notify)
         deadline = time.monotonic() + 20
-        while not go_on.wait(0.2) and time.monotonic() < deadline:
+        while not is_notified.wait(0.2) and time.monotonic() < deadline:
             context.log.info("this is what you should see")
-        waited.append(go_on.is_set())
+        waited.append(is_notified.is_set())
         watcher.dispose()
 
     @dg.job
@@ -204,16 +206,16 @@ def test_a_run_waits_for_the_disk_when_it_begins_and_ends(
     levels: dict[str, set[tuple[int, ...]]] = {}
     store = SqliteEventLogStorage.store_event
 
-    def noting(self: KeptOpenEventLog, event: dg.EventLogEntry) -> None:
+    def store_and_note_levels(self: KeptOpenEventLog, event: dg.EventLogEntry) -> None:
         store(self, event)
-        found: list[int] = []
+        levels_now: list[int] = []
         for shard in (event.run_id, "index"):
             with self._connect(shard) as connection:
-                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+                levels_now.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
         kind = str(event.dagster_event_type and event.dagster_event_type.value)
-        levels.setdefault(kind, set()).add(tuple(found))
+        levels.setdefault(kind, set()).add(tuple(levels_now))
 
-    monkeypatch.setattr(SqliteEventLogStorage, "store_event", noting)
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", store_and_note_levels)
     recording.execute_in_process(instance=kept)
     normal, full = (1, 1), (2, 2)
     assert levels.pop("PIPELINE_START") == levels.pop("PIPELINE_SUCCESS") == {full}
@@ -229,7 +231,7 @@ def test_a_wiped_log_is_empty_and_takes_new_events(kept: dg.DagsterInstance) -> 
     assert kept.get_materialized_partitions(DATASET_EXPORTS) == set(PARTS)
 
 
-def test_the_logs_of_many_runs_are_not_all_kept_open(kept: dg.DagsterInstance, home: Path) -> None:
+def test_only_the_files_of_the_last_runs_stay_open(kept: dg.DagsterInstance, home: Path) -> None:
     for _ in range(12):
         recording.execute_in_process(instance=kept)
     opened = {
@@ -242,7 +244,7 @@ def test_the_logs_of_many_runs_are_not_all_kept_open(kept: dg.DagsterInstance, h
     assert len(list(logs(home).glob("*.db"))) == 13
 
 
-def test_without_dagster_home_its_file_is_not_followed_to_nowhere(
+def test_a_relative_path_without_dagster_home_is_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
@@ -250,8 +252,8 @@ def test_without_dagster_home_its_file_is_not_followed_to_nowhere(
         assert dg.DagsterInstance.from_config(str(home)).event_log_storage
 
 
-def _made(file: Path) -> tuple[list[tuple[object, ...]], ...]:
-    """All that says how a file is made: its tables and indexes, its version, its journal."""
+def _layout(file: Path) -> tuple[list[tuple[object, ...]], ...]:
+    """Return the tables and indexes, the version and the journal mode of a file."""
     with closing(sqlite3.connect(file)) as opened:
         return (
             opened.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall(),
@@ -260,15 +262,15 @@ def _made(file: Path) -> tuple[list[tuple[object, ...]], ...]:
         )
 
 
-def test_its_files_are_made_as_dagsters_own_are(tmp_path: Path) -> None:
+def test_its_files_are_created_like_dagsters_own(tmp_path: Path) -> None:
     for name, kind in (("own", SqliteEventLogStorage), ("kept", KeptOpenEventLog)):
         storage = kind(str(tmp_path / name))
         storage.get_logs_for_run("a-run")
         storage.dispose()
     for shard in ("index.db", "a-run.db"):
-        made = _made(tmp_path / "kept" / shard)
-        assert made == _made(tmp_path / "own" / shard)
-        assert made[2] == [("wal",)]
+        layout = _layout(tmp_path / "kept" / shard)
+        assert layout == _layout(tmp_path / "own" / shard)
+        assert layout[2] == [("wal",)]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ def test_its_files_are_made_as_dagsters_own_are(tmp_path: Path) -> None:
         "DROP TABLE alembic_version",
     ],
 )
-def test_a_file_that_a_killed_process_left_half_made_is_completed(
+def test_a_file_that_a_killed_process_left_incomplete_is_completed(
     half: str, tmp_path: Path
 ) -> None:
     storage = KeptOpenEventLog(str(tmp_path))
@@ -292,16 +294,16 @@ def test_a_file_that_a_killed_process_left_half_made_is_completed(
     again = KeptOpenEventLog(str(tmp_path))
     assert again.get_logs_for_run("a-run") == []
     again.dispose()
-    tables, version, _ = _made(file)
+    tables, version, _ = _layout(file)
     assert "event_logs" in {name for _, name, _ in tables}
-    assert version == _made(tmp_path / "index.db")[1]
+    assert version == _layout(tmp_path / "index.db")[1]
 
 
-def test_a_file_that_several_make_at_once_is_whole(tmp_path: Path) -> None:
+def test_a_file_that_several_threads_create_at_once_is_complete(tmp_path: Path) -> None:
     KeptOpenEventLog(str(tmp_path)).dispose()
     together = threading.Barrier(4)
 
-    def make(_: int) -> None:
+    def create(_: int) -> None:
         storage = KeptOpenEventLog(str(tmp_path))
         together.wait()
         for number in range(5):
@@ -309,7 +311,7 @@ def test_a_file_that_several_make_at_once_is_whole(tmp_path: Path) -> None:
         storage.dispose()
 
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(make, range(4)))
-    expected = _made(tmp_path / "index.db")
+        list(threads.map(create, range(4)))
+    expected = _layout(tmp_path / "index.db")
     for number in range(5):
-        assert _made(tmp_path / f"run-{number}.db")[:2] == expected[:2]
+        assert _layout(tmp_path / f"run-{number}.db")[:2] == expected[:2]

@@ -21,7 +21,7 @@ from cp_pipeline_tests.defs.conftest import EXPORTS
 from cp_pipeline_tests.warehouse_contents import run
 
 OWN_LOG, DAGSTERS_LOG = True, False
-# A value of `alembic_version` in the event log's index.
+# Values of `alembic_version` in the event log's index.
 NO_VERSION = ""
 BEFORE_THE_COLUMN = "16e3655b4d9b"
 OF_1_9_13 = "7e2f3204cf8e"
@@ -29,9 +29,9 @@ OF_1_9_13 = "7e2f3204cf8e"
 
 @pytest.fixture
 def home(sandbox: Sandbox, tmp_path: Path) -> Path:
-    made = tmp_path / "data" / "dagster_home"
+    folder = tmp_path / "data" / "dagster_home"
     open_instance(open_pipeline().storage).dispose()
-    return made
+    return folder
 
 
 def make_older(home: Path, version: str, *, lacks_column: bool, own_log: bool) -> None:
@@ -56,6 +56,7 @@ def migrate(home: Path) -> None:
 
 
 def refused() -> str:
+    """Run a sync that refuses the home, and return its message."""
     done = run("sync")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -64,30 +65,28 @@ def refused() -> str:
 
 
 @pytest.mark.parametrize("own_log", [OWN_LOG, DAGSTERS_LOG])
-def test_a_home_that_says_its_version_is_to_be_migrated_and_then_works(
-    home: Path, own_log: bool
-) -> None:
+def test_a_home_with_a_version_works_after_a_migration(home: Path, own_log: bool) -> None:
     make_older(home, BEFORE_THE_COLUMN, lacks_column=True, own_log=own_log)
     assert "set DAGSTER_HOME to that folder, run `dagster instance migrate`" in refused()
     migrate(home)
     assert run("sync").returncode == 0
 
 
-def test_one_without_a_version_that_our_event_log_opens_is_to_be_migrated_too(home: Path) -> None:
+def test_a_home_without_a_version_works_after_a_migration_with_our_event_log(home: Path) -> None:
     make_older(home, NO_VERSION, lacks_column=True, own_log=OWN_LOG)
     assert "run `dagster instance migrate` once" in refused()
     migrate(home)
     assert run("sync").returncode == 0
 
 
-def test_one_without_a_version_that_dagsters_event_log_opens_needs_another_folder(
+def test_a_home_without_a_version_must_be_replaced_with_dagsters_event_log(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_older(home, NO_VERSION, lacks_column=True, own_log=DAGSTERS_LOG)
     for _ in range(2):
-        said = refused()
-        assert "Move that folder away, or set DAGSTER_HOME to a new one" in said
-        assert "`dagster instance migrate` cannot help" in said
+        message = refused()
+        assert "Move that folder away, or set DAGSTER_HOME to a new one" in message
+        assert "`dagster instance migrate` cannot help" in message
         migrate(home)
     new = home.with_name("new_home")
     monkeypatch.setenv("DAGSTER_HOME", str(new))
@@ -101,8 +100,6 @@ def test_one_without_a_version_that_dagsters_event_log_opens_needs_another_folde
 
 @pytest.mark.parametrize("own_log", [OWN_LOG, DAGSTERS_LOG])
 @pytest.mark.parametrize("version", [OF_1_9_13, NO_VERSION])
-def test_an_older_one_that_lacks_nothing_just_works(
-    home: Path, version: str, own_log: bool
-) -> None:
+def test_an_older_home_that_lacks_nothing_works(home: Path, version: str, own_log: bool) -> None:
     make_older(home, version, lacks_column=False, own_log=own_log)
     assert run("sync").returncode == 0

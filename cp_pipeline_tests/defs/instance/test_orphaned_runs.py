@@ -1,4 +1,4 @@
-"""A run whose process is gone is ended; no other run is."""
+"""Runs whose process is gone are ended, and no other runs."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
 
 
 def holder(locks: RunLocks, run_id: str) -> "subprocess.Popen[str]":
-    """A process that holds the lock of a run."""
+    """Start a process that holds the lock of a run."""
     command = [sys.executable, "-c", HOLD, str(locks.folder.parent), run_id]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -94,13 +94,13 @@ def test_a_run_that_never_took_its_lock_is_ended_after_minutes(
     run_id = created(instance, before)
     limit = datetime.now(UTC) + timedelta(minutes=minutes)
     assert end_orphaned_runs(instance, locks, limit - timedelta(seconds=30)) == []
-    # A clock that was wrong ends nothing.
+    # A clock that is 400 days behind ends no run.
     assert end_orphaned_runs(instance, locks, limit - timedelta(days=400)) == []
     assert end_orphaned_runs(instance, locks, limit + timedelta(seconds=30)) == [run_id]
     assert status(instance, run_id) == FAILURE
 
 
-def test_a_run_that_is_being_ended_is_left_to_dagsters_own_monitoring(
+def test_a_run_that_is_canceling_is_left_to_dagsters_own_monitoring(
     instance: dg.DagsterInstance, locks: RunLocks
 ) -> None:
     created(instance, dg.DagsterRunStatus.CANCELING)

@@ -1,6 +1,6 @@
-"""Every private part of Dagster that is used is as it was; a test that fails names the part.
+"""Each private part of Dagster that cp-pipeline uses has not changed.
 
-docs/design.md, "Private parts of libraries", has the reasons.
+A test that fails names the part. docs/design.md, "Private parts of libraries", has the reasons.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from cp_pipeline.settings import StorageSettings
 
 PACKAGE = Path(dagster_home.__file__).parents[2]
 EVENT_LOG = "dagster._core.storage.event_log.sqlite.sqlite_event_log"
-# What is called or replaced, with its parameters.
+# The functions and classes that are called or replaced, with their parameters.
 PARTS = [
     (f"{EVENT_LOG}:SqliteEventLogStorage.__init__", ["self", "base_dir", "inst_data"]),
     (f"{EVENT_LOG}:SqliteEventLogStorage.from_config_value", ["inst_data", "config_value"]),
@@ -47,11 +47,11 @@ def test_a_private_part_of_dagster_is_there_with_its_parameters(
     part: str, parameters: list[str] | None
 ) -> None:
     module, _, names = part.partition(":")
-    found: Any = importlib.import_module(module)
+    target: Any = importlib.import_module(module)
     for name in names.split("."):
-        found = getattr(found, name)
+        target = getattr(target, name)
     if parameters is not None:
-        assert set(parameters) <= set(inspect.signature(found).parameters)
+        assert set(parameters) <= set(inspect.signature(target).parameters)
 
 
 def test_the_attributes_that_the_event_log_shares_with_dagsters_class_are_there(
@@ -76,8 +76,8 @@ def test_the_begin_and_the_end_of_a_run_are_known_by_their_events() -> None:
     assert kinds.ASSET_MATERIALIZATION not in _OF_RUNS
 
 
-# Which columns of Dagster's files hold text. A new one may hold a subject's data: look at it, teach
-# `event_erasure`, and only then add it here and a version to KNOWN_DAGSTERS.
+# The columns of Dagster's files that hold text. A new column may hold a subject's data. Examine it,
+# change `event_erasure` if needed, then add the column here and the version to KNOWN_DAGSTERS.
 TEXTS = Path(__file__).with_name("text_columns.txt")
 
 
@@ -87,18 +87,18 @@ def test_the_text_columns_of_dagsters_files_are_those_that_erasing_knows(tmp_pat
         here.delenv("DAGSTER_HOME", raising=False)
         with open_instance(storage) as instance:
             instance.event_log_storage.get_logs_for_run("a-run")
-    found = set()
+    columns = set()
     for file in storage.dagster_home.rglob("*.db"):
         with closing(sqlite3.connect(file)) as opened:
             for (table,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
                 for _, column, kind, *_ in opened.execute(f'PRAGMA table_info("{table}")'):
                     if re.match("TEXT|VARCHAR|JSON|BLOB", str(kind)):
-                        found.add(f"{table}.{column}")
-    assert found == set(TEXTS.read_text().split())
+                        columns.add(f"{table}.{column}")
+    assert columns == set(TEXTS.read_text().split())
 
 
 @pytest.mark.parametrize("version", ["1.12.9", "1.14.0", "2.0.0", "1.130.1", "1.13"])
-def test_erasing_refuses_a_dagster_whose_tables_nobody_has_looked_at(version: str) -> None:
+def test_erasing_refuses_a_version_of_dagster_that_was_not_examined(version: str) -> None:
     with (
         dg.instance_for_test() as instance,
         pytest.raises(StorageInUse, match="--no-dagster") as refused,
@@ -111,7 +111,7 @@ def test_erasing_knows_the_dagster_that_is_installed() -> None:
     assert dg.__version__.rpartition(".")[0] in KNOWN_DAGSTERS
 
 
-def test_private_names_are_used_in_one_room_alone() -> None:
+def test_private_names_are_used_in_one_package_only() -> None:
     elsewhere = [
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
