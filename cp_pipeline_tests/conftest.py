@@ -13,6 +13,7 @@ from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.models.building import built_site
+from cp_pipeline_tests.models.shared_dbt import shared_dbt
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -41,6 +42,17 @@ def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer
 ) -> SharedFixtureScheduling | None:
     return SharedFixtureScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dbt_is_shared(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    own = tmp_path_factory.getbasetemp()
+    # A worker's own folder is in the folder of all workers.
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+    with shared_dbt(shared / "dbt"):
+        yield
 
 
 @pytest.fixture(autouse=True)
