@@ -67,10 +67,14 @@ def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         os.environ.pop(name, None)
 
 
-@pytest.fixture
-def study() -> SandboxStudy:
+def usual_study() -> SandboxStudy:
     """Serve 12 subjects and 4 data sets, one from two programs: 59 exports, 47 partitions."""
     return SandboxStudy.synthetic(study_id=4711, subjects=12, days=1, seed=1, epoch_rows=60)
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    return usual_study()
 
 
 @pytest.fixture
