@@ -14,6 +14,7 @@ from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import built_site
+from cp_pipeline_tests.models.shared_dbt import shared_dbt
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -44,6 +45,17 @@ def pytest_xdist_make_scheduler(
     return SharedFixtureScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def dbt_is_shared(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    own = tmp_path_factory.getbasetemp()
+    # A worker's own folder is in the folder of all workers.
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+    with shared_dbt(shared / "dbt"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in list(os.environ):
@@ -56,10 +68,14 @@ def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         os.environ.pop(name, None)
 
 
-@pytest.fixture
-def study() -> SandboxStudy:
+def usual_study() -> SandboxStudy:
     """Serve 12 subjects and 4 data sets, one from two programs: 59 exports, 47 partitions."""
     return SandboxStudy.synthetic(study_id=4711, subjects=12, days=1, seed=1, epoch_rows=60)
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    return usual_study()
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from dagster._core.secrets.env_file import get_env_var_dict
 
+from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.env_file import read_differently, read_env_file, read_to_the_letter
 from cp_pipeline.sandbox import Sandbox, access
+from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.cli.test_commands import all_output, run
 
 SECRET = "CP_CLIENT_SECRET"
@@ -106,6 +108,8 @@ def test_a_command_gets_a_token_with_it(nasty_study: Sandbox, here: Path) -> Non
 def test_dagster_gets_a_token_with_it(nasty_study: Sandbox, here: Path) -> None:
     home = here / "data" / "dagster_home"
     home.mkdir(parents=True)
+    # Otherwise dbt would parse the models first, in the other process.
+    prepared_project(StorageSettings.from_environment())
     command = ["asset", "materialize", "--select", "export_files", "-m", "cp_pipeline.definitions"]
     done = subprocess.run(
         [sys.executable, "-m", "dagster", *command],

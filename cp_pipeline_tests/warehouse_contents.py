@@ -6,7 +6,6 @@ one DuckDB statement, which the test replaces. The package has no code for this.
 
 import gzip
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import rows
 
 # A value that occurs only in the files of one subject, and only in this spelling.
@@ -113,18 +113,13 @@ def run_killed(*arguments: str, when: str, what: str, nth: int = 1, work: str = 
     """
     work = work or _COMMAND.format(arguments=list(arguments))
     script = _KILLER.format(when=when, what=what, nth=nth, work=work)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = forked.program(script)
     assert done.returncode == -signal.SIGKILL, (when, what, nth, done.stdout, done.stderr)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a subprocess, as a person does."""
-    return subprocess.run(
-        [sys.executable, "-m", "cp_pipeline.cli", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ),
-    )  # fmt: skip
+    """Run a command in a process of its own."""
+    return forked.command(*arguments)
 
 
 def contents(warehouse: Path | None = None, *, but: frozenset[str] = frozenset()) -> dict[str, str]:

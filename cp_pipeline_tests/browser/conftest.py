@@ -15,6 +15,7 @@ import pytest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.browser.dagster_ui import (
+    ENDED,
     PATIENCE,
     REPOSITORY,
     DagsterUi,
@@ -57,9 +58,15 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
 
 @pytest.fixture(scope="package")
 def loaded(ui: DagsterUi) -> dict[str, Run]:
-    """Everything is loaded, without a click. Returns the runs."""
+    """Everything is loaded and published, without a click. Returns the runs that load.
+
+    Nothing more is published later: each load would have to wait until that is done.
+    """
     until("all partitions to be loaded", lambda: ui.versions() == ui.listed())
     until("the sensor to find nothing new", lambda: ALL_LOADED in ui.skip_reasons())
+    until("a publication", lambda: set(ui.publications()) & ENDED)
+    assert ui.publications() == ["SUCCESS"]
+    ui.stop_sensor("publish_after_loads")
     return ui.when_loaded()
 
 

@@ -17,6 +17,7 @@ import duckdb
 import pytest
 
 import cp_pipeline
+from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import StorageSettings
@@ -143,18 +144,35 @@ class DagsterUi:
         """The data version of each partition's newest materialization."""
         return {partition: each[0].data_version for partition, each in self.records().items()}
 
-    def skip_reasons(self) -> list[str]:
-        """The skip reasons of the sensor's last ticks, newest first."""
-        ticks = self.ask(
+    def sensor_state(self, name: str, fields: str) -> Any:
+        """Fields of a sensor's state."""
+        return self.ask(
             "query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {"
-            " ... on Sensor { sensorState { ticks(limit: 500) { skipReason } } } } }",
+            f" ... on Sensor {{ sensorState {{ {fields} }} }} }} }}",
             selector={
                 "repositoryLocationName": "cp_pipeline.definitions",
                 "repositoryName": "__repository__",
-                "sensorName": "new_program_executions",
+                "sensorName": name,
             },
-        )["sensorOrError"]["sensorState"]["ticks"]
-        return [tick["skipReason"] for tick in ticks if tick["skipReason"]]
+        )["sensorOrError"]["sensorState"]
+
+    def skip_reasons(self) -> list[str]:
+        """The skip reasons of the sensor's last ticks, newest first."""
+        found = self.sensor_state("new_program_executions", "ticks(limit: 500) { skipReason }")
+        return [tick["skipReason"] for tick in found["ticks"] if tick["skipReason"]]
+
+    def stop_sensor(self, name: str) -> None:
+        """Do what a click on the sensor's switch does."""
+        stopped = self.ask(
+            "mutation($id: String!) { stopSensor(id: $id) {"
+            " ... on StopSensorMutationResult { instigationState { status } } } }",
+            id=self.sensor_state(name, "id")["id"],
+        )["stopSensor"]
+        assert stopped == {"instigationState": {"status": "STOPPED"}}
+
+    def publications(self) -> list[str]:
+        """The status of each run that builds the models and publishes, newest first."""
+        return [run.status for run in self.runs().values() if run.job_name == "publish"]
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         """The result of an SQL query in the warehouse, as soon as no process writes to it."""
@@ -201,6 +219,8 @@ def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DAGSTER_HOME", str(dagster_home))
         open_instance(storage).dispose()
+    # Otherwise dbt would parse the models first.
+    prepared_project(storage)
     port = free_port()
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(REPOSITORY / "workspace.yaml")]
     log = folder / "dagster_dev.log"

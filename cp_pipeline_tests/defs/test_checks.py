@@ -1,5 +1,9 @@
 """Each check passes on a correct study, and fails with numbers on the fault that it is for."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import dagster as dg
 import duckdb
 import pytest
@@ -9,7 +13,7 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.ingest import ATTEMPTS
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.conftest import sync_all
+from cp_pipeline_tests.conftest import sync_all, usual_study
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, run_job
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -45,10 +49,29 @@ def execute_checks(instance: dg.DagsterInstance) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``data`` of the usual study after a sync, and Dagster's ``home`` with the records of it."""
+    folder = tmp_path_factory.mktemp("synced")
+    (folder / "home").mkdir()
+    with (
+        Sandbox(usual_study()) as service,
+        pytest.MonkeyPatch.context() as here,
+        dg.instance_for_test(temp_dir=str(folder / "home")) as instance,
+    ):
+        for name, value in service.environment.items():
+            here.setenv(name, value)
+        here.setenv("CP_DATA_DIR", str(folder / "data"))
+        run_job(instance, "sync")
+    return folder
+
+
 @pytest.fixture
-def loaded(sandbox: Sandbox, instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    run_job(instance, "sync")
-    return instance
+def loaded(sandbox: Sandbox, synced: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """The study is served, and a copy of what was synced is in this test's folder."""
+    shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
+    with dg.instance_for_test(temp_dir=str(tmp_path / "home")) as instance:
+        yield instance
 
 
 def test_all_pass_after_a_run_and_say_how_much_they_examined(

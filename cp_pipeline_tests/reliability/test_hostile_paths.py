@@ -8,7 +8,7 @@ import pytest
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import SettingsError, StorageSettings
-from cp_pipeline_tests.cli.test_commands import run
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -65,8 +65,9 @@ def test_every_command_works_where_names_are_as_bad_as_they_may_be(
     with Sandbox(study) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
         for command in COMMANDS:
-            done = run(*command, folder=tmp_path)
+            done = forked.command(*command, seconds=120)
             assert done.returncode == 0, (command, done.stdout, done.stderr)
     assert [each.name for each in (tmp_path / "of").iterdir()] == [ALL_AT_ONCE]
 
@@ -116,7 +117,8 @@ def test_a_command_says_so_before_anything_is_done(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / name))
-    done = run("sync", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = forked.command("sync")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "CP_DATA_DIR" in done.stderr
     assert "Traceback" not in done.stderr

@@ -4,11 +4,8 @@ The homes of Dagster 1.4.17 to 1.12.22 were examined once. The tests create a ho
 Dagster, and remove what those homes did not have.
 """
 
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.defs.conftest import EXPORTS
 from cp_pipeline_tests.warehouse_contents import run
@@ -46,13 +44,10 @@ def make_older(home: Path, version: str, *, lacks_column: bool, own_log: bool) -
 
 
 def migrate(home: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "dagster", "instance", "migrate"],
-        env=os.environ | {"DAGSTER_HOME": str(home)},
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("DAGSTER_HOME", str(home))
+        done = forked.program("from dagster.__main__ import main; main()", "instance", "migrate")
+    assert done.returncode == 0, done.stderr
 
 
 def refused() -> str:
