@@ -51,6 +51,8 @@ _BY_DAGSTER: _Refused = (
 
 SENSOR_SECONDS = 300
 WAREHOUSE_WAIT_SECONDS = 600
+# How often the sensor has the whole study listed, which takes a request for 100 exports.
+WHOLE_LISTING_HOURS = 24.0
 LARGEST_CSV_GIGABYTES = 20.0
 
 
@@ -158,6 +160,7 @@ class CentrePointSettings:
     download_threads: int = 16
     allow_insecure_http: bool = False
     private_hosts: tuple[str, ...] = ()
+    whole_listing_hours: float = WHOLE_LISTING_HOURS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -191,6 +194,7 @@ class CentrePointSettings:
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
             allow_insecure_http=insecure,
             private_hosts=read.hosts("CP_ALLOW_PRIVATE_HOSTS"),
+            whole_listing_hours=read.positive_number("CP_WHOLE_LISTING_HOURS", WHOLE_LISTING_HOURS),
         )
         read.finish()
         return settings

@@ -37,11 +37,11 @@ _IMPORTED = (
     "isal.igzip",
     "upath.implementations.local",
     "cp_pipeline.cli.sync",
-    "cp_pipeline.cli.dagster_home",
+    "cp_pipeline.defs.instance.dagster_home",
     "cp_pipeline.defs.definitions",
     "cp_pipeline.defs.event_log",
-    "cp_pipeline.defs.processes",
-    "cp_pipeline.defs.record_store",
+    "cp_pipeline.defs.instance.command_runs",
+    "cp_pipeline.defs.instance.storage_errors",
 )
 _COMMAND = """
 from runpy import run_module

@@ -22,6 +22,7 @@ from cp_pipeline.centrepoint.errors import (
 )
 from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
+from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.subjects import SubjectsPage
 
@@ -37,6 +38,7 @@ __all__ = [
     "ExportWithdrawn",
     "FileRequests",
     "Filters",
+    "Progress",
     "ResourceMissing",
     "ScopeRefused",
     "ServiceError",
@@ -44,5 +46,6 @@ __all__ = [
     "StudyRefused",
     "SubjectsPage",
     "TokenRefused",
+    "no_progress",
     "redact",
 ]

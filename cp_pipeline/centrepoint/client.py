@@ -16,7 +16,7 @@ from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
 from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
-from cp_pipeline.centrepoint.listing import Listing
+from cp_pipeline.centrepoint.listing import Listing, Progress, no_progress
 from cp_pipeline.centrepoint.subjects import Subjects, SubjectsPage
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
@@ -77,9 +77,10 @@ class CentrePoint:
         self,
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
+        progress: Progress = no_progress,
     ) -> StudyListing:
         """List the export files of a study; see ``Listing.export_files``."""
-        return self._listing.export_files(study_id, filters)
+        return self._listing.export_files(study_id, filters, progress)
 
     def subjects_page(self, study_id: int, offset: int = 0) -> SubjectsPage:
         """Return one page of the subjects of a study; see ``Subjects.page``."""

@@ -6,6 +6,7 @@ complete (``readings``), downloading files (``downloads``).
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import requests
@@ -33,6 +34,13 @@ MOST_BARREN_PAGES = 1_000
 _PASSES = 5
 _log = logging.getLogger(__name__)
 
+# Called with the number of items read so far, and the number that the service counts.
+Progress = Callable[[int, int], None]
+
+
+def no_progress(_read: int, _total: int) -> None:
+    """Show no progress."""
+
 
 class Listing:
     """Lists export files through the API."""
@@ -47,11 +55,17 @@ class Listing:
         self,
         study_id: int,
         filters: Filters = Filters(),  # noqa: B008  (immutable)
+        progress: Progress = no_progress,
     ) -> StudyListing:
         """List the export files of a study that match the filters.
 
         The listing may change while its pages are read. It is accepted when the number of different
         items equals the service's count, or when two readings in a row agree.
+
+        Args:
+            study_id: the study.
+            filters: what to list.
+            progress: called after each page.
 
         Raises:
             ServiceError: the listing failed; the subclass says why.
@@ -59,7 +73,7 @@ class Listing:
         previous: Reading | None = None
         by_items = False
         for _ in range(_PASSES):
-            reading = self._read_all_pages(study_id, filters, by_items=by_items)
+            reading = self._read_all_pages(study_id, filters, progress, by_items=by_items)
             if reading.is_whole:
                 return self._what_was_asked(reading, 0, study_id, filters)
             if reading.agrees_with(previous):
@@ -80,7 +94,9 @@ class Listing:
         """Return the number of export files of the study, by listing a single one."""
         return self._page(study_id, Filters(), offset=0, limit=1).total
 
-    def _read_all_pages(self, study_id: int, filters: Filters, *, by_items: bool) -> Reading:
+    def _read_all_pages(
+        self, study_id: int, filters: Filters, progress: Progress, *, by_items: bool
+    ) -> Reading:
         """Read pages until the offset reaches the service's count.
 
         A short or empty page does not end the listing: a service may filter after paging.
@@ -88,6 +104,7 @@ class Listing:
         Args:
             study_id: the study.
             filters: the filters of the listing.
+            progress: called after each page.
             by_items: continue after the last item received, not after the size of a full page.
         """
         reading, offset, barren = Reading(by_items), 0, 0
@@ -95,6 +112,7 @@ class Listing:
             page = self._page(study_id, filters, offset, PAGE_SIZE)
             barren = 0 if reading.add(page) else barren + 1
             offset += len(page.items) if by_items and page.items else page.step(PAGE_SIZE)
+            progress(min(offset, page.total), page.total)
             if offset >= page.total or barren == MOST_BARREN_PAGES:
                 return reading
 

@@ -5,8 +5,17 @@ Does not belong: exports and their versions (``exports``), requests (``centrepoi
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cp_pipeline.domain.exports import Instant
+
+
+class SubjectProgram(NamedTuple):
+    """A subject and a study program: the pair that has an execution."""
+
+    study_id: int
+    subject_id: int
+    study_program_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,11 @@ class SubjectExecution:
     study_program_id: str
     program_name: str | None
     execution: Instant | None
+
+    @property
+    def key(self) -> SubjectProgram:
+        """The subject and the study program."""
+        return SubjectProgram(self.study_id, self.subject_id, self.study_program_id)
 
 
 @dataclass(frozen=True, slots=True)

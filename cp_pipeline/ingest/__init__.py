@@ -8,6 +8,8 @@ from cp_pipeline.centrepoint import redact
 from cp_pipeline.ingest.account import Account, Unaccounted
 from cp_pipeline.ingest.executor import Executor, ThreadExecutor
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
+from cp_pipeline.ingest.look import Look, LookPosition
+from cp_pipeline.ingest.look_survey import LookSurvey
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
@@ -38,6 +40,9 @@ __all__ = [
     "Finding",
     "LeftOut",
     "Load",
+    "Look",
+    "LookPosition",
+    "LookSurvey",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",

@@ -10,8 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
+from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.executor import Executor, thread_executor
+from cp_pipeline.ingest.look import LookPosition
+from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
@@ -30,6 +34,7 @@ from cp_pipeline.warehouse import (
     ask,
     count_loaded_by,
     failed_attempts,
+    last_whole_listing,
     loaded_executions,
     loaded_versions,
     partition_states,
@@ -71,7 +76,13 @@ class Pipeline:
         """Set how long to wait for another process that holds the warehouse."""
         self.warehouse.wait_seconds = self._questions.wait_seconds = seconds
 
-    def survey(self, request: Request = EVERYTHING, *, write: bool = True) -> Survey:
+    def survey(
+        self,
+        request: Request = EVERYTHING,
+        *,
+        write: bool = True,
+        progress: Progress = no_progress,
+    ) -> Survey:
         """List, record the listing, and plan; see ``survey.take_survey``.
 
         Return the survey of ``prepared`` instead if its request is the same.
@@ -83,7 +94,47 @@ class Pipeline:
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
         with self.timings.on(Activity.LISTING):
-            return take_survey(self.centrepoint, self.landing, self.warehouse, request, write=write)
+            return take_survey(
+                self.centrepoint,
+                self.landing,
+                self.warehouse,
+                request,
+                write=write,
+                progress=progress,
+            )
+
+    def look(
+        self, start: LookPosition, seconds: float, *, uploads: bool, now: datetime
+    ) -> LookSurvey:
+        """Find out in a few seconds what is new; see ``look_survey.survey_by_look``.
+
+        Args:
+            start: where the last look stopped.
+            seconds: how long it may take; what is left goes on with the next call.
+            uploads: also record where only the time of the last upload of raw data differs.
+            now: the current time (UTC).
+
+        Raises:
+            ServiceError: CentrePoint gives no list of subjects.
+            WarehouseError: the warehouse cannot be read or written.
+        """
+        deadline = Deadline(seconds)
+        try:
+            return survey_by_look(
+                self.centrepoint,
+                self.landing,
+                self.warehouse,
+                start,
+                deadline,
+                uploads=uploads,
+                now=now,
+            )
+        finally:
+            deadline.close()
+
+    def last_whole_listing(self) -> datetime | None:
+        """Return when (UTC) all studies were last listed whole; None if one never was."""
+        return last_whole_listing(self._questions, self.centrepoint.settings.study_ids)
 
     def where_the_time_went(self) -> str:
         """Return one line for people: the seconds by activity, to show what to tune."""

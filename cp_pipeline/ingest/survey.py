@@ -6,27 +6,38 @@ Does not belong: pages and requests (``centrepoint``), deciding (``plan``), load
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
+from math import ceil
 from typing import Self
 
-from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters
+from cp_pipeline.centrepoint import AnswerNotUnderstood, CentrePoint, Filters, Progress, no_progress
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
+from cp_pipeline.ingest.look import PAGE, files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
+from cp_pipeline.ingest.retry_schedule import retry_schedule
 from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.warehouse import (
     Scope,
     Warehouse,
     erased_subjects,
+    failed_attempts,
+    last_whole_listing,
     loaded_executions,
     pending_since,
+    record_files_listed,
     record_listing,
+    record_whole_listing,
+    seen_executions,
 )
 
-# For more filters, one listing of the whole study takes fewer requests.
+# For more filters, one listing of the whole study may take fewer requests.
 _FILTERED_REQUESTS = 8
+_RECORDED_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +45,15 @@ class Request:
     """What to load; None means everything.
 
     ``partitions``: only these; the listing is narrowed to their subjects and data sets.
-    ``refresh``: also load what is already loaded.
+    ``refresh``: also load what is already loaded. ``only_due``: leave out partitions that failed
+    and wait, by the retry schedule.
     """
 
     subject_ids: frozenset[int] | None = None
     dataset_names: frozenset[str] | None = None
     partitions: frozenset[Partition] | None = None
     refresh: bool = False
+    only_due: bool = False
 
     @classmethod
     def of(
@@ -49,12 +62,14 @@ class Request:
         dataset_names: Collection[str] | None = None,
         *,
         refresh: bool = False,
+        only_due: bool = False,
     ) -> Self:
         """Request some subjects and data sets; empty means all."""
         return cls(
             frozenset(subject_ids or ()) or None,
             frozenset(dataset_names or ()) or None,
             refresh=refresh,
+            only_due=only_due,
         )
 
     @classmethod
@@ -130,6 +145,7 @@ def take_survey(
     request: Request,
     *,
     write: bool = True,
+    progress: Progress = no_progress,
 ) -> Survey:
     """List what is requested, record the listing, and plan.
 
@@ -139,17 +155,19 @@ def take_survey(
         warehouse: has the loads, and stores the listing.
         request: what to load.
         write: whether to record the listing; False for a dry run.
+        progress: called after each page of a listing.
 
     Raises:
         ServiceError: CentrePoint gives no listing, or none of its items is valid.
         WarehouseError: the warehouse cannot be read or written.
     """
+    started_at = datetime.now(UTC)
     warehouse.bring_up_to_date()
     scope = Scope(centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
-    listing = _together(
-        centrepoint.list_export_files(study_id, each)
+    listing = together(
+        centrepoint.list_export_files(study_id, each, progress)
         for study_id in scope.study_ids
-        for each in _filters(scope)
+        for each in _filters(scope, partial(centrepoint.count_export_files, study_id))
     )
     if listing.invalid and not listing.items and scope.is_whole:
         # If no item is valid, the cause is another API contract and not a single bad item.
@@ -159,8 +177,10 @@ def take_survey(
             "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
         )
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    kept = _within(listing, scope, erased)
+    kept = within(listing, scope, erased)
     changed = record_listing(warehouse, kept, scope) if write else False
+    if write:
+        _record_what_it_tells(warehouse, kept, scope, started_at)
     plan = make_plan(
         kept.items,
         loaded_executions(warehouse),
@@ -168,22 +188,55 @@ def take_survey(
         refresh=request.refresh,
         pending_since=pending_since(warehouse),
     )
+    if request.only_due:
+        plan = replace(plan, to_load=retry_schedule(plan, failed_attempts(warehouse)).due)
     covered = sum(scope.covers(item.key) for item in listing.items)
     return Survey(request, kept, scope, covered - len(kept.items), plan, changed)
 
 
-def _filters(scope: Scope) -> list[Filters]:
-    """Return the API filters of a scope, or one empty filter if that takes fewer requests."""
+def _record_what_it_tells(
+    warehouse: Warehouse, listing: StudyListing, scope: Scope, started_at: datetime
+) -> None:
+    """Record when the study was listed whole, and the executions whose files are listed now."""
+    if scope.dataset_names is not None or not warehouse.exists():
+        return
+    due = {
+        key: each
+        for key, each in seen_executions(warehouse).items()
+        if each.needs_listing
+        and key.study_id in scope.study_ids
+        and (scope.subject_ids is None or key.subject_id in scope.subject_ids)
+    }
+    record_files_listed(warehouse, files_states(due, listing, started_at), started_at)
+    if scope.is_whole and not listing.missing:
+        last = last_whole_listing(warehouse, scope.study_ids)
+        # Not at each sync: nothing new must not mean to write.
+        if last is None or abs(started_at - last) > _RECORDED_AGAIN_AFTER:
+            number = len(listing.items)
+            record_whole_listing(warehouse, scope.study_ids, started_at, items=number)
+
+
+def _filters(scope: Scope, count_all: Callable[[], int]) -> list[Filters]:
+    """Return the API filters that list a scope in the fewest requests.
+
+    Args:
+        scope: what to list; the filters may list more.
+        count_all: asks how many exports the study has. Asked only if many filters are needed.
+    """
     subjects: list[int | None] = [*sorted(scope.subject_ids or ())] or [None]
     datasets: list[str | None] = [*sorted(scope.dataset_names or ())] or [None]
-    filters = [
-        Filters(subject_id=subject_id, dataset_name=dataset_name)
-        for subject_id, dataset_name in product(subjects, datasets)
+    options = [
+        [Filters(each, None, name) for each, name in product(subjects, datasets)],
+        [Filters(subject_id=each) for each in subjects],
     ]
-    return filters if len(filters) <= _FILTERED_REQUESTS else [Filters()]
+    fewest = min(options if scope.subject_ids else options[:1], key=len)
+    # For few, asking how many exports there are in all is not worth a request.
+    if len(fewest) <= _FILTERED_REQUESTS:
+        return fewest
+    return fewest if len(fewest) < ceil(count_all() / PAGE) else [Filters()]
 
 
-def _together(listings: Iterable[StudyListing]) -> StudyListing:
+def together(listings: Iterable[StudyListing]) -> StudyListing:
     """Combine the listings of several studies or filters into one, without duplicates."""
     every = list(listings)
     return StudyListing(
@@ -195,7 +248,7 @@ def _together(listings: Iterable[StudyListing]) -> StudyListing:
     )
 
 
-def _within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
+def within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
     """Return the part of a listing that is in the scope, without erased subjects."""
 
     def wanted(key: ExportKey) -> bool:

@@ -41,6 +41,16 @@ from cp_pipeline.warehouse.lineage import (
 )
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
+from cp_pipeline.warehouse.looks import (
+    FILES_LISTED,
+    NO_FILES,
+    SeenExecution,
+    programs_without_datasets,
+    record_files_listed,
+    record_look,
+    record_program_datasets,
+    seen_executions,
+)
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
@@ -58,6 +68,13 @@ from cp_pipeline.warehouse.published_file import (
     state_of_warehouse,
 )
 from cp_pipeline.warehouse.query import query
+from cp_pipeline.warehouse.recorded_listing import (
+    ListingSizes,
+    last_whole_listing,
+    listing_sizes,
+    record_whole_listing,
+    unloaded_exports,
+)
 from cp_pipeline.warehouse.row_erasure import (
     erase_from_published,
     erase_from_warehouse,
@@ -68,6 +85,8 @@ from cp_pipeline.warehouse.row_erasure import (
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
+    "FILES_LISTED",
+    "NO_FILES",
     "OLDER_THAN",
     "Batch",
     "BatchResult",
@@ -81,6 +100,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "ListingSizes",
     "Load",
     "LoadRefused",
     "LoadedExecution",
@@ -93,6 +113,7 @@ __all__ = [
     "Published",
     "Question",
     "Scope",
+    "SeenExecution",
     "SubjectErased",
     "Warehouse",
     "WarehouseBusy",
@@ -112,16 +133,25 @@ __all__ = [
     "failed_attempts",
     "invalid_items",
     "known_of",
+    "last_whole_listing",
+    "listing_sizes",
     "loaded_executions",
     "loaded_versions",
     "old_files",
     "partition_states",
     "pending_since",
+    "programs_without_datasets",
     "publish_current",
     "published_state",
     "query",
     "record_erasures",
     "record_failures",
+    "record_files_listed",
     "record_listing",
+    "record_look",
+    "record_program_datasets",
+    "record_whole_listing",
+    "seen_executions",
     "state_of_warehouse",
+    "unloaded_exports",
 ]

@@ -17,6 +17,10 @@ TABLES = {
     "partition_status": "One row per subject and data set: listed and loaded execution, and state.",
     "compacted": "One row per superseded load whose rows `cp-pipeline compact` dropped.",
     "erasures": "One row per subject whose data was erased.",
+    "listings": "One row per whole listing of a study that was completed.",
+    "executions": "One row per subject and study program: its newest execution, in the last look.",
+    "programs": "One row per study program, with its name.",
+    "program_datasets": "One row per data set that a study program yields.",
     "publication": "One row: when this file was published, and the state of the warehouse then.",
 }
 COLUMNS = {
@@ -73,6 +77,15 @@ COLUMNS = {
     "loaded_execution_at": "The newest loaded program execution (UTC).",
     "exported_files": "Exports listed for the subject and data set: one per study program.",
     "loaded_files": "Exports loaded for the subject and data set.",
+    "started_at": "When the listing began (UTC).",
+    "ended_at": "When the listing was complete (UTC).",
+    "items": "How many items were listed.",
+    "missing": "How many items CentrePoint counted and did not list.",
+    "last_raw_upload": "When raw data of the subject was last uploaded; empty: never, or unknown.",
+    "seen_at": "When it was first seen in this form (UTC).",
+    "files_listed_at": "When the files of the execution were last listed (UTC).",
+    "files_state": "listed: the files are written. none: there was none for a day. Empty: not yet.",
+    "study_program_name": "The name of the study program; two programs may have the same name.",
     "published_at": "When this file was written (UTC).",
     "state_of_warehouse": "Changes with every new listing, load or failure.",
 }

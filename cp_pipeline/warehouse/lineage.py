@@ -43,16 +43,21 @@ class LoadedExecution(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a listing covers; None means all subjects or data sets of the studies."""
+    """What a listing covers; None means all subjects, data sets or programs of the studies."""
 
     study_ids: tuple[int, ...]
     subject_ids: frozenset[int] | None = None
     dataset_names: frozenset[str] | None = None
+    study_program_id: str | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether it covers all subjects and data sets of the studies."""
-        return self.subject_ids is None and self.dataset_names is None
+        """Whether it covers everything of the studies."""
+        return self.subject_ids is None and self.dataset_names is None and not self._program
+
+    @property
+    def _program(self) -> str:
+        return self.study_program_id or ""
 
     def covers(self, key: ExportKey) -> bool:
         """Whether an export would be in a listing of this scope."""
@@ -60,6 +65,7 @@ class Scope:
             key.study_id in self.study_ids
             and (self.subject_ids is None or key.subject_id in self.subject_ids)
             and (self.dataset_names is None or key.dataset_name in self.dataset_names)
+            and self._program in ("", key.study_program_id)
         )
 
     def may_cover(self, item: InvalidItem) -> bool:
@@ -68,6 +74,7 @@ class Scope:
             item.study_id in self.study_ids
             and (self.subject_ids is None or item.subject_id in {*self.subject_ids, None})
             and (self.dataset_names is None or item.dataset_name in {*self.dataset_names, None})
+            and (not self._program or item.study_program_id in {self._program, None})
         )
 
 

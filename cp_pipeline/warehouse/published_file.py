@@ -29,7 +29,7 @@ from cp_pipeline.warehouse.connection import Warehouse
 
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
 # schemas.
-_COPIED = ("exports", "lineage", "staging", "marts")
+_COPIED = ("exports", "lineage", "study", "staging", "marts")
 _FOR_READERS = 0o644
 # The columns of a wider table get no comment each.
 _COMMENTED = 200
@@ -155,7 +155,11 @@ def _comment(
     if schema == "exports" and len(columns) > _COMMENTED:
         # Each comment is a statement, and each one makes DuckDB copy its metadata of the table.
         as_in_the_export, more = "", descriptions.WIDE_EXPORT
-    own = {"lineage": descriptions.TABLES.get(name), "exports": descriptions.EXPORT}.get(schema)
+    own = {
+        "lineage": descriptions.TABLES.get(name),
+        "study": descriptions.TABLES.get(name),
+        "exports": descriptions.EXPORT,
+    }.get(schema)
     if words := comment or (own and own.format(name=name) + more):
         connection.execute(f"COMMENT ON TABLE {target} IS {literal(words)}")
     for column, said in columns:

@@ -26,7 +26,7 @@ _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
 # The columns that we add to a file's own columns. A file's own SUBJECT_ID or LOAD_ID may mean
 # something else.
 _BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
-_OURS = frozenset({"exports", "history", "lineage"})
+_OURS = frozenset({"exports", "history", "lineage", "study"})
 _ERASURES = ("lineage", "erasures")
 _NAMING = {
     "loads": ("file_name", "file_sha256", "program_execution", "landing_path"),

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.cli.sync import run_sync
+from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.defs.events import DATASET_EXPORTS, LISTED_EXECUTIONS
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs
@@ -194,6 +195,8 @@ def test_a_publication_killed_while_models_are_built_does_not_hold_up_the_next_o
     storage: StorageSettings,
 ) -> None:
     sync_all()
+    # Otherwise dbt would parse the models first, in the process that is killed.
+    prepared_project(storage)
     building = "call cp_pipeline.defs.dbt_assets:_check_warehouse"
     for _ in range(2):
         # The second one can only reach this point if it gets the slot of the first one.

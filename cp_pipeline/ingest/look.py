@@ -1,0 +1,203 @@
+"""A look: which program executions are new, at 100 subjects a request.
+
+Belongs here: reading the subjects, comparing with the last look, choosing how to list the files of
+what changed, and telling when these files are written.
+Does not belong: requests (``centrepoint``), the tables (``warehouse.looks``), the plan (``plan``).
+
+A look never reads the whole listing of files. It does not see an export that was withdrawn, a new
+data set name of an old execution, or a file that was written again: only a whole listing does
+(docs/api.md, "The study around the exports").
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from math import ceil
+
+from cp_pipeline.centrepoint import CentrePoint, Filters, ResourceMissing
+from cp_pipeline.domain.executions import SubjectItem, SubjectProgram
+from cp_pipeline.domain.exports import StudyListing
+from cp_pipeline.ingest.deadline import Deadline, OutOfTime
+from cp_pipeline.warehouse import (
+    FILES_LISTED,
+    NO_FILES,
+    ListingSizes,
+    SeenExecution,
+    Warehouse,
+    record_look,
+    seen_executions,
+)
+
+PAGE = 100
+# The program writes its files minutes after the execution. After a day we stop waiting.
+FILES_AT_MOST = timedelta(days=1)
+_FIRST_PAUSE = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class LookPosition:
+    """Where a look goes on: the number of the study in the settings, and the offset in it."""
+
+    study: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look, or a part of it, saw.
+
+    ``position``: where the next part begins; None if this part reached the end. ``pages``: the
+    number of requests. ``different``: the number of executions that differ from the last look.
+    ``has_subjects``: whether the service lists subjects at all.
+    """
+
+    position: LookPosition | None = None
+    pages: int = 0
+    subjects: int = 0
+    different: int = 0
+    invalid: int = 0
+    has_subjects: bool = True
+
+
+def take_look(
+    centrepoint: CentrePoint,
+    warehouse: Warehouse,
+    start: LookPosition,
+    deadline: Deadline,
+    *,
+    uploads: bool,
+    now: datetime,
+) -> Look:
+    """Read subjects until the end, or until there is no time; record what differs.
+
+    Args:
+        centrepoint: lists the subjects.
+        warehouse: has what the last look saw.
+        start: where to begin.
+        deadline: when to stop.
+        uploads: also record where only the time of the last upload of raw data differs.
+        now: the current time (UTC).
+
+    Raises:
+        ServiceError: CentrePoint gives no list. What was read before is recorded.
+        WarehouseError: the warehouse cannot be read or written.
+    """
+    study_ids = centrepoint.settings.study_ids
+    position: LookPosition | None = start if start.study < len(study_ids) else LookPosition()
+    seen: list[SubjectItem] = []
+    pages = invalid = 0
+    try:
+        while position is not None:
+            study_id, offset = study_ids[position.study], position.offset
+            page = deadline.call(partial(centrepoint.subjects_page, study_id, offset))
+            pages += 1
+            seen += page.subjects
+            invalid += page.invalid
+            if page.next_offset is not None:
+                position = LookPosition(position.study, page.next_offset)
+            elif position.study + 1 < len(study_ids):
+                position = LookPosition(position.study + 1)
+            else:
+                position = None
+    except OutOfTime:
+        pass
+    except ResourceMissing:
+        return Look(has_subjects=False)
+    finally:
+        before = seen_executions(warehouse)
+        different = record_look(warehouse, seen, before, uploads=uploads, now=now)
+    return Look(position, pages, len(seen), different, invalid)
+
+
+def due_executions(
+    seen: Mapping[SubjectProgram, SeenExecution], study_ids: Collection[int], now: datetime
+) -> dict[SubjectProgram, SeenExecution]:
+    """Return the executions whose files must be listed now.
+
+    The pause between two listings grows with the time since the execution was first seen, so files
+    that are late do not take more and more requests.
+    """
+    return {
+        key: each
+        for key, each in seen.items()
+        if each.needs_listing and key.study_id in study_ids and _is_due(each, now)
+    }
+
+
+def _is_due(each: SeenExecution, now: datetime) -> bool:
+    last = each.files_listed_at
+    # A time in the future: the clock was set back.
+    if last is None or last > now:
+        return True
+    return now - last >= max(_FIRST_PAUSE, (last - each.seen_at) / 2)
+
+
+def cheapest_filters(
+    pairs: Iterable[SubjectProgram], sizes: ListingSizes, counted: Mapping[int, int]
+) -> tuple[list[tuple[int, Filters]], int]:
+    """Choose, for each study, the filters that list the files of these pairs in fewest requests.
+
+    Args:
+        pairs: whose files to list.
+        sizes: how many exports earlier listings recorded.
+        counted: by study, how many exports CentrePoint counts now; without a number, the study is
+            not listed whole.
+
+    Returns:
+        The filters, and about how many requests they take.
+    """
+    of_study: dict[int, list[SubjectProgram]] = defaultdict(list)
+    for pair in pairs:
+        of_study[pair.study_id].append(pair)
+    chosen: list[tuple[int, Filters]] = []
+    total = 0
+    for study_id, some in sorted(of_study.items()):
+        subjects = sorted({pair.subject_id for pair in some})
+        programs = sorted({pair.study_program_id for pair in some})
+        by_subject = sum(_pages(sizes.of_subject.get((study_id, each), 1)) for each in subjects)
+        # How many exports of a program there are is known only if it was listed before.
+        known = all((study_id, each) in sizes.of_program for each in programs)
+        by_program = sum(_pages(sizes.of_program.get((study_id, each), 0)) for each in programs)
+        options = [(by_subject, [Filters(subject_id=each) for each in subjects])]
+        if study_id in counted:
+            options.append((_pages(counted[study_id]), [Filters()]))
+        if known:
+            options.append((by_program, [Filters(study_program_id=each) for each in programs]))
+        requests, filters = min(options, key=lambda option: option[0])
+        chosen += [(study_id, each) for each in filters]
+        total += requests
+    return chosen, total
+
+
+def files_states(
+    pairs: Mapping[SubjectProgram, SeenExecution], listing: StudyListing, now: datetime
+) -> dict[SubjectProgram, str | None]:
+    """Tell from a listing for which executions the files are written.
+
+    If an item has a newer execution than the look saw, the next look sees it, too.
+    """
+    written: set[SubjectProgram] = set()
+    pending: set[SubjectProgram] = set()
+    for item in listing.items:
+        key = SubjectProgram(item.study_id, item.subject_id, item.study_program_id)
+        if key in pairs and pairs[key].executed == item.execution.nanoseconds:
+            (pending if item.is_pending else written).add(key)
+    for other, _ in listing.other_formats:
+        written.add(SubjectProgram(other.study_id, other.subject_id, other.study_program_id))
+    states: dict[SubjectProgram, str | None] = {}
+    for key, each in pairs.items():
+        is_over = now - each.seen_at >= FILES_AT_MOST
+        if key in written and (key not in pending or is_over):
+            states[key] = FILES_LISTED
+        elif is_over:
+            # A pending file is listed, and loaded after a day (``plan``).
+            states[key] = FILES_LISTED if key in pending else NO_FILES
+        else:
+            states[key] = None
+    return states
+
+
+def _pages(items: int) -> int:
+    return max(ceil(items / PAGE), 1)

@@ -1,0 +1,112 @@
+"""What earlier listings recorded, and what of it is not loaded.
+
+Belongs here: reading ``lineage.export_files`` without asking CentrePoint, and when a study was last
+listed whole. Does not belong: recording a listing (``listings``), what is loaded (``lineage``).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cp_pipeline.domain.exports import ExportFile, Instant
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.views import covers
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSizes:
+    """How many exports are recorded: of each study, study and subject, study and program."""
+
+    of_study: Mapping[int, int]
+    of_subject: Mapping[tuple[int, int], int]
+    of_program: Mapping[tuple[int, str], int]
+
+
+def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[ExportFile]:
+    """Return the exports whose recorded version is not loaded; without links.
+
+    Exports that the last whole listing lacked are left out.
+    """
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT listed.study_id, listed.subject_id, listed.study_program_id,"
+            " listed.dataset_name, listed.file_name, listed.file_format,"
+            " epoch_ns(listed.modified_at), listed.program_execution"
+            " FROM lineage.export_files AS listed"
+            " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
+            " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+            " WHERE loads.study_id = listed.study_id AND loads.subject_id = listed.subject_id"
+            " AND loads.study_program_id = listed.study_program_id"
+            " AND loads.dataset_name = listed.dataset_name"
+            f" AND {covers('loads', 'listed')})",
+            [list(study_ids)],
+        ).fetchall()
+    return [
+        ExportFile(
+            study_id=row[0],
+            subject_id=row[1],
+            study_program_id=row[2],
+            dataset_name=row[3],
+            file_name=row[4],
+            file_format=row[5],
+            modified=None if row[6] is None else Instant("", row[6] // 100),
+            execution=Instant.parse(row[7]),
+            url="",
+        )
+        for row in rows
+    ]
+
+
+def listing_sizes(warehouse: Warehouse) -> ListingSizes:
+    """Return how many exports are recorded, to choose the filter that takes fewest requests."""
+    studies: Counter[int] = Counter()
+    subjects: Counter[tuple[int, int]] = Counter()
+    programs: Counter[tuple[int, str]] = Counter()
+    if warehouse.exists():
+        with warehouse.reading() as connection:
+            rows = connection.execute(
+                "SELECT study_id, subject_id, study_program_id, count(*)"
+                " FROM lineage.export_files GROUP BY ALL"
+            ).fetchall()
+        for study_id, subject_id, program, number in rows:
+            studies[study_id] += number
+            subjects[study_id, subject_id] += number
+            programs[study_id, program] += number
+    return ListingSizes(studies, subjects, programs)
+
+
+def record_whole_listing(
+    warehouse: Warehouse, study_ids: Collection[int], started_at: datetime, *, items: int
+) -> None:
+    """Record that studies were listed whole, with so many items together."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    rows = [
+        {
+            "study_id": study_id,
+            "started_at": started_at.replace(tzinfo=None),
+            "ended_at": now,
+            "items": items,
+            "missing": 0,
+        }
+        for study_id in study_ids
+    ]
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "listings", rows)
+
+
+def last_whole_listing(warehouse: Warehouse, study_ids: Collection[int]) -> datetime | None:
+    """Return when (UTC) the last whole listing of each of these studies began, the oldest one."""
+    if not warehouse.exists():
+        return None
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT study_id, max(started_at) FROM lineage.listings GROUP BY study_id"
+        ).fetchall()
+    last = {study_id: moment.replace(tzinfo=UTC) for study_id, moment in rows}
+    if any(study_id not in last for study_id in study_ids):
+        return None
+    return min((last[study_id] for study_id in study_ids), default=None)
