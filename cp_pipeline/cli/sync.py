@@ -72,8 +72,14 @@ def run_sync(
     storage = StorageSettings.from_environment()
     pipeline = Pipeline(CentrePointSettings.from_environment(), storage)
     request = Request.of(subject_ids, dataset_names, refresh=refresh)
-    with errors.status("Listing the exports …"):
-        found = pipeline.survey(request, write=not dry_run)
+    with errors.status("Listing the exports …") as status:
+        found = pipeline.survey(
+            request,
+            write=not dry_run,
+            progress=lambda read, total: status.update(
+                f"Listing the exports: {read:,} of {total:,} …"
+            ),
+        )
     _say_survey(found)
     if dry_run:
         _print_plan(found.plan)

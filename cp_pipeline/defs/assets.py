@@ -56,7 +56,7 @@ def export_files(
     """List all exports, record the listing, and register the partitions."""
     with failures_explained(source, context):
         pipeline = source.open()
-        new_survey, _ = survey(context.instance, pipeline)
+        new_survey, _ = survey(context, pipeline)
         for observation in observations(new_survey.plan.replaced):
             context.log_event(observation)
         context.log.info(

@@ -32,6 +32,11 @@ class SyncConfig(dg.Config):
     refresh: bool = Field(
         default=False, description="Also download and load again the exports that are current."
     )
+    only_due: bool = Field(
+        default=False,
+        description="Leave out partitions that failed and wait for their next attempt, or for a "
+        "person. The sensor sets it to true.",
+    )
 
 
 class ChosenPartitions(dg.Config):
@@ -58,7 +63,12 @@ def sync_exports(
     context: dg.OpExecutionContext, config: SyncConfig, source: dg.ResourceParam[PipelineResource]
 ) -> None:
     """Survey and load; see ``load_steps.load_requested``."""
-    request = Request.of(config.subject_ids, config.dataset_names, refresh=config.refresh)
+    request = Request.of(
+        config.subject_ids,
+        config.dataset_names,
+        refresh=config.refresh,
+        only_due=config.only_due,
+    )
     load_requested(context, source, request)
 
 

@@ -4,8 +4,9 @@ Belongs here: the steps that the asset and the jobs share.
 Does not belong: the contents of an event (``events``), the loading itself (``ingest``).
 """
 
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -53,21 +54,35 @@ TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
 _NAMED = 20
 _EVENTS_AT_ONCE = 500
+_SECONDS_TO_LOG = 10.0
 
 
 def survey(
-    instance: dg.DagsterInstance, pipeline: Pipeline, request: Request = EVERYTHING
+    context: Context, pipeline: Pipeline, request: Request = EVERYTHING
 ) -> tuple[Survey, int]:
-    """Take a survey, and register the partitions that it lists.
+    """Take a survey, and register the partitions that it lists. The log shows its progress.
 
     Returns:
         The survey, and a storage id of Dagster's event log from before it (see
         ``events.provenance``).
     """
-    listed_after = newest_event(instance)
-    new_survey = pipeline.survey(request)
-    register(instance, new_survey.partitions)
+    listed_after = newest_event(context.instance)
+    new_survey = pipeline.survey(request, progress=_logged(context))
+    register(context.instance, new_survey.partitions)
     return new_survey, listed_after
+
+
+def _logged(context: Context) -> Callable[[int, int], None]:
+    """Log the progress of a long listing every few seconds."""
+    logged_at = time.monotonic()
+
+    def log(read: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _SECONDS_TO_LOG:
+            logged_at = time.monotonic()
+            context.log.info(f"{read:,} of {total:,} items are listed")
+
+    return log
 
 
 def log_survey(context: Context, new_survey: Survey) -> None:
@@ -119,7 +134,7 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
     """
     with failures_explained(source, context):
         pipeline = source.open()
-        new_survey, listed_after = survey(context.instance, pipeline, request)
+        new_survey, listed_after = survey(context, pipeline, request)
         log_survey(context, new_survey)
         if request.partitions is not None:
             store_current(context, new_survey.plan, listed_after)

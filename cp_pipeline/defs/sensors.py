@@ -1,38 +1,54 @@
 """The sensor ``new_program_executions``: the study keeps itself current.
 
-Belongs here: when to ask CentrePoint, what to ask for, and saying why not.
-Does not belong: which failed partitions may be tried again (``ingest.retry_schedule``).
+Belongs here: when to ask CentrePoint, which run to request, and saying why none is requested.
+Does not belong: what is new (``ingest.look_survey``), which failed partitions may be tried again
+(``ingest.retry_schedule``).
 
-One listing a tick and at most one run, for exactly the partitions whose listed execution is not
-the loaded one. A tick that has nothing to ask for says in words why.
+A tick looks for new program executions and requests at most one run. It never takes long: what it
+could not finish, the next tick goes on with. A run lists the files of many subjects; a tick lists
+the files of few. Once a day a run lists the whole study, which alone finds withdrawn exports.
 """
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import dagster as dg
 
-from cp_pipeline.defs.active_runs import active_runs
+from cp_pipeline.defs.active_runs import Covers, active_runs
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.load_steps import STUDY_TAG, survey
-from cp_pipeline.defs.missing_events import recover_orphaned_runs
+from cp_pipeline.defs.jobs import sync as sync_job
+from cp_pipeline.defs.load_steps import STUDY_TAG
+from cp_pipeline.defs.missing_events import newest_event, recover_orphaned_runs
+from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.texts import NO_EXPORTS, count
-from cp_pipeline.ingest import Pipeline, Plan, RetrySchedule, Survey
+from cp_pipeline.ingest import (
+    Look,
+    LookPosition,
+    LookSurvey,
+    Pipeline,
+    Plan,
+    RetrySchedule,
+)
 
-# A tick may take a minute in all, so it does not wait long for a process that holds the warehouse.
-_WAREHOUSE_SECONDS = 10.0
+# Dagster ends a tick after 60 s, and its cursor is lost then. So a tick waits for CentrePoint for
+# so long in all, and for another process that holds the warehouse.
+LOOK_SECONDS = 12.0
+_WAREHOUSE_SECONDS = 5.0
+# A run of a burst lists and loads so many subjects: loading begins soon, and memory is bounded.
+SUBJECTS_A_RUN = 500
 _LONGEST_PAUSE = timedelta(hours=1)
-# Listing takes at most this share of the minute's requests, however often the sensor ticks.
+_UPLOADS_EVERY = timedelta(hours=1)
+# Looks take at most this share of the minute's requests, however often the sensor ticks.
 _SHARE_OF_REQUESTS = 0.25
-_ITEMS_A_REQUEST = 100
 # More are not shown as stale while they wait for their run; an observation takes 2 ms.
 _OBSERVED = 500
 # Missing events are stored by so many a tick.
@@ -43,10 +59,11 @@ _EVENTS = 2000
 class Memory:
     """What one tick tells the next, as JSON in Dagster's cursor.
 
-    ``not_before``: seconds since 1970; no listing earlier. ``troubles``: ticks in a row that could
-    not ask CentrePoint. ``asked``: a digest of the partitions and executions last asked for, and
-    ``times`` how often, which grows only where a run for them changed nothing. ``at``: when this
-    was written; a clock that has gone back since may have been wrong by years.
+    ``not_before``: seconds since 1970; no look earlier. ``troubles``: ticks in a row that could not
+    ask CentrePoint. ``asked``: a digest of what was last requested, and ``times`` how often, which
+    grows only where a run for it changed nothing. ``at``: when this was written; a clock that has
+    gone back since may have been wrong by years. ``study`` and ``offset``: where the look goes on.
+    ``uploads_at``: when the times of uploads were last recorded.
     """
 
     not_before: float = 0.0
@@ -54,6 +71,9 @@ class Memory:
     asked: str = ""
     times: int = 0
     at: float = 0.0
+    study: int = 0
+    offset: int = 0
+    uploads_at: float = 0.0
 
     @classmethod
     def read(cls, cursor: str | None) -> "Memory":
@@ -76,15 +96,17 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="new_program_executions",
-        job=load_partitions_job,
+        jobs=[load_partitions_job, sync_job],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,
         description=(
-            "Asks CentrePoint what there is, and loads exactly the partitions whose program was "
-            "executed since they were loaded, all in one run. A partition that failed is tried "
-            "again with growing pauses, six times in all; then it waits for a person. "
-            "CP_SENSOR_SECONDS sets how often."
+            "Asks CentrePoint which programs were executed since the last look (100 subjects a "
+            "request), lists the files of those, and loads exactly these partitions in one run. "
+            "If many subjects are new, the job `sync` lists and loads them, 500 subjects a run. "
+            "Once a day (CP_WHOLE_LISTING_HOURS), `sync` lists the whole study. A partition that "
+            "failed is tried again with growing pauses, six times in all; then it waits for a "
+            "person. CP_SENSOR_SECONDS sets how often."
         ),
     )
     def sensor(
@@ -102,51 +124,92 @@ def tick(
     seconds: int,
     now: datetime | None = None,
 ) -> dg.SensorResult:
-    """One look at CentrePoint.
+    """Look at CentrePoint once, and request at most one run.
 
     Args:
         instance: where partitions are registered and runs are looked up.
         source: opens the configured studies.
-        memory: of the tick before; changed and handed on.
+        memory: of the tick before; changed, and stored in the result.
         seconds: between ticks.
-        now: the moment.
+        now: the current time (UTC).
     """
     moment = now or datetime.now(UTC)
     if moment.timestamp() < memory.at:
         memory.not_before = 0.0
     memory.at = moment.timestamp()
     if memory.at < memory.not_before:
-        words = f"the next listing is at {_clock(memory.not_before)}"
-        return dg.SensorResult(skip_reason=words, cursor=memory.write())
+        message = f"the next look is at {_clock(memory.not_before)}"
+        return dg.SensorResult(skip_reason=message, cursor=memory.write())
+    listed_after = newest_event(instance)
     try:
         pipeline = source.open()
         pipeline.wait_at_most(_WAREHOUSE_SECONDS)
-        found, listed_after = survey(instance, pipeline)
+        found = _look(pipeline, memory, moment)
         retry_schedule = pipeline.retry_schedule(found.plan, moment)
+        listing_is_due = _listing_is_due(pipeline, found, moment)
     except PipelineError as error:
         return _in_trouble(memory, error, seconds, moment)
+    if not found.look.pages and found.look.has_subjects:
+        silence = PipelineError(f"CentrePoint did not answer within {LOOK_SECONDS:.0f} s.")
+        return _in_trouble(memory, silence, seconds, moment)
     memory.troubles = 0
-    memory.not_before = _next_listing(moment, found, pipeline).timestamp()
+    memory.not_before = _next_look(moment, found, pipeline).timestamp()
+    register(instance, [*found.plan.to_load, *found.plan.pending])
     active = active_runs(instance, source.run_locks())
     if not active:
         recover_orphaned_runs(pipeline, instance, source.run_locks(), listed_after, _EVENTS)
-    wanted = [
-        partition
-        for partition in retry_schedule.due
-        if not any(covers(partition) for covers in active.values())
-    ]
-    if not wanted:
-        if found.changed:
-            record = dg.AssetMaterialization(
-                EXPORT_FILES, metadata=listing_metadata(pipeline.states())
-            )
-            instance.report_runless_asset_event(record)
-        reason = _nothing_to_ask(found, retry_schedule, active)
-        return dg.SensorResult(skip_reason=reason, cursor=memory.write())
-    return _ask_for(instance, pipeline, found.plan, wanted, memory, seconds, moment)
+    wanted = [each for each in retry_schedule.due if not _is_covered(each, active)]
+    if wanted:
+        return _request_partitions(instance, pipeline, found.plan, wanted, memory, seconds, moment)
+    # One after another: there is one slot, and a run of a burst takes a while.
+    if not active and not found.failure and (found.to_list or listing_is_due):
+        return _request_sync(pipeline, found.to_list, memory, seconds, moment)
+    if found.changed:
+        event = dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(pipeline.states()))
+        instance.report_runless_asset_event(event)
+    reason = _nothing_to_request(found, retry_schedule, active)
+    return dg.SensorResult(skip_reason=reason, cursor=memory.write())
 
 
-def _ask_for(
+def _look(pipeline: Pipeline, memory: Memory, moment: datetime) -> LookSurvey:
+    """Take a look, or a part of one; the memory says where the next one begins."""
+    since = moment.timestamp() - memory.uploads_at
+    uploads = not 0 <= since < _UPLOADS_EVERY.total_seconds()
+    start = LookPosition(memory.study, memory.offset)
+    found = pipeline.look(start, LOOK_SECONDS, uploads=uploads, now=moment)
+    position = found.look.position or LookPosition()
+    memory.study, memory.offset = position.study, position.offset
+    if uploads and found.look.position is None:
+        memory.uploads_at = moment.timestamp()
+    return found
+
+
+def _listing_is_due(pipeline: Pipeline, found: LookSurvey, moment: datetime) -> bool:
+    """Whether a run must list the whole study.
+
+    Once a day. If the service does not list subjects, as often as its share of requests allows.
+    """
+    last = pipeline.last_whole_listing()
+    if not found.look.has_subjects and last is None:
+        return True
+    if not found.recorded or found.to_list or found.look.position is not None:
+        # Nothing was ever listed, or a run of a burst comes first.
+        return False
+    if last is None:
+        return True
+    pause = timedelta(hours=pipeline.centrepoint.settings.whole_listing_hours)
+    if not found.look.has_subjects:
+        requests = ceil(found.recorded / 100)
+        pause = min(pause, max(_share(pipeline, requests), timedelta(hours=1)))
+    # Also a time far in the future: the clock was set back.
+    return abs(moment - last) >= pause
+
+
+def _is_covered(partition: Partition, active: Mapping[str, Covers]) -> bool:
+    return any(covers(partition) for covers in active.values())
+
+
+def _request_partitions(
     instance: dg.DagsterInstance,
     pipeline: Pipeline,
     plan: Plan,
@@ -155,12 +218,6 @@ def _ask_for(
     seconds: int,
     moment: datetime,
 ) -> dg.SensorResult:
-    digest = _digest(plan, wanted)
-    memory.times = memory.times + 1 if digest == memory.asked else 1
-    memory.asked = digest
-    # A run that neither loaded nor recorded a failure, asked for anew: not at once for ever.
-    pause = _growing(seconds, memory.times - 1) if memory.times > 1 else timedelta(0)
-    memory.not_before = max(memory.not_before, (moment + pause).timestamp())
     stale = [item for item in plan.replaced if item.partition in set(wanted)]
     for observation in observations(stale[:_OBSERVED]):
         instance.report_runless_asset_event(observation)
@@ -168,10 +225,48 @@ def _ask_for(
     for partition in sorted(wanted):
         by_dataset.setdefault(partition.dataset_name, []).append(partition.subject_id)
     config = {"partitions": by_dataset, "refresh": False}
+    versions = sorted(
+        f"{each.export_file.key} {each.export_file.version}"
+        for partition in wanted
+        for each in plan.to_load[partition]
+    )
+    ops = {"load_chosen_partitions": {"config": config}}
+    return _request(pipeline, "load_partitions", ops, versions, memory, seconds, moment)
+
+
+def _request_sync(
+    pipeline: Pipeline,
+    subjects: Collection[int],
+    memory: Memory,
+    seconds: int,
+    moment: datetime,
+) -> dg.SensorResult:
+    """Request the job ``sync``: for some of these subjects, or for the whole study."""
+    some = sorted(subjects)[:SUBJECTS_A_RUN]
+    ops = {"sync_exports": {"config": {"subject_ids": some, "only_due": True}}}
+    return _request(pipeline, "sync", ops, map(str, some), memory, seconds, moment)
+
+
+def _request(
+    pipeline: Pipeline,
+    job: str,
+    ops: Mapping[str, object],
+    what: Iterable[str],
+    memory: Memory,
+    seconds: int,
+    moment: datetime,
+) -> dg.SensorResult:
+    digest = hashlib.sha256("\n".join([job, *what]).encode()).hexdigest()[:16]
+    memory.times = memory.times + 1 if digest == memory.asked else 1
+    memory.asked = digest
+    # A run that neither loaded nor recorded a failure is not requested again at once, for ever.
+    pause = _growing(seconds, memory.times - 1) if memory.times > 1 else timedelta(0)
+    memory.not_before = max(memory.not_before, (moment + pause).timestamp())
     studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
     request = dg.RunRequest(
-        run_key=f"{digest}-{memory.times}",
-        run_config={"ops": {"load_chosen_partitions": {"config": config}}},
+        run_key=f"{digest}-{memory.times}-{moment.timestamp():.0f}",
+        job_name=job,
+        run_config={"ops": dict(ops)},
         tags={STUDY_TAG: studies},
     )
     return dg.SensorResult(run_requests=[request], cursor=memory.write())
@@ -182,59 +277,74 @@ def _in_trouble(
 ) -> dg.SensorResult:
     memory.troubles += 1
     memory.not_before = (moment + _growing(seconds, memory.troubles - 1)).timestamp()
-    words = f"{error} Trying again at {_clock(memory.not_before)}."
-    return dg.SensorResult(skip_reason=words, cursor=memory.write())
+    message = f"{error} Trying again at {_clock(memory.not_before)}."
+    return dg.SensorResult(skip_reason=message, cursor=memory.write())
 
 
 def _growing(seconds: int, times: int) -> timedelta:
     return min(timedelta(seconds=seconds * float(2 ** min(times, 12))), _LONGEST_PAUSE)
 
 
-def _next_listing(moment: datetime, found: Survey, pipeline: Pipeline) -> datetime:
-    """When the listing may be read again without taking too many of the minute's requests."""
-    requests = len(found.items) // _ITEMS_A_REQUEST
+def _next_look(moment: datetime, found: LookSurvey, pipeline: Pipeline) -> datetime:
+    """When to look again without taking too many of the minute's requests."""
+    # A look, a count and a listing of a small study are not worth a pause.
+    return moment + _share(pipeline, max(found.requests - 3, 0))
+
+
+def _share(pipeline: Pipeline, requests: int) -> timedelta:
     allowed = pipeline.centrepoint.settings.requests_per_minute * _SHARE_OF_REQUESTS
-    return moment + timedelta(minutes=requests / allowed)
+    return timedelta(minutes=requests / allowed)
 
 
-def _nothing_to_ask(found: Survey, retry_schedule: RetrySchedule, active: Iterable[str]) -> str:
-    if found.is_empty:
+def _nothing_to_request(
+    found: LookSurvey, retry_schedule: RetrySchedule, active: Iterable[str]
+) -> str:
+    if not found.recorded and not found.to_list and not found.invalid and not found.failure:
         return NO_EXPORTS
     reasons = []
+    runs = ", ".join(run_id[:8] for run_id in active)
     if retry_schedule.due:
-        runs = ", ".join(run_id[:8] for run_id in active)
         reasons.append(f"{count(len(retry_schedule.due), 'partition')} being loaded (run {runs})")
+    if found.to_list:
+        subjects = count(len(found.to_list), "subject")
+        reasons.append(f"{subjects} with new executions, listed after the active run ({runs})")
     if retry_schedule.waiting:
         soonest = min(retry_schedule.waiting.values()).timestamp()
         reasons.append(
             f"{count(len(retry_schedule.waiting), 'partition')} failed and waiting, the first "
-            "until "
-            f"{_clock(soonest)}"
+            f"until {_clock(soonest)}"
         )
     if retry_schedule.given_up:
         named = "; ".join(str(partition) for partition in sorted(retry_schedule.given_up)[:3])
         reasons.append(
             f"{count(len(retry_schedule.given_up), 'partition')} failed too often, waiting for a "
-            "person "
-            f"({named})"
+            f"person ({named})"
         )
     if found.invalid:
         reasons.append(
             f"{count(len(found.invalid), 'listed item')} cannot be used ({found.invalid[0]})"
         )
-    reasons += [remark.rstrip(".") for remark in (*found.plan.remarks(), *found.remarks())]
+    reasons += [remark.rstrip(".") for remark in found.plan.remarks()]
+    reasons += _about_the_look(found)
     if not reasons:
-        return f"all {len(found.items):,} listed exports are loaded"
+        return f"all {found.recorded:,} listed exports are loaded"
     return "; ".join(reasons)
 
 
-def _digest(plan: Plan, wanted: Iterable[Partition]) -> str:
-    names = sorted(
-        f"{each.export_file.key} {each.export_file.version}"
-        for partition in wanted
-        for each in plan.to_load[partition]
-    )
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+def _about_the_look(found: LookSurvey) -> list[str]:
+    look: Look = found.look
+    reasons = []
+    if found.failure is not None:
+        reasons.append(str(found.failure).rstrip("."))
+    if look.position is not None:
+        reasons.append(f"the look goes on at subject {look.position.offset:,}")
+    if look.invalid:
+        reasons.append(f"{count(look.invalid, 'listed subject')} cannot be read")
+    if not look.has_subjects:
+        reasons.append("the service does not list subjects, so runs list all files")
+    if found.without_files:
+        reasons.append(f"{count(found.without_files, 'program execution')} yielded no file")
+    return reasons
 
 
 def _clock(timestamp: float) -> str:

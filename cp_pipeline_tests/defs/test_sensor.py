@@ -12,7 +12,16 @@ from cp_pipeline.defs.sensors import Memory, tick
 from cp_pipeline.ingest import ATTEMPTS, pause_after
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
-from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, FILES, LISTED, latest, pair, picture_in
+from cp_pipeline_tests.defs.conftest import (
+    DAILY,
+    EXPORTS,
+    FILES,
+    LISTED,
+    latest,
+    pair,
+    picture_in,
+    run_job,
+)
 
 SECONDS = 60
 BAD_FILE = b"not the bytes of a gzip, nor a record\nmore,than,one\n"
@@ -143,10 +152,10 @@ def test_a_run_that_changed_nothing_is_requested_again_after_a_pause(sensor: Sen
     assert first
     assert second
     assert first[0].run_key != second[0].run_key
-    assert "the next listing is at" in sensor.reason(timedelta(seconds=SECONDS + 1))
+    assert "the next look is at" in sensor.reason(timedelta(seconds=SECONDS + 1))
     third = sensor.tick(timedelta(seconds=3 * SECONDS)).run_requests
     assert third
-    assert "the next listing is at" in sensor.reason(timedelta(seconds=6 * SECONDS))
+    assert "the next look is at" in sensor.reason(timedelta(seconds=6 * SECONDS))
 
 
 def test_a_service_that_is_down_is_named_and_tried_again_with_backoff(
@@ -154,7 +163,7 @@ def test_a_service_that_is_down_is_named_and_tried_again_with_backoff(
 ) -> None:
     monkeypatch.setenv("CP_TOKEN_URL", "http://127.0.0.1:9/token")
     assert "CP_TOKEN_URL" in sensor.reason()
-    assert "the next listing is at" in sensor.reason(timedelta(seconds=SECONDS / 2))
+    assert "the next look is at" in sensor.reason(timedelta(seconds=SECONDS / 2))
     sensor.reason(timedelta(seconds=SECONDS))
     assert sensor.memory.troubles == 2
     pause = sensor.memory.not_before - (sensor.started + timedelta(seconds=SECONDS)).timestamp()
@@ -179,7 +188,7 @@ def test_an_empty_listing_is_no_error(
 
 
 def test_a_failed_partition_is_retried_by_the_schedule_and_then_waits_for_a_person(
-    sensor: Sensor, study: SandboxStudy
+    sensor: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
@@ -193,6 +202,7 @@ def test_a_failed_partition_is_retried_by_the_schedule_and_then_waits_for_a_pers
             almost = due - timedelta(minutes=1)
             assert "1 partition failed and waiting, the first until" in sensor.reason(almost)
             after = due + timedelta(minutes=1)
+    monkeypatch.setenv("CP_WHOLE_LISTING_HOURS", "100000")
     reason = sensor.reason(timedelta(days=300))
     assert "1 partition failed too often, waiting for a person (subject 10822" in reason
 
@@ -222,25 +232,42 @@ def test_an_execution_is_observed_while_its_partition_waits_for_its_run(
     assert version == executed.execution
 
 
-def test_a_withdrawn_export_is_on_the_coverage_map_without_a_run(
+def test_a_withdrawn_export_is_seen_by_two_whole_listings_and_on_the_coverage_map(
     sensor: Sensor, study: SandboxStudy
 ) -> None:
     sensor.run(sensor.requested())
     study.withdraw(subject_id=10822, data_set_name=DAILY)
-    assert "all 58 listed exports are loaded" in sensor.reason()
-    assert "all 58 listed exports are loaded" in sensor.reason()
+    for day in (1, 2):
+        (request,) = sensor.tick(timedelta(days=day, hours=1)).run_requests or ()
+        assert request.job_name == "sync"
+        run_job(sensor.instance, "sync")
     assert "withdrawn 1" in picture_in(latest(sensor.instance, FILES).metadata["coverage"])
     assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE _subject_id = 10822') == 1
 
 
-def test_listing_takes_a_quarter_of_the_requests_at_most(
+def test_the_daily_listing_leaves_partitions_alone_that_failed_and_wait(
+    sensor: Sensor, study: SandboxStudy
+) -> None:
+    sensor.run(sensor.requested())
+    study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
+    sensor.run(sensor.requested(), raise_on_error=False)
+    assert one("SELECT count(*) FROM lineage.failures") == 1
+    run_job(sensor.instance, "sync", {"only_due": True})
+    assert one("SELECT count(*) FROM lineage.failures") == 1
+    run_job(sensor.instance, "sync", raise_on_error=False)
+    assert one("SELECT count(*) FROM lineage.failures") == 2
+
+
+def test_looks_take_a_quarter_of_the_requests_at_most(
     sensor: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CP_REQUESTS_PER_MINUTE", "4")
-    for subject in range(1, 60):
-        study.put(subject_id=subject, data_set_name="Small", csv=b"A\n1\n")
-    sensor.requested()
-    assert "the next listing is at" in sensor.reason(timedelta(seconds=59))
+    sensor.run(sensor.requested())
+    monkeypatch.setenv("CP_REQUESTS_PER_MINUTE", "40")
+    for subject in range(1, 500):
+        study.enrol(subject)
+    assert "all 59" in sensor.reason()
+    # Six pages of subjects, at ten requests a minute.
+    assert "the next look is at" in sensor.reason(timedelta(seconds=15))
 
 
 def test_a_cursor_of_another_version_is_ignored() -> None:
