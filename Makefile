@@ -48,7 +48,7 @@ benchmarks: install .venv-dlt/installed  ## speed and memory against the floor a
 	$(BIN)/python benchmarks/wide_export.py
 	$(BIN)/python benchmarks/current_rows.py
 	$(BIN)/python benchmarks/dagster_events.py
-	$(BIN)/python benchmarks/sensor_tick.py
+	$(BIN)/python benchmarks/trial_size.py
 
 .venv-dlt/installed: benchmarks/dlt.txt
 	$(PYTHON) -m venv .venv-dlt
