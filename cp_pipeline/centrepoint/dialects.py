@@ -57,7 +57,7 @@ class DialectChoice:
                 return
             self._answered = dialect
             if self._setting == "auto":
-                _log.info("CentrePoint answers in the dialect %s", dialect)
+                _log.debug("CentrePoint answers in the dialect %s", dialect)
 
 
 def refusal_of_dialects(

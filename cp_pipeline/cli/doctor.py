@@ -32,7 +32,7 @@ def doctor() -> None:
     Exit code 0: no problem found (a study without exports is no problem); 2: a problem was found.
     """
     checks = _Checks()
-    answers.print("versions   " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
+    answers.print("versions     " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
     if Path(".env").exists():
         checks.ask(".env", _reading_it_alike, lambda _: "values are read literally")
     access = checks.ask("settings", CentrePointSettings.from_environment, _settings)
@@ -74,11 +74,11 @@ class _Checks:
             answer = question()
         except PipelineError as error:
             self.failed = True
-            answers.print(f"✗ {name:<9}{error.what}")
+            answers.print(f"✗ {name:<10} {error.what}")
             if error.remedy:
-                answers.print(f"  {'':<9}→ {error.remedy}")
+                answers.print(f"  {'':<10} → {error.remedy}")
             return None
-        answers.print(f"✓ {name:<9}{words(answer)}")
+        answers.print(f"✓ {name:<10} {words(answer)}")
         return answer
 
 

@@ -68,6 +68,7 @@ def survey(
     """
     listed_after = newest_event(context.instance)
     new_survey = pipeline.survey(request, progress=_logged(context))
+    context.log.info(f"CentrePoint answered in the dialect {pipeline.centrepoint.dialect}")
     register(context.instance, new_survey.partitions)
     return new_survey, listed_after
 

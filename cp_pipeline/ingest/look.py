@@ -65,8 +65,9 @@ def take_look(
     centrepoint: CentrePoint,
     warehouse: Warehouse,
     start: LookPosition,
-    deadline: Deadline,
+    deadline: Deadline | None,
     *,
+    erased: Collection[int],
     uploads: bool,
     now: datetime,
 ) -> Look:
@@ -76,7 +77,8 @@ def take_look(
         centrepoint: lists the subjects.
         warehouse: has what the last look saw.
         start: where to begin.
-        deadline: when to stop.
+        deadline: when to stop; None: read all.
+        erased: subjects of whom nothing is recorded.
         uploads: also record where only the time of the last upload of raw data differs.
         now: the current time (UTC).
 
@@ -91,9 +93,10 @@ def take_look(
     try:
         while position is not None:
             study_id, offset = study_ids[position.study], position.offset
-            page = deadline.call(partial(centrepoint.subjects_page, study_id, offset))
+            request = partial(centrepoint.subjects_page, study_id, offset)
+            page = request() if deadline is None else deadline.call(request)
             pages += 1
-            seen += page.subjects
+            seen += [each for each in page.subjects if each.subject_id not in erased]
             invalid += page.invalid
             if page.next_offset is not None:
                 position = LookPosition(position.study, page.next_offset)

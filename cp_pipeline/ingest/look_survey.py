@@ -88,7 +88,9 @@ def survey_by_look(
     warehouse.bring_up_to_date()
     study_ids = centrepoint.settings.study_ids
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    look = take_look(centrepoint, warehouse, start, deadline, uploads=uploads, now=now)
+    look = take_look(
+        centrepoint, warehouse, start, deadline, erased=erased, uploads=uploads, now=now
+    )
     due = {
         key: each
         for key, each in due_executions(seen_executions(warehouse), study_ids, now).items()

@@ -31,7 +31,7 @@ def test_the_seeds_dialect_is_asked_for_first_and_kept(
 ) -> None:
     centrepoint = connect(sandbox)
     assert (centrepoint.settings.dialect, centrepoint.dialect) == ("auto", None)
-    with caplog.at_level(logging.INFO, "cp_pipeline"):
+    with caplog.at_level(logging.DEBUG, "cp_pipeline"):
         for _ in range(3):
             assert len(centrepoint.list_export_files(STUDY).items) == 14
     assert centrepoint.dialect == SEED
@@ -47,7 +47,7 @@ def test_where_the_seeds_dialect_is_missing_the_current_one_is_kept(
 ) -> None:
     sandbox.lack(SEED, status=status)
     centrepoint = connect(sandbox)
-    with caplog.at_level(logging.INFO, "cp_pipeline"):
+    with caplog.at_level(logging.DEBUG, "cp_pipeline"):
         for _ in range(2):
             listed = centrepoint.list_export_files(STUDY, filters).items
             assert len(listed) == (5 if filters.subject_id else 14)
