@@ -37,7 +37,7 @@ def test_the_seeds_dialect_is_asked_for_first_and_kept(
     assert centrepoint.dialect == SEED
     assert asked_in(sandbox) == [SEED] * 3
     assert caplog.text.count("answers in the dialect datasetexportfiles") == 1
-    assert caplog.records[-1].levelname == "INFO"
+    assert caplog.records[-1].levelname == "DEBUG"
 
 
 @LACKING
