@@ -21,9 +21,14 @@ from cp_pipeline_tests.warehouses import publish
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
+    "/cli/test_erasing",
+    "/models/test_executions.py",
+    "/models/test_numbers.py",
+    "/reliability/test_killed_at_random.py",
     "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_sentinel_dates.py",
+    "/test_widening.py::test_a_column_of_exponents",
     "/warehouse/test_names_in_sql.py",
 )
 
