@@ -13,7 +13,8 @@ from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.models.building import built_site
+from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
+from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.shared_dbt import shared_dbt
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
@@ -21,9 +22,14 @@ from cp_pipeline_tests.warehouses import publish
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
+    "/cli/test_erasing",
+    "/models/test_executions.py",
+    "/models/test_numbers.py",
+    "/reliability/test_killed_at_random.py",
     "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_sentinel_dates.py",
+    "/test_widening.py::test_a_column_of_exponents",
     "/warehouse/test_names_in_sql.py",
 )
 
@@ -45,14 +51,14 @@ def pytest_xdist_make_scheduler(
     return SharedFixtureScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+@pytest.fixture(scope="session")
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_all_workers(request.config, tmp_path_factory)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def dbt_is_shared(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[None]:
-    own = tmp_path_factory.getbasetemp()
-    # A worker's own folder is in the folder of all workers.
-    shared = own.parent if hasattr(request.config, "workerinput") else own
-    with shared_dbt(shared / "dbt"):
+def dbt_is_shared(shared_folder: Path) -> Iterator[None]:
+    with shared_dbt(shared_folder / "dbt"):
         yield
 
 
@@ -94,16 +100,20 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def published_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published_study(shared_folder: Path) -> Path:
     """A data folder with a published study and its models; one program was executed again."""
-    folder = tmp_path_factory.mktemp("published") / "data"
+    return made_once(shared_folder / "published", _publish_study)
+
+
+def _publish_study(folder: Path) -> None:
     study = SandboxStudy.synthetic(study_id=4711, subjects=12, days=3, seed=1, epoch_rows=240)
-    with built_site(study, folder) as site:
-        site.sandbox.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
+    with Sandbox(study) as sandbox:
+        site = BuiltSite(sandbox, folder)
+        site.sync()
+        sandbox.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
         site.sync()
         site.build()
         publish(site.storage)
-    return folder
 
 
 def open_pipeline() -> Pipeline:

@@ -3,7 +3,7 @@
 In whatever order files arrive, every value keeps its original text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import permutations
 
@@ -11,6 +11,7 @@ import pytest
 
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import compact
 
@@ -170,24 +171,42 @@ NUMBERS_AND_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("way", ["one file", "one sync", "a sync each"])
-@pytest.mark.parametrize(
-    ("values", "type_name"),
-    [(order, kind) for values, kind in NUMBERS_AND_NAMES for order in permutations(values)],
-)
+ORDERS = [(order, kind) for values, kind in NUMBERS_AND_NAMES for order in permutations(values)]
+WAYS = ("one file", "one sync", "a sync each")
+
+
+def _of_exponents(way: str, values: Sequence[str]) -> str:
+    """The name of the data set with these values, which arrived in this way."""
+    return f"{way} {' '.join(values)}"
+
+
+@pytest.fixture(scope="module")
+def exponents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Each order of values that arrived in each way, as a data set of its own."""
+    with Sandbox(SandboxStudy.empty()) as service:
+        site = Site(service, tmp_path_factory.mktemp("exponents") / "data")
+        for number in range(max(len(values) for values, _ in ORDERS)):
+            for values, _ in ORDERS:
+                if number == 0:
+                    site.put(_column(values), dataset=_of_exponents("one file", values))
+                    for subject, value in enumerate(values, start=1):
+                        dataset = _of_exponents("one sync", values)
+                        site.put(_column([value]), subject_id=subject, dataset=dataset)
+                for subject, value in enumerate(values[number : number + 1], start=number + 1):
+                    dataset = _of_exponents("a sync each", values)
+                    site.put(_column([value]), subject_id=subject, dataset=dataset)
+            assert {type(result) for result in site.sync()} == {PartitionLoaded}
+        yield site
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("values", "type_name"), ORDERS)
 def test_a_column_of_exponents_is_the_same_in_any_order(
-    site: Site, values: tuple[str, ...], type_name: str, way: str
+    exponents: Site, values: tuple[str, ...], type_name: str, way: str
 ) -> None:
-    if way == "one file":
-        site.load(_column(values))
-    else:
-        for subject, value in enumerate(values, start=1):
-            site.put(_column([value]), subject_id=subject)
-            if way == "a sync each":
-                site.sync()
-        site.sync()
-    assert site.types()["V"] == type_name
-    found = {row[0] for row in site.rows(f"SELECT V FROM exports.{DATASET}")}
+    dataset = _of_exponents(way, values)
+    assert exponents.types(dataset)["V"] == type_name
+    found = {row[0] for row in exponents.rows(f'SELECT V FROM exports."{dataset}"')}
     convert = float if type_name == "DOUBLE" else str
     assert found == {convert(value) if value else None for value in values}
 

@@ -4,7 +4,6 @@ Belongs here: what stands in for ``dbt parse`` and ``dbt --version`` in this pro
 Does not belong: tests of making the manifest (``test_in_dagster``).
 """
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dagster_dbt import DbtCliResource
 from packaging.version import Version
 
 from cp_pipeline.defs import dbt_project
+from cp_pipeline_tests.made_once import made_once
 
 _PROJECT = dbt_project.PROJECT
 
@@ -38,21 +38,10 @@ def shared_dbt(folder: Path) -> Iterator[None]:
 
 
 def _copying(folder: Path, parse: Callable[[Path], None]) -> Callable[[Path], None]:
-    made = folder / "parsed"
-
     def copy(target: Path) -> None:
-        if dbt_project.PROJECT != _PROJECT:
+        if dbt_project.PROJECT == _PROJECT:
+            shutil.copytree(made_once(folder, parse), target, dirs_exist_ok=True)
+        else:
             parse(target)
-            return
-        folder.mkdir(exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not made.exists():
-                # Under another name until it is whole: the next test would take what is there.
-                unfinished = folder / "unfinished"
-                unfinished.mkdir(exist_ok=True)
-                parse(unfinished)
-                unfinished.rename(made)
-        shutil.copytree(made, target, dirs_exist_ok=True)
 
     return copy
