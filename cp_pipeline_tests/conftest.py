@@ -107,7 +107,7 @@ def published_study(shared_folder: Path) -> Path:
 
 def _publish_study(folder: Path) -> None:
     study = SandboxStudy.synthetic(study_id=4711, subjects=12, days=3, seed=1, epoch_rows=240)
-    with Sandbox(study) as sandbox:
+    with FaultySandbox(study) as sandbox:
         site = BuiltSite(sandbox, folder)
         site.sync()
         sandbox.execute_again(subject_id=10821, data_set_name="ActivityDaily8")

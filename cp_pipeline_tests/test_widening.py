@@ -11,7 +11,8 @@ import pytest
 
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import compact
 
@@ -183,7 +184,7 @@ def _of_exponents(way: str, values: Sequence[str]) -> str:
 @pytest.fixture(scope="module")
 def exponents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Each order of values that arrived in each way, as a data set of its own."""
-    with Sandbox(SandboxStudy.empty()) as service:
+    with FaultySandbox(SandboxStudy.empty()) as service:
         site = Site(service, tmp_path_factory.mktemp("exponents") / "data")
         for number in range(max(len(values) for values, _ in ORDERS)):
             for values, _ in ORDERS:
