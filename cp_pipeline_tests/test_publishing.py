@@ -23,7 +23,7 @@ def test_it_holds_plain_tables_of_current_rows_lineage_and_models(published_stud
     file = published_study / "centrepoint.duckdb"
     assert not answer(file, "SELECT view_name FROM duckdb_views() WHERE NOT internal")
     schemas = answer(file, "SELECT DISTINCT schema_name FROM duckdb_tables() ORDER BY ALL")
-    assert schemas == [("exports",), ("lineage",), ("marts",), ("staging",)]
+    assert schemas == [("exports",), ("lineage",), ("marts",), ("staging",), ("study",)]
     warehouse = published_study / "warehouse.duckdb"
     for name in ("ActivityDaily8", "ActivityEpochs10", "LeapAvgBarometer", "ParamsAndSubject (31)"):
         rows = f'SELECT * FROM exports."{name}" ORDER BY ALL'

@@ -26,11 +26,13 @@ from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.survey import together, within
 from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.warehouse import (
+    FILES_LISTED,
     Scope,
     SeenExecution,
     Warehouse,
     erased_subjects,
     invalid_items,
+    listed_executions,
     listing_sizes,
     loaded_executions,
     pending_since,
@@ -96,7 +98,8 @@ def survey_by_look(
         for key, each in due_executions(seen_executions(warehouse), study_ids, now).items()
         if key.subject_id not in erased
     }
-    listed: dict[SubjectProgram, str | None] = {}
+    listed = _listed_before(warehouse, due)
+    due = {key: each for key, each in due.items() if key not in listed}
     changed, failure, sent = False, None, look.pages
     try:
         if look.different:
@@ -134,6 +137,16 @@ def survey_by_look(
         changed,
         failure,
     )
+
+
+def _listed_before(
+    warehouse: Warehouse, due: Mapping[SubjectProgram, SeenExecution]
+) -> dict[SubjectProgram, str | None]:
+    """Find the executions whose files another listing has recorded, such as that of ``sync``."""
+    if not due:
+        return {}
+    recorded = listed_executions(warehouse)
+    return {key: FILES_LISTED for key, each in due.items() if recorded.get(key) == each.executed}
 
 
 def _filters(

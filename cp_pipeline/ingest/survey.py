@@ -5,7 +5,6 @@ assets all use it.
 Does not belong: pages and requests (``centrepoint``), deciding (``plan``), loading (``executor``).
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
@@ -20,12 +19,11 @@ from cp_pipeline.centrepoint import (
     CentrePoint,
     Filters,
     Progress,
-    ServiceError,
     no_progress,
 )
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest.look import PAGE, LookPosition, files_states, take_look
+from cp_pipeline.ingest.look import PAGE, files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.retry_schedule import retry_schedule
 from cp_pipeline.landing import Landing, remembered_erasures
@@ -46,7 +44,6 @@ from cp_pipeline.warehouse import (
 # For more filters, one listing of the whole study may take fewer requests.
 _FILTERED_REQUESTS = 8
 _RECORDED_AGAIN_AFTER = timedelta(hours=1)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +171,6 @@ def take_survey(
     warehouse.bring_up_to_date()
     scope = Scope(centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    if write and scope.is_whole:
-        _look(centrepoint, warehouse, erased, started_at)
     listing = together(
         centrepoint.list_export_files(study_id, each, progress)
         for study_id in scope.study_ids
@@ -203,21 +198,6 @@ def take_survey(
         plan = replace(plan, to_load=retry_schedule(plan, failed_attempts(warehouse)).due)
     covered = sum(scope.covers(item.key) for item in listing.items)
     return Survey(request, kept, scope, covered - len(kept.items), plan, changed)
-
-
-def _look(
-    centrepoint: CentrePoint, warehouse: Warehouse, erased: Collection[int], now: datetime
-) -> None:
-    """Record the executions of all subjects, so that the sensor's next look finds nothing new.
-
-    Without them, everything can be loaded all the same.
-    """
-    try:
-        take_look(
-            centrepoint, warehouse, LookPosition(), None, erased=erased, uploads=True, now=now
-        )
-    except ServiceError as error:
-        _log.warning("The executions of the subjects cannot be listed: %s", error)
 
 
 def _record_what_it_tells(

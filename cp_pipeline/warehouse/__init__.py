@@ -71,6 +71,7 @@ from cp_pipeline.warehouse.query import query
 from cp_pipeline.warehouse.recorded_listing import (
     ListingSizes,
     last_whole_listing,
+    listed_executions,
     listing_sizes,
     record_whole_listing,
     unloaded_exports,
@@ -134,6 +135,7 @@ __all__ = [
     "invalid_items",
     "known_of",
     "last_whole_listing",
+    "listed_executions",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",

@@ -27,10 +27,13 @@ from cp_pipeline.warehouse.file_swap import (
     replacing,
     sync_folder,
 )
-from cp_pipeline.warehouse.schema import columns_of, has_tables
+from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 
 # Only the old warehouse has these tables. Their rows are copied unchanged.
-_TAKEN_OVER = ("failures", "export_files", "unusable_items", "compacted", "erasures")
+_TAKEN_OVER = (
+    "failures", "export_files", "unusable_items", "compacted", "erasures", "listings",
+    "executions", "programs", "program_datasets",
+)  # fmt: skip
 _REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")
 
 
@@ -96,14 +99,14 @@ def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnectio
             return None
         there = connection.execute(
             "SELECT table_name FROM duckdb_tables()"
-            " WHERE database_name = 'warehouse' AND schema_name = 'lineage'"
+            " WHERE database_name = 'warehouse' AND schema_name IN ('lineage', 'study')"
         ).fetchall()
         for table in _REMEMBERED:
             # An earlier version may lack this table.
             source = "warehouse" if (table,) in there else None
             if source is not None:
                 connection.execute(
-                    f"CREATE TABLE memory.was_{table} AS FROM warehouse.lineage.{table}"
+                    f"CREATE TABLE memory.was_{table} AS FROM warehouse.{qualified(table)}"
                 )
     except (WarehouseUnreadable, duckdb.Error):
         held.close()
@@ -199,7 +202,7 @@ def _carry_over(scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
 def _take_over(old: duckdb.DuckDBPyConnection, table: str) -> None:
     if columns := ", ".join(_common_columns(old, table)):
         old.execute(
-            f"INSERT INTO fresh.lineage.{table} BY NAME SELECT {columns} FROM memory.was_{table}"
+            f"INSERT INTO fresh.{qualified(table)} BY NAME SELECT {columns} FROM memory.was_{table}"
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cp_pipeline.domain.executions import SubjectProgram
 from cp_pipeline.domain.exports import ExportFile, Instant
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.schema import insert_rows
@@ -59,6 +60,22 @@ def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[E
         )
         for row in rows
     ]
+
+
+def listed_executions(warehouse: Warehouse) -> dict[SubjectProgram, int]:
+    """Return the execution (nanoseconds) of each subject and program whose files are listed.
+
+    Without those that still have a file of an earlier execution.
+    """
+    if not warehouse.exists():
+        return {}
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT study_id, subject_id, study_program_id, epoch_ns(max(program_executed_at))"
+            " FROM lineage.export_files WHERE unlisted_since IS NULL GROUP BY ALL"
+            " HAVING NOT bool_or(pending_since IS NOT NULL)"
+        ).fetchall()
+    return {SubjectProgram(*row[:3]): row[3] for row in rows}
 
 
 def listing_sizes(warehouse: Warehouse) -> ListingSizes:

@@ -203,7 +203,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     present = _present(connection)
     for name, columns in _ALL.items():
-        table = _qualified(name)
+        table = qualified(name)
         definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({definition})")
         for column in columns.keys() - present.get(name, columns.keys()):
@@ -238,7 +238,8 @@ def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> 
             )
 
 
-def _qualified(table: str) -> str:
+def qualified(table: str) -> str:
+    """Return the name of a table with its schema, ``lineage`` or ``study``."""
     return f"study.{table}" if table in _STUDY_TABLES else f"lineage.{table}"
 
 
@@ -266,6 +267,6 @@ def insert_rows(
         for name in names
     )
     connection.execute(
-        f"INSERT INTO {_qualified(table)} BY NAME SELECT {selected}",
+        f"INSERT INTO {qualified(table)} BY NAME SELECT {selected}",
         [[row[name] for row in rows] for name in names],
     )

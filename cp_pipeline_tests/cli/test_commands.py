@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -121,17 +122,18 @@ def test_a_scope_that_is_not_granted_is_said(
     assert "Traceback" not in all_output(done)
 
 
-@pytest.mark.parametrize("command", ["sync", "doctor"])
-def test_a_service_that_is_down_is_said(
-    sandbox: FaultySandbox, tmp_path: Path, command: str
-) -> None:
-    with socket.socket() as unused:
+def test_a_service_that_is_down_is_said(sandbox: FaultySandbox, tmp_path: Path) -> None:
+    with socket.socket() as unused, ThreadPoolExecutor() as both:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        done = run(command, folder=tmp_path, CP_API_URL=address, CP_TOKEN_URL=f"{address}/token")
-    assert done.returncode == 2
-    assert "No answer" in all_output(done)
-    assert "Traceback" not in all_output(done)
+        variables = {"CP_API_URL": address, "CP_TOKEN_URL": f"{address}/token"}
+        # At once, because each tries for seconds.
+        for done in both.map(
+            lambda command: run(command, folder=tmp_path, **variables), ["sync", "doctor"]
+        ):
+            assert done.returncode == 2, done.args
+            assert "No answer" in all_output(done)
+            assert "Traceback" not in all_output(done)
 
 
 @pytest.mark.parametrize("command", ["sync", "doctor"])

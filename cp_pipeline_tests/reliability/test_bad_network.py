@@ -57,6 +57,8 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
     exports = len(study.export_files)
     # Detect a slow answer of 50 bytes per second in less than a second, instead of a minute.
     monkeypatch.setattr("cp_pipeline.centrepoint.minimum_throughput.SLOW_SECONDS", 0.5)
+    # A subprocess would not know of that, and would wait for each byte.
+    monkeypatch.setattr(Pipeline, "subprocess_from", exports + 1)
     with FaultySandbox(study, token_seconds=3) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)

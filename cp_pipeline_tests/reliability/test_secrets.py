@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,12 @@ from cp_pipeline.ingest import Pipeline
 # As where there is much to load, in a process of its own; the run of Dagster loads in its own one.
 Pipeline.subprocess_from = 0
 main()
+"""
+# A `sitecustomize` module, for all processes: the pauses before a request is sent again are short.
+_SHORT_PAUSES = """
+import time
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(seconds / 20)
 """
 SIGNATURE = re.compile(rb"(?i)[?&]s(?:ig|v)(?:=|%3D)[^\s\xe2]")
 
@@ -87,8 +94,10 @@ def test_the_search_finds_what_it_searches_for(here: Site) -> None:
 
 
 @pytest.fixture
-def said(here: Site) -> bytes:
+def said(here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """All output of commands and of a Dagster run, with many failures."""
+    (tmp_path / "sitecustomize.py").write_text(_SHORT_PAUSES)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     full_of_failures(here)
     first = run_at_debug_level("sync")
     assert first.returncode == 1, first.stderr[-2000:]
@@ -111,6 +120,8 @@ def test_no_secret_is_in_any_file_or_output(
     monkeypatch.setenv("DAGSTER_HOME", str(here.storage.dagster_home))
     here.sandbox.fail("file", status=403, times=9)
     here.sandbox.execute_again()
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: sleep(seconds / 20))
     defs = build_defs()
     with dg.DagsterInstance.get() as instance:
         defs.resolve_job_def("sync").execute_in_process(
