@@ -6,7 +6,8 @@ Belongs here: the outcome on the screen. Does not belong: the work (``defs.publi
 import logging
 import sys
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from uuid import uuid4
 
@@ -33,6 +34,17 @@ def publish() -> None:
         sys.exit(code)
 
 
+@contextmanager
+def _less_logged() -> Iterator[None]:
+    """Log only warnings and errors meanwhile."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def run_publish() -> int:
     """Do what ``cp-pipeline publish`` does; the exit code."""
     storage = StorageSettings.from_environment()
@@ -42,11 +54,11 @@ def run_publish() -> int:
     # says of each model is in the run's log in the Dagster UI.
     with (
         warnings.catch_warnings(),
+        _less_logged(),
         errors.status("Building the models …"),
         redirect_stdout(StringIO()),
     ):
         warnings.simplefilter("ignore")
-        logging.disable(logging.INFO)
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415

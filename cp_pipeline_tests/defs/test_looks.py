@@ -328,7 +328,7 @@ def test_a_long_listing_shows_its_progress_in_the_run(
     assert f"100 of {SUBJECTS} items are listed" in messages
 
 
-def test_what_a_sync_has_listed_is_not_listed_again_by_the_first_look(night: Night) -> None:
+def test_what_a_sync_has_listed_is_not_listed_again_by_a_look(night: Night) -> None:
     job = build_defs().resolve_job_def("sync")
     job.execute_in_process(instance=night.instance, run_config={"loggers": QUIET})
     night.kinds()
