@@ -17,7 +17,6 @@ from cp_pipeline.defs.events import (
 )
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import (
-    RETRIES,
     failures_explained,
     load_requested,
     log_survey,
@@ -42,7 +41,6 @@ class LoadingConfig(dg.Config):
     owners=OWNERS,
     tags=TAGS,
     metadata=VENDOR_PAGE,
-    retry_policy=RETRIES,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
         "`lineage.export_files`.\n\nMaterialize it to request the listing. New subjects and data "
@@ -96,7 +94,6 @@ listed_executions = dg.AssetSpec(
     partitions_def=subject_by_dataset,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POOL,
-    retry_policy=RETRIES,
     code_version=CODE_VERSION,
     deps=[listed_executions],
     output_required=False,

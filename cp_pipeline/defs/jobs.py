@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.instance.pool import POOL
-from cp_pipeline.defs.load_steps import RETRIES, failures_explained, load_requested
+from cp_pipeline.defs.load_steps import failures_explained, load_requested
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Request
@@ -56,7 +56,6 @@ class ChosenPartitions(dg.Config):
 
 @dg.op(
     pool=POOL,
-    retry_policy=RETRIES,
     description="List the exports, and load every partition whose program execution is new.",
 )
 def sync_exports(
@@ -74,7 +73,6 @@ def sync_exports(
 
 @dg.op(
     pool=POOL,
-    retry_policy=RETRIES,
     description="List the exports of the chosen partitions, and load them.",
 )
 def load_chosen_partitions(
@@ -101,7 +99,7 @@ class CompactConfig(dg.Config):
     )
 
 
-@dg.op(pool=POOL, retry_policy=RETRIES, description="Drop old superseded loads.")
+@dg.op(pool=POOL, description="Drop old superseded loads.")
 def compact_warehouse(
     context: dg.OpExecutionContext,
     config: CompactConfig,

@@ -98,12 +98,15 @@ def log_survey(context: Context, new_survey: Survey) -> None:
 def failures_explained(source: PipelineResource, context: Context) -> Iterator[None]:
     """Turn errors into a failure of the run with a readable reason.
 
-    Dagster retries only errors that may pass, by the policy ``RETRIES``. It never retries if the
-    source does not allow it. An unexpected error fails the run at once, and the log has its
-    traceback.
+    Only errors that may pass are retried, by the policy ``RETRIES``, and none if the source does
+    not allow it. An unexpected error fails the run at once, and the log has its traceback.
+
+    The ops have no ``retry_policy`` of their own: with one, Dagster's in-process executor would
+    also retry a step that a person terminates.
 
     Raises:
         dagster.Failure: with the reason.
+        dagster.RetryRequested: the step runs again after a pause.
     """
     reason, retry = "", False
     try:
@@ -120,8 +123,13 @@ def failures_explained(source: PipelineResource, context: Context) -> Iterator[N
         trace = redact("".join(traceback.format_exception(error)))
         # Not `log.exception`: its traceback is not redacted.
         context.log.error(trace)  # noqa: TRY400
-    if reason:
-        raise dg.Failure(description=reason, allow_retries=retry)
+    if not reason:
+        return
+    failure = dg.Failure(description=reason, allow_retries=False)
+    retries = context.retry_number
+    if not retry or retries >= RETRIES.max_retries:
+        raise failure
+    raise dg.RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(retries + 1)) from failure
 
 
 def load_requested(context: Context, source: PipelineResource, request: Request) -> None:

@@ -14,7 +14,7 @@ import dagster as dg
 from cp_pipeline.defs.active_runs import active_runs
 from cp_pipeline.defs.asset_tags import OWNERS, PUBLISHING, TAGS
 from cp_pipeline.defs.instance.pool import POOL
-from cp_pipeline.defs.load_steps import RETRIES, failures_explained
+from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 
@@ -33,7 +33,6 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         owners=OWNERS,
         tags=TAGS,
         pool=POOL,
-        retry_policy=RETRIES,
         metadata={"file": "CP_PUBLISHED, by default data/centrepoint.duckdb"},
         description=(
             "One DuckDB file for analysts. It has tables of the current rows (`exports`), their "

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
 from cp_pipeline_tests.defs.conftest import (
@@ -190,3 +191,25 @@ def test_a_run_says_where_its_time_went(sandbox: Sandbox, instance: dg.DagsterIn
     for name in ("download", "decode", "load", "records", "warehouse_held"):
         assert float(str(metadata[f"{name}_seconds"].value)) > 0
     assert "Where the time went" in picture_in(metadata["where_the_time_went"])
+
+
+@pytest.mark.parametrize("job", ["sync", "load_partitions", "compact"])
+def test_a_run_that_is_terminated_is_not_tried_again(
+    instance: dg.DagsterInstance, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(PipelineResource, "open", interrupted)
+    monkeypatch.setattr(PipelineResource, "compact", interrupted)
+    partitions: dict[str, list[int]] = {}
+    ops = {"load_chosen_partitions": {"config": {"partitions": partitions}}}
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        build_defs().resolve_job_def(job).execute_in_process(
+            instance=instance, run_config={"ops": ops} if job == "load_partitions" else None
+        )
+    (run,) = instance.get_runs()
+    kinds = {entry.dagster_event_type for entry in instance.all_logs(run.run_id)}
+    assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in kinds
+    assert run.is_finished
+    assert not run.is_success
