@@ -44,7 +44,7 @@ from cp_pipeline.ingest import (
 LOOK_SECONDS = 12.0
 _WAREHOUSE_SECONDS = 5.0
 # A run of a burst lists and loads so many subjects: loading begins soon, and memory is bounded.
-SUBJECTS_A_RUN = 500
+SUBJECTS_A_RUN = 200
 _LONGEST_PAUSE = timedelta(hours=1)
 _UPLOADS_EVERY = timedelta(hours=1)
 # Looks take at most this share of the minute's requests, however often the sensor ticks.
@@ -103,7 +103,7 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
         description=(
             "Asks CentrePoint which programs were executed since the last look (100 subjects a "
             "request), lists the files of those, and loads exactly these partitions in one run. "
-            "If many subjects are new, the job `sync` lists and loads them, 500 subjects a run. "
+            "If many subjects are new, the job `sync` lists and loads them, 200 subjects a run. "
             "Once a day (CP_WHOLE_LISTING_HOURS), `sync` lists the whole study. A partition that "
             "failed is tried again with growing pauses, six times in all; then it waits for a "
             "person. CP_SENSOR_SECONDS sets how often."
