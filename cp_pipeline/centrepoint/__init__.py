@@ -4,6 +4,7 @@ Belongs here: tokens, pages, retries, the request budget, signed links, download
 Does not belong: where bytes are stored, DuckDB, Dagster.
 """
 
+from cp_pipeline.centrepoint.api import PAGE_SIZE
 from cp_pipeline.centrepoint.client import CentrePoint
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
@@ -27,6 +28,7 @@ from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.subjects import SubjectsPage
 
 __all__ = [
+    "PAGE_SIZE",
     "REQUESTS_FOR_A_FILE",
     "AnswerNotUnderstood",
     "CentrePoint",

@@ -16,10 +16,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
 
-from cp_pipeline.centrepoint import CentrePoint, Filters, ResourceMissing
+from cp_pipeline.centrepoint import PAGE_SIZE, CentrePoint, Filters, ResourceMissing
 from cp_pipeline.domain.executions import SubjectItem, SubjectProgram
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
+from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     NO_FILES,
@@ -30,9 +31,6 @@ from cp_pipeline.warehouse import (
     seen_executions,
 )
 
-PAGE = 100
-# The program writes its files minutes after the execution. After a day we stop waiting.
-FILES_AT_MOST = timedelta(days=1)
 _FIRST_PAUSE = timedelta(minutes=2)
 
 
@@ -65,7 +63,7 @@ def take_look(
     centrepoint: CentrePoint,
     warehouse: Warehouse,
     start: LookPosition,
-    deadline: Deadline | None,
+    deadline: Deadline,
     *,
     erased: Collection[int],
     uploads: bool,
@@ -77,7 +75,7 @@ def take_look(
         centrepoint: lists the subjects.
         warehouse: has what the last look saw.
         start: where to begin.
-        deadline: when to stop; None: read all.
+        deadline: when to stop.
         erased: subjects of whom nothing is recorded.
         uploads: also record where only the time of the last upload of raw data differs.
         now: the current time (UTC).
@@ -94,7 +92,7 @@ def take_look(
         while position is not None:
             study_id, offset = study_ids[position.study], position.offset
             request = partial(centrepoint.subjects_page, study_id, offset)
-            page = request() if deadline is None else deadline.call(request)
+            page = deadline.call(request)
             pages += 1
             seen += [each for each in page.subjects if each.subject_id not in erased]
             invalid += page.invalid
@@ -191,7 +189,7 @@ def files_states(
         written.add(SubjectProgram(other.study_id, other.subject_id, other.study_program_id))
     states: dict[SubjectProgram, str | None] = {}
     for key, each in pairs.items():
-        is_over = now - each.seen_at >= FILES_AT_MOST
+        is_over = now - each.seen_at >= PENDING_AT_MOST
         if key in written and (key not in pending or is_over):
             states[key] = FILES_LISTED
         elif is_over:
@@ -203,4 +201,4 @@ def files_states(
 
 
 def _pages(items: int) -> int:
-    return max(ceil(items / PAGE), 1)
+    return max(ceil(items / PAGE_SIZE), 1)

@@ -15,6 +15,7 @@ from math import ceil
 from typing import Self
 
 from cp_pipeline.centrepoint import (
+    PAGE_SIZE,
     AnswerNotUnderstood,
     CentrePoint,
     Filters,
@@ -23,7 +24,7 @@ from cp_pipeline.centrepoint import (
 )
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest.look import PAGE, files_states
+from cp_pipeline.ingest.look import files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.retry_schedule import retry_schedule
 from cp_pipeline.landing import Landing, remembered_erasures
@@ -239,7 +240,7 @@ def _filters(scope: Scope, count_all: Callable[[], int]) -> list[Filters]:
     # For few, asking how many exports there are in all is not worth a request.
     if len(fewest) <= _FILTERED_REQUESTS:
         return fewest
-    return fewest if len(fewest) < ceil(count_all() / PAGE) else [Filters()]
+    return fewest if len(fewest) < ceil(count_all() / PAGE_SIZE) else [Filters()]
 
 
 def together(listings: Iterable[StudyListing]) -> StudyListing:
