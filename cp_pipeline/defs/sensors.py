@@ -18,6 +18,7 @@ from math import ceil
 
 import dagster as dg
 
+from cp_pipeline.centrepoint import PAGE_SIZE
 from cp_pipeline.defs.active_runs import Covers, active_runs
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
@@ -199,7 +200,7 @@ def _listing_is_due(pipeline: Pipeline, found: LookSurvey, moment: datetime) -> 
         return True
     pause = timedelta(hours=pipeline.centrepoint.settings.whole_listing_hours)
     if not found.look.has_subjects:
-        requests = ceil(found.recorded / 100)
+        requests = ceil(found.recorded / PAGE_SIZE)
         pause = min(pause, max(_share(pipeline, requests), timedelta(hours=1)))
     # Also a time far in the future: the clock was set back.
     return abs(moment - last) >= pause
