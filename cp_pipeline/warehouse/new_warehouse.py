@@ -28,11 +28,12 @@ from cp_pipeline.warehouse.file_swap import (
     sync_folder,
 )
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
+from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 
 # Only the old warehouse has these tables. Their rows are copied unchanged.
 _TAKEN_OVER = (
     "failures", "export_files", "unusable_items", "compacted", "erasures", "listings",
-    "executions", "programs", "program_datasets",
+    *STUDY_TABLES,
 )  # fmt: skip
 _REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from cp_pipeline.domain.exports import canonical_program
+from cp_pipeline.warehouse.study_tables import STUDY_TABLES, STUDY_VIEWS
 from cp_pipeline.warehouse.views import VIEWS, supersede_older
 
 _TABLES = {
@@ -135,42 +136,13 @@ _TABLES["compacted"] = _TABLES["loads"] | {
     "compacted_at": "TIMESTAMP",
 }
 
-# What CentrePoint says of the study itself (docs/api.md, "The study around the exports").
-_STUDY_TABLES = {
-    # One row per subject and study program in the latest look.
-    "executions": {
-        "study_id": "BIGINT",
-        "subject_id": "BIGINT",
-        "study_program_id": "VARCHAR",
-        # NULL: the program never ran for the subject.
-        "program_execution": "VARCHAR",
-        "program_executed_at": "TIMESTAMP_NS",
-        "last_raw_upload": "VARCHAR",
-        # When a look first saw this execution.
-        "seen_at": "TIMESTAMP",
-        # When its files were last listed; NULL if they were not.
-        "files_listed_at": "TIMESTAMP",
-        # "listed" if CentrePoint has written them, "none" if there was none for a day; else NULL.
-        "files_state": "VARCHAR",
-    },
-    "programs": {
-        "study_id": "BIGINT",
-        "study_program_id": "VARCHAR",
-        "study_program_name": "VARCHAR",
-        "seen_at": "TIMESTAMP",
-    },
-    "program_datasets": {
-        "study_id": "BIGINT",
-        "study_program_id": "VARCHAR",
-        "dataset_name": "VARCHAR",
-        "seen_at": "TIMESTAMP",
-    },
-}
 # By name; no name is in both schemas.
-_ALL = _TABLES | _STUDY_TABLES
+_ALL = _TABLES | STUDY_TABLES
 
 # Changes with any definition.
-_VERSION = hashlib.sha256(repr((_TABLES, _STUDY_TABLES, VIEWS)).encode()).hexdigest()[:16]
+_VERSION = hashlib.sha256(repr((_TABLES, STUDY_TABLES, STUDY_VIEWS, VIEWS)).encode()).hexdigest()[
+    :16
+]
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -210,7 +182,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
         if name in present and name in _TABLES and "study_program_id" in columns:
             _spell_programs_alike(connection, name)
-    connection.execute(VIEWS)
+    connection.execute(VIEWS + STUDY_VIEWS)
     supersede_older(connection)
     connection.execute("DELETE FROM lineage.schema_version")
     connection.execute("INSERT INTO lineage.schema_version VALUES (?)", [_VERSION])
@@ -240,7 +212,7 @@ def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> 
 
 def qualified(table: str) -> str:
     """Return the name of a table with its schema, ``lineage`` or ``study``."""
-    return f"study.{table}" if table in _STUDY_TABLES else f"lineage.{table}"
+    return f"study.{table}" if table in STUDY_TABLES else f"lineage.{table}"
 
 
 def columns_of(table: str) -> tuple[str, ...]:

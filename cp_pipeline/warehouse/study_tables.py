@@ -1,0 +1,126 @@
+"""The tables of the schema ``study``: what CentrePoint says of the study itself.
+
+Belongs here: their definitions, by name (docs/api.md, "The study around the exports").
+Does not belong: creating them (``schema``), filling them (``looks``, ``study_details``).
+
+A table of details has a history: ``study.subjects_history`` has a row for each version of a
+subject, with the time from which and until which it held (UTC). The view ``study.subjects`` has the
+rows that hold now. Times of CentrePoint are kept as written, without their offset.
+"""
+
+# What a look tells, with the scope DataAccess.
+LOOK_TABLES = {
+    # One row per subject and study program in the latest look.
+    "executions": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "study_program_id": "VARCHAR",
+        # NULL: the program never ran for the subject.
+        "program_execution": "VARCHAR",
+        "program_executed_at": "TIMESTAMP_NS",
+        "last_raw_upload": "VARCHAR",
+        # When a look first saw this execution.
+        "seen_at": "TIMESTAMP",
+        # When its files were last listed; NULL if they were not.
+        "files_listed_at": "TIMESTAMP",
+        # "listed" if CentrePoint has written them, "none" if there was none for a day; else NULL.
+        "files_state": "VARCHAR",
+    },
+    "programs": {
+        "study_id": "BIGINT",
+        "study_program_id": "VARCHAR",
+        "study_program_name": "VARCHAR",
+        "seen_at": "TIMESTAMP",
+    },
+    "program_datasets": {
+        "study_id": "BIGINT",
+        "study_program_id": "VARCHAR",
+        "dataset_name": "VARCHAR",
+        "seen_at": "TIMESTAMP",
+    },
+}
+
+# What the scope CentrePoint tells, if ``CP_STUDY_DETAILS`` is on; the names are the API's.
+DETAILS = {
+    "studies": {
+        "id": "BIGINT",
+        "name": "VARCHAR",
+        "organization_name": "VARCHAR",
+        "created_date_time": "TIMESTAMP",
+        "study_status": "VARCHAR",
+        "default_wear_position": "VARCHAR",
+        "wear_positions": "VARCHAR[]",
+        "monitor_data_collection_mode": "VARCHAR",
+    },
+    "sites": {
+        "id": "BIGINT",
+        "study_id": "BIGINT",
+        "site_name": "VARCHAR",
+        "site_identifier": "VARCHAR",
+        "description": "VARCHAR",
+        "depot": "VARCHAR",
+        # Free text, such as "(UTC +05:30) Asia/Kolkata".
+        "timezone": "VARCHAR",
+    },
+    "subjects": {
+        "id": "BIGINT",
+        "study_id": "BIGINT",
+        "site_id": "BIGINT",
+        "site_identifier": "VARCHAR",
+        # Unique in the study, without the site's prefix.
+        "subject_identifier": "VARCHAR",
+        # An IANA name.
+        "timezone": "VARCHAR",
+        "wear_position": "VARCHAR",
+        "assignment_status": "VARCHAR",
+        # Only if ``CP_SUBJECT_FIELDS`` names them.
+        "dob": "DATE",
+        "age_years": "INTEGER",
+        "gender": "VARCHAR",
+        "weight": "DOUBLE",
+        "weight_unit": "VARCHAR",
+        "height": "DOUBLE",
+        "height_unit": "VARCHAR",
+    },
+    "timezones": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "timezone": "VARCHAR",
+        # Good to the day, not to the hour.
+        "effective_date_utc": "TIMESTAMP",
+    },
+    "planned_visits": {
+        "study_planned_visit_id": "BIGINT",
+        "study_id": "BIGINT",
+        "visit_name": "VARCHAR",
+        "visit_day": "INTEGER",
+        "visit_wear_period_name": "VARCHAR",
+        # Days.
+        "planned_wear_period_duration": "INTEGER",
+        # Valid days that a visit needs.
+        "minimum_visit_wear_period_compliance": "INTEGER",
+    },
+    "visits": {
+        "actual_visit_id": "BIGINT",
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        # The ``study_planned_visit_id``.
+        "visit_id": "BIGINT",
+        "visit_name": "VARCHAR",
+        "visit_date": "TIMESTAMP",
+        "wear_period_id": "BIGINT",
+        "wear_period_name": "VARCHAR",
+        "wear_period_start_date": "TIMESTAMP",
+        "wear_period_end_date": "TIMESTAMP",
+    },
+}
+# Since when CentrePoint said so, and until when: NULL while it still does (UTC).
+_VALIDITY = {"valid_from": "TIMESTAMP", "valid_to": "TIMESTAMP"}
+
+STUDY_TABLES = LOOK_TABLES | {
+    f"{name}_history": columns | _VALIDITY for name, columns in DETAILS.items()
+}
+STUDY_VIEWS = "".join(
+    f"CREATE OR REPLACE VIEW study.{name} AS\nFROM study.{name}_history WHERE valid_to IS NULL;\n"
+    for name in DETAILS
+)
