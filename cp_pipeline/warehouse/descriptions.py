@@ -55,6 +55,7 @@ COLUMNS = {
     "pending_since": "Since when its file is that of an earlier execution (UTC); else empty.",
     "unlisted_since": "When a whole listing first lacked it (UTC); the next one removes the row.",
     "version": "Changes with the definitions of these tables and views.",
+    "study_version": "The version of the study's definition; empty if the API did not say it.",
     "stage": "The stage that failed: listing, download, decode or load.",
     "error": "The error message.",
     "failed_at": "When it failed (UTC).",

@@ -47,6 +47,8 @@ _TABLES = {
         "duplicate_timestamps": "BIGINT",
         # Why it was loaded, as text for people.
         "reason": "VARCHAR",
+        # The version of the study's definition; NULL if the API's dialect does not have it.
+        "study_version": "BIGINT",
     },
     # One row per load that is no longer current, with the newer load that replaced it.
     "superseded": {
@@ -70,6 +72,7 @@ _TABLES = {
         "pending_since": "TIMESTAMP",
         # When a whole listing first lacked it. The next listing that lacks it removes the row.
         "unlisted_since": "TIMESTAMP",
+        "study_version": "BIGINT",
     },
     # One row per item of the latest listing that breaks the contract; missing fields are NULL.
     "unusable_items": {
