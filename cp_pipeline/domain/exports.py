@@ -178,7 +178,7 @@ class ExportFile:
     modified: Instant | None
     execution: Instant
     url: str = field(repr=False, compare=False)
-    study_version: int | None = None
+    study_version: int | None = field(default=None, compare=False)
 
     @property
     def key(self) -> ExportKey:
