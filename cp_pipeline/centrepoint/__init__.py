@@ -25,6 +25,7 @@ from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileReque
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.redaction import redact
+from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import SubjectsPage
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "ScopeRefused",
     "ServiceError",
     "ServiceUnavailable",
+    "StudyDetails",
     "StudyRefused",
     "SubjectsPage",
     "TokenRefused",

@@ -223,6 +223,11 @@ def columns_of(table: str) -> tuple[str, ...]:
     return tuple(_ALL[table])
 
 
+def type_of(table: str, column: str) -> str:
+    """Return the type of a column of ``lineage`` or ``study``."""
+    return _ALL[table][column]
+
+
 def insert_rows(
     connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, object]]
 ) -> None:
