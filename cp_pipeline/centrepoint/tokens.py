@@ -48,7 +48,7 @@ class TokenSource:
     Args:
         settings: the client and the address of the token service.
         transport: sends the requests.
-        scope: what the token is for.
+        scope: what the token is for; by default, the export API.
         variables: the start of the names of the client's variables, for messages.
     """
 
@@ -56,12 +56,12 @@ class TokenSource:
         self,
         settings: CentrePointSettings,
         transport: Transport,
-        scope: str = SCOPE,
+        scope: str = "",
         variables: str = "CP_CLIENT",
     ) -> None:
         self._settings = settings
         self._transport = transport
-        self._scope, self._variables = scope, variables
+        self._scope, self._variables = scope or SCOPE, variables
         self._lock = threading.Lock()
         self._bearer: Bearer | None = None
         self._renew_at = 0.0

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.cli.study_words import say_programs
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, dataset_statuses, invalid_items
+from cp_pipeline.warehouse import Warehouse, dataset_statuses, invalid_items, programs_of_datasets
 
 
 @click.command()
@@ -45,5 +46,6 @@ def status() -> None:
             each.last_execution or "",
         )
     answers.print(table)
+    say_programs(answers, programs_of_datasets(warehouse))
     say_invalid(answers, invalid_items(warehouse))
     answers.print(f"Warehouse: {storage.warehouse}")

@@ -19,6 +19,7 @@ from rich.table import Table
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
+from cp_pipeline.cli.study_words import refresh_study
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import NO_EXPORTS, count
@@ -81,6 +82,8 @@ def run_sync(
             ),
         )
     _say_survey(found)
+    if request.is_whole and not dry_run:
+        refresh_study(pipeline, errors)
     if dry_run:
         _print_plan(found.plan)
         say_invalid(errors, found.invalid)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from cp_pipeline.defs.check_results import finding_metadata
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
@@ -168,37 +169,8 @@ def _evaluate(
         passed=not finding.at_fault,
         severity=check.severity,
         description=description,
-        metadata={
-            "examined": dg.MetadataValue.int(finding.examined),
-            "at_fault": dg.MetadataValue.int(finding.at_fault),
-            **_table(finding),
-        },
+        metadata=finding_metadata(finding),
     )
-
-
-def _table(finding: Finding) -> dict[str, dg.MetadataValue]:
-    if not finding.rows:
-        return {}
-    return {
-        "first_at_fault": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        name: value if isinstance(value, int) else _text(value)
-                        for name, value in zip(finding.columns, row, strict=True)
-                    }
-                )
-                for row in finding.rows
-            ],
-            schema=dg.TableSchema([dg.TableColumn(name, "string") for name in finding.columns]),
-        )
-    }
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _waiting_for_a_person(pipeline: Pipeline) -> Finding:

@@ -132,10 +132,16 @@ def failures_explained(source: PipelineResource, context: Context) -> Iterator[N
     raise dg.RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(retries + 1)) from failure
 
 
-def load_requested(context: Context, source: PipelineResource, request: Request) -> None:
+def load_requested(
+    context: Context,
+    source: PipelineResource,
+    request: Request,
+    before: Callable[[Context, Pipeline], None] = lambda *_: None,
+) -> None:
     """Load what is requested; each partition gets its materialization as soon as it is loaded.
 
-    If the request names partitions, those that need no loading get a materialization too.
+    If the request names partitions, those that need no loading get a materialization too. If it is
+    for the whole study, ``before`` is called first.
 
     Raises:
         dagster.Failure: partitions failed (it names them; all others are loaded), or the run could
@@ -143,6 +149,8 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
     """
     with failures_explained(source, context):
         pipeline = source.open()
+        if request.is_whole:
+            before(context, pipeline)
         new_survey, listed_after = survey(context, pipeline, request)
         log_survey(context, new_survey)
         if request.partitions is not None:

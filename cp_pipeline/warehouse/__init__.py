@@ -41,6 +41,7 @@ from cp_pipeline.warehouse.lineage import (
 )
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
+from cp_pipeline.warehouse.look_history import record_programs
 from cp_pipeline.warehouse.looks import (
     FILES_LISTED,
     NO_FILES,
@@ -83,6 +84,17 @@ from cp_pipeline.warehouse.row_erasure import (
     known_of,
     record_erasures,
 )
+from cp_pipeline.warehouse.study_checks import StudyQuestion, ask_study
+from cp_pipeline.warehouse.study_details import (
+    record_details,
+    record_timezones_asked,
+    subjects_to_ask,
+)
+from cp_pipeline.warehouse.study_names import (
+    ProgramOfDataset,
+    programs_of_datasets,
+    study_names,
+)
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
@@ -111,16 +123,19 @@ __all__ = [
     "NotEnoughMemory",
     "PartitionState",
     "Profile",
+    "ProgramOfDataset",
     "Published",
     "Question",
     "Scope",
     "SeenExecution",
+    "StudyQuestion",
     "SubjectErased",
     "Warehouse",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "ask",
+    "ask_study",
     "building_anew",
     "compact",
     "compactable",
@@ -142,18 +157,24 @@ __all__ = [
     "old_files",
     "partition_states",
     "pending_since",
+    "programs_of_datasets",
     "programs_without_datasets",
     "publish_current",
     "published_state",
     "query",
+    "record_details",
     "record_erasures",
     "record_failures",
     "record_files_listed",
     "record_listing",
     "record_look",
     "record_program_datasets",
+    "record_programs",
+    "record_timezones_asked",
     "record_whole_listing",
     "seen_executions",
     "state_of_warehouse",
+    "study_names",
+    "subjects_to_ask",
     "unloaded_exports",
 ]
