@@ -91,4 +91,4 @@ def _erase_from_dagster(storage: StorageSettings, subject_id: int, stored: Erasa
         from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_events(instance, subject_id, stored.texts)
+        erase_events(instance, subject_id, stored.texts, stored.labels)

@@ -10,7 +10,13 @@ from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.study_words import say_programs
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, dataset_statuses, invalid_items, programs_of_datasets
+from cp_pipeline.warehouse import (
+    Warehouse,
+    dataset_statuses,
+    invalid_items,
+    programs_of_datasets,
+    study_names,
+)
 
 
 @click.command()
@@ -47,5 +53,5 @@ def status() -> None:
         )
     answers.print(table)
     say_programs(answers, programs_of_datasets(warehouse))
-    say_invalid(answers, invalid_items(warehouse))
+    say_invalid(answers, invalid_items(warehouse), study_names(warehouse))
     answers.print(f"Warehouse: {storage.warehouse}")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest import Pipeline
 from cp_pipeline.warehouse import ProgramOfDataset
 
@@ -21,6 +22,19 @@ def refresh_study(pipeline: Pipeline, screen: Console) -> None:
         remarks += details.remarks
     for remark in filter(None, remarks):
         screen.print(remark)
+
+
+def subject_words(names: StudyNames, subject_id: int) -> str:
+    """Return a subject's number, with its identifier if that is known."""
+    named = names.subjects.get(subject_id)
+    label = named.label if named else str(subject_id)
+    return label if label == str(subject_id) else f"{subject_id} ({label})"
+
+
+def program_words(names: StudyNames, study_program_id: str) -> str:
+    """Return a study program's name with the beginning of its id; the id if it has no name."""
+    name = names.programs.get(study_program_id)
+    return f"{name} ({study_program_id[:8]}…)" if name else study_program_id
 
 
 def say_programs(screen: Console, programs: list[ProgramOfDataset]) -> None:

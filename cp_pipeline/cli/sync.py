@@ -19,9 +19,10 @@ from rich.table import Table
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
-from cp_pipeline.cli.study_words import refresh_study
+from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import (
     Account,
@@ -85,14 +86,14 @@ def run_sync(
     if request.is_whole and not dry_run:
         refresh_study(pipeline, errors)
     if dry_run:
-        _print_plan(found.plan)
-        say_invalid(errors, found.invalid)
+        _print_plan(found.plan, pipeline.names())
+        say_invalid(errors, found.invalid, pipeline.names())
         return 0
     if not found.plan.to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         pipeline.tidy()
         _recover_orphaned_runs(pipeline)
-        say_invalid(errors, found.invalid)
+        say_invalid(errors, found.invalid, pipeline.names())
         return EXIT_SOME_FAILED if found.invalid else 0
     run_id = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
@@ -104,7 +105,7 @@ def run_sync(
         source = _WatchedSource(pipeline, found.plan, progress)
         _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
-    say_invalid(errors, found.invalid)
+    say_invalid(errors, found.invalid, pipeline.names())
     return EXIT_SOME_FAILED if source.failures or found.invalid else 0
 
 
@@ -177,7 +178,7 @@ def _run_in_dagster(
         executor.begin()
         result = run.execute(job, {"sync_exports": {"config": config}})
         if not result.success and not only_partitions_failed(result.all_events):
-            _say_failures(source.failures)
+            _say_failures(source.failures, source.pipeline.names())
             raise PipelineError(reason(result.all_events))
     # Whatever Dagster made of it.
     source.account.close()
@@ -250,14 +251,15 @@ def _say_survey(found: Survey) -> None:
         answers.print(remark)
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, names: StudyNames) -> None:
     if not plan.to_load:
         return
-    table = Table("subject", "data set", "program execution", "why", box=None)
+    table = Table("subject", "data set", "study program", "program execution", "why", box=None)
     rows = [
         (
-            str(partition.subject_id),
+            subject_words(names, partition.subject_id),
             partition.dataset_name,
+            program_words(names, each.export_file.study_program_id),
             each.export_file.execution.verbatim,
             each.reason.value,
         )
@@ -277,13 +279,13 @@ def _say_outcome(source: _WatchedSource, seconds: float) -> None:
         f"in {seconds:.1f} s."
     )
     answers.print(f"Where the time went: {source.pipeline.where_the_time_went()}.")
-    _say_failures(source.failures)
+    _say_failures(source.failures, source.pipeline.names())
 
 
-def _say_failures(failures: Sequence[PartitionFailed]) -> None:
+def _say_failures(failures: Sequence[PartitionFailed], names: StudyNames) -> None:
     if not failures:
         return
     errors.print(f"{count(len(failures), 'partition')} failed:")
     for failure in failures:
-        errors.print(f"  {failure}")
+        errors.print(f"  {names.in_message(str(failure))}")
     errors.print("Nothing of them was loaded; what was loaded before is untouched.")

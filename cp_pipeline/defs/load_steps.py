@@ -29,6 +29,7 @@ from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import (
     EVERYTHING,
@@ -86,10 +87,11 @@ def _logged(context: Context) -> Callable[[int, int], None]:
     return log
 
 
-def log_survey(context: Context, new_survey: Survey) -> None:
+def log_survey(context: Context, new_survey: Survey, names: StudyNames = NO_NAMES) -> None:
     """Log invalid items and remarks about a listing; a check names the invalid items too."""
     for item in new_survey.invalid[:_NAMED]:
-        context.log.error(f"A listed item is invalid, so nothing is loaded from it. {item}")
+        named = names.in_message(str(item))
+        context.log.error(f"A listed item is invalid, so nothing is loaded from it. {named}")
     for remark in (*new_survey.remarks(), *new_survey.plan.remarks()):
         context.log.warning(remark)
 
@@ -152,9 +154,9 @@ def load_requested(
         if request.is_whole:
             before(context, pipeline)
         new_survey, listed_after = survey(context, pipeline, request)
-        log_survey(context, new_survey)
+        log_survey(context, new_survey, pipeline.names())
         if request.partitions is not None:
-            store_current(context, new_survey.plan, listed_after)
+            store_current(context, new_survey.plan, listed_after, pipeline.names())
         _load(context, source, pipeline, new_survey, listed_after)
 
 
@@ -173,6 +175,7 @@ def _load(
     """
     failures: list[PartitionFailed] = []
     loaded = 0
+    names = pipeline.names()
     studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
     context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
     try:
@@ -180,23 +183,25 @@ def _load(
             for result in results:
                 if isinstance(result, PartitionLoaded):
                     with pipeline.timings.on(Activity.RECORDS):
-                        context.log_event(materialization(result, listed_after))
+                        context.log_event(materialization(result, listed_after, None, names))
                     loaded += 1
                 else:
                     failures.append(result)
                 source.report(result)
     finally:
-        _store_outcome(context, pipeline, new_survey.plan, failures, listed_after)
+        _store_outcome(context, pipeline, new_survey.plan, failures, listed_after, names)
     context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
     if failures:
-        raise _failure(failures, loaded)
+        raise _failure(failures, loaded, names)
 
 
-def store_current(context: Context, plan: Plan, listed_after: int) -> None:
+def store_current(
+    context: Context, plan: Plan, listed_after: int, names: StudyNames = NO_NAMES
+) -> None:
     """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
-        context.log_event(materialization(current, listed_after, before))
+        context.log_event(materialization(current, listed_after, before, names))
     if plan.current:
         context.log.info(
             f"{count(len(plan.current), 'partition')} already current; nothing was downloaded"
@@ -241,6 +246,7 @@ def _store_outcome(
     plan: Plan,
     failures: Sequence[PartitionFailed],
     listed_after: int,
+    names: StudyNames,
 ) -> None:
     compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
     if compared.differing:
@@ -259,15 +265,15 @@ def _store_outcome(
     context.log_event(
         dg.AssetMaterialization(
             EXPORT_FILES,
-            metadata=listing_metadata(pipeline.states())
+            metadata=listing_metadata(pipeline.states(), names)
             | time_spent_metadata(pipeline.seconds_spent()),
         )
     )
     log_checks(context, pipeline, compared)
 
 
-def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
-    lines = [f"- {failure}" for failure in failures[:_NAMED]]
+def _failure(failures: Sequence[PartitionFailed], loaded: int, names: StudyNames) -> dg.Failure:
+    lines = [f"- {names.in_message(str(failure))}" for failure in failures[:_NAMED]]
     if len(failures) > _NAMED:
         lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures lists all)")
     return dg.Failure(

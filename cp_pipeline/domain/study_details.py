@@ -79,3 +79,6 @@ class StudyNames:
             return match[0] if name is None else f"{name} ({match[0]})"
 
         return _GUID.sub(named, message)
+
+
+NO_NAMES = StudyNames()

@@ -39,7 +39,8 @@ class Erasable:
     """The stored data of a subject.
 
     ``texts``: texts of this subject only, which other stores, such as Dagster's events, may
-    contain. ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
+    contain. ``labels``: how people call the subject.
+    ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
     number of old warehouses kept by ``rebuild``, which have the subject's data too.
     """
 
@@ -48,6 +49,7 @@ class Erasable:
     files: int
     old_files: int
     texts: frozenset[str]
+    labels: frozenset[str]
     erased_at: datetime | None
 
 
@@ -90,6 +92,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
         files=count_files(landing, subject_id),
         old_files=kept,
         texts=frozenset(text for text in texts if len(text) >= _SHORTEST_TEXT),
+        labels=known.labels,
         erased_at=known.erased_at,
     )
 
