@@ -4,6 +4,7 @@ Belongs here: names, defaults, and reporting all invalid settings in one message
 Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipeline doctor``).
 """
 
+import getpass
 import os
 import re
 from collections.abc import Mapping
@@ -263,13 +264,17 @@ class CentrePointSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV."""
+    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
+
+    ``actor``: who acts, for ``lineage.actions``.
+    """
 
     data_dir: Path
     warehouse: str
     published: Path
     warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
+    actor: str = ""
 
     @property
     def landing(self) -> Path:
@@ -298,9 +303,18 @@ class StorageSettings:
         read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        actor = read.text("CP_ACTOR", _user())
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest)
+        return cls(data_dir, warehouse, published, wait, largest, actor)
+
+
+def _user() -> str:
+    """Return the name of the operating system's user; the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def anchor_paths() -> None:

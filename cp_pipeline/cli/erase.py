@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
@@ -18,21 +19,24 @@ from cp_pipeline.settings import StorageSettings
 
 
 @click.command()
-@click.option(
-    "--subject", "subject_id", type=int, required=True, help="The subject's number in CentrePoint."
-)
+@click.option("--subject", "subject_id", type=int, help="The subject's number in CentrePoint.")
+@subject_identifier_option()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--no-dagster", is_flag=True, help="Leave Dagster's storage unchanged (erase there yourself)."
 )
-def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
+def erase(subject_id: int | None, identifier: str | None, yes: bool, no_dagster: bool) -> None:
     """Remove a subject from landing, quarantine, warehouse, published file and Dagster's storage.
 
     All logs and results of dbt's builds are removed too. lineage.erasures keeps the fact of the
     erasure, and sync skips the subject from then on. This cannot be undone. Copies and backups
     elsewhere are not erased: delete the subject there yourself.
     """
+    if (subject_id is None) == (identifier is None):
+        raise click.UsageError("Give either --subject or --subject-identifier.")
     storage = StorageSettings.from_environment()
+    if subject_id is None:
+        (subject_id,) = subjects_named(storage, [str(identifier)])
     stored = erasable(storage, subject_id)
     _print_stored(stored, subject_id)
     if not yes:

@@ -9,6 +9,8 @@ from rich.table import Table
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.study_words import say_programs
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
+from cp_pipeline.cli.subject_status import say_subjects
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
@@ -20,13 +22,19 @@ from cp_pipeline.warehouse import (
 
 
 @click.command()
-def status() -> None:
+@click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
+@subject_identifier_option(multiple=True)
+def status(subject_ids: tuple[int, ...], identifiers: tuple[str, ...]) -> None:
     """Show for each data set what is exported, loaded, stale, failed, pending and withdrawn.
 
-    Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists again.
+    Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists again. With
+    --subject or --subject-identifier (repeatable), show the data sets of these subjects.
     """
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage)
+    if subjects := {*subject_ids, *subjects_named(storage, identifiers)}:
+        say_subjects(answers, warehouse, subjects)
+        return
     statuses = dataset_statuses(warehouse)
     if not statuses:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")

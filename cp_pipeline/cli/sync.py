@@ -20,6 +20,7 @@ from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.study_details import StudyNames
@@ -46,18 +47,25 @@ _SECONDS_TO_COUNT = 1.0
 @click.command()
 @click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set.")
+@subject_identifier_option(multiple=True)
 @click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
 def sync(
-    subject_ids: tuple[int, ...], dataset_names: tuple[str, ...], refresh: bool, dry_run: bool
+    subject_ids: tuple[int, ...],
+    dataset_names: tuple[str, ...],
+    identifiers: tuple[str, ...],
+    refresh: bool,
+    dry_run: bool,
 ) -> None:
     """List the exports and load what is new.
 
-    --subject and --dataset can be repeated. Exit code 0: all loaded; 1: some partitions failed,
-    or listed items cannot be used, each is named with its reason; 2: the configuration or the
-    service is at fault.
+    --subject, --subject-identifier and --dataset can be repeated. Exit code 0: all loaded; 1: some
+    partitions failed, or listed items cannot be used, each is named with its reason; 2: the
+    configuration or the service is at fault.
     """
-    code = run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run)
+    named = subjects_named(StorageSettings.from_environment(), identifiers)
+    subjects = {*subject_ids, *named}
+    code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run)
     if code:
         sys.exit(code)
 
