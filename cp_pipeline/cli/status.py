@@ -11,6 +11,7 @@ from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.study_words import say_programs
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.cli.subject_status import say_subjects
+from cp_pipeline.cli.waiting import say_waiting
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
@@ -24,14 +25,19 @@ from cp_pipeline.warehouse import (
 @click.command()
 @click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
 @subject_identifier_option(multiple=True)
-def status(subject_ids: tuple[int, ...], identifiers: tuple[str, ...]) -> None:
+@click.option("--waiting", is_flag=True, help="Who waits for what, and a request to the vendor.")
+def status(subject_ids: tuple[int, ...], identifiers: tuple[str, ...], waiting: bool) -> None:
     """Show for each data set what is exported, loaded, stale, failed, pending and withdrawn.
 
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists again. With
     --subject or --subject-identifier (repeatable), show the data sets of these subjects.
+    --waiting shows who waits for an upload, for processing or for a file, as of the last publish.
     """
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage)
+    if waiting:
+        say_waiting(answers, storage)
+        return
     if subjects := {*subject_ids, *subjects_named(storage, identifiers)}:
         say_subjects(answers, warehouse, subjects)
         return

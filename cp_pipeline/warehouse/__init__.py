@@ -61,6 +61,7 @@ from cp_pipeline.warehouse.partition_states import (
     loaded_versions,
     partition_states,
 )
+from cp_pipeline.warehouse.processing import SubjectProcessing, subjects_processing
 from cp_pipeline.warehouse.profile import Profile
 from cp_pipeline.warehouse.published_file import (
     Published,
@@ -130,6 +131,7 @@ __all__ = [
     "SeenExecution",
     "StudyQuestion",
     "SubjectErased",
+    "SubjectProcessing",
     "Warehouse",
     "WarehouseBusy",
     "WarehouseError",
@@ -175,6 +177,7 @@ __all__ = [
     "seen_executions",
     "state_of_warehouse",
     "study_names",
+    "subjects_processing",
     "subjects_to_ask",
     "unloaded_exports",
 ]
