@@ -34,6 +34,7 @@ _COMMANDS = {
     "models": "models:models",
     "compact": "compact:compact",
     "rebuild": "rebuild:rebuild",
+    "cut": "cut:cut",
     "erase": "erase:erase",
 }
 

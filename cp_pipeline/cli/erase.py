@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.domain.texts import count
@@ -21,11 +22,18 @@ from cp_pipeline.settings import StorageSettings
 @click.command()
 @click.option("--subject", "subject_id", type=int, help="The subject's number in CentrePoint.")
 @subject_identifier_option()
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--no-dagster", is_flag=True, help="Leave Dagster's storage unchanged (erase there yourself)."
 )
-def erase(subject_id: int | None, identifier: str | None, yes: bool, no_dagster: bool) -> None:
+def erase(
+    subject_id: int | None,
+    identifier: str | None,
+    reason: str | None,
+    yes: bool,
+    no_dagster: bool,
+) -> None:
     """Remove a subject from landing, quarantine, warehouse, published file and Dagster's storage.
 
     All logs and results of dbt's builds are removed too. lineage.erasures keeps the fact of the
@@ -41,14 +49,21 @@ def erase(subject_id: int | None, identifier: str | None, yes: bool, no_dagster:
     _print_stored(stored, subject_id)
     if not yes:
         click.confirm("Erase this subject permanently?", abort=True)
+    why = asked_reason(reason, ask=not yes)
     with answers.status("Erasing …"):
         if not no_dagster:
             _erase_from_dagster(storage, subject_id, stored)
         _erase_from_models(storage)
         erased = erase_subject(storage, subject_id)
+        note_action(storage, f"erase --subject {subject_id}", why)
     answers.print(
         f"Subject {subject_id} is erased. Only a note of the erasure is kept (lineage.erasures)."
     )
+    if erased.cuts:
+        answers.print(
+            f"Also erased from cuts, whose manifests say so: {', '.join(erased.cuts)}. An analysis "
+            "of such a cut has other numbers now."
+        )
     if erased.published_removed:
         answers.print(
             f"{storage.published} is removed, because it has tables without a column for the "

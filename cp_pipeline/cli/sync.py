@@ -17,6 +17,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.listing_remarks import say_invalid
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
@@ -49,12 +50,14 @@ _SECONDS_TO_COUNT = 1.0
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set.")
 @subject_identifier_option(multiple=True)
 @click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
 def sync(
     subject_ids: tuple[int, ...],
     dataset_names: tuple[str, ...],
     identifiers: tuple[str, ...],
     refresh: bool,
+    reason: str | None,
     dry_run: bool,
 ) -> None:
     """List the exports and load what is new.
@@ -63,9 +66,14 @@ def sync(
     partitions failed, or listed items cannot be used, each is named with its reason; 2: the
     configuration or the service is at fault.
     """
-    named = subjects_named(StorageSettings.from_environment(), identifiers)
-    subjects = {*subject_ids, *named}
+    storage = StorageSettings.from_environment()
+    subjects = {*subject_ids, *subjects_named(storage, identifiers)}
+    why = asked_reason(reason, ask=refresh and not dry_run)
     code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run)
+    if refresh and not dry_run:
+        chosen = [f" --subject {each}" for each in sorted(subjects)]
+        chosen += [f" --dataset {each}" for each in dataset_names]
+        note_action(storage, "sync --refresh" + "".join(chosen), why)
     if code:
         sys.exit(code)
 

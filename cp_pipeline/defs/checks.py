@@ -95,6 +95,13 @@ CHECKS = (
         "current loads that have more than one row for a timestamp",
     ),
     Check(
+        Question.DATASETS_ARE_OF_ONE_PROGRAM.value,
+        _WARN,
+        "Each subject's data set comes from one study program. If not, its rows are those of all "
+        "programs: tell them apart by `_study_program_id`.",
+        "partitions with exports of several study programs",
+    ),
+    Check(
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "For each partition, Dagster's newest event names the program executions that are in the "

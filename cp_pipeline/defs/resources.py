@@ -20,6 +20,7 @@ from cp_pipeline.warehouse import (
     compact,
     publish_current,
     published_state,
+    record_action,
     state_of_warehouse,
 )
 
@@ -63,7 +64,10 @@ class PipelineResource:
     def compact(self, older_than: timedelta) -> Compacted:
         """Drop loads that were superseded at least this long ago."""
         with Warehouse.of(self.storage()) as warehouse:
-            return compact(warehouse, older_than)
+            done = compact(warehouse, older_than)
+            command = f"job compact, older than {older_than.days} days"
+            record_action(warehouse, self.storage().actor, command, None)
+            return done
 
     def report(self, result: PartitionResult) -> None:
         """Do nothing with a partition's result; the command line shows its progress with it."""

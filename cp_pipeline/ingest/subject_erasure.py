@@ -24,6 +24,7 @@ from cp_pipeline.landing import (
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
+    erase_from_cuts,
     erase_from_published,
     erase_from_warehouse,
     known_of,
@@ -59,10 +60,12 @@ class Erased:
 
     ``published_removed``: the published file had to be removed completely. ``unclear_tables``:
     tables that someone else made in the warehouse, whose columns do not identify the subject.
+    ``cuts``: the cuts that had the subject; they are not what they were.
     """
 
     published_removed: bool
     unclear_tables: tuple[str, ...]
+    cuts: tuple[str, ...] = ()
 
 
 class SyncRunning(PipelineError):
@@ -114,5 +117,6 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
         for path in old_files(warehouse):
             path.unlink()
     published_is_there = erase_from_published(storage.published, subject_id)
+    cuts = erase_from_cuts(storage, subject_id)
     erase_files(landing, subject_id)
-    return Erased(not published_is_there, unclear)
+    return Erased(not published_is_there, unclear, cuts)

@@ -4,6 +4,7 @@ Belongs here: DuckDB, lossless typing, adding and widening columns, the load tra
 Does not belong: HTTP, Dagster.
 """
 
+from cp_pipeline.warehouse.actions import record_action
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.check_queries import Finding, Question, ask
 from cp_pipeline.warehouse.compaction import (
@@ -14,6 +15,7 @@ from cp_pipeline.warehouse.compaction import (
     compactable,
 )
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.cuts import check_cut_name, erase_from_cuts, make_cut
 from cp_pipeline.warehouse.dataset_schema import (
     DatasetDescription,
     dataset_names,
@@ -139,12 +141,14 @@ __all__ = [
     "ask",
     "ask_study",
     "building_anew",
+    "check_cut_name",
     "compact",
     "compactable",
     "count_loaded_by",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "erase_from_cuts",
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
@@ -156,6 +160,7 @@ __all__ = [
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
+    "make_cut",
     "old_files",
     "partition_states",
     "pending_since",
@@ -164,6 +169,7 @@ __all__ = [
     "publish_current",
     "published_state",
     "query",
+    "record_action",
     "record_details",
     "record_erasures",
     "record_failures",

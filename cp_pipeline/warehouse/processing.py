@@ -26,30 +26,24 @@ class SubjectProcessing(NamedTuple):
 
 
 def subjects_processing(storage: StorageSettings) -> list[SubjectProcessing]:
-    """Return the rows of the model, from the published file or else the warehouse.
-
-    Empty if the models were not built yet.
+    """Return the rows of the model; empty if the models were not built yet.
 
     Raises:
-        WarehouseBusy, WarehouseUnreadable: the file cannot be opened.
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
     """
-    for location in (str(storage.published), storage.warehouse):
-        with Warehouse(location, storage.warehouse_wait_seconds) as warehouse:
-            if not warehouse.exists():
-                continue
-            with warehouse.reading() as connection:
-                there = connection.execute(
-                    "SELECT count(*) FROM (FROM duckdb_tables() UNION ALL BY NAME FROM"
-                    " duckdb_views()) WHERE database_name = current_database()"
-                    " AND schema_name = 'marts'"
-                    " AND coalesce(table_name, view_name) = 'subject_processing'"
-                ).fetchone()
-                if not there or not there[0]:
-                    continue
-                rows = connection.execute(
-                    f"SELECT {', '.join(SubjectProcessing._fields)} FROM marts.subject_processing"
-                    " ORDER BY study_id, site_identifier, subject_identifier, subject_id,"
-                    " study_program_name, study_program_id"
-                ).fetchall()
-            return [SubjectProcessing(*row) for row in rows]
-    return []
+    with Warehouse.of(storage) as warehouse:
+        if not warehouse.exists():
+            return []
+        with warehouse.reading() as connection:
+            there = connection.execute(
+                "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()"
+                " AND schema_name = 'marts' AND table_name = 'subject_processing'"
+            ).fetchone()
+            if not there or not there[0]:
+                return []
+            rows = connection.execute(
+                f"SELECT {', '.join(SubjectProcessing._fields)} FROM marts.subject_processing"
+                " ORDER BY study_id, site_identifier, subject_identifier, subject_id,"
+                " study_program_name, study_program_id"
+            ).fetchall()
+    return [SubjectProcessing(*row) for row in rows]

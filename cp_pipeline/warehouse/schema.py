@@ -129,6 +129,20 @@ _TABLES = {
         # Counted by the service and not listed.
         "missing": "BIGINT",
     },
+    # One row per action of a person: refresh, compact, rebuild, erase, cut.
+    "actions": {
+        "acted_at": "TIMESTAMP",
+        "actor": "VARCHAR",
+        "command": "VARCHAR",
+        "reason": "VARCHAR",
+        "software_version": "VARCHAR",
+    },
+    # One row per load of each cut. `compact` keeps these loads.
+    "cuts": {
+        "name": "VARCHAR",
+        "load_id": "BIGINT",
+        "cut_at": "TIMESTAMP",
+    },
     # One row: the version of these definitions with which the warehouse was last written.
     "schema_version": {"version": "VARCHAR"},
 }
