@@ -7,7 +7,9 @@ complete (``readings``), downloading files (``downloads``).
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import requests
 
@@ -24,6 +26,7 @@ from cp_pipeline.centrepoint.dialects import (
 )
 from cp_pipeline.centrepoint.errors import ServiceUnavailable
 from cp_pipeline.centrepoint.items import Filters, read_item
+from cp_pipeline.centrepoint.pages import pages_in_order
 from cp_pipeline.centrepoint.readings import Page, Reading
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import Dialect
@@ -97,9 +100,7 @@ class Listing:
     def _read_all_pages(
         self, study_id: int, filters: Filters, progress: Progress, *, by_items: bool
     ) -> Reading:
-        """Read pages until the offset reaches the service's count.
-
-        A short or empty page does not end the listing: a service may filter after paging.
+        """Read all pages, until none of a long row of them has a new item.
 
         Args:
             study_id: the study.
@@ -107,14 +108,15 @@ class Listing:
             progress: called after each page.
             by_items: continue after the last item received, not after the size of a full page.
         """
-        reading, offset, barren = Reading(by_items), 0, 0
-        while True:
-            page = self._page(study_id, filters, offset, PAGE_SIZE)
-            barren = 0 if reading.add(page) else barren + 1
-            offset += len(page.items) if by_items and page.items else page.step(PAGE_SIZE)
-            progress(min(offset, page.total), page.total)
-            if offset >= page.total or barren == MOST_BARREN_PAGES:
-                return reading
+        reading, barren = Reading(by_items), 0
+        request = partial(self._page, study_id, filters, limit=PAGE_SIZE)
+        with closing(pages_in_order(request, by_items=by_items)) as pages:
+            for page, offset in pages:
+                barren = 0 if reading.add(page) else barren + 1
+                progress(min(offset, page.total), page.total)
+                if barren == MOST_BARREN_PAGES:
+                    break
+        return reading
 
     def _what_was_asked(
         self, reading: Reading, missing: int, study_id: int, filters: Filters
@@ -189,12 +191,30 @@ class Listing:
             response = self._ask(dialect, study_id, filters, purpose, limit=limit, offset=offset)
             if response.status_code == requests.codes.ok:
                 page = read_page(response, purpose, REMEDY)
+                if SEED in refused:
+                    self._say_a_proxy_refused(refused[SEED], study_id, purpose)
                 self._dialects.keep(dialect)
                 return Page([read_item(raw) for raw in page.items], page.total, page.limit)
             refused[dialect] = response
             if response.status_code not in UNKNOWN_DIALECT:
                 break
         raise refusal_of_dialects(refused, study_id, purpose)
+
+    def _say_a_proxy_refused(
+        self, response: requests.Response, study_id: int, purpose: str
+    ) -> None:
+        """Name a proxy, if the seed's dialect is refused only to a request with a body."""
+        # The usual answer of a service that does not know the dialect is 404.
+        if not response.request.body or response.status_code == requests.codes.not_found:
+            return
+        without = self._ask(SEED, study_id, Filters(), purpose, limit=1, offset=0)
+        if without.status_code == requests.codes.ok:
+            self._say_once(
+                "a proxy refuses bodies",
+                f"a proxy in front of CentrePoint refuses a GET request with a body (HTTP "
+                f"{response.status_code}); asking in the dialect {CURRENT}, which needs none. To "
+                f"ask so from the start, set CP_EXPORT_DIALECT={CURRENT}.",
+            )
 
     def _ask(
         self, dialect: Dialect, study_id: int, filters: Filters, purpose: str, **paging: int

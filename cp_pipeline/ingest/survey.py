@@ -20,6 +20,7 @@ from cp_pipeline.centrepoint import (
     CentrePoint,
     Filters,
     Progress,
+    a_few_at_once,
     no_progress,
 )
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
@@ -172,11 +173,7 @@ def take_survey(
     warehouse.bring_up_to_date()
     scope = Scope(centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    listing = together(
-        centrepoint.list_export_files(study_id, each, progress)
-        for study_id in scope.study_ids
-        for each in _filters(scope, partial(centrepoint.count_export_files, study_id))
-    )
+    listing = _list(centrepoint, scope, progress)
     if listing.invalid and not listing.items and scope.is_whole:
         # If no item is valid, the cause is another API contract and not a single bad item.
         raise AnswerNotUnderstood(
@@ -199,6 +196,28 @@ def take_survey(
         plan = replace(plan, to_load=retry_schedule(plan, failed_attempts(warehouse)).due)
     covered = sum(scope.covers(item.key) for item in listing.items)
     return Survey(request, kept, scope, covered - len(kept.items), plan, changed)
+
+
+def _list(centrepoint: CentrePoint, scope: Scope, progress: Progress) -> StudyListing:
+    """List what is in a scope; several filters are asked for at once."""
+    wanted = [
+        (study_id, each)
+        for study_id in scope.study_ids
+        for each in _filters(scope, partial(centrepoint.count_export_files, study_id))
+    ]
+    if len(wanted) == 1:
+        return centrepoint.list_export_files(*wanted[0], progress)
+    listed: dict[tuple[int, Filters], tuple[int, int]] = {}
+
+    def add(asked: tuple[int, Filters], read: int, total: int) -> None:
+        listed[asked] = read, total
+        so_far = list(listed.values())
+        progress(sum(each for each, _ in so_far), sum(each for _, each in so_far))
+
+    def ask(asked: tuple[int, Filters]) -> StudyListing:
+        return centrepoint.list_export_files(*asked, partial(add, asked))
+
+    return together(a_few_at_once(ask, wanted))
 
 
 def _record_what_it_tells(
