@@ -5,7 +5,7 @@ Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,6 +102,12 @@ class Pipeline:
                 write=write,
                 progress=progress,
             )
+
+    def parts(self, request: Request) -> Sequence[Request]:
+        """Return the requests to survey and execute one after another; see ``Request.parts``."""
+        if self._prepared is not None and self._prepared.survey.request == request:
+            return (request,)
+        return request.parts()
 
     def look(
         self, start: LookPosition, seconds: float, *, uploads: bool, now: datetime

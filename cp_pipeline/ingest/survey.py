@@ -6,7 +6,7 @@ Does not belong: pages and requests (``centrepoint``), deciding (``plan``), load
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -45,6 +45,8 @@ from cp_pipeline.warehouse import (
 
 # For more filters, one listing of the whole study may take fewer requests.
 _FILTERED_REQUESTS = 8
+# Listing them takes less than a minute (450 requests), and loading them some minutes.
+SUBJECTS_AT_ONCE = 200
 _RECORDED_AGAIN_AFTER = timedelta(hours=1)
 
 
@@ -89,6 +91,16 @@ class Request:
             frozenset(partitions),
             refresh,
         )
+
+    def parts(self) -> Sequence[Self]:
+        """Split a request for many subjects, so that loading begins soon and memory is bounded."""
+        subjects = sorted(self.subject_ids or ())
+        if self.partitions is not None or len(subjects) <= SUBJECTS_AT_ONCE:
+            return (self,)
+        return [
+            replace(self, subject_ids=frozenset(subjects[start : start + SUBJECTS_AT_ONCE]))
+            for start in range(0, len(subjects), SUBJECTS_AT_ONCE)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
