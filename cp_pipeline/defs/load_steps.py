@@ -6,6 +6,7 @@ Does not belong: the contents of an event (``events``), the loading itself (``in
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ def survey(
     new_survey = pipeline.survey(request, progress=_logged(context))
     context.log.info(f"CentrePoint answered in the dialect {pipeline.centrepoint.dialect}")
     register(context.instance, new_survey.partitions)
+    if new_survey.long is not None:
+        register(context.instance, [each.partition for each in pipeline.states()])
     return new_survey, listed_after
 
 
@@ -148,11 +151,13 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
         outcome = _Outcome()
         try:
-            parts = pipeline.parts(request)
-            for number, part in enumerate(parts, start=1):
-                if len(parts) > 1:
-                    context.log.info(f"Part {number} of {len(parts)}: {_subjects(part)}")
-                _load_part(context, source, pipeline, part, outcome)
+            parts = deque(pipeline.parts(request))
+            number = 0
+            while parts:
+                part, number = parts.popleft(), number + 1
+                if number > 1 or parts:
+                    context.log.info(f"Part {number} of {number + len(parts)}: {_subjects(part)}")
+                parts.extend(_load_part(context, source, pipeline, part, outcome))
         finally:
             if outcome.listed_after is not None:
                 _store_outcome(context, pipeline, outcome, outcome.listed_after)
@@ -179,14 +184,15 @@ def _load_part(
     pipeline: Pipeline,
     request: Request,
     outcome: _Outcome,
-) -> None:
-    """Survey, and load what is planned."""
+) -> Sequence[Request]:
+    """Survey, and load what is planned; return what to load next."""
     new_survey, listed_after = survey(context, pipeline, request)
     outcome.listed_after = listed_after
     log_survey(context, new_survey)
     if request.partitions is not None:
         store_current(context, new_survey.plan, listed_after)
     outcome.has_plan |= bool(new_survey.plan.to_load)
+    source.planned(new_survey.plan)
     with pipeline.execute(new_survey, context.run.run_id) as results:
         for result in results:
             if isinstance(result, PartitionLoaded):
@@ -196,10 +202,13 @@ def _load_part(
             else:
                 outcome.failures.append(result)
             source.report(result)
+    return new_survey.further
 
 
 def _subjects(request: Request) -> str:
     subjects = sorted(request.subject_ids or ())
+    if not subjects:
+        return "the whole study"
     return f"{count(len(subjects), 'subject')}, {subjects[0]} to {subjects[-1]}"
 
 
