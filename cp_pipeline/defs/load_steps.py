@@ -25,6 +25,7 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
+from cp_pipeline.defs.instance.logged_events import LoggedEvents
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
 from cp_pipeline.defs.partitions import key_of, register
@@ -149,7 +150,7 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
         pipeline = source.open()
         studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
-        outcome = _Outcome()
+        outcome = _Outcome(LoggedEvents(context))
         try:
             parts = deque(pipeline.parts(request))
             number = 0
@@ -172,6 +173,7 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
 class _Outcome:
     """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
 
+    events: LoggedEvents
     listed_after: int | None = None
     loaded: int = 0
     has_plan: bool = False
@@ -197,7 +199,7 @@ def _load_part(
         for result in results:
             if isinstance(result, PartitionLoaded):
                 with pipeline.timings.on(Activity.RECORDS):
-                    context.log_event(materialization(result, listed_after))
+                    outcome.events.log(materialization(result, listed_after))
                 outcome.loaded += 1
             else:
                 outcome.failures.append(result)
@@ -263,7 +265,7 @@ def _store_outcome(
     The seconds by activity are stored in that event, in the run's log and in its tag
     ``cp_pipeline/time_spent``.
     """
-    compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
+    compared = store_missing_events(pipeline, context.instance, outcome.events.log, listed_after)
     if compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
