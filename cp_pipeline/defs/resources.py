@@ -10,7 +10,7 @@ can get into the snapshot of the code location that Dagster stores and shows.
 
 from datetime import timedelta
 
-from cp_pipeline.ingest import PartitionResult, Pipeline
+from cp_pipeline.ingest import PartitionResult, Pipeline, Plan
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
@@ -68,6 +68,9 @@ class PipelineResource:
             command = f"job compact, older than {older_than.days} days"
             record_action(warehouse, self.storage().actor, command, None)
             return done
+
+    def planned(self, plan: Plan) -> None:
+        """Do nothing with a plan before it is executed; the command line counts its partitions."""
 
     def report(self, result: PartitionResult) -> None:
         """Do nothing with a partition's result; the command line shows its progress with it."""

@@ -41,6 +41,12 @@ from cp_pipeline.warehouse.lineage import (
     loaded_executions,
     record_failures,
 )
+from cp_pipeline.warehouse.listing_parts import (
+    RecordedPosition,
+    record_end,
+    record_part,
+    recorded_position,
+)
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
 from cp_pipeline.warehouse.look_history import record_programs
@@ -59,6 +65,7 @@ from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
     LoadedVersions,
     PartitionState,
+    count_partitions,
     failed_attempts,
     loaded_versions,
     partition_states,
@@ -73,11 +80,15 @@ from cp_pipeline.warehouse.published_file import (
 )
 from cp_pipeline.warehouse.query import query
 from cp_pipeline.warehouse.recorded_listing import (
+    ListedPair,
     ListingSizes,
+    RecordedNumbers,
     last_whole_listing,
-    listed_executions,
+    listed_pairs,
     listing_sizes,
     record_whole_listing,
+    recorded_numbers,
+    subjects_to_load,
     unloaded_exports,
 )
 from cp_pipeline.warehouse.row_erasure import (
@@ -116,6 +127,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "ListedPair",
     "ListingSizes",
     "Load",
     "LoadRefused",
@@ -129,6 +141,8 @@ __all__ = [
     "ProgramOfDataset",
     "Published",
     "Question",
+    "RecordedNumbers",
+    "RecordedPosition",
     "Scope",
     "SeenExecution",
     "StudyQuestion",
@@ -145,6 +159,7 @@ __all__ = [
     "compact",
     "compactable",
     "count_loaded_by",
+    "count_partitions",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
@@ -156,7 +171,7 @@ __all__ = [
     "invalid_items",
     "known_of",
     "last_whole_listing",
-    "listed_executions",
+    "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
@@ -171,19 +186,24 @@ __all__ = [
     "query",
     "record_action",
     "record_details",
+    "record_end",
     "record_erasures",
     "record_failures",
     "record_files_listed",
     "record_listing",
     "record_look",
+    "record_part",
     "record_program_datasets",
     "record_programs",
     "record_timezones_asked",
     "record_whole_listing",
+    "recorded_numbers",
+    "recorded_position",
     "seen_executions",
     "state_of_warehouse",
     "study_names",
     "subjects_processing",
     "subjects_to_ask",
+    "subjects_to_load",
     "unloaded_exports",
 ]
