@@ -31,7 +31,7 @@ _NO_EXPORT = "#f0f2f4"
 _CELL, _GAP, _SUBJECT_WIDTH, _NAME_PIXELS = 26, 2, 76, 6.2
 _LEAST_SHARE_PIXELS = 2.0
 _LEGEND = 92
-_LONGEST_SITE, _SITE_HEIGHT = 24, 12
+_LONGEST_SITE, _LABEL_HEIGHT, _SITE_PIXELS = 24, 14, 5.6
 
 Cell = tuple[tuple[str, int], ...]
 
@@ -63,7 +63,7 @@ def coverage_map(
         for start, count, cell in _runs(cells):
             _draw(sheet, column, top + start * height, height, count, cell)
     _name_sites(sheet, sites, top, height, left + len(datasets) * _CELL)
-    _name_rows(sheet, rows, names or {}, left - 8, top, height)
+    _name_rows(sheet, sites, names or {}, left - 8, top, height)
     _legend(sheet, Counter(states.values()), top + len(rows) * height + 28)
     return sheet.drawn()
 
@@ -101,7 +101,7 @@ def _sites(subjects: Iterable[int], names: Mapping[int, tuple[str, str]]) -> lis
 
 def _width_of_sites(sites: Sequence[_Site]) -> float:
     longest = max((len(_short(site.name)) for site in sites), default=0)
-    return longest * _NAME_PIXELS + 10 if longest else 0
+    return longest * _SITE_PIXELS + 10 if longest else 0
 
 
 def _short(name: str) -> str:
@@ -111,16 +111,16 @@ def _short(name: str) -> str:
 def _name_sites(
     sheet: Sheet, sites: Sequence[_Site], top: float, height: float, right: float
 ) -> None:
-    """Write the name of each site beside its first row, with a line above it."""
+    """Write the name of each site beside its first row, with a line above it, if there is room."""
     if not any(site.name for site in sites):
         return
     at, free_from = top, top
     for site in sites:
-        sheet.box(4, at - 1, right - 4, 1, FAINT)
         # Names of sites with few subjects would cover each other.
         if at >= free_from:
+            sheet.box(4, at - 1, right - 4, 1, FAINT)
             sheet.text(8, at + max(height / 2 + 4, 9), _short(site.name or "no site"), size=10)
-            free_from = at + _SITE_HEIGHT
+            free_from = at + _LABEL_HEIGHT
         at += height * len(site.rows)
 
 
@@ -156,18 +156,24 @@ def _draw(sheet: Sheet, left: float, top: float, height: float, count: int, cell
 
 def _name_rows(
     sheet: Sheet,
-    rows: Sequence[Sequence[int]],
+    sites: Sequence[_Site],
     names: Mapping[int, tuple[str, str]],
     right: float,
     top: float,
     height: float,
 ) -> None:
-    every = 1 if height > _GAP * 4 else 4
-    for place, row in enumerate(rows):
-        if place % every == 0:
-            base = top + place * height + height / 2 + 4
-            label = names.get(row[0], ("", str(row[0])))[1]
-            sheet.text(right, base, label, anchor="end", size=10, colour=INK)
+    """Write the label of the first subject of a row; of low rows, only where there is room."""
+    at, free_from = top, top
+    for site in sites:
+        for place, row in enumerate(site.rows):
+            is_first = place == 0 or height > _GAP * 4
+            room = height * (len(site.rows) - place)
+            if at >= free_from and (is_first or room >= _LABEL_HEIGHT):
+                label = names.get(row[0], ("", str(row[0])))[1]
+                base = at + max(height / 2 + 4, 9)
+                sheet.text(right, base, label, anchor="end", size=10, colour=INK)
+                free_from = at + (height if height > _GAP * 4 else _LABEL_HEIGHT)
+            at += height
 
 
 def _legend(sheet: Sheet, counted: Mapping[str, int], base: float) -> None:
