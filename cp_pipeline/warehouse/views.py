@@ -31,7 +31,7 @@ _WRITTEN = (
 )
 
 
-def _rows(macro: str, what: str) -> str:
+def _rows(refusal: str, what: str) -> str:
     """Return SQL for the rows of the chosen loads; it raises an error if they were compacted."""
     return """SELECT
     rows.* EXCLUDE (_load_id),
@@ -54,11 +54,11 @@ SELECT
 FROM chosen AS gone
 -- In a condition, because DuckDB does not evaluate a column that the query does not select.
 WHERE gone.is_gone AND error(
-    'MACRO cannot answer: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
+    'REFUSAL' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
     || gone.dataset_name || ', executed ' || gone.program_execution || ') was WHAT, '
     'and its rows have been compacted. Query a later instant, or other subjects '
     'only. lineage.compacted describes the load.'
-) IS NULL;""".replace("MACRO", macro).replace("WHAT", what)
+) IS NULL;""".replace("REFUSAL", refusal).replace("WHAT", what)
 
 
 VIEWS = """
@@ -188,8 +188,8 @@ WITH chosen AS NOT MATERIALIZED (
     names="load_id, study_id, subject_id, dataset_name, study_program_id, program_execution,"
     " program_executed_at, modified_at, row_count",
     written=_WRITTEN,
-    as_of_rows=_rows("as_of", "the latest load at that instant"),
-    as_loaded_rows=_rows("as_loaded", "current at that instant"),
+    as_of_rows=_rows("as_of cannot answer: load ", "the latest load at that instant"),
+    as_loaded_rows=_rows("as_loaded cannot answer: load ", "current at that instant"),
 )
 
 
