@@ -68,7 +68,7 @@ of_the_version_before as (
 in_order as (
 
     select
-        of_one_program.* exclude (own_previous),
+        of_one_program.*,
         previous.load_id as previous_load_id,
         previous.study_program_id as previous_study_program_id,
         previous.program_execution as previous_program_execution,
