@@ -242,6 +242,12 @@ class StorageSettings:
         return cls(data_dir, warehouse, published, wait, largest)
 
 
+def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[int, ...] | None:
+    """Return the studies of ``CP_STUDY_ID``; None if it names none, for who only reads."""
+    studies = _Reader(environment).text("CP_STUDY_ID").split(",")
+    return tuple(int(each) for each in studies if each.strip().isdecimal()) or None
+
+
 def anchor_paths() -> None:
     """Make the data paths absolute in this process's environment.
 
