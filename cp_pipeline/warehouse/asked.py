@@ -23,7 +23,9 @@ from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.schema import insert_rows
 
 ANSWERED = "answered"
-_NOTES, _MOVING = "asked.jsonl", "asked.moving.jsonl"
+# Below the data folder.
+_NOTES, _MOVING = Path("asked", "notes.jsonl"), Path("asked", "moving.jsonl")
+_NOTES_LOCK, _MOVING_LOCK = Path("asked", ".notes.lock"), Path("asked", ".moving.lock")
 
 
 class Purpose(StrEnum):
@@ -78,8 +80,8 @@ def note(
     notes = [Note(study_id, purpose.value, started_at, now, outcome) for study_id in study_ids]
     lines = "".join(f"{json.dumps(asdict(each), default=datetime.isoformat)}\n" for each in notes)
     with suppress(OSError):
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with file_locked(data_dir / ".asked.lock"), (data_dir / _NOTES).open("a") as file:
+        (data_dir / _NOTES).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file_locked(data_dir / _NOTES_LOCK), (data_dir / _NOTES).open("a") as file:
             file.write(lines)
 
 
@@ -92,9 +94,9 @@ def move_notes(data_dir: Path, warehouse: Warehouse) -> None:
     notes, moving = data_dir / _NOTES, data_dir / _MOVING
     if not warehouse.exists() or not (notes.exists() or moving.exists()):
         return
-    with file_locked(data_dir / ".asked.moving.lock"):
+    with file_locked(data_dir / _MOVING_LOCK):
         # Not while the warehouse is waited for: that would stop the next note.
-        with file_locked(data_dir / ".asked.lock"):
+        with file_locked(data_dir / _NOTES_LOCK):
             if notes.exists() and not moving.exists():
                 notes.rename(moving)
         with warehouse.transaction() as connection:

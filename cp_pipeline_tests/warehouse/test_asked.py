@@ -53,10 +53,10 @@ def test_a_move_that_was_killed_adds_no_note_twice(site: Site) -> None:
     site.load("A\n1\n")
     data_dir, warehouse = site.storage.data_dir, Warehouse.of(site.storage)
     note(data_dir, [OTHER_STUDY], Purpose.LOOK, datetime.now(UTC))
-    written = (data_dir / "asked.jsonl").read_bytes()
+    written = (data_dir / "asked" / "notes.jsonl").read_bytes()
     move_notes(data_dir, warehouse)
     # Killed after the transaction; and a note that was killed while it was written.
-    (data_dir / "asked.moving.jsonl").write_bytes(written + written[:20])
+    (data_dir / "asked" / "moving.jsonl").write_bytes(written + written[:20])
     move_notes(data_dir, warehouse)
     assert site.rows(f"SELECT count(*) FROM lineage.listings WHERE study_id = {OTHER_STUDY}") == [
         (1,)
