@@ -202,13 +202,17 @@ class CentrePointSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV."""
+    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
+
+    ``dbt_project``: a dbt project of a person's own, in place of the installed one.
+    """
 
     data_dir: Path
     warehouse: str
     published: Path
     warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
+    dbt_project: Path | None = None
 
     @property
     def landing(self) -> Path:
@@ -237,9 +241,10 @@ class StorageSettings:
         read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        own = read.path("CP_DBT_PROJECT", Path(), _BY_ALL) if read.text("CP_DBT_PROJECT") else None
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest)
+        return cls(data_dir, warehouse, published, wait, largest, own)
 
 
 def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[int, ...] | None:
@@ -257,6 +262,8 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+    if storage.dbt_project:
+        os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 
 
 def for_the_owner_alone() -> None:

@@ -34,6 +34,8 @@ _COMMANDS = {
     "query": "query:query_command",
     "doctor": "doctor:doctor",
     "models": "models:models",
+    "ui": "ui:ui",
+    "init": "init:init",
     "compact": "compact:compact",
     "rebuild": "rebuild:rebuild",
     "erase": "erase:erase",

@@ -104,7 +104,8 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         ):
             building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _wait_for_end(building)
-            compiled = target / "compiled" / project.name / "models" / "staging"
+            # Of our own models, also where they are a package of another project.
+            compiled = target / "compiled" / "cp_models" / "models" / "staging"
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
