@@ -49,6 +49,8 @@ lint: development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# Not in the folder of the data: reading the models writes their manifest.
+	CP_DATA_DIR="$$(mktemp -d)" $(BIN)/dg check defs
 	cd dbt_style_sql && DBT_SEND_ANONYMOUS_USAGE_STATS=0 PATH="$(CURDIR)/$(BIN):$$PATH" sqlfluff lint --disable-progress-bar models
 
 PIN := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
