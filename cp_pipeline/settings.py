@@ -7,6 +7,7 @@ Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipelin
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
@@ -245,6 +246,28 @@ class StorageSettings:
         read.finish()
         largest = int(gigabytes * 10**9)
         return cls(data_dir, warehouse, published, wait, largest, own)
+
+
+class _Names(dict[str, str]):
+    """An environment without variables, which notes their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]
+        self.asked.append(key)
+        return default or ""
+
+
+def variable_names() -> list[str]:
+    """Return the names of the variables that access and storage are read from; no values."""
+    names = _Names()
+    with suppress(SettingsError):
+        StorageSettings.from_environment(names)
+    with suppress(SettingsError):
+        CentrePointSettings.from_environment(names)
+    return sorted(set(names.asked))
 
 
 def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[int, ...] | None:

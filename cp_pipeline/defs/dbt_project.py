@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +27,14 @@ from cp_pipeline.settings import StorageSettings
 if TYPE_CHECKING:
     from dagster_dbt import DbtProject
 
+_SAVED_PARSE = "partial_parse.msgpack"
 # Files without data of subjects: they come from the models only.
 _FILES_OF_MODELS = frozenset(
     {
         "made_from",
         "manifest.json",
         "manifest.lock",
-        "partial_parse.msgpack",
+        _SAVED_PARSE,
         "semantic_manifest.json",
     }
 )
@@ -85,9 +88,34 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
         exists = project.manifest_path.exists() and made_from.exists()
         if not exists or made_from.read_text() != fingerprint:
             made_from.unlink(missing_ok=True)
-            _parse(target, folder)
+            with warehouse_named(storage):
+                _parse(target, folder)
             made_from.write_text(fingerprint)
     return project
+
+
+@contextmanager
+def warehouse_named(storage: StorageSettings) -> Iterator[None]:
+    """Set ``CP_WAREHOUSE`` to its absolute path, because dbt runs in another folder.
+
+    dbt uses its saved parse only where the variables of the profile are as they were.
+    """
+    before = os.environ.get("CP_WAREHOUSE")
+    os.environ["CP_WAREHOUSE"] = storage.warehouse
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CP_WAREHOUSE"]
+        else:
+            os.environ["CP_WAREHOUSE"] = before
+
+
+def copy_saved_parse(project: "DbtProject", target: Path) -> None:
+    """Let dbt read the saved parse of the project, not all models again, which takes seconds."""
+    saved = project.target_path / _SAVED_PARSE
+    if saved.exists():
+        shutil.copyfile(saved, target / _SAVED_PARSE)
 
 
 def erase_build_results(storage: StorageSettings) -> None:
