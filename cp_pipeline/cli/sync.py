@@ -5,7 +5,6 @@ Does not belong: the work (``ingest``), its records (``defs``).
 """
 
 import gc
-import sys
 import time
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -17,8 +16,10 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.listing_remarks import say_invalid
+from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
+from cp_pipeline.cli.sync_document import nothing_said, say_plan, saying_results
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import NO_EXPORTS, count
@@ -47,8 +48,13 @@ _SECONDS_TO_COUNT = 1.0
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set.")
 @click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
+@as_json
 def sync(
-    subject_ids: tuple[int, ...], dataset_names: tuple[str, ...], refresh: bool, dry_run: bool
+    subject_ids: tuple[int, ...],
+    dataset_names: tuple[str, ...],
+    refresh: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """List the exports and load what is new.
 
@@ -56,9 +62,11 @@ def sync(
     or listed items cannot be used, each is named with its reason; 2: the configuration or the
     service is at fault.
     """
-    code = run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run)
-    if code:
-        sys.exit(code)
+
+    def work(said: Said) -> int:
+        return run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run, said=said)
+
+    leave("sync", work, nothing_said(dry_run=dry_run), as_json=as_json)
 
 
 def run_sync(
@@ -67,9 +75,11 @@ def run_sync(
     *,
     refresh: bool = False,
     dry_run: bool = False,
+    said: Said | None = None,
 ) -> int:
-    """Do what ``cp-pipeline sync`` does; the exit code."""
+    """Do what ``cp-pipeline sync`` does, and fill its document; return the exit code."""
     started = time.monotonic()
+    said = {} if said is None else said
     storage = StorageSettings.from_environment()
     pipeline = Pipeline(CentrePointSettings.from_environment(), storage)
     request = Request.of(subject_ids, dataset_names, refresh=refresh)
@@ -82,6 +92,7 @@ def run_sync(
             ),
         )
     _say_survey(found)
+    say_plan(said, found)
     if dry_run:
         _print_plan(found.plan)
         say_invalid(errors, found.invalid)
@@ -92,7 +103,7 @@ def run_sync(
         _recover_orphaned_runs(pipeline)
         say_invalid(errors, found.invalid)
         return EXIT_SOME_FAILED if found.invalid else 0
-    run_id = str(uuid4())
+    run_id = said["run_id"] = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         _saying_what_is_loaded(pipeline, run_id),
@@ -101,7 +112,8 @@ def run_sync(
     ):
         source = _WatchedSource(pipeline, found.numbers.partitions_to_load, progress)
         source.planned(found.plan)
-        _run_in_dagster(source, executor, run_id, request)
+        with saying_results(said, source):
+            _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
     say_invalid(errors, found.invalid)
     return EXIT_SOME_FAILED if source.failures or found.invalid else 0

@@ -4,6 +4,14 @@ Belongs here: DuckDB, lossless typing, adding and widening columns, the load tra
 Does not belong: HTTP, Dagster.
 """
 
+from cp_pipeline.warehouse.asked import (
+    ANSWERED,
+    LastAsked,
+    Purpose,
+    last_asked,
+    move_notes,
+    note,
+)
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.check_queries import Finding, Question, ask
 from cp_pipeline.warehouse.compaction import (
@@ -74,7 +82,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import query
+from cp_pipeline.warehouse.query import FORMATS, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
     ListedPair,
     ListingSizes,
@@ -97,7 +105,9 @@ from cp_pipeline.warehouse.row_erasure import (
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
+    "ANSWERED",
     "FILES_LISTED",
+    "FORMATS",
     "NO_FILES",
     "OLDER_THAN",
     "Batch",
@@ -112,6 +122,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "LastAsked",
     "ListedPair",
     "ListingSizes",
     "Load",
@@ -124,6 +135,7 @@ __all__ = [
     "PartitionState",
     "Profile",
     "Published",
+    "Purpose",
     "Question",
     "RecordedNumbers",
     "RecordedPosition",
@@ -149,11 +161,14 @@ __all__ = [
     "failed_attempts",
     "invalid_items",
     "known_of",
+    "last_asked",
     "last_whole_listing",
     "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
+    "move_notes",
+    "note",
     "old_files",
     "partition_states",
     "pending_since",
@@ -176,4 +191,5 @@ __all__ = [
     "state_of_warehouse",
     "subjects_to_load",
     "unloaded_exports",
+    "write_query",
 ]
