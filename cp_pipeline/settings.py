@@ -8,6 +8,7 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
@@ -267,6 +268,7 @@ class StorageSettings:
     """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
 
     ``actor``: who acts, for ``lineage.actions``.
+    ``dbt_project``: a dbt project of a person's own, in place of the installed one.
     """
 
     data_dir: Path
@@ -274,6 +276,7 @@ class StorageSettings:
     published: Path
     warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
+    dbt_project: Path | None = None
     actor: str = ""
 
     @property
@@ -303,10 +306,39 @@ class StorageSettings:
         read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        own = read.path("CP_DBT_PROJECT", Path(), _BY_ALL) if read.text("CP_DBT_PROJECT") else None
         actor = read.text("CP_ACTOR", _user())
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest, actor)
+        return cls(data_dir, warehouse, published, wait, largest, own, actor)
+
+
+class _Names(dict[str, str]):
+    """An environment without variables, which notes their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]
+        self.asked.append(key)
+        return default or ""
+
+
+def variable_names() -> list[str]:
+    """Return the names of the variables that access and storage are read from; no values."""
+    names = _Names()
+    with suppress(SettingsError):
+        StorageSettings.from_environment(names)
+    with suppress(SettingsError):
+        CentrePointSettings.from_environment(names)
+    return sorted(set(names.asked))
+
+
+def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[int, ...] | None:
+    """Return the studies of ``CP_STUDY_ID``; None if it names none, for who only reads."""
+    studies = _Reader(environment).text("CP_STUDY_ID").split(",")
+    return tuple(int(each) for each in studies if each.strip().isdecimal()) or None
 
 
 def _user() -> str:
@@ -326,6 +358,8 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+    if storage.dbt_project:
+        os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 
 
 def for_the_owner_alone() -> None:

@@ -81,7 +81,8 @@ def demo(subjects: int, days: int) -> None:
     say_waiting(answers, storage)
     answers.print(
         f"\nThe file for analysts is {storage.published}. The warehouse is {storage.warehouse}. "
-        "Open them with DuckDB.\nTo see the data in Dagster: make dev, then http://127.0.0.1:3000"
+        "Open them with DuckDB.\nTo see the data in Dagster: "
+        "cp-pipeline sandbox -- cp-pipeline ui, then http://127.0.0.1:3000"
     )
 
 

@@ -5,7 +5,6 @@ Does not belong: the work (``ingest``), its records (``defs``).
 """
 
 import gc
-import sys
 import time
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -17,11 +16,13 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.listing_remarks import say_invalid
+from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
+from cp_pipeline.cli.sync_document import nothing_said, say_plan, saying_results
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.study_details import StudyNames
@@ -53,6 +54,7 @@ _SECONDS_TO_COUNT = 1.0
 @click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
 @reason_option
 @click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
+@as_json
 def sync(
     subject_ids: tuple[int, ...],
     dataset_names: tuple[str, ...],
@@ -60,6 +62,7 @@ def sync(
     refresh: bool,
     reason: str | None,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """List the exports and load what is new.
 
@@ -67,16 +70,19 @@ def sync(
     partitions failed, or listed items cannot be used, each is named with its reason; 2: the
     configuration or the service is at fault.
     """
-    storage = StorageSettings.from_environment()
-    subjects = {*subject_ids, *subjects_named(storage, identifiers)}
-    why = asked_reason(reason, ask=refresh and not dry_run)
-    code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run)
-    if refresh and not dry_run:
-        chosen = [f" --subject {each}" for each in sorted(subjects)]
-        chosen += [f" --dataset {each}" for each in dataset_names]
-        note_action(storage, "sync --refresh" + "".join(chosen), why)
-    if code:
-        sys.exit(code)
+
+    def work(said: Said) -> int:
+        storage = StorageSettings.from_environment()
+        subjects = {*subject_ids, *subjects_named(storage, identifiers)}
+        why = asked_reason(reason, ask=refresh and not dry_run)
+        code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run, said=said)
+        if refresh and not dry_run:
+            chosen = [f" --subject {each}" for each in sorted(subjects)]
+            chosen += [f" --dataset {each}" for each in dataset_names]
+            note_action(storage, "sync --refresh" + "".join(chosen), why)
+        return code
+
+    leave("sync", work, nothing_said(dry_run=dry_run), as_json=as_json)
 
 
 def run_sync(
@@ -85,9 +91,11 @@ def run_sync(
     *,
     refresh: bool = False,
     dry_run: bool = False,
+    said: Said | None = None,
 ) -> int:
-    """Do what ``cp-pipeline sync`` does; the exit code."""
+    """Do what ``cp-pipeline sync`` does, and fill its document; return the exit code."""
     started = time.monotonic()
+    said = {} if said is None else said
     storage = StorageSettings.from_environment()
     pipeline = Pipeline(CentrePointSettings.from_environment(), storage)
     request = Request.of(subject_ids, dataset_names, refresh=refresh)
@@ -102,6 +110,7 @@ def run_sync(
     _say_survey(found)
     if request.is_whole and not dry_run:
         refresh_study(pipeline, errors)
+    say_plan(said, found)
     if dry_run:
         _print_plan(found.plan, pipeline.names())
         say_invalid(errors, found.invalid, pipeline.names())
@@ -112,7 +121,7 @@ def run_sync(
         _recover_orphaned_runs(pipeline)
         say_invalid(errors, found.invalid, pipeline.names())
         return EXIT_SOME_FAILED if found.invalid else 0
-    run_id = str(uuid4())
+    run_id = said["run_id"] = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         _saying_what_is_loaded(pipeline, run_id),
@@ -121,7 +130,8 @@ def run_sync(
     ):
         source = _WatchedSource(pipeline, found.numbers.partitions_to_load, progress)
         source.planned(found.plan)
-        _run_in_dagster(source, executor, run_id, request)
+        with saying_results(said, source):
+            _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
     say_invalid(errors, found.invalid, pipeline.names())
     return EXIT_SOME_FAILED if source.failures or found.invalid else 0

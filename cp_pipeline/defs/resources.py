@@ -18,6 +18,7 @@ from cp_pipeline.warehouse import (
     Published,
     Warehouse,
     compact,
+    move_notes,
     publish_current,
     published_state,
     record_action,
@@ -53,6 +54,7 @@ class PipelineResource:
         """Replace the analysts' file."""
         storage = self.storage()
         with Warehouse.of(storage) as warehouse:
+            move_notes(storage.data_dir, warehouse)
             return publish_current(warehouse, storage.published, run_id)
 
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.study_details import StudyNames
+from cp_pipeline.ingest.asking import Asking, purpose_of
 from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.executor import Executor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
@@ -32,6 +33,7 @@ from cp_pipeline.warehouse import (
     LoadedExecution,
     LoadedVersions,
     PartitionState,
+    Purpose,
     Question,
     StudyQuestion,
     Warehouse,
@@ -78,6 +80,7 @@ class Pipeline:
         # A separate connection, because one thread at a time may use a connection, and another
         # thread loads.
         self._questions = Warehouse.of(storage)
+        self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
         self._details: RefreshedDetails | None = None
 
@@ -102,8 +105,9 @@ class Pipeline:
         """
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
-        with self.timings.on(Activity.LISTING):
-            return take_survey(
+        noted = self.asking.noted(purpose_of(request)) if write else nullcontext()
+        with self.timings.on(Activity.LISTING), noted:
+            found = take_survey(
                 self.centrepoint,
                 self.landing,
                 self.warehouse,
@@ -111,6 +115,8 @@ class Pipeline:
                 write=write,
                 progress=progress,
             )
+        self.asking.surveyed(found)
+        return found
 
     def parts(self, request: Request) -> Sequence[Request]:
         """Return the requests to survey and execute one after another; see ``Request.parts``."""
@@ -135,15 +141,18 @@ class Pipeline:
         """
         deadline = Deadline(seconds)
         try:
-            return survey_by_look(
-                self.centrepoint,
-                self.landing,
-                self.warehouse,
-                start,
-                deadline,
-                uploads=uploads,
-                now=now,
-            )
+            with self.asking.noted(Purpose.LOOK):
+                found = survey_by_look(
+                    self.centrepoint,
+                    self.landing,
+                    self.warehouse,
+                    start,
+                    deadline,
+                    uploads=uploads,
+                    now=now,
+                )
+                self.asking.looked(found, seconds)
+            return found
         finally:
             deadline.close()
 

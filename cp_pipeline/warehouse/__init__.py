@@ -5,6 +5,14 @@ Does not belong: HTTP, Dagster.
 """
 
 from cp_pipeline.warehouse.actions import record_action
+from cp_pipeline.warehouse.asked import (
+    ANSWERED,
+    LastAsked,
+    Purpose,
+    last_asked,
+    move_notes,
+    note,
+)
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.check_queries import Finding, Question, ask
 from cp_pipeline.warehouse.compaction import (
@@ -78,7 +86,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import query
+from cp_pipeline.warehouse.query import FORMATS, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
     ListedPair,
     ListingSizes,
@@ -112,7 +120,9 @@ from cp_pipeline.warehouse.study_names import (
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
+    "ANSWERED",
     "FILES_LISTED",
+    "FORMATS",
     "NO_FILES",
     "OLDER_THAN",
     "Batch",
@@ -127,6 +137,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "LastAsked",
     "ListedPair",
     "ListingSizes",
     "Load",
@@ -140,6 +151,7 @@ __all__ = [
     "Profile",
     "ProgramOfDataset",
     "Published",
+    "Purpose",
     "Question",
     "RecordedNumbers",
     "RecordedPosition",
@@ -170,12 +182,15 @@ __all__ = [
     "failed_attempts",
     "invalid_items",
     "known_of",
+    "last_asked",
     "last_whole_listing",
     "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
     "make_cut",
+    "move_notes",
+    "note",
     "old_files",
     "partition_states",
     "pending_since",
@@ -206,4 +221,5 @@ __all__ = [
     "subjects_to_ask",
     "subjects_to_load",
     "unloaded_exports",
+    "write_query",
 ]

@@ -120,14 +120,19 @@ _TABLES = {
         # Of the whole warehouse at that time, so that the id of an erased load is never reused.
         "highest_load_id": "BIGINT",
     },
-    # One row per whole listing of a study that was completed.
+    # One row per question to CentrePoint about a study (see ``asked``).
     "listings": {
         "study_id": "BIGINT",
         "started_at": "TIMESTAMP",
         "ended_at": "TIMESTAMP",
+        # Only of a whole listing that was completed; else NULL.
         "items": "BIGINT",
         # Counted by the service and not listed.
         "missing": "BIGINT",
+        # "whole listing", "listing of some" or "look"; NULL in old rows: a whole listing.
+        "asked_for": "VARCHAR",
+        # "answered", or why there was no answer; NULL in old rows: answered.
+        "outcome": "VARCHAR",
     },
     # One row per action of a person: refresh, compact, rebuild, erase, cut.
     "actions": {
