@@ -68,7 +68,6 @@ def status(
     --subject-identifier (repeatable), show the data sets of these subjects. --waiting shows who
     waits for an upload, for processing or for a file, as of the last publish.
     """
-
     if as_json and (waiting or subject_ids or identifiers):
         raise click.UsageError("--json is for the whole status, not for --waiting or a subject.")
 
