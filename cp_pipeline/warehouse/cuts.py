@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,6 +126,7 @@ def erase_from_cuts(storage: StorageSettings, subject_id: int) -> tuple[str, ...
         WarehouseError: a file cannot be read or written; run it again.
     """
     changed = []
+    _remove_unfinished(storage)
     for folder in _folders(storage):
         path = folder / _MANIFEST
         manifest = json.loads(path.read_text())
@@ -144,6 +146,13 @@ def erase_from_cuts(storage: StorageSettings, subject_id: int) -> tuple[str, ...
         manifest["erasures"].append(note if kept else {**note, "file_removed": True})
         _write(path, manifest)
     return tuple(changed)
+
+
+def _remove_unfinished(storage: StorageSettings) -> None:
+    """Remove what a killed process left: a folder without a manifest is no cut."""
+    for folder in (storage.data_dir / "cuts").glob("*"):
+        if folder.is_dir() and not (folder / _MANIFEST).exists():
+            shutil.rmtree(folder)
 
 
 def _described(file: Path) -> dict[str, object]:

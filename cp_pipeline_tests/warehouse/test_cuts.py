@@ -95,8 +95,12 @@ def test_a_cut_never_leaves_its_folder(site: Site, name: str) -> None:
 
 def test_erasing_reaches_cuts_and_says_so(storage: StorageSettings) -> None:
     make_cut(storage, "before", None)
+    # As a killed process leaves it.
+    make_cut(storage, "unfinished", None)
+    (storage.data_dir / "cuts" / "unfinished" / "manifest.json").unlink()
     before = manifest_of(storage, "before")
     assert erase(storage, MARKED_SUBJECT).cuts == ("before",)
+    assert [each.name for each in (storage.data_dir / "cuts").iterdir()] == ["before"]
     after = manifest_of(storage, "before")
     assert isinstance(after["erasures"], list)
     assert isinstance(before["loads"], list)
