@@ -55,7 +55,8 @@ def erase(
             _erase_from_dagster(storage, subject_id, stored)
         _erase_from_models(storage)
         erased = erase_subject(storage, subject_id)
-        note_action(storage, f"erase --subject {subject_id}", why)
+        # Without the subject, who is in lineage.erasures.
+        note_action(storage, "erase", why)
     answers.print(
         f"Subject {subject_id} is erased. Only a note of the erasure is kept (lineage.erasures)."
     )
