@@ -38,6 +38,7 @@ _COMMANDS = {
     "init": "init:init",
     "compact": "compact:compact",
     "rebuild": "rebuild:rebuild",
+    "cut": "cut:cut",
     "erase": "erase:erase",
 }
 

@@ -14,6 +14,10 @@ from rich.table import Table
 from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.screen import answers, errors
+from cp_pipeline.cli.study_words import say_programs
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
+from cp_pipeline.cli.subject_status import say_subjects
+from cp_pipeline.cli.waiting import say_waiting
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings, configured_studies
 from cp_pipeline.warehouse import (
@@ -23,6 +27,8 @@ from cp_pipeline.warehouse import (
     dataset_statuses,
     invalid_items,
     last_asked,
+    programs_of_datasets,
+    study_names,
 )
 
 EXIT_NOT_CURRENT = 1
@@ -42,16 +48,37 @@ _NOT_CURRENT = ("stale", "missing", "failed")
     metavar="HOURS",
     help="With --check: how long ago CentrePoint may have answered.",
 )
+@click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
+@subject_identifier_option(multiple=True)
+@click.option("--waiting", is_flag=True, help="Who waits for what, and a request to the vendor.")
 @as_json
-def status(check: bool, hours: float, as_json: bool) -> None:
+def status(
+    check: bool,
+    hours: float,
+    subject_ids: tuple[int, ...],
+    identifiers: tuple[str, ...],
+    waiting: bool,
+    as_json: bool,
+) -> None:
     """Show for each data set what is exported, loaded, stale, failed, pending and withdrawn.
 
     Counts are partitions (subjects), as of the latest listing; `sync --dry-run` lists again. With
     --check, the exit code is 1 if anything is stale, missing or failed, if nothing was ever listed,
-    or if CentrePoint last answered longer ago than --older-than.
+    or if CentrePoint last answered longer ago than --older-than. With --subject or
+    --subject-identifier (repeatable), show the data sets of these subjects. --waiting shows who
+    waits for an upload, for processing or for a file, as of the last publish.
     """
+    if as_json and (waiting or subject_ids or identifiers):
+        raise click.UsageError("--json is for the whole status, not for --waiting or a subject.")
 
     def work(said: Said) -> int:
+        storage = StorageSettings.from_environment()
+        if waiting:
+            say_waiting(answers, storage)
+            return 0
+        if subjects := {*subject_ids, *subjects_named(storage, identifiers)}:
+            say_subjects(answers, Warehouse.of(storage), subjects)
+            return 0
         return _show(said, check=check, longest=timedelta(hours=hours))
 
     empty: Said = {
@@ -86,7 +113,8 @@ def _show(said: Said, *, check: bool, longest: timedelta) -> int:
     said["problems"] = problems
     if statuses:
         answers.print(_table(statuses))
-        say_invalid(answers, invalid)
+        say_programs(answers, programs_of_datasets(warehouse))
+        say_invalid(answers, invalid, study_names(warehouse))
     else:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
         answers.print("Run cp-pipeline sync.")

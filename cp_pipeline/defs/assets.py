@@ -61,10 +61,10 @@ def export_files(
             f"CentrePoint lists {new_survey.numbers.exports} exports in "
             f"{new_survey.numbers.partitions} partitions"
         )
-        log_survey(context, new_survey)
+        log_survey(context, new_survey, pipeline.names())
         if new_survey.is_empty:
             context.log.warning(NO_EXPORTS)
-        return dg.MaterializeResult(metadata=listing_metadata(pipeline.states()))
+        return dg.MaterializeResult(metadata=listing_metadata(pipeline.states(), pipeline.names()))
 
 
 listed_executions = dg.AssetSpec(

@@ -12,6 +12,7 @@ from cp_pipeline.defs.locked_runs import locking_runs
 from cp_pipeline.defs.publish_job import publishing_definitions
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import new_program_executions
+from cp_pipeline.defs.study_details import study_details
 from cp_pipeline.settings import SENSOR_SECONDS
 
 
@@ -30,7 +31,9 @@ def build_defs(
             definitions can load but not publish.
     """
     loading = dg.Definitions(
-        assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
+        assets=dg.with_source_code_references(
+            [export_files, listed_executions, dataset_exports, study_details]
+        ),
         asset_checks=[dataset_exports_checks],
         jobs=[sync, load_partitions_job, compact],
         sensors=[new_program_executions(sensor_seconds)],

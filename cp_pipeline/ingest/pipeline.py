@@ -12,6 +12,7 @@ from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest.asking import Asking, purpose_of
 from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.executor import Executor, thread_executor
@@ -20,9 +21,11 @@ from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.study_refresh import RefreshedDetails, refresh_details, refresh_looks
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
 from cp_pipeline.ingest.timings import Activity
+from cp_pipeline.landing import remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
@@ -32,15 +35,19 @@ from cp_pipeline.warehouse import (
     PartitionState,
     Purpose,
     Question,
+    StudyQuestion,
     Warehouse,
     ask,
+    ask_study,
     count_loaded_by,
     count_partitions,
+    erased_subjects,
     failed_attempts,
     last_whole_listing,
     loaded_executions,
     loaded_versions,
     partition_states,
+    study_names,
 )
 
 EVERYTHING = Request()
@@ -75,6 +82,7 @@ class Pipeline:
         self._questions = Warehouse.of(storage)
         self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
+        self._details: RefreshedDetails | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long to wait for another process that holds the warehouse."""
@@ -147,6 +155,27 @@ class Pipeline:
             return found
         finally:
             deadline.close()
+
+    def refresh_study(self, now: datetime) -> str:
+        """Record executions and programs; see ``study_refresh.refresh_looks``."""
+        return refresh_looks(self.centrepoint, self.warehouse, self._erased(), now)
+
+    def refresh_details(self, now: datetime) -> RefreshedDetails | None:
+        """Record the study's details, once for this object; see ``study_refresh``.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read or written.
+        """
+        if self._details is None:
+            self._details = refresh_details(self.centrepoint, self.warehouse, self._erased(), now)
+        return self._details
+
+    def _erased(self) -> frozenset[int]:
+        return erased_subjects(self.warehouse) | remembered_erasures(self.landing).keys()
+
+    def names(self) -> StudyNames:
+        """Return how people call study programs and subjects."""
+        return study_names(self._questions)
 
     def last_whole_listing(self) -> datetime | None:
         """Return when (UTC) all studies were last listed whole; None if one never was."""
@@ -231,6 +260,10 @@ class Pipeline:
     def ask(self, question: Question) -> Finding:
         """Run one check on everything that is loaded."""
         return ask(self._questions, question)
+
+    def ask_study(self, question: StudyQuestion) -> Finding:
+        """Run one check on the study's details."""
+        return ask_study(self._questions, question)
 
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:

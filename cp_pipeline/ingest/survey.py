@@ -57,6 +57,11 @@ class Request:
     refresh: bool = False
     only_due: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is for all exports of the studies."""
+        return self.subject_ids is None and self.dataset_names is None and self.partitions is None
+
     @classmethod
     def of(
         cls,

@@ -4,6 +4,7 @@ Belongs here: DuckDB, lossless typing, adding and widening columns, the load tra
 Does not belong: HTTP, Dagster.
 """
 
+from cp_pipeline.warehouse.actions import record_action
 from cp_pipeline.warehouse.asked import (
     ANSWERED,
     LastAsked,
@@ -22,6 +23,7 @@ from cp_pipeline.warehouse.compaction import (
     compactable,
 )
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.cuts import check_cut_name, erase_from_cuts, make_cut
 from cp_pipeline.warehouse.dataset_schema import (
     DatasetDescription,
     dataset_names,
@@ -55,6 +57,7 @@ from cp_pipeline.warehouse.listing_parts import (
 )
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
+from cp_pipeline.warehouse.look_history import record_programs
 from cp_pipeline.warehouse.looks import (
     FILES_LISTED,
     NO_FILES,
@@ -75,6 +78,7 @@ from cp_pipeline.warehouse.partition_states import (
     loaded_versions,
     partition_states,
 )
+from cp_pipeline.warehouse.processing import SubjectProcessing, subjects_processing
 from cp_pipeline.warehouse.profile import Profile
 from cp_pipeline.warehouse.published_file import (
     Published,
@@ -101,6 +105,17 @@ from cp_pipeline.warehouse.row_erasure import (
     erased_subjects,
     known_of,
     record_erasures,
+)
+from cp_pipeline.warehouse.study_checks import StudyQuestion, ask_study
+from cp_pipeline.warehouse.study_details import (
+    record_details,
+    record_timezones_asked,
+    subjects_to_ask,
+)
+from cp_pipeline.warehouse.study_names import (
+    ProgramOfDataset,
+    programs_of_datasets,
+    study_names,
 )
 from cp_pipeline.warehouse.widening import HistoricLoad
 
@@ -134,6 +149,7 @@ __all__ = [
     "NotEnoughMemory",
     "PartitionState",
     "Profile",
+    "ProgramOfDataset",
     "Published",
     "Purpose",
     "Question",
@@ -141,13 +157,17 @@ __all__ = [
     "RecordedPosition",
     "Scope",
     "SeenExecution",
+    "StudyQuestion",
     "SubjectErased",
+    "SubjectProcessing",
     "Warehouse",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "ask",
+    "ask_study",
     "building_anew",
+    "check_cut_name",
     "compact",
     "compactable",
     "count_loaded_by",
@@ -155,6 +175,7 @@ __all__ = [
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "erase_from_cuts",
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
@@ -167,15 +188,19 @@ __all__ = [
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
+    "make_cut",
     "move_notes",
     "note",
     "old_files",
     "partition_states",
     "pending_since",
+    "programs_of_datasets",
     "programs_without_datasets",
     "publish_current",
     "published_state",
     "query",
+    "record_action",
+    "record_details",
     "record_end",
     "record_erasures",
     "record_failures",
@@ -184,11 +209,16 @@ __all__ = [
     "record_look",
     "record_part",
     "record_program_datasets",
+    "record_programs",
+    "record_timezones_asked",
     "record_whole_listing",
     "recorded_numbers",
     "recorded_position",
     "seen_executions",
     "state_of_warehouse",
+    "study_names",
+    "subjects_processing",
+    "subjects_to_ask",
     "subjects_to_load",
     "unloaded_exports",
     "write_query",

@@ -18,7 +18,14 @@ from cp_pipeline_tests.study_site import Site
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 FAMILIES = ("activity_daily", "activity_epochs", "barometer", "parameters_and_subject")
-MARTS = ("load_days", "program_executions", "study_coverage", "subject_days", "subject_summary")
+MARTS = (
+    "load_days",
+    "program_executions",
+    "study_coverage",
+    "subject_days",
+    "subject_processing",
+    "subject_summary",
+)
 
 
 class BuiltSite(Site):
