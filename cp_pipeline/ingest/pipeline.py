@@ -27,6 +27,7 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
+    LastingFailure,
     LoadedExecution,
     LoadedVersions,
     PartitionState,
@@ -37,6 +38,7 @@ from cp_pipeline.warehouse import (
     count_loaded_by,
     failed_attempts,
     last_whole_listing,
+    lasting_failures,
     loaded_executions,
     loaded_versions,
     partition_states,
@@ -178,6 +180,10 @@ class Pipeline:
             for (key, _), failed in failed_attempts(self._questions).items()
             if failed.number >= ATTEMPTS
         }
+
+    def failed_exports(self) -> list[LastingFailure]:
+        """Return the exports that are listed and could not be loaded."""
+        return lasting_failures(self._questions)
 
     def states(self) -> list[PartitionState]:
         """Return the state of each partition."""

@@ -62,9 +62,11 @@ from cp_pipeline.warehouse.looks import (
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
+    LastingFailure,
     LoadedVersions,
     PartitionState,
     failed_attempts,
+    lasting_failures,
     loaded_versions,
     partition_states,
 )
@@ -112,6 +114,7 @@ __all__ = [
     "Finding",
     "HistoricLoad",
     "LastAsked",
+    "LastingFailure",
     "ListingSizes",
     "Load",
     "LoadRefused",
@@ -148,6 +151,7 @@ __all__ = [
     "known_of",
     "last_asked",
     "last_whole_listing",
+    "lasting_failures",
     "listed_executions",
     "listing_sizes",
     "loaded_executions",
