@@ -24,11 +24,14 @@ from cp_pipeline.centrepoint.errors import (
 from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Progress, no_progress
+from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once
+from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.subjects import SubjectsPage
 
 __all__ = [
     "PAGE_SIZE",
+    "REQUESTS_AT_ONCE",
     "REQUESTS_FOR_A_FILE",
     "AnswerNotUnderstood",
     "CentrePoint",
@@ -40,7 +43,10 @@ __all__ = [
     "ExportWithdrawn",
     "FileRequests",
     "Filters",
+    "ListingPart",
+    "ListingPosition",
     "Progress",
+    "Reading",
     "ResourceMissing",
     "ScopeRefused",
     "ServiceError",
@@ -48,6 +54,7 @@ __all__ = [
     "StudyRefused",
     "SubjectsPage",
     "TokenRefused",
+    "a_few_at_once",
     "no_progress",
     "redact",
 ]

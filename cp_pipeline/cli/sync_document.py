@@ -11,13 +11,13 @@ from dataclasses import asdict
 from typing import Protocol
 
 from cp_pipeline.cli.machine_output import Said
-from cp_pipeline.ingest import Account, PartitionFailed, Survey
+from cp_pipeline.ingest import PartitionFailed, Survey, pending_remarks
 
 
 class Results(Protocol):
     """What a sync counts while it loads."""
 
-    account: Account
+    loaded: int
     failures: list[PartitionFailed]
     rows: int
 
@@ -27,6 +27,7 @@ def nothing_said(*, dry_run: bool) -> Said:
     return {
         "dry_run": dry_run,
         "listed": {"exports": 0, "partitions": 0},
+        "to_load": {"exports": 0, "partitions": 0},
         "planned": [],
         "pending_exports": 0,
         "loaded": {"partitions": 0, "rows": 0},
@@ -40,7 +41,12 @@ def nothing_said(*, dry_run: bool) -> Said:
 
 def say_plan(said: Said, found: Survey) -> None:
     """Say what is listed, and what is to be loaded and why."""
-    said["listed"] = {"exports": len(found.items), "partitions": len(found.partitions)}
+    numbers = found.numbers
+    said["listed"] = {"exports": numbers.exports, "partitions": numbers.partitions}
+    said["to_load"] = {
+        "exports": numbers.exports_to_load,
+        "partitions": numbers.partitions_to_load,
+    }
     said["planned"] = [
         {
             "study_id": each.export_file.study_id,
@@ -53,9 +59,9 @@ def say_plan(said: Said, found: Survey) -> None:
         for partition, exports in found.plan.to_load.items()
         for each in exports
     ]
-    said["pending_exports"] = found.plan.pending_count
+    said["pending_exports"] = numbers.pending
     said["invalid_items"] = [asdict(item) for item in found.invalid]
-    said["remarks"] = [*found.remarks(), *found.plan.remarks()]
+    said["remarks"] = [*found.remarks(), *pending_remarks(numbers.pending)]
 
 
 @contextmanager
@@ -65,7 +71,7 @@ def saying_results(said: Said, results: Results) -> Iterator[None]:
     try:
         yield
     finally:
-        said["loaded"] = {"partitions": results.account.loaded, "rows": results.rows}
+        said["loaded"] = {"partitions": results.loaded, "rows": results.rows}
         said["failed"] = failed(results.failures)
         said["seconds"] = round(time.monotonic() - started, 1)
 

@@ -38,7 +38,8 @@ def _covers(run: dg.DagsterRun) -> Covers | None:
     configured = {name: op.get("config", {}) for name, op in ops.items()}
     if run.job_name == "sync":
         config = configured.get("sync_exports", {})
-        subjects, datasets = config.get("subject_ids"), config.get("dataset_names")
+        subjects = frozenset(config.get("subject_ids") or ())
+        datasets = frozenset(config.get("dataset_names") or ())
         return lambda partition: (
             (not subjects or partition.subject_id in subjects)
             and (not datasets or partition.dataset_name in datasets)

@@ -6,8 +6,10 @@ Does not belong: the contents of an event (``events``), the loading itself (``in
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -23,6 +25,7 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
+from cp_pipeline.defs.instance.logged_events import LoggedEvents
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
 from cp_pipeline.defs.partitions import key_of, register
@@ -70,6 +73,8 @@ def survey(
     new_survey = pipeline.survey(request, progress=_logged(context))
     context.log.info(f"CentrePoint answered in the dialect {pipeline.centrepoint.dialect}")
     register(context.instance, new_survey.partitions)
+    if new_survey.long is not None:
+        register(context.instance, [each.partition for each in pipeline.states()])
     return new_survey, listed_after
 
 
@@ -143,45 +148,70 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
     """
     with failures_explained(source, context):
         pipeline = source.open()
-        new_survey, listed_after = survey(context, pipeline, request)
-        log_survey(context, new_survey)
-        if request.partitions is not None:
-            store_current(context, new_survey.plan, listed_after)
-        _load(context, source, pipeline, new_survey, listed_after)
+        studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
+        context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
+        outcome = _Outcome(LoggedEvents(context))
+        try:
+            parts = deque(pipeline.parts(request))
+            number = 0
+            while parts:
+                part, number = parts.popleft(), number + 1
+                if number > 1 or parts:
+                    context.log.info(f"Part {number} of {number + len(parts)}: {_subjects(part)}")
+                parts.extend(_load_part(context, source, pipeline, part, outcome))
+        finally:
+            if outcome.listed_after is not None:
+                _store_outcome(context, pipeline, outcome, outcome.listed_after)
+        context.log.info(
+            f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
+        )
+        if outcome.failures:
+            raise _failure(outcome.failures, outcome.loaded)
 
 
-def _load(
+@dataclass(slots=True)
+class _Outcome:
+    """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
+
+    events: LoggedEvents
+    listed_after: int | None = None
+    loaded: int = 0
+    has_plan: bool = False
+    failures: list[PartitionFailed] = field(default_factory=list)
+
+
+def _load_part(
     context: Context,
     source: PipelineResource,
     pipeline: Pipeline,
-    new_survey: Survey,
-    listed_after: int,
-) -> None:
-    """Load what is planned.
+    request: Request,
+    outcome: _Outcome,
+) -> Sequence[Request]:
+    """Survey, and load what is planned; return what to load next."""
+    new_survey, listed_after = survey(context, pipeline, request)
+    outcome.listed_after = listed_after
+    log_survey(context, new_survey)
+    if request.partitions is not None:
+        store_current(context, new_survey.plan, listed_after)
+    outcome.has_plan |= bool(new_survey.plan.to_load)
+    source.planned(new_survey.plan)
+    with pipeline.execute(new_survey, context.run.run_id) as results:
+        for result in results:
+            if isinstance(result, PartitionLoaded):
+                with pipeline.timings.on(Activity.RECORDS):
+                    outcome.events.log(materialization(result, listed_after))
+                outcome.loaded += 1
+            else:
+                outcome.failures.append(result)
+            source.report(result)
+    return new_survey.further
 
-    At the end, also after an error, store the new state as an event of ``export_files`` and run the
-    checks. The seconds by activity are stored in that event, in the run's log and in its tag
-    ``cp_pipeline/time_spent``.
-    """
-    failures: list[PartitionFailed] = []
-    loaded = 0
-    studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
-    context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
-    try:
-        with pipeline.execute(new_survey, context.run.run_id) as results:
-            for result in results:
-                if isinstance(result, PartitionLoaded):
-                    with pipeline.timings.on(Activity.RECORDS):
-                        context.log_event(materialization(result, listed_after))
-                    loaded += 1
-                else:
-                    failures.append(result)
-                source.report(result)
-    finally:
-        _store_outcome(context, pipeline, new_survey.plan, failures, listed_after)
-    context.log.info(f"{count(loaded, 'partition')} loaded, {len(failures):,} failed")
-    if failures:
-        raise _failure(failures, loaded)
+
+def _subjects(request: Request) -> str:
+    subjects = sorted(request.subject_ids or ())
+    if not subjects:
+        return "the whole study"
+    return f"{count(len(subjects), 'subject')}, {subjects[0]} to {subjects[-1]}"
 
 
 def store_current(context: Context, plan: Plan, listed_after: int) -> None:
@@ -228,13 +258,14 @@ def _with_events(
 
 
 def _store_outcome(
-    context: Context,
-    pipeline: Pipeline,
-    plan: Plan,
-    failures: Sequence[PartitionFailed],
-    listed_after: int,
+    context: Context, pipeline: Pipeline, outcome: _Outcome, listed_after: int
 ) -> None:
-    compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
+    """Store the new state as an event of ``export_files``, and run the checks.
+
+    The seconds by activity are stored in that event, in the run's log and in its tag
+    ``cp_pipeline/time_spent``.
+    """
+    compared = store_missing_events(pipeline, context.instance, outcome.events.log, listed_after)
     if compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
@@ -242,9 +273,9 @@ def _store_outcome(
         )
         compared = compare_events(pipeline, context.instance)
     # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
-    for observation in observations(failure.export_file for failure in failures):
+    for observation in observations(failure.export_file for failure in outcome.failures):
         context.log_event(observation)
-    if plan.to_load:
+    if outcome.has_plan:
         timings = pipeline.where_the_time_went()
         context.log.info(f"Where the time went: {timings}")
         context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: timings})

@@ -44,8 +44,6 @@ from cp_pipeline.ingest import (
 # so long in all, and for another process that holds the warehouse.
 LOOK_SECONDS = 12.0
 _WAREHOUSE_SECONDS = 5.0
-# A run of a burst lists and loads so many subjects: loading begins soon, and memory is bounded.
-SUBJECTS_A_RUN = 200
 _LONGEST_PAUSE = timedelta(hours=1)
 _UPLOADS_EVERY = timedelta(hours=1)
 # Looks take at most this share of the minute's requests, however often the sensor ticks.
@@ -104,9 +102,9 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
         description=(
             "Asks CentrePoint which programs were executed since the last look (100 subjects a "
             "request), lists the files of those, and loads exactly these partitions in one run. "
-            "If many subjects are new, the job `sync` lists and loads them, 200 subjects a run. "
-            "Once a day (CP_WHOLE_LISTING_HOURS), `sync` lists the whole study. A partition that "
-            "failed is tried again with growing pauses, six times in all; then it waits for a "
+            "If many subjects are new, the job `sync` lists and loads them in one run, 200 at a "
+            "time. Once a day (CP_WHOLE_LISTING_HOURS), `sync` lists the whole study. A partition "
+            "that failed is tried again with growing pauses, six times in all; then it waits for a "
             "person. CP_SENSOR_SECONDS sets how often."
         ),
     )
@@ -242,8 +240,8 @@ def _request_sync(
     seconds: int,
     moment: datetime,
 ) -> dg.SensorResult:
-    """Request the job ``sync``: for some of these subjects, or for the whole study."""
-    some = sorted(subjects)[:SUBJECTS_A_RUN]
+    """Request the job ``sync``: for these subjects, or for the whole study."""
+    some = sorted(subjects)
     ops = {"sync_exports": {"config": {"subject_ids": some, "only_due": True}}}
     return _request(pipeline, "sync", ops, map(str, some), memory, seconds, moment)
 

@@ -10,13 +10,19 @@ data set name of an old execution, or a file that was written again: only a whol
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
 
-from cp_pipeline.centrepoint import PAGE_SIZE, CentrePoint, Filters, ResourceMissing
+from cp_pipeline.centrepoint import (
+    PAGE_SIZE,
+    CentrePoint,
+    Filters,
+    ResourceMissing,
+    SubjectsPage,
+)
 from cp_pipeline.domain.executions import SubjectItem, SubjectProgram
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
@@ -24,6 +30,7 @@ from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     NO_FILES,
+    ListedPair,
     ListingSizes,
     SeenExecution,
     Warehouse,
@@ -32,6 +39,8 @@ from cp_pipeline.warehouse import (
 )
 
 _FIRST_PAUSE = timedelta(minutes=2)
+# Threads and their connections are not worth it for fewer pages.
+_PAGES_ONE_BY_ONE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +99,15 @@ def take_look(
     pages = invalid = 0
     try:
         while position is not None:
-            study_id, offset = study_ids[position.study], position.offset
-            request = partial(centrepoint.subjects_page, study_id, offset)
-            page = deadline.call(request)
-            pages += 1
-            seen += [each for each in page.subjects if each.subject_id not in erased]
-            invalid += page.invalid
-            if page.next_offset is not None:
-                position = LookPosition(position.study, page.next_offset)
-            elif position.study + 1 < len(study_ids):
-                position = LookPosition(position.study + 1)
-            else:
-                position = None
+            study_id = study_ids[position.study]
+            for page in _subject_pages(centrepoint, study_id, position.offset, deadline):
+                pages += 1
+                seen += [each for each in page.subjects if each.subject_id not in erased]
+                invalid += page.invalid
+                if page.next_offset is not None:
+                    position = LookPosition(position.study, page.next_offset)
+            more = position.study + 1 < len(study_ids)
+            position = LookPosition(position.study + 1) if more else None
     except OutOfTime:
         pass
     except ResourceMissing:
@@ -110,6 +116,34 @@ def take_look(
         before = seen_executions(warehouse)
         different = record_look(warehouse, seen, before, uploads=uploads, now=now)
     return Look(position, pages, len(seen), different, invalid)
+
+
+def _subject_pages(
+    centrepoint: CentrePoint, study_id: int, start: int, deadline: Deadline
+) -> Iterator[SubjectsPage]:
+    """Yield the pages of a study's subjects from an offset on, a few requested at once.
+
+    Raises:
+        OutOfTime: there was no time for the next page.
+        ServiceError: CentrePoint gives no list.
+    """
+    offset: int | None = start
+    request = partial(centrepoint.subjects_page, study_id)
+    while offset is not None:
+        page = deadline.call(partial(request, offset))
+        yield page
+        if page.next_offset is None:
+            return
+        step, offset = page.next_offset - offset, page.next_offset
+        expected = range(offset, page.total, step)
+        if len(expected) <= _PAGES_ONE_BY_ONE:
+            continue
+        for place, following in zip(expected, deadline.call_each(request, expected), strict=True):
+            yield following
+            offset = following.next_offset
+            if offset != place + step:
+                # A page of another length, or the last one.
+                break
 
 
 def due_executions(
@@ -197,6 +231,24 @@ def files_states(
             states[key] = FILES_LISTED if key in pending else NO_FILES
         else:
             states[key] = None
+    return states
+
+
+def recorded_states(
+    pairs: Mapping[SubjectProgram, SeenExecution],
+    recorded: Mapping[SubjectProgram, ListedPair],
+    now: datetime,
+) -> dict[SubjectProgram, str | None]:
+    """Tell from a recorded whole listing for which executions the files are written."""
+    states: dict[SubjectProgram, str | None] = {}
+    for key, each in pairs.items():
+        listed = recorded.get(key)
+        is_listed = listed is not None and listed.executed == each.executed
+        is_over = now - each.seen_at >= PENDING_AT_MOST
+        if is_listed and listed and (is_over or not listed.has_pending):
+            states[key] = FILES_LISTED
+        else:
+            states[key] = NO_FILES if is_over else None
     return states
 
 

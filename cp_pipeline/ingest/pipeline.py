@@ -5,7 +5,7 @@ Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +36,7 @@ from cp_pipeline.warehouse import (
     Warehouse,
     ask,
     count_loaded_by,
+    count_partitions,
     failed_attempts,
     last_whole_listing,
     lasting_failures,
@@ -110,6 +111,12 @@ class Pipeline:
             )
         self.asking.surveyed(found)
         return found
+
+    def parts(self, request: Request) -> Sequence[Request]:
+        """Return the requests to survey and execute one after another; see ``Request.parts``."""
+        if self._prepared is not None and self._prepared.survey.request == request:
+            return (request,)
+        return request.parts()
 
     def look(
         self, start: LookPosition, seconds: float, *, uploads: bool, now: datetime
@@ -189,8 +196,12 @@ class Pipeline:
         """Return the state of each partition."""
         return partition_states(self._questions)
 
-    def versions(self) -> dict[Partition, LoadedVersions]:
-        """Return the program executions of each partition's current rows."""
+    def count_partitions(self) -> int:
+        """Return the number of listed or loaded partitions."""
+        return count_partitions(self._questions)
+
+    def versions(self) -> Iterator[dict[Partition, LoadedVersions]]:
+        """Yield the program executions of each partition's current rows, some at a time."""
         return loaded_versions(self._questions)
 
     def loaded(

@@ -47,6 +47,12 @@ from cp_pipeline.warehouse.lineage import (
     loaded_executions,
     record_failures,
 )
+from cp_pipeline.warehouse.listing_parts import (
+    RecordedPosition,
+    record_end,
+    record_part,
+    recorded_position,
+)
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
 from cp_pipeline.warehouse.looks import (
@@ -65,6 +71,7 @@ from cp_pipeline.warehouse.partition_states import (
     LastingFailure,
     LoadedVersions,
     PartitionState,
+    count_partitions,
     failed_attempts,
     lasting_failures,
     loaded_versions,
@@ -79,11 +86,15 @@ from cp_pipeline.warehouse.published_file import (
 )
 from cp_pipeline.warehouse.query import FORMATS, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
+    ListedPair,
     ListingSizes,
+    RecordedNumbers,
     last_whole_listing,
-    listed_executions,
+    listed_pairs,
     listing_sizes,
     record_whole_listing,
+    recorded_numbers,
+    subjects_to_load,
     unloaded_exports,
 )
 from cp_pipeline.warehouse.row_erasure import (
@@ -115,6 +126,7 @@ __all__ = [
     "HistoricLoad",
     "LastAsked",
     "LastingFailure",
+    "ListedPair",
     "ListingSizes",
     "Load",
     "LoadRefused",
@@ -128,6 +140,8 @@ __all__ = [
     "Published",
     "Purpose",
     "Question",
+    "RecordedNumbers",
+    "RecordedPosition",
     "Scope",
     "SeenExecution",
     "SubjectErased",
@@ -140,6 +154,7 @@ __all__ = [
     "compact",
     "compactable",
     "count_loaded_by",
+    "count_partitions",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
@@ -152,7 +167,7 @@ __all__ = [
     "last_asked",
     "last_whole_listing",
     "lasting_failures",
-    "listed_executions",
+    "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
@@ -165,15 +180,20 @@ __all__ = [
     "publish_current",
     "published_state",
     "query",
+    "record_end",
     "record_erasures",
     "record_failures",
     "record_files_listed",
     "record_listing",
     "record_look",
+    "record_part",
     "record_program_datasets",
     "record_whole_listing",
+    "recorded_numbers",
+    "recorded_position",
     "seen_executions",
     "state_of_warehouse",
+    "subjects_to_load",
     "unloaded_exports",
     "write_query",
 ]

@@ -140,17 +140,22 @@ def test_one_execution_takes_one_listing_more_and_only_its_subject_is_loaded(
     assert settled.reason() == f"all {SUBJECTS} listed exports are loaded"
 
 
-def test_a_burst_over_all_subjects_is_a_few_runs_and_one_tick_lists_no_file(
+def test_a_burst_over_all_subjects_is_one_run_and_one_tick_lists_no_file(
     settled: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "SUBJECTS_A_RUN", 70)
+    monkeypatch.setattr("cp_pipeline.ingest.survey.SUBJECTS_AT_ONCE", 70)
     monkeypatch.setattr("cp_pipeline.ingest.look_survey.REQUESTS_AT_MOST", 1)
     settled.service.study.execute_again(data_set_name=DAILY)
     request = settled.requested()
     assert request.job_name == "sync"
     assert "listing" not in {record.kind for record in settled.service.requests[:3]}
     settled.run(request)
-    assert one("SELECT count(*) FROM lineage.loads") == SUBJECTS + 70
+    assert one("SELECT count(*) FROM lineage.loads") == 2 * SUBJECTS
+    ran = f"SELECT count(DISTINCT dagster_run_id) FROM lineage.loads WHERE load_id > {SUBJECTS}"
+    assert one(ran) == 1
+    # The first subjects are loaded before the last ones are listed.
+    kinds = [record.kind for record in settled.service.requests]
+    assert "listing" in kinds[kinds.index("file") :]
     # The burst grows while it is loaded: taken up next.
     settled.service.study.execute_again(subject_id=FIRST, data_set_name=DAILY)
     assert set(settled.settle()) <= {"sync", "load_partitions"}
