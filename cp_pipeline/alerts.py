@@ -41,7 +41,8 @@ def alert_text(problems: Sequence[Problem]) -> str:
     """Return one text for several problems, the first ones by name."""
     lines = [f"cp-pipeline: {count(len(problems), 'new problem')}"]
     lines += [
-        redact(f"• {each.words[:_LONGEST]}{f' {each.link}' if each.link else ''}")
+        # The link is ours: it has no secret, and must not be cut.
+        f"• {redact(each.words)[:_LONGEST]}{f' {each.link}' if each.link else ''}"
         for each in problems[:_NAMED]
     ]
     if len(problems) > _NAMED:

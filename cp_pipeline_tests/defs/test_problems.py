@@ -105,6 +105,7 @@ def test_a_failed_partition_is_told_once_with_its_file_reason_and_run(
         "worse.csv.gz",
         f"https://dagster.example.org/runs/{result.run_id}",
         "Check listed_execution_is_loaded of dataset_exports is red: 2 of 49",
+        "https://dagster.example.org/assets/dataset_exports?view=checks",
     ):
         assert words in text
     watching.tick()
