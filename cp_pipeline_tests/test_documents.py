@@ -17,6 +17,7 @@ import pytest
 
 from cp_pipeline.cli import commands
 from cp_pipeline.cli.demo import _QUESTIONS
+from cp_pipeline.notify_settings import NotifySettings
 from cp_pipeline.settings import (
     CentrePointSettings,
     SettingsError,
@@ -200,6 +201,7 @@ def variables_read() -> set[str]:
         CentrePointSettings.from_environment(asked)
     StorageSettings.from_environment(asked)
     sensor_seconds(asked)
+    NotifySettings.from_environment(asked)
     return asked.names
 
 

@@ -22,6 +22,8 @@ def show_log_lines() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger(_OURS).setLevel(logging.INFO)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # After Ctrl-C, it logs a traceback of each connection that it could not close.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def add_loudness(command: click.Command) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, TAGS, VENDOR_PAGE
+from cp_pipeline.defs.asset_tags import CENTREPOINT, FRESH, OWNERS, TAGS, VENDOR_PAGE
 from cp_pipeline.defs.events import (
     CODE_VERSION,
     LISTED_EXECUTIONS,
@@ -41,6 +41,7 @@ class LoadingConfig(dg.Config):
     owners=OWNERS,
     tags=TAGS,
     metadata=VENDOR_PAGE,
+    freshness_policy=FRESH,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
         "`lineage.export_files`.\n\nMaterialize it to request the listing. New subjects and data "

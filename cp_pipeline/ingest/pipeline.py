@@ -30,6 +30,7 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
+    LastingFailure,
     LoadedExecution,
     LoadedVersions,
     PartitionState,
@@ -44,6 +45,7 @@ from cp_pipeline.warehouse import (
     erased_subjects,
     failed_attempts,
     last_whole_listing,
+    lasting_failures,
     loaded_executions,
     loaded_versions,
     partition_states,
@@ -214,6 +216,10 @@ class Pipeline:
             for (key, _), failed in failed_attempts(self._questions).items()
             if failed.number >= ATTEMPTS
         }
+
+    def failed_exports(self) -> list[LastingFailure]:
+        """Return the exports that are listed and could not be loaded."""
+        return lasting_failures(self._questions)
 
     def states(self) -> list[PartitionState]:
         """Return the state of each partition."""

@@ -71,10 +71,12 @@ from cp_pipeline.warehouse.looks import (
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
+    LastingFailure,
     LoadedVersions,
     PartitionState,
     count_partitions,
     failed_attempts,
+    lasting_failures,
     loaded_versions,
     partition_states,
 )
@@ -138,6 +140,7 @@ __all__ = [
     "Finding",
     "HistoricLoad",
     "LastAsked",
+    "LastingFailure",
     "ListedPair",
     "ListingSizes",
     "Load",
@@ -184,6 +187,7 @@ __all__ = [
     "known_of",
     "last_asked",
     "last_whole_listing",
+    "lasting_failures",
     "listed_pairs",
     "listing_sizes",
     "loaded_executions",

@@ -19,7 +19,7 @@ from cp_pipeline.settings import StorageSettings
 # Without this tag, the UI does not list the run on the page of its job.
 _LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitions"}
 
-_INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
+_INTERRUPTED = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 
 
 class CommandRun:
@@ -66,9 +66,13 @@ class CommandRun:
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether Ctrl-C ended a step, which Dagster makes an error of its own."""
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(each and each.cls_name == _INTERRUPTED for each in errors)
+    """Whether Ctrl-C ended the run: in a step, or between steps. Dagster calls both a failure."""
+    errors = [
+        event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
+        for event in result.all_events
+        if event.is_step_failure or event.is_job_failure
+    ]
+    return any(each and each.cls_name in _INTERRUPTED for each in errors)
 
 
 @contextmanager
