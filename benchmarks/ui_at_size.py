@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 300
 PROCESSES = {
     "webserver": "dagster_webserver",
     "daemon": "dagster._daemon",
-    "code server": "dagster._grpc",
+    "code server": "grpc",
 }
 
 
