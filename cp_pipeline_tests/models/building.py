@@ -18,7 +18,18 @@ from cp_pipeline_tests.study_site import Site
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 FAMILIES = ("activity_daily", "activity_epochs", "barometer", "parameters_and_subject")
-MARTS = ("load_days", "program_executions", "study_coverage", "subject_days", "subject_summary")
+MARTS = (
+    "chosen_programs",
+    "epoch_days",
+    "load_days",
+    "measure_columns",
+    "program_executions",
+    "study_coverage",
+    "subject_days",
+    "subject_offsets",
+    "subject_summary",
+    "subject_visits",
+)
 
 
 class BuiltSite(Site):
@@ -27,6 +38,7 @@ class BuiltSite(Site):
     def __init__(self, sandbox: FaultySandbox, data_dir: Path, project: Path = PROJECT) -> None:
         super().__init__(sandbox, data_dir)
         self.project = project
+        self.outcomes: dict[str, str] = {}
 
     def dbt(self, *arguments: str) -> dict[str, str]:
         """Run dbt, and return the outcome of each model and test by name."""
