@@ -59,6 +59,8 @@ def run_publish() -> int:
         redirect_stdout(StringIO()),
     ):
         warnings.simplefilter("ignore")
+        from dagster import AssetCheckSeverity  # noqa: PLC0415
+
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
@@ -70,6 +72,10 @@ def run_publish() -> int:
         errors.print(f"Not published; {storage.published} stays as it was.", style="red")
         errors.print(reason(result.all_events))
         return EXIT_NOT_PUBLISHED
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity is AssetCheckSeverity.ERROR:
+            errors.print(f"The check {check.check_name} is red.", style="red")
+            errors.print(check.description or "", markup=False)
     (made,) = result.asset_materializations_for_node("published")
     answers.print(
         f"{count(int(str(made.metadata['tables'].value)), 'table')} published in "

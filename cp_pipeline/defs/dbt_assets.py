@@ -29,6 +29,7 @@ from cp_pipeline.defs.asset_tags import OWNERS
 from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.previews import plain
+from cp_pipeline.defs.red_checks import shown_red
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
@@ -105,6 +106,9 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _wait_for_end(building)
             compiled = target / "compiled" / project.name / "models" / "staging"
+            with Warehouse.of(storage) as warehouse:
+                tested = target / "compiled" / project.name
+                events = list(shown_red(events, building.manifest, tested, warehouse))
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():

@@ -67,7 +67,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import query
+from cp_pipeline.warehouse.query import failing_rows, query
 from cp_pipeline.warehouse.recorded_listing import (
     ListingSizes,
     last_whole_listing,
@@ -128,6 +128,7 @@ __all__ = [
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "failing_rows",
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
