@@ -5,6 +5,7 @@ Does not belong: how each of them works (``tokens``, ``listing``, ``subjects``,
 ``downloads``).
 """
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing, Progress, no_progress
+from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition
 from cp_pipeline.centrepoint.subjects import Subjects, SubjectsPage
 from cp_pipeline.centrepoint.tokens import TokenSource
 from cp_pipeline.centrepoint.transport import Transport
@@ -81,6 +83,19 @@ class CentrePoint:
     ) -> StudyListing:
         """List the export files of a study; see ``Listing.export_files``."""
         return self._listing.export_files(study_id, filters, progress)
+
+    def list_in_parts(
+        self,
+        study_id: int,
+        progress: Progress = no_progress,
+        *,
+        part_items: int,
+        resumed: ListingPosition | None = None,
+    ) -> Generator[ListingPart, None, None]:
+        """List all export files of a study, a part at a time; see ``Listing.in_parts``."""
+        return self._listing.in_parts(
+            study_id, progress=progress, part_items=part_items, resumed=resumed
+        )
 
     def subjects_page(self, study_id: int, offset: int = 0) -> SubjectsPage:
         """Return one page of the subjects of a study; see ``Subjects.page``."""

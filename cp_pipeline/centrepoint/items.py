@@ -24,6 +24,7 @@ from cp_pipeline.domain.exports import (
     ExportKey,
     InvalidItem,
     canonical_program,
+    digest_of,
 )
 
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
@@ -78,6 +79,11 @@ class LeftOut:
 
     key: ExportKey
     other_format: str | None
+
+    @property
+    def digest(self) -> int:
+        """See ``digest_of``."""
+        return digest_of(self)
 
 
 ReadItem = ExportFile | InvalidItem | LeftOut

@@ -6,7 +6,8 @@ complete (``readings``), downloading files (``downloads``).
 """
 
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,7 @@ from cp_pipeline.centrepoint.dialects import (
 from cp_pipeline.centrepoint.errors import ServiceUnavailable
 from cp_pipeline.centrepoint.items import Filters, read_item
 from cp_pipeline.centrepoint.pages import pages_in_order
-from cp_pipeline.centrepoint.readings import Page, Reading
+from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Page, Reading
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import Dialect
 
@@ -73,21 +74,54 @@ class Listing:
         Raises:
             ServiceError: the listing failed; the subclass says why.
         """
+        *_, end = self.in_parts(study_id, filters, progress)
+        return end.listing
+
+    def in_parts(
+        self,
+        study_id: int,
+        filters: Filters = Filters(),  # noqa: B008  (immutable)
+        progress: Progress = no_progress,
+        *,
+        part_items: int = sys.maxsize,
+        resumed: ListingPosition | None = None,
+    ) -> Generator[ListingPart, None, None]:
+        """List export files as ``export_files`` does, a part at a time.
+
+        A long listing need not be in memory at once. Each part has about ``part_items`` items. The
+        last part ``is_end``: then the listing is accepted. If it is not accepted, it is read again,
+        and the parts of the earlier reading were of a listing that changed, or was incomplete.
+
+        Args:
+            study_id: the study.
+            filters: what to list.
+            progress: called after each page.
+            part_items: the number of items after which a part ends.
+            resumed: where to go on with a reading that was interrupted.
+
+        Raises:
+            ServiceError: the listing failed; the subclass says why.
+        """
         previous: Reading | None = None
-        by_items = False
+        position = resumed or ListingPosition(Reading(), 0)
         for _ in range(_PASSES):
-            reading = self._read_all_pages(study_id, filters, progress, by_items=by_items)
-            if reading.is_whole:
-                return self._what_was_asked(reading, 0, study_id, filters)
-            if reading.agrees_with(previous):
-                missing = reading.missing(previous)
-                return self._what_was_asked(reading, missing, study_id, filters)
-            if reading.is_short:
-                # The service may send fewer items per page than requested: continue after the last
-                # item of each page.
-                by_items = True
+            reading = position.reading
+            for offset in self._read_pages(study_id, filters, position, progress):
+                if reading.item_count >= part_items and offset < reading.total:
+                    listing = self._what_was_asked(reading, 0, study_id, filters)
+                    yield ListingPart(listing, ListingPosition(reading, offset), is_end=False)
+                    reading.forget_items()
+            agrees = not reading.is_whole and reading.agrees_with(previous)
+            missing = reading.missing(previous) if agrees else 0
+            listing = self._what_was_asked(reading, missing, study_id, filters)
+            if reading.is_whole or agrees:
+                yield ListingPart(listing, ListingPosition(reading, reading.total), is_end=True)
+                return
+            # The service may send fewer items per page than requested: then continue after the last
+            # item of each page.
+            by_items = reading.by_items or reading.is_short
             _log.info("reading the listing of study %d again: it changed, or is short", study_id)
-            previous = reading
+            previous, position = reading, ListingPosition(Reading(by_items), 0)
         raise ServiceUnavailable(
             f"The listing of study {study_id} changed during each of {_PASSES} readings.",
             "CentrePoint is probably executing programs; try again later.",
@@ -97,26 +131,20 @@ class Listing:
         """Return the number of export files of the study, by listing a single one."""
         return self._page(study_id, Filters(), offset=0, limit=1).total
 
-    def _read_all_pages(
-        self, study_id: int, filters: Filters, progress: Progress, *, by_items: bool
-    ) -> Reading:
-        """Read all pages, until none of a long row of them has a new item.
-
-        Args:
-            study_id: the study.
-            filters: the filters of the listing.
-            progress: called after each page.
-            by_items: continue after the last item received, not after the size of a full page.
-        """
-        reading, barren = Reading(by_items), 0
+    def _read_pages(
+        self, study_id: int, filters: Filters, position: ListingPosition, progress: Progress
+    ) -> Iterator[int]:
+        """Add pages to a reading, until a long row of them has no new item; yield each offset."""
+        reading, barren = position.reading, 0
         request = partial(self._page, study_id, filters, limit=PAGE_SIZE)
-        with closing(pages_in_order(request, by_items=by_items)) as pages:
+        pages = pages_in_order(request, position.offset, by_items=reading.by_items)
+        with closing(pages):
             for page, offset in pages:
                 barren = 0 if reading.add(page) else barren + 1
                 progress(min(offset, page.total), page.total)
+                yield offset
                 if barren == MOST_BARREN_PAGES:
-                    break
-        return reading
+                    return
 
     def _what_was_asked(
         self, reading: Reading, missing: int, study_id: int, filters: Filters
@@ -146,7 +174,7 @@ class Listing:
             ),
             missing=missing,
         )
-        if foreign := reading.seen - len(items) - len(left_out) - len(invalid):
+        if foreign := reading.item_count - len(items) - len(left_out) - len(invalid):
             self._say_not_asked_for(study_id, foreign, filters)
         self._say_what_is_left_out(study_id, listing, reading.total)
         return listing

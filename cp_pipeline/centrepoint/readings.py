@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from cp_pipeline.centrepoint.items import LeftOut, ReadItem
-from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem
+from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, StudyListing, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Reading:
 
     ``came``: the number of items received, with repeated ones. ``totals``: all different counts
     that the service sent. ``by_items``: each page began after the last item of the previous page,
-    so pages may overlap.
+    so pages may overlap. ``seen``: a digest of each different item (of an export, its key), with
+    one of its content. ``unread``: the digests of the keys of items that cannot be loaded.
+
+    ``files``, ``invalid`` and ``left_out`` are the items since the last ``forget_items``.
     """
 
     by_items: bool = False
@@ -40,25 +43,42 @@ class Reading:
     left_out: dict[LeftOut, None] = field(default_factory=dict)
     came: int = 0
     totals: set[int] = field(default_factory=set)
+    seen: dict[int, int] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)
 
     def add(self, page: Page) -> bool:
         """Add a page; return whether it had a new item."""
-        before = self.seen
+        before = len(self.seen)
         self.totals.add(page.total)
         self.came += len(page.items)
         for item in page.items:
+            if isinstance(item, ExportFile):
+                self._add_file(item)
+                continue
+            self.seen[item.digest] = 0
+            if item.key is not None:
+                self.unread.add(item.key.digest)
             if isinstance(item, InvalidItem):
                 self.invalid[item] = None
-            elif isinstance(item, LeftOut):
+            else:
                 self.left_out[item] = None
-            elif (known := self.files.get(item.key)) is None or _age(known) <= _age(item):
-                self.files[item.key] = item
-        return self.seen > before
+        return len(self.seen) > before
+
+    def _add_file(self, item: ExportFile) -> None:
+        key = item.key
+        known = self.files.get(key)
+        if known is None or _age(known) <= _age(item):
+            self.files[key] = item
+            self.seen[key.digest] = digest_of((item.version, item.file_format))
 
     @property
-    def seen(self) -> int:
-        """The number of different items received."""
+    def item_count(self) -> int:
+        """The number of items since the last ``forget_items``."""
         return len(self.files) + len(self.invalid) + len(self.left_out)
+
+    def forget_items(self) -> None:
+        """Keep only the digests: the items themselves were recorded."""
+        self.files, self.invalid, self.left_out = {}, {}, {}
 
     @property
     def is_steady(self) -> bool:
@@ -73,7 +93,7 @@ class Reading:
     @property
     def is_whole(self) -> bool:
         """Whether the number of different items equals the service's count."""
-        return self.is_steady and self.seen == self.total
+        return self.is_steady and len(self.seen) == self.total
 
     @property
     def is_short(self) -> bool:
@@ -95,19 +115,35 @@ class Reading:
         """
         # With overlapping pages, the number of received items proves nothing.
         if other is None or (self.by_items and other.by_items):
-            return max(self.total - self.seen, 0)
+            return max(self.total - len(self.seen), 0)
         all_came = self.came == other.came == self.total
-        return 0 if all_came else max(self.total - self.seen, 0)
+        return 0 if all_came else max(self.total - len(self.seen), 0)
 
     @property
     def content(self) -> Hashable:
         """The items received, without their order."""
-        return (
-            frozenset(self.totals),
-            frozenset(self.files.values()),
-            frozenset(self.invalid),
-            frozenset(self.left_out),
-        )
+        return frozenset(self.totals), frozenset(self.seen.items())
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPosition:
+    """How far a listing is read: what was seen, and the offset to go on with."""
+
+    reading: Reading
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPart:
+    """Some items of a listing.
+
+    ``position``: how far the listing is read; its reading goes on to change with the next part.
+    ``is_end``: this is the last part, and the listing is accepted.
+    """
+
+    listing: StudyListing
+    position: ListingPosition
+    is_end: bool
 
 
 def _age(item: ExportFile) -> tuple[int, int]:

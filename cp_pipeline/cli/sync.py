@@ -32,6 +32,7 @@ from cp_pipeline.ingest import (
     Plan,
     Request,
     Survey,
+    pending_remarks,
 )
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
@@ -85,7 +86,7 @@ def run_sync(
         _print_plan(found.plan)
         say_invalid(errors, found.invalid)
         return 0
-    if not found.plan.to_load:
+    if not found.has_something_to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         pipeline.tidy()
         _recover_orphaned_runs(pipeline)
@@ -98,7 +99,8 @@ def run_sync(
         progress_bar() as progress,
         pipeline.prepared(found, run_id) as executor,
     ):
-        source = _WatchedSource(pipeline, found.plan, progress)
+        source = _WatchedSource(pipeline, found.numbers.partitions_to_load, progress)
+        source.planned(found.plan)
         _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
     say_invalid(errors, found.invalid)
@@ -126,13 +128,14 @@ class _WatchedSource(PipelineResource):
     # A failure is reported at once; the person who runs the command decides when to try again.
     retries = False
 
-    def __init__(self, pipeline: Pipeline, plan: Plan, progress: Progress) -> None:
+    def __init__(self, pipeline: Pipeline, partitions: int, progress: Progress) -> None:
         self.pipeline = pipeline
         self._progress = progress
-        self._task: TaskID = progress.add_task("Loading", total=len(plan.to_load), rate="")
+        self._task: TaskID = progress.add_task("Loading", total=partitions, rate="")
         self._started = time.monotonic()
-        self.account = Account(plan)
-        self.rows = 0
+        self._plan: Plan | None = None
+        self._account: Account | None = None
+        self.loaded = self.rows = 0
         self.failures: list[PartitionFailed] = []
 
     def open(self) -> Pipeline:
@@ -141,14 +144,26 @@ class _WatchedSource(PipelineResource):
     def storage(self) -> StorageSettings:
         return self.pipeline.storage
 
+    def planned(self, plan: Plan) -> None:
+        if plan is not self._plan:
+            self.close_account()
+            self._plan, self._account = plan, Account(plan)
+
+    def close_account(self) -> None:
+        """Check that each planned partition was loaded or failed."""
+        if self._account is not None:
+            self._account.close()
+
     def report(self, result: PartitionResult) -> None:
-        self.account.saw(result)
+        if self._account is not None:
+            self._account.saw(result)
         if isinstance(result, PartitionLoaded):
+            self.loaded += 1
             self.rows += sum(load.row_count for load in result.loads)
         else:
             self.failures.append(result)
         seconds = max(time.monotonic() - self._started, 0.001)
-        rate = f"{(self.account.loaded + self.account.failed) / seconds:,.0f} partitions/s"
+        rate = f"{(self.loaded + len(self.failures)) / seconds:,.0f} partitions/s"
         self._progress.update(self._task, advance=1, rate=rate)
 
 
@@ -177,7 +192,7 @@ def _run_in_dagster(
             _say_failures(source.failures)
             raise PipelineError(reason(result.all_events))
     # Whatever Dagster made of it.
-    source.account.close()
+    source.close_account()
 
 
 def _recover_orphaned_runs(pipeline: Pipeline) -> None:
@@ -234,16 +249,17 @@ def _say_survey(found: Survey) -> None:
         verb = "is" if found.erased == 1 else "are"
         exports = count(found.erased, "export")
         answers.print(f"{exports} of an erased subject {verb} left alone.")
-    if not found.items:
+    numbers = found.numbers
+    if not numbers.exports:
         if found.is_empty:
             answers.print(f"{NO_EXPORTS} Nothing to do.")
         return
     answers.print(
-        f"{count(len(found.items), 'export')} in {count(len(found.partitions), 'partition')} "
-        f"listed, {count(found.plan.export_count, 'export')} in "
-        f"{count(len(found.plan.to_load), 'partition')} to load."
+        f"{count(numbers.exports, 'export')} in {count(numbers.partitions, 'partition')} "
+        f"listed, {count(numbers.exports_to_load, 'export')} in "
+        f"{count(numbers.partitions_to_load, 'partition')} to load."
     )
-    for remark in found.plan.remarks():
+    for remark in pending_remarks(numbers.pending):
         answers.print(remark)
 
 
@@ -270,7 +286,7 @@ def _print_plan(plan: Plan) -> None:
 
 def _say_outcome(source: _WatchedSource, seconds: float) -> None:
     answers.print(
-        f"{count(source.account.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
+        f"{count(source.loaded, 'partition')} loaded, {count(source.rows, 'row')}, "
         f"in {seconds:.1f} s."
     )
     answers.print(f"Where the time went: {source.pipeline.where_the_time_went()}.")

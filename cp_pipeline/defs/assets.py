@@ -58,8 +58,8 @@ def export_files(
         for observation in observations(new_survey.plan.replaced):
             context.log_event(observation)
         context.log.info(
-            f"CentrePoint lists {len(new_survey.items)} exports in "
-            f"{len(new_survey.partitions)} partitions"
+            f"CentrePoint lists {new_survey.numbers.exports} exports in "
+            f"{new_survey.numbers.partitions} partitions"
         )
         log_survey(context, new_survey)
         if new_survey.is_empty:

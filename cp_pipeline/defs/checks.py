@@ -215,7 +215,7 @@ def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
         for partition, failed in sorted(waiting.items())
     )
     return Finding(
-        len(pipeline.states()),
+        pipeline.count_partitions(),
         len(rows),
         ("subject", "dataset", "attempts", "last_attempt", "reason"),
         rows[:_SHOWN],

@@ -6,6 +6,7 @@ Does not belong: the contents of an event (``events``), the loading itself (``in
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
+from cp_pipeline.defs.instance.logged_events import LoggedEvents
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
 from cp_pipeline.defs.partitions import key_of, register
@@ -71,6 +73,8 @@ def survey(
     new_survey = pipeline.survey(request, progress=_logged(context))
     context.log.info(f"CentrePoint answered in the dialect {pipeline.centrepoint.dialect}")
     register(context.instance, new_survey.partitions)
+    if new_survey.long is not None:
+        register(context.instance, [each.partition for each in pipeline.states()])
     return new_survey, listed_after
 
 
@@ -146,13 +150,15 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
         pipeline = source.open()
         studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
-        outcome = _Outcome()
+        outcome = _Outcome(LoggedEvents(context))
         try:
-            parts = pipeline.parts(request)
-            for number, part in enumerate(parts, start=1):
-                if len(parts) > 1:
-                    context.log.info(f"Part {number} of {len(parts)}: {_subjects(part)}")
-                _load_part(context, source, pipeline, part, outcome)
+            parts = deque(pipeline.parts(request))
+            number = 0
+            while parts:
+                part, number = parts.popleft(), number + 1
+                if number > 1 or parts:
+                    context.log.info(f"Part {number} of {number + len(parts)}: {_subjects(part)}")
+                parts.extend(_load_part(context, source, pipeline, part, outcome))
         finally:
             if outcome.listed_after is not None:
                 _store_outcome(context, pipeline, outcome, outcome.listed_after)
@@ -167,6 +173,7 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
 class _Outcome:
     """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
 
+    events: LoggedEvents
     listed_after: int | None = None
     loaded: int = 0
     has_plan: bool = False
@@ -179,27 +186,31 @@ def _load_part(
     pipeline: Pipeline,
     request: Request,
     outcome: _Outcome,
-) -> None:
-    """Survey, and load what is planned."""
+) -> Sequence[Request]:
+    """Survey, and load what is planned; return what to load next."""
     new_survey, listed_after = survey(context, pipeline, request)
     outcome.listed_after = listed_after
     log_survey(context, new_survey)
     if request.partitions is not None:
         store_current(context, new_survey.plan, listed_after)
     outcome.has_plan |= bool(new_survey.plan.to_load)
+    source.planned(new_survey.plan)
     with pipeline.execute(new_survey, context.run.run_id) as results:
         for result in results:
             if isinstance(result, PartitionLoaded):
                 with pipeline.timings.on(Activity.RECORDS):
-                    context.log_event(materialization(result, listed_after))
+                    outcome.events.log(materialization(result, listed_after))
                 outcome.loaded += 1
             else:
                 outcome.failures.append(result)
             source.report(result)
+    return new_survey.further
 
 
 def _subjects(request: Request) -> str:
     subjects = sorted(request.subject_ids or ())
+    if not subjects:
+        return "the whole study"
     return f"{count(len(subjects), 'subject')}, {subjects[0]} to {subjects[-1]}"
 
 
@@ -254,7 +265,7 @@ def _store_outcome(
     The seconds by activity are stored in that event, in the run's log and in its tag
     ``cp_pipeline/time_spent``.
     """
-    compared = store_missing_events(pipeline, context.instance, context.log_event, listed_after)
+    compared = store_missing_events(pipeline, context.instance, outcome.events.log, listed_after)
     if compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "

@@ -49,17 +49,23 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventCom
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    stored = instance.event_log_storage.get_latest_tags_by_partition(
-        DATASET_EXPORTS, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
-    )
-    versions = pipeline.versions()
+    storage = instance.event_log_storage
     differing = {}
-    for partition, version in sorted(versions.items()):
-        tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
-        known = frozenset(tag.split(",")) if tag else frozenset[str]()
-        if not known or not version.still_listed <= known <= version.loaded:
-            differing[partition] = (known, version.loaded)
-    return EventComparison(len(versions), differing)
+    examined = 0
+    for versions in pipeline.versions():
+        examined += len(versions)
+        stored = storage.get_latest_tags_by_partition(
+            DATASET_EXPORTS,
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            [VERSION_TAG],
+            asset_partitions=[key_of(partition) for partition in versions],
+        )
+        for partition, version in versions.items():
+            tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
+            known = frozenset(tag.split(",")) if tag else frozenset[str]()
+            if not known or not version.still_listed <= known <= version.loaded:
+                differing[partition] = (known, version.loaded)
+    return EventComparison(examined, differing)
 
 
 def store_missing_events(

@@ -10,7 +10,7 @@ can get into the snapshot of the code location that Dagster stores and shows.
 
 from datetime import timedelta
 
-from cp_pipeline.ingest import PartitionResult, Pipeline
+from cp_pipeline.ingest import PartitionResult, Pipeline, Plan
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
@@ -64,6 +64,9 @@ class PipelineResource:
         """Drop loads that were superseded at least this long ago."""
         with Warehouse.of(self.storage()) as warehouse:
             return compact(warehouse, older_than)
+
+    def planned(self, plan: Plan) -> None:
+        """Do nothing with a plan before it is executed; the command line counts its partitions."""
 
     def report(self, result: PartitionResult) -> None:
         """Do nothing with a partition's result; the command line shows its progress with it."""

@@ -5,8 +5,9 @@ Does not belong: how an export is listed (``centrepoint``), stored (``landing``)
 (``warehouse``).
 """
 
+import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import total_ordering
 from typing import NamedTuple, Self
@@ -89,6 +90,17 @@ class ExportKey(NamedTuple):
     study_program_id: str
     dataset_name: str
 
+    @property
+    def digest(self) -> int:
+        """A signed number of 64 bits that stands for this key; the same in every process."""
+        return digest_of(self)
+
+
+def digest_of(value: object) -> int:
+    """Return a signed number of 64 bits for a value, from its ``repr``."""
+    hashed = hashlib.blake2b(repr(value).encode(), digest_size=8)
+    return int.from_bytes(hashed.digest(), "big", signed=True)
+
 
 class Version(NamedTuple):
     """One version of an export (docs/api.md, "Which version of an export an item is").
@@ -138,6 +150,11 @@ class InvalidItem:
     file_name: str | None
     program_execution: str | None
     reason: str
+
+    @property
+    def digest(self) -> int:
+        """See ``digest_of``; without the study, which the item of a study's listing may lack."""
+        return digest_of(replace(self, study_id=None))
 
     @property
     def key(self) -> ExportKey | None:

@@ -12,7 +12,7 @@ from cp_pipeline.ingest.look import Look, LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
-from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan
+from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan, pending_remarks
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_after
 from cp_pipeline.ingest.subject_erasure import Erasable, Erased, SyncRunning, erasable, erase
 from cp_pipeline.ingest.subprocess_executor import ProcessLost
@@ -66,6 +66,7 @@ __all__ = [
     "explain",
     "make_plan",
     "pause_after",
+    "pending_remarks",
     "rebuild",
     "redact",
 ]

@@ -30,6 +30,7 @@ from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     NO_FILES,
+    ListedPair,
     ListingSizes,
     SeenExecution,
     Warehouse,
@@ -230,6 +231,24 @@ def files_states(
             states[key] = FILES_LISTED if key in pending else NO_FILES
         else:
             states[key] = None
+    return states
+
+
+def recorded_states(
+    pairs: Mapping[SubjectProgram, SeenExecution],
+    recorded: Mapping[SubjectProgram, ListedPair],
+    now: datetime,
+) -> dict[SubjectProgram, str | None]:
+    """Tell from a recorded whole listing for which executions the files are written."""
+    states: dict[SubjectProgram, str | None] = {}
+    for key, each in pairs.items():
+        listed = recorded.get(key)
+        is_listed = listed is not None and listed.executed == each.executed
+        is_over = now - each.seen_at >= PENDING_AT_MOST
+        if is_listed and listed and (is_over or not listed.has_pending):
+            states[key] = FILES_LISTED
+        else:
+            states[key] = NO_FILES if is_over else None
     return states
 
 

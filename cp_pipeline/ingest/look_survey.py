@@ -14,6 +14,7 @@ from cp_pipeline.centrepoint import CentrePoint, Filters, ResourceMissing, Servi
 from cp_pipeline.domain.executions import SubjectProgram
 from cp_pipeline.domain.exports import InvalidItem, StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
+from cp_pipeline.ingest.listing_scope import together, within
 from cp_pipeline.ingest.look import (
     Look,
     LookPosition,
@@ -23,16 +24,16 @@ from cp_pipeline.ingest.look import (
     take_look,
 )
 from cp_pipeline.ingest.plan import Plan, make_plan
-from cp_pipeline.ingest.survey import together, within
 from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.warehouse import (
     FILES_LISTED,
+    ListedPair,
     Scope,
     SeenExecution,
     Warehouse,
     erased_subjects,
     invalid_items,
-    listed_executions,
+    listed_pairs,
     listing_sizes,
     loaded_executions,
     pending_since,
@@ -145,8 +146,12 @@ def _listed_before(
     """Find the executions whose files another listing has recorded, such as that of ``sync``."""
     if not due:
         return {}
-    recorded = listed_executions(warehouse)
-    return {key: FILES_LISTED for key, each in due.items() if recorded.get(key) == each.executed}
+    recorded = listed_pairs(warehouse)
+    return {
+        key: FILES_LISTED
+        for key, each in due.items()
+        if recorded.get(key) == ListedPair(each.executed or 0, has_pending=False)
+    }
 
 
 def _filters(

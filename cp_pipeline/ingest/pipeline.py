@@ -33,6 +33,7 @@ from cp_pipeline.warehouse import (
     Warehouse,
     ask,
     count_loaded_by,
+    count_partitions,
     failed_attempts,
     last_whole_listing,
     loaded_executions,
@@ -180,8 +181,12 @@ class Pipeline:
         """Return the state of each partition."""
         return partition_states(self._questions)
 
-    def versions(self) -> dict[Partition, LoadedVersions]:
-        """Return the program executions of each partition's current rows."""
+    def count_partitions(self) -> int:
+        """Return the number of listed or loaded partitions."""
+        return count_partitions(self._questions)
+
+    def versions(self) -> Iterator[dict[Partition, LoadedVersions]]:
+        """Yield the program executions of each partition's current rows, some at a time."""
         return loaded_versions(self._questions)
 
     def loaded(

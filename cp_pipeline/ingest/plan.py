@@ -65,14 +65,7 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """Sentences for people about what is not loaded now."""
-        if not self.pending:
-            return []
-        words = (
-            f"{count(self.pending_count, 'export')} pending: the program was executed, and its new "
-            "file is not written yet. Nothing is loaded from the old file; a later sync loads the "
-            "new one."
-        )
-        return [words]
+        return pending_remarks(self.pending_count)
 
     @property
     def replaced(self) -> tuple[ExportFile, ...]:
@@ -88,6 +81,17 @@ class Plan:
     def current(self) -> tuple[Partition, ...]:
         """Requested partitions without anything to load."""
         return tuple(partition for partition in self.kept if partition not in self.to_load)
+
+
+def pending_remarks(number: int) -> list[str]:
+    """Sentences for people about so many pending exports."""
+    if not number:
+        return []
+    words = (
+        f"{count(number, 'export')} pending: the program was executed, and its new file is not "
+        "written yet. Nothing is loaded from the old file; a later sync loads the new one."
+    )
+    return [words]
 
 
 def make_plan(

@@ -6,9 +6,9 @@ Does not belong: pages and requests (``centrepoint``), deciding (``plan``), load
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from math import ceil
@@ -16,25 +16,26 @@ from typing import Self
 
 from cp_pipeline.centrepoint import (
     PAGE_SIZE,
-    AnswerNotUnderstood,
     CentrePoint,
     Filters,
     Progress,
     a_few_at_once,
     no_progress,
 )
-from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Partition, StudyListing
+from cp_pipeline.domain.exports import ExportFile, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
+from cp_pipeline.ingest.listing_scope import check_some_are_valid, together, within
 from cp_pipeline.ingest.look import files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.retry_schedule import retry_schedule
+from cp_pipeline.ingest.whole_listing import LongListing, WholeListings
 from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.warehouse import (
+    RecordedNumbers,
     Scope,
     Warehouse,
     erased_subjects,
     failed_attempts,
-    last_whole_listing,
     loaded_executions,
     pending_since,
     record_files_listed,
@@ -47,7 +48,6 @@ from cp_pipeline.warehouse import (
 _FILTERED_REQUESTS = 8
 # Listing them takes less than a minute (450 requests), and loading them some minutes.
 SUBJECTS_AT_ONCE = 200
-_RECORDED_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ class Survey:
     """What CentrePoint lists for a request, and the plan.
 
     ``listing``: the items of all studies, without erased subjects. ``erased``: the number of items
-    of erased subjects. ``changed``: whether the listing differs from the previous one.
+    of erased subjects. ``changed``: whether the listing differs from the previous one. ``long``:
+    studies that are too long for memory; they are not in ``listing`` and ``plan``.
     """
 
     request: Request
@@ -117,6 +118,34 @@ class Survey:
     erased: int
     plan: Plan
     changed: bool
+    long: LongListing | None = None
+
+    @property
+    def further(self) -> Sequence[Request]:
+        """The requests that load what ``long`` lists, one after another."""
+        if self.long is None or not self.long.subject_ids:
+            return ()
+        subjects = Request.of(
+            self.long.subject_ids, refresh=self.request.refresh, only_due=self.request.only_due
+        )
+        return subjects.parts()
+
+    @property
+    def has_something_to_load(self) -> bool:
+        """Whether the plan, or a further request, loads anything."""
+        return bool(self.plan.to_load or self.further)
+
+    @property
+    def numbers(self) -> RecordedNumbers:
+        """How many exports and partitions are listed, to load and pending, in all studies."""
+        short = RecordedNumbers(
+            len(self.items),
+            len(self.partitions),
+            self.plan.export_count,
+            len(self.plan.to_load),
+            self.plan.pending_count,
+        )
+        return short if self.long is None else short + self.long.numbers
 
     @property
     def items(self) -> tuple[ExportFile, ...]:
@@ -126,7 +155,7 @@ class Survey:
     @property
     def invalid(self) -> tuple[InvalidItem, ...]:
         """Invalid items, which cannot be loaded."""
-        return self.listing.invalid
+        return self.listing.invalid + (self.long.invalid if self.long else ())
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -136,12 +165,12 @@ class Survey:
     @property
     def is_empty(self) -> bool:
         """Whether CentrePoint lists nothing at all."""
-        return self.listing == StudyListing() and not self.erased
+        return self.listing == StudyListing() and not self.erased and self.long is None
 
     def remarks(self) -> list[str]:
         """Sentences for people about the listing."""
         found = []
-        if missing := self.listing.missing:
+        if missing := self.listing.missing + (self.long.missing if self.long else 0):
             found.append(
                 f"CentrePoint counts {count(missing, 'more export')} than it listed. They are "
                 "loaded when they are listed. Until then no export is marked as withdrawn."
@@ -185,21 +214,25 @@ def take_survey(
     warehouse.bring_up_to_date()
     scope = Scope(centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
     erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    listing = _list(centrepoint, scope, progress)
-    if listing.invalid and not listing.items and scope.is_whole:
-        # If no item is valid, the cause is another API contract and not a single bad item.
-        raise AnswerNotUnderstood(
-            f"CentrePoint lists {count(len(listing.invalid), 'item')}, and none of them can be"
-            f" used. {listing.invalid[0]}.",
-            "Check CP_API_URL and CP_EXPORT_DIALECT, or report it to ActiGraph support.",
-        )
+    long: LongListing | None = None
+    if scope.is_whole and write:
+        listing, long = _list_whole(centrepoint, warehouse, erased, progress, started_at, request)
+        if long is not None:
+            # What is long is recorded already.
+            short = (each for each in scope.study_ids if each not in long.study_ids)
+            scope = replace(scope, study_ids=tuple(short))
+    else:
+        listing = _list(centrepoint, scope, progress)
+    if scope.is_whole:
+        check_some_are_valid(listing)
     kept = within(listing, scope, erased)
-    changed = record_listing(warehouse, kept, scope) if write else False
+    changed = record_listing(warehouse, kept, scope) if write and scope.study_ids else False
     if write:
         _record_what_it_tells(warehouse, kept, scope, started_at)
     plan = make_plan(
         kept.items,
-        loaded_executions(warehouse),
+        # Of a large study that is much, and a part needs little of it.
+        loaded_executions(warehouse, scope.subject_ids) if kept.items else {},
         request.partitions,
         refresh=request.refresh,
         pending_since=pending_since(warehouse),
@@ -207,7 +240,23 @@ def take_survey(
     if request.only_due:
         plan = replace(plan, to_load=retry_schedule(plan, failed_attempts(warehouse)).due)
     covered = sum(scope.covers(item.key) for item in listing.items)
-    return Survey(request, kept, scope, covered - len(kept.items), plan, changed)
+    changed |= long is not None and long.changed
+    return Survey(request, kept, scope, covered - len(kept.items), plan, changed, long)
+
+
+def _list_whole(
+    centrepoint: CentrePoint,
+    warehouse: Warehouse,
+    erased: Collection[int],
+    progress: Progress,
+    now: datetime,
+    request: Request,
+) -> tuple[StudyListing, LongListing | None]:
+    """List all studies; return the short listings together, and what is recorded of long ones."""
+    whole = WholeListings(centrepoint, warehouse, erased, now)
+    listed = [whole.short(study_id, progress) for study_id in centrepoint.settings.study_ids]
+    short = together(each for each in listed if each is not None)
+    return short, whole.long(refresh=request.refresh)
 
 
 def _list(centrepoint: CentrePoint, scope: Scope, progress: Progress) -> StudyListing:
@@ -236,7 +285,7 @@ def _record_what_it_tells(
     warehouse: Warehouse, listing: StudyListing, scope: Scope, started_at: datetime
 ) -> None:
     """Record when the study was listed whole, and the executions whose files are listed now."""
-    if scope.dataset_names is not None or not warehouse.exists():
+    if scope.dataset_names is not None or not scope.study_ids or not warehouse.exists():
         return
     due = {
         key: each
@@ -247,11 +296,8 @@ def _record_what_it_tells(
     }
     record_files_listed(warehouse, files_states(due, listing, started_at), started_at)
     if scope.is_whole and not listing.missing:
-        last = last_whole_listing(warehouse, scope.study_ids)
-        # Not at each sync: nothing new must not mean to write.
-        if last is None or abs(started_at - last) > _RECORDED_AGAIN_AFTER:
-            number = len(listing.items)
-            record_whole_listing(warehouse, scope.study_ids, started_at, items=number)
+        number = len(listing.items)
+        record_whole_listing(warehouse, scope.study_ids, started_at, items=number)
 
 
 def _filters(scope: Scope, count_all: Callable[[], int]) -> list[Filters]:
@@ -272,34 +318,3 @@ def _filters(scope: Scope, count_all: Callable[[], int]) -> list[Filters]:
     if len(fewest) <= _FILTERED_REQUESTS:
         return fewest
     return fewest if len(fewest) < ceil(count_all() / PAGE_SIZE) else [Filters()]
-
-
-def together(listings: Iterable[StudyListing]) -> StudyListing:
-    """Combine the listings of several studies or filters into one, without duplicates."""
-    every = list(listings)
-    return StudyListing(
-        tuple({item.key: item for each in every for item in each.items}.values()),
-        tuple(dict.fromkeys(item for each in every for item in each.invalid)),
-        tuple(dict.fromkeys(key for each in every for key in each.never_executed)),
-        tuple(dict.fromkeys(found for each in every for found in each.other_formats)),
-        sum(each.missing for each in every),
-    )
-
-
-def within(listing: StudyListing, scope: Scope, erased: Collection[int]) -> StudyListing:
-    """Return the part of a listing that is in the scope, without erased subjects."""
-
-    def wanted(key: ExportKey) -> bool:
-        return scope.covers(key) and key.subject_id not in erased
-
-    return StudyListing(
-        tuple(item for item in listing.items if wanted(item.key)),
-        tuple(
-            item
-            for item in listing.invalid
-            if scope.may_cover(item) and item.subject_id not in erased
-        ),
-        tuple(key for key in listing.never_executed if wanted(key)),
-        tuple(found for found in listing.other_formats if wanted(found[0])),
-        listing.missing,
-    )

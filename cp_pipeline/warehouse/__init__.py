@@ -39,6 +39,12 @@ from cp_pipeline.warehouse.lineage import (
     loaded_executions,
     record_failures,
 )
+from cp_pipeline.warehouse.listing_parts import (
+    RecordedPosition,
+    record_end,
+    record_part,
+    recorded_position,
+)
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
 from cp_pipeline.warehouse.looks import (
@@ -56,6 +62,7 @@ from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
     LoadedVersions,
     PartitionState,
+    count_partitions,
     failed_attempts,
     loaded_versions,
     partition_states,
@@ -69,11 +76,15 @@ from cp_pipeline.warehouse.published_file import (
 )
 from cp_pipeline.warehouse.query import failing_rows, query
 from cp_pipeline.warehouse.recorded_listing import (
+    ListedPair,
     ListingSizes,
+    RecordedNumbers,
     last_whole_listing,
-    listed_executions,
+    listed_pairs,
     listing_sizes,
     record_whole_listing,
+    recorded_numbers,
+    subjects_to_load,
     unloaded_exports,
 )
 from cp_pipeline.warehouse.row_erasure import (
@@ -101,6 +112,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "ListedPair",
     "ListingSizes",
     "Load",
     "LoadRefused",
@@ -113,6 +125,8 @@ __all__ = [
     "Profile",
     "Published",
     "Question",
+    "RecordedNumbers",
+    "RecordedPosition",
     "Scope",
     "SeenExecution",
     "SubjectErased",
@@ -125,6 +139,7 @@ __all__ = [
     "compact",
     "compactable",
     "count_loaded_by",
+    "count_partitions",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
@@ -136,7 +151,7 @@ __all__ = [
     "invalid_items",
     "known_of",
     "last_whole_listing",
-    "listed_executions",
+    "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
@@ -147,14 +162,19 @@ __all__ = [
     "publish_current",
     "published_state",
     "query",
+    "record_end",
     "record_erasures",
     "record_failures",
     "record_files_listed",
     "record_listing",
     "record_look",
+    "record_part",
     "record_program_datasets",
     "record_whole_listing",
+    "recorded_numbers",
+    "recorded_position",
     "seen_executions",
     "state_of_warehouse",
+    "subjects_to_load",
     "unloaded_exports",
 ]

@@ -4,7 +4,7 @@ Belongs here: reading ``lineage.loads``, writing ``lineage.failures``.
 Does not belong: what was listed (``listings``), deciding what to load (``ingest``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -102,16 +102,26 @@ class DatasetStatus:
     last_execution: str | None
 
 
-def loaded_executions(warehouse: Warehouse) -> dict[ExportKey, LoadedExecution]:
-    """Return the current load of each export; empty if the warehouse does not exist yet."""
+def loaded_executions(
+    warehouse: Warehouse, subject_ids: Collection[int] | None = None
+) -> dict[ExportKey, LoadedExecution]:
+    """Return the current load of each export; empty if the warehouse does not exist yet.
+
+    Args:
+        warehouse: has the loads.
+        subject_ids: only of these subjects; None for all.
+    """
     if not warehouse.exists():
         return {}
+    some = "" if subject_ids is None else " WHERE list_contains(?::BIGINT[], subject_id)"
+    parameters = None if subject_ids is None else [sorted(subject_ids)]
     with warehouse.reading() as connection:
         rows = connection.execute(
             "SELECT study_id, subject_id, study_program_id, dataset_name,"
             " load_id, program_execution, file_name, file_sha256, file_bytes, row_count,"
             " column_count, epoch_ns(program_executed_at), epoch_ns(modified_at)"
-            " FROM lineage.current_loads"
+            f" FROM lineage.current_loads{some}",
+            parameters,
         ).fetchall()
         # Only for exports whose file was written again, which is rare.
         others = connection.execute(

@@ -16,7 +16,7 @@ import duckdb
 
 from cp_pipeline.domain.exports import ExportFile, ExportKey, StudyListing, Version
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.invalid_items import invalid_items, replace_invalid
+from cp_pipeline.warehouse.invalid_items import invalid_items, read_invalid, replace_invalid
 from cp_pipeline.warehouse.lineage import Scope, identity
 from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
@@ -68,35 +68,82 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
     now = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.transaction() as connection:
         erased = read_erased(connection)
-        fresh = [item for item in changes.fresh if item.subject_id not in erased]
-        _remove(connection, [*changes.gone, *(item.key for item in changes.fresh)])
-        connection.execute(
-            f"UPDATE lineage.export_files SET unlisted_since = ? WHERE ({_KEY}) IN ({_KEYS})",
-            [now, *_columns(changes.unlisted)],
-        )
-        rows = [_listed_row(item, before.get(item.key), now) for item in fresh]
-        insert_rows(connection, "export_files", rows)
+        _write(connection, changes.fresh, before, erased, now)
+        mark_unlisted(connection, changes.unlisted, changes.gone, now)
         still = [item for item in listing.invalid if item.subject_id not in erased]
         replace_invalid(connection, invalid_before, still, now)
     return True
 
 
+def record_rows(
+    connection: duckdb.DuckDBPyConnection, listing: StudyListing, now: datetime
+) -> bool:
+    """Record the items of a part of a listing; return whether a row changed.
+
+    Args:
+        connection: has an open transaction.
+        listing: the part; what it lacks may be in another part.
+        now: the current time, in UTC.
+    """
+    before = _read(connection, [item.key for item in listing.items])
+    fresh = _fresh(before, listing.items)
+    erased = read_erased(connection)
+    _write(connection, fresh, before, erased, now)
+    known = {*read_invalid(connection)}
+    invalid = [item for item in listing.invalid if item not in known]
+    replace_invalid(
+        connection, [], [item for item in invalid if item.subject_id not in erased], now
+    )
+    return bool(fresh or invalid)
+
+
+def mark_unlisted(
+    connection: duckdb.DuckDBPyConnection,
+    unlisted: Iterable[ExportKey],
+    gone: Iterable[ExportKey],
+    now: datetime,
+) -> None:
+    """Mark exports that a whole listing lacked, and remove those that two in a row lacked."""
+    _remove(connection, gone)
+    connection.execute(
+        f"UPDATE lineage.export_files SET unlisted_since = ? WHERE ({_KEY}) IN ({_KEYS})",
+        [now, *_columns(unlisted)],
+    )
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    fresh: Collection[ExportFile],
+    before: "Mapping[ExportKey, _Row]",
+    erased: Collection[int],
+    now: datetime,
+) -> None:
+    _remove(connection, [item.key for item in fresh])
+    rows = [
+        _listed_row(item, before.get(item.key), now)
+        for item in fresh
+        if item.subject_id not in erased
+    ]
+    insert_rows(connection, "export_files", rows)
+
+
 def pending_since(warehouse: Warehouse) -> dict[ExportKey, datetime]:
     """Return, for each pending export, since when (UTC) its file is of an earlier execution."""
-    return {
-        key: row.pending_since.replace(tzinfo=UTC)
-        for key, row in _recorded(warehouse).items()
-        if row.pending_since is not None
-    }
+    if not warehouse.exists():
+        return {}
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {_KEY}, pending_since FROM lineage.export_files"
+            " WHERE pending_since IS NOT NULL"
+        ).fetchall()
+    return {ExportKey(*row[:4]): row[4].replace(tzinfo=UTC) for row in rows}
 
 
 def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Scope) -> _Changes:
     unread = {item.key for item in listing.invalid}
     unread |= {key for key, _ in listing.other_formats} | {*listing.never_executed}
     listed = {item.key: item for item in listing.items}
-    fresh = tuple(
-        item for key, item in listed.items() if key not in before or not before[key].says(item)
-    )
+    fresh = _fresh(before, listed.values())
     lacking: Collection[ExportKey] = ()
     if scope.is_whole and not listing.missing:
         lacking = sorted(key for key in before.keys() - listed.keys() - unread if scope.covers(key))
@@ -107,15 +154,30 @@ def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Sco
     )
 
 
+def _fresh(before: Mapping[ExportKey, _Row], items: Iterable[ExportFile]) -> tuple[ExportFile, ...]:
+    """Return the items that differ from what is recorded."""
+    return tuple(
+        item for item in items if item.key not in before or not before[item.key].says(item)
+    )
+
+
 def _recorded(warehouse: Warehouse) -> dict[ExportKey, _Row]:
     if not warehouse.exists():
         return {}
     with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
-            " epoch_ns(modified_at), file_name, pending_since, unlisted_since"
-            " FROM lineage.export_files"
-        ).fetchall()
+        return _read(connection)
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, keys: Collection[ExportKey] | None = None
+) -> dict[ExportKey, _Row]:
+    some = "" if keys is None else f" WHERE ({_KEY}) IN ({_KEYS})"
+    rows = connection.execute(
+        f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
+        " epoch_ns(modified_at), file_name, pending_since, unlisted_since"
+        f" FROM lineage.export_files{some}",
+        None if keys is None else _columns(keys),
+    ).fetchall()
     return {
         ExportKey(*row[:4]): _Row(row[4], Version(row[5], row[6], row[7]), row[8], row[9])
         for row in rows

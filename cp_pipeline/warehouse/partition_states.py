@@ -4,6 +4,8 @@ Belongs here: reading ``lineage.partition_status`` and ``lineage.failures``.
 Does not belong: the definition of a state (``views``), the reaction to it (``ingest``).
 """
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,6 +13,8 @@ from typing import NamedTuple
 from cp_pipeline.domain.exports import ExportKey, Partition, Version
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.views import covers
+
+_PARTITIONS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +54,54 @@ def partition_states(warehouse: Warehouse) -> list[PartitionState]:
             " exported_execution_at::TIMESTAMP, exported_files"
             " FROM lineage.partition_status ORDER BY dataset_name, subject_id"
         ).fetchall()
-    return [PartitionState(Partition(row[0], row[1]), *row[2:]) for row in rows]
+    # DuckDB makes a new text for each row; of many thousand rows, most texts are alike.
+    texts: dict[str | None, str | None] = {}
+    return [
+        PartitionState(
+            Partition(row[0], sys.intern(row[1])),
+            sys.intern(row[2]),
+            texts.setdefault(row[3], row[3]),
+            texts.setdefault(row[4], row[4]),
+            *row[5:],
+        )
+        for row in rows
+    ]
 
 
-def loaded_versions(warehouse: Warehouse) -> dict[Partition, LoadedVersions]:
-    """Return the program executions of each partition's current rows; empty without a warehouse."""
+def loaded_versions(warehouse: Warehouse) -> Iterator[dict[Partition, LoadedVersions]]:
+    """Yield the program executions of each partition's current rows, some partitions at a time.
+
+    Nothing without a warehouse. It stays open until the last ones are taken.
+    """
     if not warehouse.exists():
-        return {}
+        return
     with warehouse.reading() as connection:
-        rows = connection.execute(
+        found = connection.execute(
             "SELECT subject_id, dataset_name, list(current_loads.program_execution),"
             " list(current_loads.program_execution) FILTER (listed.file_name IS NOT NULL)"
             " FROM lineage.current_loads LEFT JOIN lineage.export_files AS listed"
-            " USING (study_id, subject_id, dataset_name, study_program_id) GROUP BY ALL"
-        ).fetchall()
-    return {
-        Partition(subject, dataset): LoadedVersions(frozenset(loaded), frozenset(listed or ()))
-        for subject, dataset, loaded, listed in rows
-    }
+            " USING (study_id, subject_id, dataset_name, study_program_id)"
+            " GROUP BY ALL ORDER BY subject_id, dataset_name"
+        )
+        while rows := found.fetchmany(_PARTITIONS_AT_ONCE):
+            yield {
+                Partition(subject, dataset): LoadedVersions(
+                    frozenset(loaded), frozenset(listed or ())
+                )
+                for subject, dataset, loaded, listed in rows
+            }
+
+
+def count_partitions(warehouse: Warehouse) -> int:
+    """Return the number of listed or loaded partitions."""
+    if not warehouse.exists():
+        return 0
+    with warehouse.reading() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM (SELECT subject_id, dataset_name FROM lineage.export_files"
+            " UNION SELECT subject_id, dataset_name FROM lineage.current_loads)"
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], FailedAttempts]:

@@ -7,7 +7,8 @@ listed whole. Does not belong: recording a listing (``listings``), what is loade
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from cp_pipeline.domain.executions import SubjectProgram
 from cp_pipeline.domain.exports import ExportFile, Instant
@@ -25,6 +26,43 @@ class ListingSizes:
     of_program: Mapping[tuple[int, str], int]
 
 
+class RecordedNumbers(NamedTuple):
+    """How many exports and partitions are listed, and are to load; and how many are pending."""
+
+    exports: int = 0
+    partitions: int = 0
+    exports_to_load: int = 0
+    partitions_to_load: int = 0
+    pending: int = 0
+
+    def __add__(self, other: tuple[Any, ...]) -> "RecordedNumbers":
+        """Add the numbers of other studies."""
+        return RecordedNumbers(*map(sum, zip(self, other, strict=True)))
+
+
+class ListedPair(NamedTuple):
+    """What is listed of a subject and study program.
+
+    ``executed``: nanoseconds. ``has_pending``: whether a file is still of an earlier execution.
+    """
+
+    executed: int
+    has_pending: bool
+
+
+_RECORDED_AGAIN_AFTER = timedelta(hours=1)
+# Needs one parameter, the study ids.
+_UNLOADED = (
+    " FROM lineage.export_files AS listed"
+    " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
+    " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+    " WHERE loads.study_id = listed.study_id AND loads.subject_id = listed.subject_id"
+    " AND loads.study_program_id = listed.study_program_id"
+    " AND loads.dataset_name = listed.dataset_name"
+    f" AND {covers('loads', 'listed')})"
+)
+
+
 def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[ExportFile]:
     """Return the exports whose recorded version is not loaded; without links.
 
@@ -36,14 +74,7 @@ def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[E
         rows = connection.execute(
             "SELECT listed.study_id, listed.subject_id, listed.study_program_id,"
             " listed.dataset_name, listed.file_name, listed.file_format,"
-            " epoch_ns(listed.modified_at), listed.program_execution"
-            " FROM lineage.export_files AS listed"
-            " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
-            " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
-            " WHERE loads.study_id = listed.study_id AND loads.subject_id = listed.subject_id"
-            " AND loads.study_program_id = listed.study_program_id"
-            " AND loads.dataset_name = listed.dataset_name"
-            f" AND {covers('loads', 'listed')})",
+            f" epoch_ns(listed.modified_at), listed.program_execution{_UNLOADED}",
             [list(study_ids)],
         ).fetchall()
     return [
@@ -62,20 +93,68 @@ def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[E
     ]
 
 
-def listed_executions(warehouse: Warehouse) -> dict[SubjectProgram, int]:
-    """Return the execution (nanoseconds) of each subject and program whose files are listed.
+def recorded_numbers(
+    warehouse: Warehouse, study_ids: Collection[int], *, pending_after: datetime
+) -> RecordedNumbers:
+    """Count what is recorded of some studies, and what of it is not loaded.
 
-    Without those that still have a file of an earlier execution.
+    Args:
+        warehouse: has the tables.
+        study_ids: the studies.
+        pending_after: a file that is pending since then (UTC) is not loaded yet.
     """
+    studies, since = list(study_ids), pending_after.replace(tzinfo=None)
+    with warehouse.reading() as connection:
+        listed = connection.execute(
+            "SELECT count(*), count(DISTINCT (subject_id, dataset_name)) FROM lineage.export_files"
+            " WHERE unlisted_since IS NULL AND list_contains(?::BIGINT[], study_id)",
+            [studies],
+        ).fetchone()
+        unloaded = connection.execute(
+            "SELECT count(*) FILTER (pending_since IS NULL OR pending_since <= $2),"
+            " count(DISTINCT (subject_id, dataset_name))"
+            " FILTER (pending_since IS NULL OR pending_since <= $2),"
+            f" count(*) FILTER (pending_since > $2){_UNLOADED.replace('?', '$1')}",
+            [studies, since],
+        ).fetchone()
+    return RecordedNumbers(*(listed or ()), *(unloaded or ()))
+
+
+def subjects_to_load(
+    warehouse: Warehouse, study_ids: Collection[int], *, pending_after: datetime, refresh: bool
+) -> frozenset[int]:
+    """Return the subjects of some studies with a recorded export that is not loaded.
+
+    Args:
+        warehouse: has the tables.
+        study_ids: the studies.
+        pending_after: a file that is pending since then (UTC) is not loaded yet.
+        refresh: return all listed subjects.
+    """
+    every = (
+        " FROM lineage.export_files AS listed"
+        " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
+    )
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            f"SELECT DISTINCT listed.subject_id{every if refresh else _UNLOADED}"
+            " AND (listed.pending_since IS NULL OR listed.pending_since <= ?)",
+            [list(study_ids), pending_after.replace(tzinfo=None)],
+        ).fetchall()
+    return frozenset(subject_id for (subject_id,) in rows)
+
+
+def listed_pairs(warehouse: Warehouse) -> dict[SubjectProgram, ListedPair]:
+    """Return what is listed of each subject and study program."""
     if not warehouse.exists():
         return {}
     with warehouse.reading() as connection:
         rows = connection.execute(
-            "SELECT study_id, subject_id, study_program_id, epoch_ns(max(program_executed_at))"
+            "SELECT study_id, subject_id, study_program_id, epoch_ns(max(program_executed_at)),"
+            " bool_or(pending_since IS NOT NULL)"
             " FROM lineage.export_files WHERE unlisted_since IS NULL GROUP BY ALL"
-            " HAVING NOT bool_or(pending_since IS NOT NULL)"
         ).fetchall()
-    return {SubjectProgram(*row[:3]): row[3] for row in rows}
+    return {SubjectProgram(*row[:3]): ListedPair(*row[3:]) for row in rows}
 
 
 def listing_sizes(warehouse: Warehouse) -> ListingSizes:
@@ -99,7 +178,13 @@ def listing_sizes(warehouse: Warehouse) -> ListingSizes:
 def record_whole_listing(
     warehouse: Warehouse, study_ids: Collection[int], started_at: datetime, *, items: int
 ) -> None:
-    """Record that studies were listed whole, with so many items together."""
+    """Record that studies were listed whole, with so many items together.
+
+    Not more than once an hour: a sync with nothing new must not write.
+    """
+    last = last_whole_listing(warehouse, study_ids)
+    if last is not None and abs(started_at - last) <= _RECORDED_AGAIN_AFTER:
+        return
     now = datetime.now(UTC).replace(tzinfo=None)
     rows = [
         {

@@ -126,6 +126,22 @@ _TABLES = {
         # Counted by the service and not listed.
         "missing": "BIGINT",
     },
+    # One row per recorded part of a whole listing that is not complete yet; no identifiers, only
+    # digests of what was listed.
+    "listing_parts": {
+        "study_id": "BIGINT",
+        # The listing's, the same for all of its parts.
+        "started_at": "TIMESTAMP",
+        "recorded_at": "TIMESTAMP",
+        "by_items": "BOOLEAN",
+        # Where the next part begins.
+        "next_offset": "BIGINT",
+        "totals": "BIGINT[]",
+        "came": "BIGINT",
+        "seen": "BIGINT[]",
+        "contents": "BIGINT[]",
+        "unread": "BIGINT[]",
+    },
     # One row: the version of these definitions with which the warehouse was last written.
     "schema_version": {"version": "VARCHAR"},
 }

@@ -2,13 +2,15 @@
 
 import threading
 import time
+from dataclasses import replace
+from itertools import chain
 
 import pytest
 
-from cp_pipeline.centrepoint import Filters, ServiceUnavailable
+from cp_pipeline.centrepoint import Filters, ListingPosition, ServiceUnavailable
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, pages_in_order
 from cp_pipeline.centrepoint.readings import Page
-from cp_pipeline_tests.centrepoint.clients import STUDY, connect, small_study
+from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 from cp_pipeline_tests.faults import FaultySandbox
 
 
@@ -87,3 +89,33 @@ def test_a_page_that_fails_ends_a_long_listing_with_its_error() -> None:
         with pytest.raises(Exception, match="differs from the API's contract") as failure:
             centrepoint.list_export_files(STUDY)
         assert not isinstance(failure.value, ServiceUnavailable)
+
+
+def test_a_listing_in_parts_has_each_item_once_and_can_be_taken_up_again() -> None:
+    with FaultySandbox(small_study(750), requests_per_minute=100_000) as sandbox:
+        centrepoint = connect(sandbox)
+        parts, numbers = centrepoint.list_in_parts(STUDY, part_items=300), []
+        for part in parts:
+            numbers.append([item.subject_id for item in part.listing.items])
+            if len(numbers) == 2:
+                kept = part.position
+                reading = replace(kept.reading, seen={**kept.reading.seen}, files={})
+                halfway = ListingPosition(reading, kept.offset)
+        assert [len(each) for each in numbers] == [300, 300, 150]
+        assert part.is_end
+        assert sorted(chain.from_iterable(numbers)) == list(range(1, 751))
+        before = len(asked(sandbox, "listing"))
+        (end,) = centrepoint.list_in_parts(STUDY, part_items=300, resumed=halfway)
+        assert len(asked(sandbox, "listing")) - before == 2
+        assert (end.is_end, end.listing.missing, len(end.listing.items)) == (True, 0, 150)
+        assert len(end.position.reading.seen) == 750
+
+
+def test_a_listing_that_changed_before_it_is_taken_up_again_is_read_anew() -> None:
+    study = small_study(750)
+    with FaultySandbox(study, requests_per_minute=100_000) as sandbox:
+        centrepoint = connect(sandbox)
+        first = next(centrepoint.list_in_parts(STUDY, part_items=300))
+        small_study(760, study)
+        *_, end = centrepoint.list_in_parts(STUDY, part_items=300, resumed=first.position)
+        assert len(end.position.reading.seen) == len(sandbox.study.export_files)

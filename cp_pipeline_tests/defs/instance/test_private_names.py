@@ -37,6 +37,7 @@ PARTS = [
     (f"{EVENT_LOG}:SqliteEventLogStorage.store_event", ["self", "event"]),
     (f"{EVENT_LOG}:SqliteEventLogStorage.wipe", ["self"]),
     (f"{EVENT_LOG}:SqliteEventLogStorage.dispose", ["self"]),
+    ("dagster:OpExecutionContext.consume_events", ["self"]),
     ("dagster._core.instance.ref:InstanceRef.from_dir", ["base_dir", "overrides"]),
     ("dagster._core.storage.noop_compute_log_manager:NoOpComputeLogManager", None),
 ]
