@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from cp_pipeline.domain.errors import PipelineError
 
@@ -122,6 +123,15 @@ class _Reader:
             )
         return tuple(dict.fromkeys(hosts))
 
+    def timezone(self, name: str) -> str:
+        value = self.text(name)
+        if value and value not in available_timezones():
+            self.complaints.append(
+                f"{name} is {value!r}, but must be a name of the time zone database, such as "
+                "Europe/Berlin."
+            )
+        return value
+
     def path(self, name: str, default: Path, refused: _Refused) -> Path:
         """Return an absolute path; refuse characters that DuckDB, dbt or Dagster misread."""
         value = self.text(name)
@@ -209,6 +219,10 @@ class StorageSettings:
     published: Path
     warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
+    # An IANA name, or empty: of subjects whose own time zone is unknown.
+    timezone: str = ""
+    # The visits of subjects of whom CentrePoint tells none; need not exist.
+    visits: Path = Path("data/visits.csv")
 
     @property
     def landing(self) -> Path:
@@ -237,9 +251,11 @@ class StorageSettings:
         read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        timezone = read.timezone("CP_TIMEZONE")
+        visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest)
+        return cls(data_dir, warehouse, published, wait, largest, timezone, visits)
 
 
 def anchor_paths() -> None:
@@ -251,6 +267,7 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+    os.environ["CP_VISITS"] = str(storage.visits)
 
 
 def for_the_owner_alone() -> None:

@@ -230,13 +230,19 @@ def exported_columns(sql: str) -> dict[str, set[str]]:
 
 @contextmanager
 def _warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """Set ``CP_WAREHOUSE`` to its absolute path, because dbt runs in another folder."""
-    before = os.environ.get("CP_WAREHOUSE")
-    os.environ["CP_WAREHOUSE"] = storage.warehouse
+    """Set what the models read from the environment; paths are absolute, because of dbt's folder."""
+    settings = {
+        "CP_WAREHOUSE": storage.warehouse,
+        "CP_VISITS": str(storage.visits),
+        "CP_TIMEZONE": storage.timezone,
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["CP_WAREHOUSE"]
-        else:
-            os.environ["CP_WAREHOUSE"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

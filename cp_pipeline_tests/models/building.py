@@ -42,12 +42,16 @@ class BuiltSite(Site):
 
     def dbt(self, *arguments: str) -> dict[str, str]:
         """Run dbt, and return the outcome of each model and test by name."""
-        warehouse = {"CP_WAREHOUSE": self.storage.warehouse}
+        settings = {
+            "CP_WAREHOUSE": self.storage.warehouse,
+            "CP_VISITS": str(self.storage.visits),
+            "CP_TIMEZONE": self.storage.timezone,
+        }
         target = self.storage.data_dir / "dbt"
         target.mkdir(parents=True, exist_ok=True)
         where = ["--project-dir", self.project, "--profiles-dir", self.project]
         folders = ["--target-path", target, "--log-path", target]
-        with contextlib.chdir(target), _environment(warehouse):
+        with contextlib.chdir(target), _environment(settings):
             options = [*map(str, [*where, *folders]), "--quiet"]
             manifest = _manifest(tuple(options)) if self.project == PROJECT else None
             done = dbtRunner(manifest).invoke([*arguments, *options])
