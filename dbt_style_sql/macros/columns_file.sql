@@ -28,7 +28,7 @@
 {% macro unit_of(unit) -%}
     {%- set units = {
         'date': ['date', none], 'utc': ['timestamp', none], 'local': ['timestamp', none],
-        'timestamp': ['timestamp', none], 'text': ['varchar', none], 'whole_number': ['bigint', none],
+        'timestamp': ['timestamp', none], 'timestamp_ns': ['timestamp_ns', none], 'text': ['varchar', none], 'whole_number': ['bigint', none],
         'flag': ['double', none], 'share': ['double', none], 'percent': ['double', '/ 100'],
         'minutes': ['double', none], 'hours': ['double', '* 60'], 'seconds': ['double', '/ 60'],
         'steps': ['double', none], 'met': ['double', none], 'kilocalories': ['double', none],

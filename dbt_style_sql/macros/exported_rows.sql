@@ -18,7 +18,7 @@
         program_executed_at,
         load_id,
         {%- for measure, candidates in measures.items() %}
-        {%- for name in names_of(measure) %}
+        {%- for name in names_of(measure, candidates) %}
         null::{{ unit_of(candidates[0]['unit'])[0] }} as {{ name }},
         {%- endfor %}
         {%- endfor %}
@@ -39,7 +39,7 @@
         {%- for measure, candidates in measures.items() %}
         {%- set found = columns_present(candidates, present) %}
         {%- set readings = [] %}
-        {%- for name in names_of(measure) %}
+        {%- for name in names_of(measure, candidates) %}
         {%- set values = [] %}
         {%- for each in found %}
         {%- do values.append(read_measure(each, name)) %}
@@ -71,8 +71,10 @@
 
 
 {#- The columns of the model for a measure: two for a time that may be UTC or local. -#}
-{% macro names_of(measure) -%}
-    {{ return(['timestamp_utc', 'timestamp_local'] if measure == 'timestamp' else [measure]) }}
+{% macro names_of(measure, candidates) -%}
+    {{ return(
+        [measure ~ '_utc', measure ~ '_local'] if candidates[0]['unit'] in ('utc', 'local') else [measure]
+    ) }}
 {%- endmacro %}
 
 
