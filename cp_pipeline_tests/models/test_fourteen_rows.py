@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cp_pipeline.sandbox import SandboxStudy
@@ -250,3 +251,56 @@ def test_the_checks_are_red_that_should_be(site: BuiltSite) -> None:
         "SELECT columns_wanted, columns_found FROM marts.measure_columns"
         " WHERE dataset_name = 'ActivityDaily10' AND measure = 'wear_minutes'"
     ) == [(["WEARMINUTES"], ["DATE", "WEARTIME", "TOTALSTEPS", "MODERATE"])]
+
+
+def test_the_highest_study_version_decides_and_the_preferred_program_before_it(
+    site: BuiltSite,
+) -> None:
+    chosen = "SELECT dataset_name, compared_by FROM marts.chosen_programs WHERE subject_id = 8"
+    assert site.rows(f"{chosen} AND is_chosen") == [("ActivityDaily8", "data set version")]
+    with duckdb.connect(site.storage.warehouse) as warehouse:
+        # A column that a warehouse of an earlier version does not have.
+        warehouse.execute("ALTER TABLE lineage.loads ADD COLUMN IF NOT EXISTS study_version BIGINT")
+        warehouse.execute(
+            "UPDATE lineage.loads SET study_version = CASE dataset_name WHEN 'ActivityDaily7' THEN 3"
+            " ELSE 2 END WHERE subject_id = 8"
+        )
+    only = ("--select", "chosen_programs", "--resource-type", "model")
+    site.dbt("build", *only)
+    assert site.rows(f"{chosen} AND is_chosen") == [("ActivityDaily7", "study version")]
+    site.dbt("build", *only, "--vars", "{preferred_programs: [activitydaily8]}")
+    assert site.rows(f"{chosen} AND is_chosen") == [("ActivityDaily8", "preferred")]
+
+
+def test_incremental_days_are_those_of_a_full_build_whatever_changed(site: BuiltSite) -> None:
+    tables = ("epoch_days", "load_days")
+    ask = "SELECT * EXCLUDE (loaded_at) FROM marts.{} ORDER BY load_id, date"
+
+    def days() -> list[list[tuple[object, ...]]]:
+        return [site.rows(ask.format(table)) for table in tables]
+
+    before = days()
+    site.dbt("run", "--select", *tables)
+    assert days() == before
+    # The subject's time zone becomes known, a program is executed again, and cut points change.
+    files.subject(site.storage.warehouse, 9, PACIFIC, "S-9")
+    csv = "TIMESTAMPUTC" + WORN + epochs(utc("2024-02-05 09:00"), 60, ["7,4.0,1,1"] * 90)
+    site.put(csv, subject_id=2, dataset=EPOCHS)
+    site.sync()
+    cut = ("--vars", "{cut_point_seconds: 0}")
+    site.dbt("run", "--select", "+epoch_days", "load_days", *cut)
+    incremental = days()
+    assert incremental != before
+    assert site.rows("SELECT vigorous_minutes FROM marts.epoch_days WHERE subject_id = 10") == [
+        (360,)
+    ]
+    site.dbt("run", "--full-refresh", "--select", *tables, *cut)
+    assert days() == incremental
+    # A new name needs no new days.
+    with duckdb.connect(site.storage.warehouse) as warehouse:
+        warehouse.execute(
+            "UPDATE study.subjects_history SET subject_identifier = 'new' WHERE id = 9"
+        )
+    site.dbt("run", "--select", *tables, *cut)
+    names = "SELECT DISTINCT subject_identifier FROM marts.{} WHERE subject_id = 9"
+    assert [site.rows(names.format(table)) for table in tables] == [[("new",)]] * 2
