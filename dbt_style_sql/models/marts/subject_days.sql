@@ -42,7 +42,14 @@ summaries as (
             as moderate_to_vigorous_minutes,
         daily.steps,
         daily.mean_met,
-        daily.kilocalories
+        daily.kilocalories,
+        null::double as epoch_seconds,
+        null::double as covered_minutes,
+        null::double as wear_known_share,
+        null::double as awake_wear_known_share,
+        null::double as effort_known_share,
+        null::double as steps_known_share,
+        null::double as kilocalories_known_share
     from {{ ref('activity_daily') }} as daily
     inner join chosen on daily.load_id = chosen.load_id
     where daily.date is not null
@@ -66,6 +73,8 @@ of_epochs as (
         days.load_id,
         days.wear_minutes,
         days.awake_wear_minutes,
+        null::double as sleep_minutes,
+        null::double as sedentary_minutes,
         days.light_minutes,
         days.moderate_minutes,
         days.vigorous_minutes,
@@ -141,7 +150,7 @@ not_covered as (
 measured as (
 
     select * from summaries
-    union all by name
+    union all
     select * from not_covered
 
 ),
