@@ -34,8 +34,8 @@ def models() -> None:
 def scaffold(dataset_name: str, project_dir: Path) -> None:
     """Write a staging model for DATASET, from its columns in the warehouse.
 
-    Writes two files, the model and its documentation with tests, and adds the columns to columns.yml.
-    Never overwrites anything.
+    Writes two files, the model and its documentation with tests, and adds the columns to
+    columns.yml. Never overwrites anything.
     """
     warehouse = Warehouse(StorageSettings.from_environment().warehouse)
     described = describe_dataset(warehouse, dataset_name)
@@ -48,7 +48,7 @@ def scaffold(dataset_name: str, project_dir: Path) -> None:
     for path in model.write(project_dir):
         answers.print(f"Wrote {path}")
     answers.print(
-        "Give the columns their names and units in columns.yml, and the same names in the .yml; describe"
-        " what a row is, and build the model:\n"
+        "Give the columns their names and units in columns.yml, and the same names in the .yml;"
+        " describe what a row is, and build the model:\n"
         f"dbt build --project-dir {project_dir} --profiles-dir {project_dir} --select {model.name}"
     )

@@ -230,7 +230,7 @@ def exported_columns(sql: str) -> dict[str, set[str]]:
 
 @contextmanager
 def _warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """Set what the models read from the environment; paths are absolute, because of dbt's folder."""
+    """Set what the models read from the environment. Paths are absolute: dbt changes folder."""
     settings = {
         "CP_WAREHOUSE": storage.warehouse,
         "CP_VISITS": str(storage.visits),

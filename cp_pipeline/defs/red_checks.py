@@ -1,6 +1,6 @@
-"""Tests of the models that are red in Dagster without stopping the publication, and what they found.
+"""Tests of the models that are red in Dagster and do not stop publishing, and what they found.
 
-Belongs here: which dbt tests these are (``meta: {shown_as: error}``), their severity, and their rows.
+Belongs here: which dbt tests these are (``meta: {shown_as: error}``), their severity, their rows.
 Does not belong: the tests (``dbt_style_sql``), running SQL (``warehouse.query``).
 
 A dbt test of severity ``error`` stops the models after it, so nothing would be published. A test of

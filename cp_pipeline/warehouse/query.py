@@ -42,7 +42,7 @@ def failing_rows(
 
     Args:
         warehouse: where the test ran.
-        test: its SQL, as dbt compiled it: it names the database by the name of the warehouse's file.
+        test: its SQL, as dbt compiled it, where the database is named after the warehouse's file.
         columns: the columns to return.
         limit: the number of different values, the most frequent first.
 

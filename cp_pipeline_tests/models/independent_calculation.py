@@ -52,7 +52,7 @@ class Person:
 
     def day(self, day: date) -> Row:
         """The length of a local day, counted in quarters of an hour, and its last clock."""
-        start = datetime(day.year, day.month, day.day) - timedelta(days=2)
+        start = datetime.fromisoformat(str(day)) - timedelta(days=2)
         moments = [start + QUARTER * number for number in range(5 * 96)]
         inside = [moment for moment in moments if self.local(moment).date() == day]
         zone, basis = self.clock(inside[-1])
@@ -115,7 +115,8 @@ def _day(rows: list[Row], seconds: float | None) -> Row:
     known = {
         name: [row[name] for row in of if row[name] is not None]
         for name, of in (
-            ("worn", rows), ("awake", rows), ("met", measuring), ("steps", measuring), ("kcal", measuring),
+            ("worn", rows), ("awake", rows),
+            ("met", measuring), ("steps", measuring), ("kcal", measuring),
         )
     }  # fmt: skip
     shares = {
@@ -221,8 +222,8 @@ def subject_days(files: Iterable[File], people: Mapping[int, Person]) -> list[Ro
             made |= {"day_basis": "local_times"} if is_local else {}
             rows.append(made | {"dataset_name": epochs.dataset if epochs else ""})
     for row in rows:
-        row |= _validity(row)
-    return sorted(rows, key=lambda row: (row["subject_id"], row["date"]))  # type: ignore[arg-type,return-value]
+        row.update(_validity(row))
+    return sorted(rows, key=lambda row: (row["subject_id"], row["date"]))
 
 
 def _series(file: File) -> str:
@@ -245,11 +246,8 @@ def means(days: Sequence[Row], prefix: str = "") -> Row:
     """The mean and n of each measure over the valid ones of these days."""
     made: Row = {}
     for measure in MEASURES:
-        known = [
-            _number(str(d[measure]))
-            for d in days
-            if d["is_valid_day"] and d.get(measure) is not None
-        ]
+        valid = [day for day in days if day["is_valid_day"] and day.get(measure) is not None]
+        known = [_number(str(day[measure])) for day in valid]
         total = sum(value for value in known if value is not None)
         made[f"{prefix}mean_{measure}"] = total / MILLION / len(known) if known else None
         made[f"{prefix}n_{measure}"] = len(known)

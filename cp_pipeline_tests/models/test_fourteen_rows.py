@@ -7,6 +7,7 @@ of whole marts (``test_independent_calculation``).
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -29,7 +30,7 @@ def daily(*days: str, columns: str = "DATE,STEPS,WEARMINUTES,AWAKEWEARMINUTES") 
 
 
 def _put_files(site: BuiltSite) -> None:
-    def put(csv: str, subject: int, dataset: str, **more: str) -> None:
+    def put(csv: str, subject: int, dataset: str, **more: Any) -> None:
         site.sandbox.study.put(subject_id=subject, data_set_name=dataset, csv=csv.encode(), **more)
 
     head = "TIMESTAMPUTC" + WORN
@@ -117,7 +118,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
 
 
 # Row, question, answer.
-ROWS: list[tuple[str, str, list[tuple[object, ...]]]] = [
+ROWS: list[tuple[str, str, list[Any]]] = [
     ("1", "SELECT days, valid_days FROM marts.subject_summary WHERE subject_id = 1", [(7, 7)]),
     ("1 covered", "SELECT days_covered FROM marts.study_coverage WHERE subject_id = 1", [(7,)]),
     (
@@ -127,35 +128,45 @@ ROWS: list[tuple[str, str, list[tuple[object, ...]]]] = [
     ),
     (
         "2",
-        "SELECT date::VARCHAR, wear_minutes, awake_wear_minutes, is_valid_day"
-        " FROM marts.subject_days WHERE subject_id = 2",
+        (
+            "SELECT date::VARCHAR, wear_minutes, awake_wear_minutes, is_valid_day"
+            " FROM marts.subject_days WHERE subject_id = 2"
+        ),
         [("2024-02-05", 620, 620, True)],
     ),
     *(
         (
             f"3 ({subject})",
-            "SELECT date::VARCHAR, measured_by, steps FROM marts.subject_days"
-            f" WHERE subject_id = {subject}",
+            (
+                "SELECT date::VARCHAR, measured_by, steps FROM marts.subject_days"
+                f" WHERE subject_id = {subject}"
+            ),
             [("2024-02-05", "daily summary", 4000)],
         )
         for subject in (3, 31)
     ),
     (
         "4",
-        "SELECT wear_minutes, is_valid_day, validity_reason LIKE '%unknown%' FROM"
-        " marts.subject_days WHERE subject_id = 4",
+        (
+            "SELECT wear_minutes, is_valid_day, validity_reason LIKE '%unknown%' FROM"
+            " marts.subject_days WHERE subject_id = 4"
+        ),
         [(None, None, True)],
     ),
     (
         "5",
-        "SELECT wear_minutes, awake_wear_minutes, is_valid_waking_wear, is_valid_day FROM"
-        " marts.subject_days WHERE subject_id = 5",
+        (
+            "SELECT wear_minutes, awake_wear_minutes, is_valid_waking_wear, is_valid_day FROM"
+            " marts.subject_days WHERE subject_id = 5"
+        ),
         [(600, None, None, None)],
     ),
     (
         "5 vendor",
-        "SELECT awake_wear_minutes, is_valid_waking_wear, is_valid_wear_24h, is_valid_day FROM"
-        " marts.subject_days WHERE subject_id = 51",
+        (
+            "SELECT awake_wear_minutes, is_valid_waking_wear, is_valid_wear_24h, is_valid_day FROM"
+            " marts.subject_days WHERE subject_id = 51"
+        ),
         [(75, False, False, False)],
     ),
     (
@@ -166,32 +177,42 @@ ROWS: list[tuple[str, str, list[tuple[object, ...]]]] = [
     ("7", "SELECT steps FROM marts.subject_days WHERE subject_id = 7", [(2880,)]),
     (
         "8",
-        "SELECT DISTINCT dataset_name, steps, count(*) OVER () FROM marts.subject_days"
-        " WHERE subject_id = 8",
+        (
+            "SELECT DISTINCT dataset_name, steps, count(*) OVER () FROM marts.subject_days"
+            " WHERE subject_id = 8"
+        ),
         [("ActivityDaily8", 8, 4)],
     ),
     (
         "9",
-        "SELECT moderate_minutes, mean_met, effort_known_share, is_valid_day FROM"
-        " marts.subject_days WHERE subject_id = 9",
+        (
+            "SELECT moderate_minutes, mean_met, effort_known_share, is_valid_day FROM"
+            " marts.subject_days WHERE subject_id = 9"
+        ),
         [(None, None, 1 / 1440, True)],
     ),
     (
         "10",
-        "SELECT vigorous_minutes, light_minutes, epoch_seconds FROM marts.subject_days"
-        " WHERE subject_id = 10",
+        (
+            "SELECT vigorous_minutes, light_minutes, epoch_seconds FROM marts.subject_days"
+            " WHERE subject_id = 10"
+        ),
         [(0, 1440, 15)],
     ),
     (
         "11",
-        "SELECT visit_name, mean_steps, n_steps, valid_days, planned_days, minimum_days,"
-        " is_compliant FROM marts.subject_visits WHERE subject_id = 11 ORDER BY wear_start",
+        (
+            "SELECT visit_name, mean_steps, n_steps, valid_days, planned_days, minimum_days,"
+            " is_compliant FROM marts.subject_visits WHERE subject_id = 11 ORDER BY wear_start"
+        ),
         [("Baseline", 10000, 7, 7, 7, 4, True), ("Week 12.", 2000, 7, 7, 7, 4, True)],
     ),
     (
         "11 overall",
-        "SELECT overall_mean_steps, overall_n_steps FROM marts.subject_summary"
-        " WHERE subject_id = 11",
+        (
+            "SELECT overall_mean_steps, overall_n_steps FROM marts.subject_summary"
+            " WHERE subject_id = 11"
+        ),
         [(6000, 14)],
     ),
     (
@@ -207,8 +228,11 @@ ROWS: list[tuple[str, str, list[tuple[object, ...]]]] = [
     *(
         (
             f"13 ({subject})",
-            "SELECT count(*), max(days_covered) FROM marts.subject_days INNER JOIN"
-            f" marts.study_coverage USING (subject_id, dataset_name) WHERE subject_id = {subject}",
+            (
+                "SELECT count(*), max(days_covered) FROM marts.subject_days INNER JOIN"
+                " marts.study_coverage USING (subject_id, dataset_name)"
+                f" WHERE subject_id = {subject}"
+            ),
             [(days, days)],
         )
         for subject, days in ((13, 2), (131, 1))
@@ -216,8 +240,10 @@ ROWS: list[tuple[str, str, list[tuple[object, ...]]]] = [
     *(
         (
             f"14 ({subject})",
-            "SELECT day_minutes, wear_minutes, measured_by FROM marts.subject_days"
-            f" WHERE subject_id = {subject}",
+            (
+                "SELECT day_minutes, wear_minutes, measured_by FROM marts.subject_days"
+                f" WHERE subject_id = {subject}"
+            ),
             [(minutes, minutes, by)],
         )
         for subject, minutes, by in (
@@ -262,8 +288,8 @@ def test_the_highest_study_version_decides_and_the_preferred_program_before_it(
         # A column that a warehouse of an earlier version does not have.
         warehouse.execute("ALTER TABLE lineage.loads ADD COLUMN IF NOT EXISTS study_version BIGINT")
         warehouse.execute(
-            "UPDATE lineage.loads SET study_version = CASE dataset_name WHEN 'ActivityDaily7' THEN 3"
-            " ELSE 2 END WHERE subject_id = 8"
+            "UPDATE lineage.loads SET study_version = CASE dataset_name WHEN 'ActivityDaily7'"
+            " THEN 3 ELSE 2 END WHERE subject_id = 8"
         )
     only = ("--select", "chosen_programs", "--resource-type", "model")
     site.dbt("build", *only)

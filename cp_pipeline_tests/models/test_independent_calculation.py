@@ -1,4 +1,4 @@
-"""The marts equal an independent calculation to the last digit, and their numbers lead to the files.
+"""The marts equal an independent calculation to the last digit; their numbers lead to files.
 
 Belongs here: a study with summer time, three time zones, a traveller, and epochs of five lengths.
 Does not belong: the calculation (``independent_calculation``).
@@ -38,6 +38,7 @@ VISITS = {
     "Baseline": (date(2024, 3, 8), date(2024, 3, 12)),
     "Week 2": (date(2024, 3, 20), date(2024, 3, 26)),
 }
+EFFORTS = [0.9, 1.2, 1.5, 2.25, 3, 4.4, 6, 7.75]
 WORN = ["STEPS", "MET", "CALORIES", "WEAR", "AWAKEWEAR"]
 
 
@@ -56,7 +57,7 @@ def _epochs(
         values = {
             time: str(moment),
             "STEPS": str(draw.randrange(120)),
-            "MET": f"{draw.choice([0.9, 1.2, 1.5, 2.25, 3, 4.4, 6, 7.75]) * draw.uniform(0.9, 1.1):.2f}",
+            "MET": f"{draw.choice(EFFORTS) * draw.uniform(0.9, 1.1):.2f}",
             "CALORIES": f"{draw.uniform(0.5, 9):.3f}",
             "WEAR": str(int(worn)),
             "AWAKEWEAR": str(int(worn and hour % 24 < 19)),
@@ -89,7 +90,7 @@ def _daily(draw: random.Random, first: date, days: int, end: str = "") -> pl.Dat
 
 
 def _study_files() -> list[File]:
-    draw = random.Random(18)  # noqa: S311  (no secrets, only samples)
+    draw = random.Random(18)
     return [
         File(101, "ActivityEpochs10", _epochs(draw, "2024-03-08 03:00:00", 60, 110)),
         File(102, "ActivityEpochs10", _epochs(draw, "2024-03-29 20:00:05", 15, 80)),
@@ -98,7 +99,8 @@ def _study_files() -> list[File]:
         File(104, "ActivityEpochs10", _epochs(draw, "2024-03-29 00:00:00", 60, 150)),
         File(105, "ActivityEpochs10", _epochs(draw, "2024-03-08 00:00:00", 300, 200)),
         File(105, "ActivityDaily8", _daily(draw, date(2024, 3, 11), 1)),
-        File(106, "ActivityEpochs7", _epochs(draw, "2024-10-26 00:00:00", 60, 70, time="TIMESTAMP")),
+        File(106, "ActivityEpochs7", _epochs(
+            draw, "2024-10-26 00:00:00", 60, 70, time="TIMESTAMP")),
         File(107, "ActivityDaily8", _daily(draw, date(2024, 3, 8), 20)),
         File(107, "ActivityDaily7", _daily(draw, date(2024, 3, 8), 25)),
         File(107, "ActivityEpochs10", _epochs(draw, "2024-03-27 00:00:00", 60, 60)),
@@ -193,7 +195,7 @@ def _landed(site: BuiltSite, load_id: int) -> list[Mapping[str, Any]]:
 
 
 def test_ten_numbers_of_each_mart_lead_to_the_bytes_of_their_files(site: BuiltSite) -> None:
-    draw = random.Random(10)  # noqa: S311  (no secrets, only samples)
+    draw = random.Random(10)
     rows = site.frame("FROM marts.subject_days WHERE steps IS NOT NULL ORDER BY ALL").to_dicts()
     for row in draw.sample(rows, 10):
         own_days = _steps(site, row["load_id"], PEOPLE[row["subject_id"]])
@@ -213,10 +215,11 @@ def test_ten_numbers_of_each_mart_lead_to_the_bytes_of_their_files(site: BuiltSi
             assert count == row["row_count"]
     for table, prefix in (("subject_summary", "overall_"), ("subject_visits", "")):
         for row in site.frame(f"FROM marts.{table} WHERE valid_days > 0 ORDER BY ALL").to_dicts():
+            first = row.get("wear_start", row.get("first_date"))
+            last = row.get("wear_end", row.get("last_date"))
             valid = site.rows(
-                f"SELECT load_id, date FROM marts.subject_days WHERE is_valid_day AND subject_id ="
-                f" {row['subject_id']} AND date BETWEEN '{row.get('wear_start') or row['first_date']}'"
-                f" AND '{row.get('wear_end') or row['last_date']}'"
+                "SELECT load_id, date FROM marts.subject_days WHERE is_valid_day AND subject_id ="
+                f" {row['subject_id']} AND date BETWEEN '{first}' AND '{last}'"
             )
             assert sorted({load for load, _ in valid}) == row["load_ids"]  # type: ignore[type-var]
             person = PEOPLE[row["subject_id"]]

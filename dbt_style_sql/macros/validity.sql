@@ -44,6 +44,15 @@
 {%- endmacro %}
 
 
+{#- Two columns for each rule: what it says (NULL if its minutes are unknown), and the reason. -#}
+{% macro rule_columns() -%}
+    {%- for rule, limit in validity_rules().items() -%}
+        measured.{{ limit.measure }} >= {{ limit.minutes }} as is_valid_{{ rule }},
+        {{ validity_words(rule, limit) }} as reason_{{ rule }}{{ ',' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
 {#- Three-valued: NULL is neither true nor false, as SQL's OR and AND have it. -#}
 {% macro combined_validity() -%}
     (
@@ -95,9 +104,10 @@
 {%- endmacro %}
 
 
+{#- The names of these columns, but the last. -#}
 {% macro origin_names() -%}
     {{ return([
         'measured_by', 'epoch_seconds', 'day_bases', 'dataset_names', 'study_program_ids',
-        'study_program_names', 'study_versions', 'program_executions', 'load_ids',
+        'study_program_names', 'study_versions', 'program_executions',
     ]) }}
 {%- endmacro %}

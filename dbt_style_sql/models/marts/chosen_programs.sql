@@ -1,8 +1,4 @@
 -- One row per subject, series and export: see chosen_programs.yml.
-{%- set preferred = [] -%}
-{%- for name in var('preferred_programs') -%}
-    {%- do preferred.append(text(name | string | lower)) -%}
-{%- endfor %}
 with
 
 current_loads as (
@@ -28,12 +24,8 @@ exports as (
         loads.program_execution,
         loads.load_id,
         loads.row_count,
-        least(
-            {%- for name in ['loads.study_program_id', 'programs.study_program_name', 'loads.dataset_name'] %}
-            nullif(list_position([{{ preferred | join(', ') }}]::varchar[], lower({{ name }})), 0)
-            {{- ',' if not loop.last }}
-            {%- endfor %}
-        ) as preference
+        {{ place_among_preferred(['loads.study_program_id', 'programs.study_program_name',
+            'loads.dataset_name']) }} as preference
     from current_loads as loads
     left join {{ program_names() }} as programs
         on
@@ -87,17 +79,19 @@ select
     ranked.rank = 1 as is_chosen,
     case
         when ranked.preference is not null then 'preferred'
-        when other.load_id is null then 'the only one'
-        when ranked.study_version is distinct from other.study_version then 'study version'
-        when ranked.dataset_version is distinct from other.dataset_version then 'data set version'
+        when another.load_id is null then 'the only one'
+        when coalesce(ranked.study_version, -1) != coalesce(another.study_version, -1)
+            then 'study version'
+        when coalesce(ranked.dataset_version, -1) != coalesce(another.dataset_version, -1)
+            then 'data set version'
         else 'program'
     end as compared_by
 from ranked
-left join ranked as other
+left join ranked as another
     on
-        ranked.study_id = other.study_id
-        and ranked.subject_id = other.subject_id
-        and ranked.series = other.series
-        and other.rank = case when ranked.rank = 1 then 2 else 1 end
+        ranked.study_id = another.study_id
+        and ranked.subject_id = another.subject_id
+        and ranked.series = another.series
+        and another.rank = case when ranked.rank = 1 then 2 else 1 end
 left join {{ subject_details() }} as details
     on ranked.study_id = details.study_id and ranked.subject_id = details.subject_id

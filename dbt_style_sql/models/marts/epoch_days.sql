@@ -28,22 +28,26 @@ epochs as (
 
 ),
 
--- The length of an epoch is looked for on one day of each load, because sorting all epochs would need
--- memory for all of them.
+-- The length of an epoch is looked for on one day of each load, because sorting all epochs would
+-- need memory for all of them.
+own_days as (
+
+    select
+        load_id,
+        own_time::date as own_date,
+        count(*) as epochs
+    from epochs
+    where own_time is not null
+    group by all
+
+),
+
 fullest_days as (
 
     select distinct on (load_id)
         load_id,
         own_date
-    from (
-        select
-            load_id,
-            own_time::date as own_date,
-            count(*) as epochs
-        from epochs
-        where own_time is not null
-        group by all
-    )
+    from own_days
     order by load_id asc, epochs desc, own_date asc
 
 ),
@@ -69,20 +73,24 @@ distances as (
 
 ),
 
+counted_distances as (
+
+    select
+        load_id,
+        seconds,
+        count(*) as times
+    from distances
+    where seconds > 0
+    group by all
+
+),
+
 lengths as (
 
     select distinct on (load_id)
         load_id,
         seconds as epoch_seconds
-    from (
-        select
-            load_id,
-            seconds,
-            count(*) as times
-        from distances
-        where seconds > 0
-        group by all
-    )
+    from counted_distances
     order by load_id asc, times desc, seconds asc
 
 ),
@@ -103,13 +111,20 @@ without_repeats as (
 
     select epochs.*
     from epochs
-    where epochs.load_id in (select loads.load_id from loads where loads.has_unique_times)
+    where
+        epochs.load_id in (
+            select loads.load_id from loads
+            where loads.has_unique_times
+        )
     union all by name
     (
-        select distinct on (epochs.load_id, epochs.timestamp_utc, epochs.timestamp_local)
-            epochs.*
+        select distinct on (epochs.load_id, epochs.timestamp_utc, epochs.timestamp_local) epochs.*
         from epochs
-        where epochs.load_id in (select loads.load_id from loads where not loads.has_unique_times)
+        where
+            epochs.load_id in (
+                select loads.load_id from loads
+                where not loads.has_unique_times
+            )
         order by
             epochs.load_id asc,
             epochs.timestamp_utc asc,
@@ -216,10 +231,12 @@ by_day as (
         sum(awake_worn)::double as awake_worn,
         sum(met_known)::bigint as met_known,
         sum(met_known) filter (
-            where met_mean > {{ var('light_above_met') }} and met_mean < {{ var('moderate_from_met') }}
+            where met_mean > {{ var('light_above_met') }}
+            and met_mean < {{ var('moderate_from_met') }}
         ) as light,
         sum(met_known) filter (
-            where met_mean >= {{ var('moderate_from_met') }} and met_mean < {{ var('vigorous_from_met') }}
+            where met_mean >= {{ var('moderate_from_met') }}
+            and met_mean < {{ var('vigorous_from_met') }}
         ) as moderate,
         sum(met_known) filter (where met_mean >= {{ var('vigorous_from_met') }}) as vigorous,
         sum(met_sum)::double as met_sum,
@@ -274,19 +291,26 @@ select
             then shares.awake_worn * shares.epoch_seconds / 60
     end as awake_wear_minutes,
     {%- for level in ['light', 'moderate', 'vigorous'] %}
-    case
-        when shares.is_effort_known then coalesce(shares.{{ level }}, 0) * shares.epoch_seconds / 60
-    end as {{ level }}_minutes,
+        case
+            when
+                shares.is_effort_known
+                then coalesce(shares.{{ level }}, 0) * shares.epoch_seconds / 60
+        end as {{ level }}_minutes,
     {%- endfor %}
     case
         when shares.is_effort_known
             then
-                (coalesce(shares.moderate, 0) + coalesce(shares.vigorous, 0)) * shares.epoch_seconds / 60
+                (coalesce(shares.moderate, 0) + coalesce(shares.vigorous, 0))
+                * shares.epoch_seconds
+                / 60
     end as moderate_to_vigorous_minutes,
-    case when shares.steps_known_share >= {{ var('least_known_share') }} then shares.steps end as steps,
+    case when shares.steps_known_share >= {{ var('least_known_share') }} then shares.steps end
+        as steps,
     case when shares.is_effort_known then shares.met_sum / shares.met_known end as mean_met,
     case
-        when shares.kilocalories_known_share >= {{ var('least_known_share') }} then shares.kilocalories
+        when
+            shares.kilocalories_known_share >= {{ var('least_known_share') }}
+            then shares.kilocalories
     end as kilocalories,
 
     -- where it comes from

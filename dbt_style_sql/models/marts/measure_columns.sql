@@ -14,7 +14,7 @@ select
     []::varchar[] as columns_found
 where false
 {%- for family, described in columns_file().items() %}
-{%- for dataset, present in versions_of(family).items() %}
+    {%- for dataset, present in versions_of(family).items() %}
 {%- set columns = [] %}
 {%- for column in present.values() if column.name not in own %}
 {%- do columns.append(text(column.name)) %}

@@ -3,7 +3,8 @@ with
 
 chosen as (
 
-    select * from {{ ref('chosen_programs') }} where is_chosen
+    select * from {{ ref('chosen_programs') }}
+    where is_chosen
 
 ),
 
@@ -13,8 +14,10 @@ mapped as (
     select
         dataset_name,
         list(
-            case measure when 'worn' then 'wear_minutes' when 'awake_worn' then 'awake_wear_minutes'
-                else measure end
+            case measure
+                when 'worn' then 'wear_minutes' when 'awake_worn' then 'awake_wear_minutes'
+                else measure
+            end
         ) as known_measures
     from {{ ref('measure_columns') }}
     where is_mapped
@@ -38,7 +41,9 @@ summaries as (
         daily.light_minutes,
         daily.moderate_minutes,
         daily.vigorous_minutes,
-        coalesce(daily.moderate_to_vigorous_minutes, daily.moderate_minutes + daily.vigorous_minutes)
+        coalesce(
+            daily.moderate_to_vigorous_minutes, daily.moderate_minutes + daily.vigorous_minutes
+        )
             as moderate_to_vigorous_minutes,
         daily.steps,
         daily.mean_met,
@@ -142,7 +147,8 @@ not_covered as (
                 and summaries.subject_id = of_epochs.subject_id
                 and summaries.date between
                 of_epochs.date - (of_epochs.own_basis is null and lengths.day_basis = 'utc')::int
-                and of_epochs.date + (of_epochs.own_basis is null and lengths.day_basis = 'utc')::int
+                and of_epochs.date
+                + (of_epochs.own_basis is null and lengths.day_basis = 'utc')::int
         )
 
 ),
@@ -158,11 +164,8 @@ measured as (
 ruled as (
 
     select
-        measured.*,
-        {%- for rule, limit in validity_rules().items() %}
-        measured.{{ limit.measure }} >= {{ limit.minutes }} as is_valid_{{ rule }},
-        {{ validity_words(rule, limit) }} as reason_{{ rule }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ rule_columns() }},
+        measured.*
     from measured
     inner join chosen on measured.load_id = chosen.load_id
     left join mapped on chosen.dataset_name = mapped.dataset_name

@@ -27,8 +27,8 @@ subjects as (
     select
         details.study_id,
         details.subject_id,
-        null,
-        null
+        null as first_time,
+        null as last_time
     from details
     anti join loads on details.study_id = loads.study_id and details.subject_id = loads.subject_id
 
@@ -52,11 +52,11 @@ changes as (
     from {{ study_rows('timezones') }} as history
     inner join known_zones on history.timezone = known_zones.timezone
     order by
-        history.study_id,
-        history.subject_id,
+        history.study_id asc,
+        history.subject_id asc,
         history.effective_date_utc::date,
         history.effective_date_utc desc,
-        history.timezone
+        history.timezone asc
 
 ),
 
@@ -84,6 +84,14 @@ before_changes as (
 
 ),
 
+every_zone as (
+
+    select * from before_changes
+    union all by name
+    select * from changes
+
+),
+
 zones as (
 
     select
@@ -92,26 +100,34 @@ zones as (
             partition by study_id, subject_id
             order by from_utc nulls first
         ) as to_utc
-    from (
-        select * from before_changes
-        union all by name
-        select * from changes
-    )
+    from every_zone
 
 ),
 
 -- A clock is changed at a quarter of an hour in UTC. Look at each day first, then at its quarters.
+midnights as (
+
+    select
+        unnest(
+            generate_series(timestamp '2000-01-01', timestamp '2050-01-01', interval 1 day)
+        ) as moment
+
+),
+
+zone_names as (
+
+    select distinct timezone from zones
+
+),
+
 days as (
 
     select
-        names.timezone,
-        day.instant,
-        {{ offset_at('names.timezone', 'day.instant') }} as offset_seconds
-    from (select distinct timezone from zones) as names
-    cross join (
-        select
-            unnest(generate_series(timestamp '2000-01-01', timestamp '2050-01-01', interval 1 day)) as instant
-    ) as day
+        zone_names.timezone,
+        midnights.moment,
+        {{ offset_at('zone_names.timezone', 'midnights.moment') }} as offset_seconds
+    from zone_names
+    cross join midnights
 
 ),
 
@@ -122,8 +138,14 @@ changed_days as (
     qualify
         offset_seconds != lag(offset_seconds) over (
             partition by timezone
-            order by instant
+            order by moment
         )
+
+),
+
+numbers as (
+
+    select unnest(generate_series(1, 96)) as number
 
 ),
 
@@ -132,9 +154,9 @@ quarters as (
     select
         changed_days.timezone,
         changed_days.offset_seconds,
-        changed_days.instant - interval 1 day + to_minutes(15 * part.number) as instant
+        changed_days.moment - interval 1 day + to_minutes(15 * numbers.number) as moment
     from changed_days
-    cross join (select unnest(generate_series(1, 96)) as number) as part
+    cross join numbers
 
 ),
 
@@ -143,17 +165,17 @@ clock_changes as (
     select
         timezone,
         offset_seconds,
-        min(instant) as from_utc
+        min(moment) as from_utc
     from quarters
-    where {{ offset_at('timezone', 'instant') }} = offset_seconds
-    group by timezone, offset_seconds, date_trunc('day', instant - interval 1 second)
+    where {{ offset_at('timezone', 'moment') }} = offset_seconds
+    group by timezone, offset_seconds, date_trunc('day', moment - interval 1 second)
     union all
     select
         timezone,
         offset_seconds,
-        null
+        null as from_utc
     from days
-    where instant = timestamp '2000-01-01'
+    where moment = timestamp '2000-01-01'
 
 ),
 
@@ -222,8 +244,10 @@ inner join subjects
         and (
             subjects.first_time is null
             or (
-                coalesce(periods.from_utc, '-infinity'::timestamp) <= subjects.last_time + interval 3 day
-                and coalesce(periods.to_utc, 'infinity'::timestamp) >= subjects.first_time - interval 3 day
+                coalesce(periods.from_utc, '-infinity'::timestamp)
+                <= subjects.last_time + interval 3 day
+                and coalesce(periods.to_utc, 'infinity'::timestamp)
+                >= subjects.first_time - interval 3 day
             )
         )
 left join details

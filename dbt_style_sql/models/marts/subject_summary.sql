@@ -61,8 +61,8 @@ averaged as (
         count(*) as valid_days,
         count(*) filter (where isodow(days.date) >= 6) as valid_weekend_days,
         {%- for measure in averaged_measures() %}
-        {{ exact_mean('days.' ~ measure) }} as mean_{{ measure }},
-        count({{ exact('days.' ~ measure) }}) as n_{{ measure }},
+            {{ exact_mean('days.' ~ measure) }} as mean_{{ measure }},
+            count({{ exact('days.' ~ measure) }}) as n_{{ measure }},
         {%- endfor %}
         {{ origins() }}
     from days
@@ -88,19 +88,21 @@ select
     coalesce(counted.unknown_days, 0) as unknown_days,
     {{ enough('coalesce(averaged.valid_days, 0)', 'coalesce(counted.unknown_days, 0)',
         var('enough_valid_days')) }}
-    and {{ enough('coalesce(averaged.valid_weekend_days, 0)', 'coalesce(counted.unknown_weekend_days, 0)',
-        var('enough_valid_weekend_days')) }} as has_enough_valid_days,
+    and {{ enough('coalesce(averaged.valid_weekend_days, 0)',
+        'coalesce(counted.unknown_weekend_days, 0)', var('enough_valid_weekend_days')) }}
+        as has_enough_valid_days,
 
     -- means over all valid days, whatever the visit
     {%- for measure in averaged_measures() %}
-    averaged.mean_{{ measure }} as overall_mean_{{ measure }},
-    coalesce(averaged.n_{{ measure }}, 0) as overall_n_{{ measure }},
+        averaged.mean_{{ measure }} as overall_mean_{{ measure }},
+        coalesce(averaged.n_{{ measure }}, 0) as overall_n_{{ measure }},
     {%- endfor %}
 
     -- where they come from
     {%- for name in origin_names() %}
-    averaged.{{ name }}{{ ',' if not loop.last }}
+        averaged.{{ name }},
     {%- endfor %}
+    averaged.load_ids
 from subjects
 left join counted
     on subjects.study_id = counted.study_id and subjects.subject_id = counted.subject_id

@@ -20,6 +20,19 @@ subjects as (
 
 ),
 
+planned_visits as (
+
+    select distinct on (study_id, study_planned_visit_id)
+        study_id,
+        study_planned_visit_id,
+        visit_name,
+        planned_wear_period_duration,
+        minimum_visit_wear_period_compliance
+    from {{ study_rows('planned_visits') }}
+    order by study_id asc, study_planned_visit_id asc, visit_name asc
+
+),
+
 of_centrepoint as (
 
     select
@@ -34,11 +47,7 @@ of_centrepoint as (
         planned.planned_wear_period_duration as planned_days,
         planned.minimum_visit_wear_period_compliance as minimum_days
     from {{ study_rows('visits') }} as visits
-    left join (
-        select distinct on (study_id, study_planned_visit_id) *
-        from {{ study_rows('planned_visits') }}
-        order by study_id asc, study_planned_visit_id asc, visit_name asc
-    ) as planned
+    left join planned_visits as planned
         on visits.study_id = planned.study_id and visits.visit_id = planned.study_planned_visit_id
 
 ),
@@ -118,8 +127,8 @@ averaged as (
     select
         numbered.number,
         {%- for measure in averaged_measures() %}
-        {{ exact_mean('days.' ~ measure) }} as mean_{{ measure }},
-        count({{ exact('days.' ~ measure) }}) as n_{{ measure }},
+            {{ exact_mean('days.' ~ measure) }} as mean_{{ measure }},
+            count({{ exact('days.' ~ measure) }}) as n_{{ measure }},
         {%- endfor %}
         {{ origins() }}
     from numbered
@@ -150,7 +159,8 @@ select
     numbered.window_source,
     numbered.planned_days,
     coalesce(counted.days, 0) as days,
-    case when numbered.wear_start is not null then coalesce(counted.valid_days, 0) end as valid_days,
+    case when numbered.wear_start is not null then coalesce(counted.valid_days, 0) end
+        as valid_days,
     case when numbered.wear_start is not null then coalesce(counted.valid_weekend_days, 0) end
         as valid_weekend_days,
     coalesce(counted.unknown_days, 0) as unknown_days,
@@ -158,20 +168,22 @@ select
     case
         when numbered.wear_start is not null and numbered.minimum_days is not null
             then
-                {{ enough('coalesce(counted.valid_days, 0)', 'coalesce(counted.unknown_days, 0)',
+                {{ enough('coalesce(counted.valid_days, 0)',
+                    'coalesce(counted.unknown_days, 0)',
                     'numbered.minimum_days') }}
     end as is_compliant,
 
     -- means over its valid days
     {%- for measure in averaged_measures() %}
-    averaged.mean_{{ measure }},
-    coalesce(averaged.n_{{ measure }}, 0) as n_{{ measure }},
+        averaged.mean_{{ measure }},
+        coalesce(averaged.n_{{ measure }}, 0) as n_{{ measure }},
     {%- endfor %}
 
     -- where they come from
     {%- for name in origin_names() %}
-    averaged.{{ name }}{{ ',' if not loop.last }}
+        averaged.{{ name }},
     {%- endfor %}
+    averaged.load_ids
 from numbered
 left join counted on numbered.number = counted.number
 left join averaged on numbered.number = averaged.number
