@@ -198,7 +198,7 @@
 
     A column with unusual values is text in the warehouse (docs/values.md). This macro reads such
     text with care. It applies a time zone offset, which DuckDB's cast to TIMESTAMP ignores. It does
-    not accept `NaN` and `inf` as numbers, because one of them would make every sum useless. It does
+    not accept `NaN` and `inf` as numbers, or `infinity` as a time, because one of them would make every sum useless. It does
     not accept 1.5 as a whole number, which DuckDB would round to 2. -#}
 {% macro read_as(value, present_type, type) -%}
     {%- if not may_be_unreadable(present_type, type) -%}
@@ -207,7 +207,7 @@
         case
             when {{ has_offset(value) }}
                 then make_timestamp(epoch_us(try_cast({{ value }} as timestamptz)))
-            else try_cast({{ value }} as {{ type }})
+            when isfinite(try_cast({{ value }} as {{ type }})) then try_cast({{ value }} as {{ type }})
         end
     {%- elif type == 'double' -%}
         case when isfinite(try_cast({{ value }} as double)) then try_cast({{ value }} as double) end
