@@ -1,4 +1,4 @@
-"""Generate a dbt staging model for a data set that has none: its SQL, documentation and tests.
+"""Generate a dbt staging model for a data set that has none: its columns, documentation and tests.
 
 Belongs here: names and text. Does not belong: reading the data set's schema
 (``warehouse.dataset_schema``), what a staging model does
@@ -28,26 +28,45 @@ _LINEAGE_COLUMNS = (
     "load_id",
 )
 _UNREADABLE = "unreadable_columns"
+# Units of columns.yml, by DuckDB type.
+_UNITS = {
+    "BIGINT": "whole_number",
+    "DOUBLE": "number",
+    "DATE": "date",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP_NS": "timestamp_ns",
+}
+_KNOWN_FROM = "our study"
 
 
 @dataclass(frozen=True, slots=True)
 class StagingModel:
-    """The two files of a model: ``{name}.sql`` and ``{name}.yml``."""
+    """The files of a model, ``{name}.sql`` and ``{name}.yml``, and its part of ``columns.yml``."""
 
     name: str
+    family: str
     sql: str
     yml: str
+    columns: str
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write both files and return their paths; write neither if one of them exists.
+    def write(self, project: Path) -> list[Path]:
+        """Write both files, add the family to ``columns.yml``, and return the paths of all three.
+
+        Nothing is written if one of the files exists, or ``columns.yml`` has the family.
+
+        Args:
+            project: the folder of the dbt project.
 
         Raises:
-            PipelineError: one of the files exists, or the folder does not.
+            PipelineError: one of the files exists, ``columns.yml`` has the family, or the folder is
+                no dbt project.
         """
+        folder, mapping = project / "models" / "staging", project / "columns.yml"
         files = {folder / f"{self.name}.sql": self.sql, folder / f"{self.name}.yml": self.yml}
-        if not folder.is_dir():
+        if not folder.is_dir() or not mapping.is_file():
             raise PipelineError(
-                f"The folder {folder} does not exist.", "Name the dbt project with --project-dir."
+                f"The folder {folder} or the file {mapping} does not exist.",
+                "Name the dbt project with --project-dir.",
             )
         for path in files:
             if path.exists():
@@ -55,9 +74,16 @@ class StagingModel:
                     f"{path} already exists and was not changed.",
                     "Edit it, or move it away so that it can be written again.",
                 )
+        written = mapping.read_text(encoding="utf-8")
+        if re.search(rf"^{re.escape(_key(self.family))}:", written, re.MULTILINE):
+            raise PipelineError(
+                f"{mapping} already has the family {self.family} and was not changed.",
+                "Edit it there, or remove it so that it can be written again.",
+            )
+        mapping.write_text(f"{written.rstrip()}\n\n{self.columns}", encoding="utf-8")
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
-        return list(files)
+        return [*files, mapping]
 
 
 def family_of(dataset_name: str) -> str:
@@ -78,15 +104,32 @@ def staging_model(dataset: DatasetDescription) -> StagingModel:
     if name[0].isdigit():
         name = f"data_set_{name}"
     names = _column_names((column.name for column in dataset.columns), dataset.reserved_words)
-    lines = [
-        f"    ({column.name!r}, '{column.kind.sql_type.lower()}', '{names[column.name]}'),"
-        for column in dataset.columns
-    ]
     grain = _grain(dataset, names)
-    sql = "\n".join(
-        [f"-- {grain}: see {name}.yml.", f"{{{{ exported_rows({family!r}, [", *lines, "]) }}", ""]
+    sql = f"-- {grain}: see {name}.yml.\n{{{{ exported_rows({family!r}) }}}}\n"
+    return StagingModel(
+        name, family, sql, _yml(dataset, name, names), _mapping(dataset, family, names)
     )
-    return StagingModel(name, sql, _yml(dataset, name, names))
+
+
+def _mapping(dataset: DatasetDescription, family: str, names: dict[str, str]) -> str:
+    """Return the family's part of ``columns.yml``: each column under its own name."""
+    lines = [f"{_key(family)}:", "  required: []", "  measures:"]
+    for column in dataset.columns:
+        unit = _UNITS.get(column.kind.sql_type, "text")
+        quoted = json.dumps(column.name, ensure_ascii=False)
+        lines += [
+            f"    {_key(names[column.name])}:",
+            f"      - {{column: {quoted}, unit: {unit}, known_from: {_KNOWN_FROM}}}",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _key(name: str) -> str:
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+        else json.dumps(name, ensure_ascii=False)
+    )
 
 
 def _column_names(columns: Iterable[str], reserved: frozenset[str]) -> dict[str, str]:

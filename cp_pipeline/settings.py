@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from cp_pipeline.domain.errors import PipelineError
 
@@ -127,6 +128,15 @@ class _Reader:
                 "https:// and port, separated by commas."
             )
         return tuple(dict.fromkeys(hosts))
+
+    def timezone(self, name: str) -> str:
+        value = self.text(name)
+        if value and value not in available_timezones():
+            self.complaints.append(
+                f"{name} is {value!r}, but must be a name of the time zone database, such as "
+                "Europe/Berlin."
+            )
+        return value
 
     def path(self, name: str, default: Path, refused: _Refused) -> Path:
         """Return an absolute path; refuse characters that DuckDB, dbt or Dagster misread."""
@@ -278,6 +288,10 @@ class StorageSettings:
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
     dbt_project: Path | None = None
     actor: str = ""
+    # An IANA name, or empty: of subjects whose own time zone is unknown.
+    timezone: str = ""
+    # The visits of subjects of whom CentrePoint tells none; need not exist.
+    visits: Path = Path("data/visits.csv")
 
     @property
     def landing(self) -> Path:
@@ -308,9 +322,11 @@ class StorageSettings:
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
         own = read.path("CP_DBT_PROJECT", Path(), _BY_ALL) if read.text("CP_DBT_PROJECT") else None
         actor = read.text("CP_ACTOR", _user())
+        timezone = read.timezone("CP_TIMEZONE")
+        visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest, own, actor)
+        return cls(data_dir, warehouse, published, wait, largest, own, actor, timezone, visits)
 
 
 class _Names(dict[str, str]):
@@ -360,6 +376,7 @@ def anchor_paths() -> None:
     os.environ["CP_PUBLISHED"] = str(storage.published)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
+    os.environ["CP_VISITS"] = str(storage.visits)
 
 
 def for_the_owner_alone() -> None:

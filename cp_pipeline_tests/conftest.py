@@ -112,6 +112,9 @@ def _publish_study(folder: Path) -> None:
         site.sync()
         sandbox.execute_again(subject_id=10821, data_set_name="ActivityDaily8")
         site.sync()
+        site.storage.visits.write_text(
+            "subject_identifier,visit,start,end\n10821,Baseline,2024-02-05,2024-02-07\n"
+        )
         site.build()
         publish(site.storage)
 

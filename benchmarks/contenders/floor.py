@@ -29,6 +29,7 @@ TYPES = {
         "MVPAMINUTES": "BIGINT",
         "MET": "DOUBLE",
         "CALORIES": "DOUBLE",
+        "AWAKEWEARMINUTES": "BIGINT",
     },
     "ActivityEpochs10": {
         "SUBJECTID": "BIGINT",

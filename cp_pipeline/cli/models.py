@@ -32,7 +32,8 @@ def models() -> None:
 def scaffold(dataset_name: str, project_dir: Path | None) -> None:
     """Write a staging model for DATASET, from its columns in the warehouse.
 
-    Writes two files: the model, and its documentation with tests. Never overwrites a file.
+    Writes two files, the model and its documentation with tests, and adds the columns to
+    columns.yml. Never overwrites anything.
     """
     storage = StorageSettings.from_environment()
     project_dir = project_dir or storage.dbt_project or PROJECT
@@ -44,9 +45,10 @@ def scaffold(dataset_name: str, project_dir: Path | None) -> None:
             f"The warehouse has no data set {dataset_name!r}.", f"It has: {present}."
         )
     model = staging_model(described)
-    for path in model.write(project_dir / "models" / "staging"):
+    for path in model.write(project_dir):
         answers.print(f"Wrote {path}")
     answers.print(
-        "Give the columns names with units, describe what a row is, and build the model:\n"
+        "Give the columns their names and units in columns.yml, and the same names in the .yml;"
+        " describe what a row is, and build the model:\n"
         f"dbt build --project-dir {project_dir} --profiles-dir {project_dir} --select {model.name}"
     )

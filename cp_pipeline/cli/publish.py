@@ -67,6 +67,8 @@ def run_publish(said: Said | None = None) -> int:
         redirect_stdout(StringIO()),
     ):
         warnings.simplefilter("ignore")
+        from dagster import AssetCheckSeverity  # noqa: PLC0415
+
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
@@ -80,6 +82,10 @@ def run_publish(said: Said | None = None) -> int:
         said["reason"] = reason(result.all_events)
         errors.print(said["reason"])
         return EXIT_NOT_PUBLISHED
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity is AssetCheckSeverity.ERROR:
+            errors.print(f"The check {check.check_name} is red.", style="red")
+            errors.print(check.description or "", markup=False)
     (made,) = result.asset_materializations_for_node("published")
     said["published"] = str(storage.published)
     said |= {name: int(str(made.metadata[name].value)) for name in ("tables", "rows", "bytes")}

@@ -28,6 +28,7 @@ from cp_pipeline.defs.assets import dataset_exports
 from cp_pipeline.defs.dbt_project import copy_saved_parse, warehouse_named
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.previews import plain
+from cp_pipeline.defs.red_checks import shown_red
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
@@ -105,7 +106,10 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _wait_for_end(building)
             # Of our own models, also where they are a package of another project.
-            compiled = target / "compiled" / "cp_models" / "models" / "staging"
+            own = target / "compiled" / "cp_models"
+            compiled = own / "models" / "staging"
+            with Warehouse.of(storage) as warehouse:
+                events = list(shown_red(events, building.manifest, own, warehouse))
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():

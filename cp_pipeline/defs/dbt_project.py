@@ -96,19 +96,25 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
 
 @contextmanager
 def warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """Set ``CP_WAREHOUSE`` to its absolute path, because dbt runs in another folder.
+    """Set what the models read from the environment. Paths are absolute: dbt changes folder.
 
-    dbt uses its saved parse only where the variables of the profile are as they were.
+    dbt uses its saved parse only where these variables are as they were.
     """
-    before = os.environ.get("CP_WAREHOUSE")
-    os.environ["CP_WAREHOUSE"] = storage.warehouse
+    settings = {
+        "CP_WAREHOUSE": storage.warehouse,
+        "CP_VISITS": str(storage.visits),
+        "CP_TIMEZONE": storage.timezone,
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["CP_WAREHOUSE"]
-        else:
-            os.environ["CP_WAREHOUSE"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def copy_saved_parse(project: "DbtProject", target: Path) -> None:

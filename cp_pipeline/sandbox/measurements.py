@@ -120,7 +120,7 @@ def _minutes_like(recipe: Recipe, state: int) -> list[str]:
 def _activity_daily(recipe: Recipe) -> str:
     columns = (
         "SUBJECTID,DATE,WEARMINUTES,SLEEPMINUTES,STEPS,SEDENTARYMINUTES,LIGHTMINUTES,"
-        "MODERATEMINUTES,VIGOROUSMINUTES,MVPAMINUTES,MET,CALORIES\n"
+        "MODERATEMINUTES,VIGOROUSMINUTES,MVPAMINUTES,MET,CALORIES,AWAKEWEARMINUTES\n"
     )
     parts = [columns]
     draw = recipe.chance("daily").random
@@ -136,7 +136,7 @@ def _summary(somebody: Person, states: bytes, noise: float) -> str:
     sleep, sedentary, light, moderate, vigorous = counts
     wear = sum(counts)
     if wear == 0:
-        return "0,,,,,,,,,"
+        return "0,,,,,,,,,,0"
     # What the epochs of each state have on average.
     few, many = 0.9 * sedentary + 19.7 * light, 1.5 * moderate + 51.5 * vigorous
     steps = int((few + many + somebody.pace * (moderate + vigorous)) * noise)
@@ -145,7 +145,7 @@ def _summary(somebody: Person, states: bytes, noise: float) -> str:
     average = f"{effort * noise / wear:.3f}" if wear >= _VALID_DAY else ""
     return (
         f"{wear},{sleep},{steps},{sedentary},{light},{moderate},{vigorous},{moderate + vigorous},"
-        f"{average},{calories:.1f}"
+        f"{average},{calories:.1f},{wear - sleep}"
     )
 
 

@@ -88,7 +88,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import FORMATS, query, write_query
+from cp_pipeline.warehouse.query import FORMATS, failing_rows, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
     ListedPair,
     ListingSizes,
@@ -183,6 +183,7 @@ __all__ = [
     "erase_from_warehouse",
     "erased_subjects",
     "failed_attempts",
+    "failing_rows",
     "invalid_items",
     "known_of",
     "last_asked",

@@ -51,7 +51,8 @@ def guess(
         f" LIMIT {row_count}"
     )
     for kind in Kind.UNDETERMINED.widenings():
-        for place in _held(connection, "memory.sample", {kind: unsettled})[kind]:
+        asked = {place for place in unsettled if kind in columns[place].widenings()}
+        for place in _held(connection, "memory.sample", {kind: asked})[kind]:
             guessed[place] = Column(columns[place].name, kind)
             unsettled.remove(place)
     return guessed
@@ -70,13 +71,13 @@ def determine(
         places = _to_blame(connection, source, columns)
     questions: dict[Kind, set[int]] = {Kind.UNDETERMINED: set(places)}
     for place in places:
-        for kind in columns[place].kind.widenings():
+        for kind in columns[place].widenings():
             questions.setdefault(kind, set()).add(place)
     yes = _held(connection, source, questions)
     determined = list(columns)
     for place in set(places) - yes[Kind.UNDETERMINED]:
-        name, before = columns[place].name, columns[place].kind
-        kind = next(kind for kind in before.widenings() if place in yes[kind])
+        name = columns[place].name
+        kind = next(kind for kind in columns[place].widenings() if place in yes[kind])
         determined[place] = Column(name, kind)
     return determined
 

@@ -9,6 +9,7 @@ become 7. DuckDB's own casts are less strict (docs/design.md, "Facts"), so each 
 compared with the text.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,6 +75,9 @@ _WIDENINGS: dict[Kind, tuple[Kind, ...]] = {
     Kind.INSTANT_NS: (Kind.INSTANT_NS, Kind.VARCHAR),
     Kind.VARCHAR: (Kind.VARCHAR,),
 }
+# The day of a row: its date is the date as written, which an instant in UTC would lose.
+_ROWS_OWN_DATE = re.compile(r"(local_?)?(date|day)(_?local)?", re.IGNORECASE)
+_INSTANTS = frozenset({Kind.INSTANT, Kind.INSTANT_NS})
 _USUAL = frozenset({Kind.BIGINT, Kind.DOUBLE, Kind.DATE, Kind.TIMESTAMP})
 
 
@@ -83,6 +87,17 @@ class Column:
 
     name: str
     kind: Kind
+
+    def widenings(self) -> tuple[Kind, ...]:
+        """The kinds that it may widen to, from narrow to wide, beginning with its own if allowed.
+
+        A column with the date of a row, such as ``DATE``, is never an instant. It is text if its
+        dates have offsets (docs/values.md, "A column's type").
+        """
+        kinds = self.kind.widenings()
+        if _ROWS_OWN_DATE.fullmatch(self.name):
+            return tuple(kind for kind in kinds if kind not in _INSTANTS)
+        return kinds
 
 
 def quoted(identifier: str) -> str:

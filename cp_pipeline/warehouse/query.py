@@ -4,12 +4,13 @@ Belongs here: taking SQL, returning a Polars data frame. Does not belong: our ow
 (``check_queries``, ``partition_states``, ``lineage``).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal
+from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import QueryRefused
 
@@ -64,3 +65,28 @@ def write_query(warehouse: Warehouse, sql: str, path: Path, format_: str) -> Non
             del answer
         except duckdb.Error as error:
             raise QueryRefused(f"DuckDB cannot execute this query. {error}") from None
+
+
+def failing_rows(
+    warehouse: Warehouse, test: str, columns: Sequence[str], limit: int = 20
+) -> list[dict[str, object]]:
+    """Return what a test of the models found: the different values of some columns, and how often.
+
+    Args:
+        warehouse: where the test ran.
+        test: its SQL, as dbt compiled it, where the database is named after the warehouse's file.
+        columns: the columns to return.
+        limit: the number of different values, the most frequent first.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
+        QueryRefused: DuckDB cannot execute it.
+    """
+    selected = ", ".join(map(quoted, columns))
+    own = test.replace(f"{quoted(Path(warehouse.location).stem)}.", "")
+    answer = query(
+        warehouse,
+        f"SELECT {selected}, count(*) AS rows FROM ({own}) AS found GROUP BY ALL"
+        f" ORDER BY rows DESC, {selected} LIMIT {limit}",
+    )
+    return answer.to_dicts()

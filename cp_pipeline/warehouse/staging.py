@@ -87,7 +87,9 @@ def stage(
         duckdb.Error: a record does not match the header.
     """
     header = next(iter(texts.values())).header
-    columns = [known.get(name.lower(), Column(name, Kind.UNDETERMINED)) for name in header]
+    columns = [
+        _allowed(known.get(name.lower(), Column(name, Kind.UNDETERMINED))) for name in header
+    ]
     with _Source(texts, header, scratch) as source:
         columns = guess(connection, source.beginning, columns)
         while not _typed(connection, table, source, columns):
@@ -95,6 +97,11 @@ def stage(
     counts = connection.execute(f"SELECT {_FILE}, count(*) FROM memory.{table} GROUP BY ALL")
     row_counts = dict.fromkeys(texts, 0) | dict(counts.fetchall())
     return Staged(table, tuple(columns), tuple(texts), row_counts)
+
+
+def _allowed(column: Column) -> Column:
+    """Return the column as text if an earlier version gave it a kind that it may not have."""
+    return column if column.kind in column.widenings() else Column(column.name, Kind.VARCHAR)
 
 
 class _Source:

@@ -19,12 +19,17 @@ from cp_pipeline_tests.study_site import Site
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 FAMILIES = ("activity_daily", "activity_epochs", "barometer", "parameters_and_subject")
 MARTS = (
+    "chosen_programs",
+    "epoch_days",
     "load_days",
+    "measure_columns",
     "program_executions",
     "study_coverage",
     "subject_days",
+    "subject_offsets",
     "subject_processing",
     "subject_summary",
+    "subject_visits",
 )
 
 
@@ -34,15 +39,20 @@ class BuiltSite(Site):
     def __init__(self, sandbox: FaultySandbox, data_dir: Path, project: Path = PROJECT) -> None:
         super().__init__(sandbox, data_dir)
         self.project = project
+        self.outcomes: dict[str, str] = {}
 
     def dbt(self, *arguments: str) -> dict[str, str]:
         """Run dbt, and return the outcome of each model and test by name."""
-        warehouse = {"CP_WAREHOUSE": self.storage.warehouse}
+        settings = {
+            "CP_WAREHOUSE": self.storage.warehouse,
+            "CP_VISITS": str(self.storage.visits),
+            "CP_TIMEZONE": self.storage.timezone,
+        }
         target = self.storage.data_dir / "dbt"
         target.mkdir(parents=True, exist_ok=True)
         where = ["--project-dir", self.project, "--profiles-dir", self.project]
         folders = ["--target-path", target, "--log-path", target]
-        with contextlib.chdir(target), _environment(warehouse):
+        with contextlib.chdir(target), _environment(settings):
             options = [*map(str, [*where, *folders]), "--quiet"]
             manifest = _manifest(tuple(options)) if self.project == PROJECT else None
             done = dbtRunner(manifest).invoke([*arguments, *options])

@@ -14,7 +14,7 @@ from cp_pipeline_tests.models.building import BuiltSite, built_site
 
 TIMES = "SUBJECTID,TIME,STEPS\n"
 CHANGES = "rows_added, rows_removed, rows_changed, columns_added, columns_removed"
-EXECUTIONS = ("--select", "program_executions", "load_days")
+EXECUTIONS = ("--select", "program_executions", "+load_days")
 
 
 @pytest.fixture(scope="module")

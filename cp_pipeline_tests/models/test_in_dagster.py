@@ -25,6 +25,10 @@ DAYS = dg.AssetKey(["marts", "subject_days"])
 DAILY = dg.AssetKey(["staging", "activity_daily"])
 EPOCHS = dg.AssetKey(["staging", "activity_epochs"])
 EXPORTS = dg.AssetKey("dataset_exports")
+UPSTREAM = [
+    dg.AssetKey(["marts", name])
+    for name in ("chosen_programs", "epoch_days", "measure_columns", "subject_offsets")
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +58,21 @@ def test_each_model_is_an_asset_after_dataset_exports(defs: dg.Definitions) -> N
         assert node.pools == {"warehouse"}
     for name in FAMILIES:
         assert found[dg.AssetKey(["staging", name])].parent_keys == {EXPORTS}
-    assert found[DAYS].parent_keys >= {DAILY, EPOCHS}
+    assert found[DAYS].parent_keys >= {DAILY, *UPSTREAM}
     assert graph.get(EXPORTS).is_materializable
 
 
 def test_a_run_builds_tests_and_says_where_columns_come_from(defs: dg.Definitions) -> None:
     with dg.instance_for_test() as instance:
         done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance, asset_selection=[DAILY, EPOCHS, DAYS]
+            instance=instance, asset_selection=[DAILY, EPOCHS, *UPSTREAM, DAYS]
         )
         made: dict[dg.AssetKey, Mapping[str, Any]] = {
             event.materialization.asset_key: event.materialization.metadata
             for event in done.get_asset_materialization_events()
         }
         checks = done.get_asset_check_evaluations()
-    assert set(made) == {DAILY, EPOCHS, DAYS}
+    assert set(made) == {DAILY, EPOCHS, *UPSTREAM, DAYS}
     assert made[DAYS]["dagster/row_count"].value == 2
     columns = made[DAYS]["dagster/column_schema"].value.columns
     assert ("wear_minutes", "DOUBLE") in {(column.name, column.type) for column in columns}

@@ -14,6 +14,7 @@ from cp_pipeline_tests.models.building import FAMILIES, MARTS, PROJECT, BuiltSit
 
 # Two subjects take the device off for a day, so they have too few valid days.
 SUBJECTS, DAYS, SEED = 4, 4, 11
+VALID = (pl.col("AWAKEWEARMINUTES") >= 600) | (pl.col("WEARMINUTES") >= 960)
 ACTIVITY = ["light_minutes", "moderate_minutes", "vigorous_minutes", "moderate_to_vigorous_minutes"]
 
 
@@ -53,14 +54,16 @@ def test_every_model_is_built_and_every_column_described(site: BuiltSite) -> Non
 
 
 def test_the_sources_are_described_as_they_are(site: BuiltSite) -> None:
-    described = yaml.safe_load((PROJECT / "models" / "lineage.yml").read_text())
-    (source,) = described["sources"]
-    for table in source["tables"]:
-        actual = site.rows(f"DESCRIBE lineage.{table['name']}")
-        assert table["description"].startswith("One row per ")
-        assert [(c["name"], c["data_type"]) for c in table["columns"]] == [
-            (row[0], str(row[1]).lower()) for row in actual
-        ], table["name"]
+    for source in ("lineage", "study"):
+        described = yaml.safe_load((PROJECT / "models" / f"{source}.yml").read_text())
+        for table in described["sources"][0]["tables"]:
+            actual = site.rows(f"DESCRIBE {source}.{table['name']}")
+            assert table["description"].startswith("One row per ")
+            read = [(c["name"], c["data_type"]) for c in table["columns"]]
+            present = [(row[0], str(row[1]).lower()) for row in actual]
+            # Of `study`, the models read some columns of some tables.
+            kept = [each for each in present if source == "lineage" or each in read]
+            assert read == kept, table["name"]
 
 
 def test_staging_has_every_row_and_value(site: BuiltSite) -> None:
@@ -96,7 +99,7 @@ def test_subject_days_are_the_daily_summaries(site: BuiltSite) -> None:
     expected = daily(site).select(
         subject_id="_subject_id",
         date="DATE",
-        is_valid_day=pl.col("WEARMINUTES") >= 600,
+        is_valid_day=VALID,
         wear_minutes=pl.col("WEARMINUTES").cast(pl.Float64),
         steps=pl.col("STEPS").cast(pl.Float64),
         moderate_to_vigorous_minutes=(pl.col("MODERATEMINUTES") + pl.col("VIGOROUSMINUTES")).cast(
@@ -114,13 +117,14 @@ def test_subject_days_are_the_daily_summaries(site: BuiltSite) -> None:
 def test_subject_summary_is_of_valid_days(site: BuiltSite) -> None:
     expected = (
         daily(site)
-        .filter(pl.col("WEARMINUTES") >= 600)
+        .filter(VALID)
         .group_by(subject_id="_subject_id")
         .agg(
             valid_days=pl.len().cast(pl.Int64),
-            mean_wear_minutes=pl.col("WEARMINUTES").mean(),
-            mean_sleep_minutes=pl.col("SLEEPMINUTES").mean(),
-            mean_steps=pl.col("STEPS").mean(),
+            overall_mean_wear_minutes=pl.col("WEARMINUTES").mean(),
+            overall_mean_sleep_minutes=pl.col("SLEEPMINUTES").mean(),
+            overall_mean_steps=pl.col("STEPS").mean(),
+            overall_n_steps=pl.len().cast(pl.Int64),
         )
         .with_columns(has_enough_valid_days=pl.col("valid_days") >= 4)
         .sort("subject_id")
@@ -159,12 +163,17 @@ def test_days_summed_from_epochs_are_those_of_the_summaries(
     summaries = site.frame(
         "FROM marts.subject_days WHERE wear_minutes > 0 ORDER BY subject_id, date"
     )
-    worn = summed.filter(pl.col("wear_minutes") > 0)
-    same = ["subject_id", "date", "is_valid_day", "wear_minutes", *ACTIVITY]
-    assert_frame_equal(worn.select(same), summaries.select(same))
     assert set(summed["measured_by"]) == {"epochs"}
-    assert summed["sleep_minutes"].null_count() == len(summed)
-    assert (worn["steps"] / summaries["steps"]).is_between(0.8, 1.2).all()
+    for unknown in ("wear_minutes", "sleep_minutes", "is_valid_day"):
+        assert summed[unknown].null_count() == len(summed)
+    # Days on which the device was taken off too long have no sums: their epochs are empty.
+    known = summed.filter(pl.col("effort_known_share") >= 0.8)
+    assert 0 < len(known) < len(summed)
+    assert summed.filter(pl.col("effort_known_share") < 0.8)["light_minutes"].is_null().all()
+    same = ["subject_id", "date", *ACTIVITY]
+    summaries = summaries.join(known, on=["subject_id", "date"], how="semi")
+    assert_frame_equal(known.select(same), summaries.select(same))
+    assert (known["steps"] / summaries["steps"]).is_between(0.8, 1.2).all()
 
 
 def test_views_stay_valid_whatever_the_file_is_attached_as(site: BuiltSite) -> None:

@@ -44,8 +44,13 @@ def test_a_model_is_written_that_builds_with_its_tests(site: BuiltSite) -> None:
     done = scaffold(site, "sleepperiods3")
     assert done.exit_code == 0, done.output
     staging = site.project / "models" / "staging"
-    for name in ("sleep_periods.sql", "sleep_periods.yml"):
-        assert f"Wrote {staging / name}" in done.output
+    for path in ("sleep_periods.sql", "sleep_periods.yml", "../../columns.yml"):
+        assert f"Wrote {(staging / path).resolve()}" in done.output
+    mapping = yaml.safe_load((site.project / "columns.yml").read_text())
+    assert mapping["SleepPeriods"]["measures"]["total_sleep_time"] == [
+        {"column": "TotalSleepTime", "unit": "whole_number", "known_from": "our study"}
+    ]
+    assert "known_from: sandbox" in (site.project / "columns.yml").read_text()
     outcomes = site.build("--select", "sleep_periods")
     assert outcomes["unique_combination_sleep_periods_load_id__start_of_sleep"] == "pass"
     assert outcomes["not_null_sleep_periods_start_of_sleep"] == "pass"
@@ -98,6 +103,7 @@ def test_nothing_is_overwritten(site: BuiltSite) -> None:
     scaffold(site, "Twice")
     path = site.project / "models" / "staging" / "twice.sql"
     path.with_suffix(".yml").unlink()
+    mapping = (site.project / "columns.yml").read_text()
     path.write_text("-- mine\n")
     refused = scaffold(site, "Twice")
     assert isinstance(refused.exception, PipelineError)
@@ -105,6 +111,11 @@ def test_nothing_is_overwritten(site: BuiltSite) -> None:
     assert path.read_text() == "-- mine\n"
     assert not path.with_suffix(".yml").exists()
     path.unlink()
+    refused = scaffold(site, "Twice")
+    assert isinstance(refused.exception, PipelineError)
+    assert "already has the family Twice" in refused.exception.what
+    assert not path.exists()
+    assert (site.project / "columns.yml").read_text() == mapping
 
 
 def test_a_data_set_that_is_not_there_is_said_with_those_that_are(site: BuiltSite) -> None:

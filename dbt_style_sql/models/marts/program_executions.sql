@@ -142,8 +142,13 @@ select
     to_compare.load_id,
     to_compare.study_id,
     to_compare.subject_id,
+    details.subject_identifier,
+    details.site_identifier,
+    details.wear_position,
+    details.timezone,
     to_compare.dataset_name,
     to_compare.study_program_id,
+    programs.study_program_name,
 
     -- its execution, and the previous one
     to_compare.program_execution,
@@ -170,3 +175,9 @@ select
     to_compare.columns_removed
 from to_compare
 left join changes on to_compare.load_id = changes.load_id
+left join {{ subject_details() }} as details
+    on to_compare.study_id = details.study_id and to_compare.subject_id = details.subject_id
+left join {{ program_names() }} as programs
+    on
+        to_compare.study_id = programs.study_id
+        and lower(to_compare.study_program_id) = programs.study_program_id

@@ -63,7 +63,10 @@ times as (
         subject_id,
         dataset_name,
         min(first_timestamp) as first_timestamp,
-        max(last_timestamp) as last_timestamp
+        max(last_timestamp) as last_timestamp,
+        list_sort(list(distinct study_program_id)) as study_program_ids,
+        list_sort(list(distinct program_execution)) as program_executions,
+        list_sort(list(distinct load_id)) as load_ids
     from current_loads
     group by subject_id, dataset_name
 
@@ -74,7 +77,9 @@ days as (
     select
         current_loads.subject_id,
         current_loads.dataset_name,
-        count(distinct load_days.date) as days_covered
+        count(distinct load_days.date) as days_covered,
+        min(load_days.date)::timestamp as first_day,
+        max(load_days.date)::timestamp as last_day
     from current_loads
     inner join load_days on current_loads.load_id = load_days.load_id
     group by current_loads.subject_id, current_loads.dataset_name
@@ -84,14 +89,27 @@ days as (
 select
     studies.study_id,
     partitions.subject_id,
+    details.subject_identifier,
+    details.site_identifier,
+    details.wear_position,
+    details.timezone,
     partitions.dataset_name,
     partitions.state,
     coalesce(executions.executions, 0) as executions,
     coalesce(executions.loads, 0) as loads,
     partitions.row_count,
-    times.first_timestamp,
-    times.last_timestamp,
-    coalesce(days.days_covered, 0) as days_covered
+    -- A data set whose times are text has days, but no first and last time in lineage.
+    coalesce(times.first_timestamp, days.first_day) as first_timestamp,
+    coalesce(times.last_timestamp, days.last_day) as last_timestamp,
+    coalesce(days.days_covered, 0) as days_covered,
+    times.study_program_ids,
+    (
+        select list_sort(list(distinct programs.study_program_name))
+        from {{ program_names() }} as programs
+        where list_contains(times.study_program_ids, programs.study_program_id)
+    ) as study_program_names,
+    times.program_executions,
+    times.load_ids
 from partitions
 left join studies on partitions.subject_id = studies.subject_id
 left join executions
@@ -106,3 +124,5 @@ left join days
     on
         partitions.subject_id = days.subject_id
         and partitions.dataset_name = days.dataset_name
+left join {{ subject_details() }} as details
+    on studies.study_id = details.study_id and partitions.subject_id = details.subject_id

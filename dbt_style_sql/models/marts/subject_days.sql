@@ -1,208 +1,230 @@
--- One row per study, subject and day: see subject_days.yml.
+-- One row per study, subject and local day: see subject_days.yml.
 with
 
-daily as (
+chosen as (
 
-    select * from {{ ref('activity_daily') }}
+    select * from {{ ref('chosen_programs') }}
+    where is_chosen
 
 ),
 
-epochs as (
+-- The measures for which a data set has a column. `worn` of an epoch is wear.
+mapped as (
 
-    select * from {{ ref('activity_epochs') }}
+    select
+        dataset_name,
+        list(
+            case measure
+                when 'worn' then 'wear_minutes' when 'awake_worn' then 'awake_wear_minutes'
+                else measure
+            end
+        ) as known_measures
+    from {{ ref('measure_columns') }}
+    where is_mapped
+    group by dataset_name
 
 ),
 
 summaries as (
 
     select
-        study_id,
-        subject_id,
-        date,
+        daily.study_id,
+        daily.subject_id,
+        daily.date,
         'daily summary' as measured_by,
-        dataset_name,
-        study_program_id,
-        program_execution,
-        program_executed_at,
-        load_id,
-        wear_minutes,
-        sleep_minutes,
-        sedentary_minutes,
-        light_minutes,
-        moderate_minutes,
-        vigorous_minutes,
-        coalesce(moderate_to_vigorous_minutes, moderate_minutes + vigorous_minutes)
+        'as_written' as own_basis,
+        daily.load_id,
+        daily.wear_minutes,
+        daily.awake_wear_minutes,
+        daily.sleep_minutes,
+        daily.sedentary_minutes,
+        daily.light_minutes,
+        daily.moderate_minutes,
+        daily.vigorous_minutes,
+        coalesce(
+            daily.moderate_to_vigorous_minutes, daily.moderate_minutes + daily.vigorous_minutes
+        )
             as moderate_to_vigorous_minutes,
-        steps,
-        mean_met,
-        kilocalories
-    from daily
-    where date is not null
+        daily.steps,
+        daily.mean_met,
+        daily.kilocalories,
+        null::double as epoch_seconds,
+        null::double as covered_minutes,
+        null::double as wear_known_share,
+        null::double as awake_wear_known_share,
+        null::double as effort_known_share,
+        null::double as steps_known_share,
+        null::double as kilocalories_known_share
+    from {{ ref('activity_daily') }} as daily
+    inner join chosen on daily.load_id = chosen.load_id
+    where daily.date is not null
+    -- A load has one row for each day; if a file repeats one, take the same row each time.
+    qualify
+        row_number() over (
+            partition by daily.load_id, daily.date
+            order by daily.wear_minutes desc nulls last, daily.steps desc nulls last
+        ) = 1
 
 ),
 
--- Only days without a summary, because there are many epochs.
-epochs_to_sum as (
-
-    select distinct on (epochs.load_id, epochs.timestamp_utc)
-        epochs.*,
-        epochs.timestamp_utc::date as date
-    from epochs
-    left join summaries
-        on
-            epochs.study_id = summaries.study_id
-            and epochs.subject_id = summaries.subject_id
-            and epochs.timestamp_utc::date = summaries.date
-            and summaries.wear_minutes is not null
-    where epochs.timestamp_utc is not null and summaries.load_id is null
-    order by
-        epochs.load_id asc,
-        epochs.timestamp_utc asc,
-        epochs.met desc nulls last,
-        epochs.steps desc nulls last,
-        epochs.kilocalories desc nulls last
-
-),
-
-distances as (
+of_epochs as (
 
     select
-        load_id,
-        date_diff(
-            'second',
-            lag(timestamp_utc) over (partition by load_id order by timestamp_utc),
-            timestamp_utc
-        ) / 60 as minutes
-    from epochs_to_sum
+        days.study_id,
+        days.subject_id,
+        days.date,
+        'epochs' as measured_by,
+        case when days.is_of_local_times then 'local_times' end as own_basis,
+        days.load_id,
+        days.wear_minutes,
+        days.awake_wear_minutes,
+        null::double as sleep_minutes,
+        null::double as sedentary_minutes,
+        days.light_minutes,
+        days.moderate_minutes,
+        days.vigorous_minutes,
+        days.moderate_to_vigorous_minutes,
+        days.steps,
+        days.mean_met,
+        days.kilocalories,
+        days.epoch_seconds,
+        days.covered_minutes,
+        days.wear_known_share,
+        days.awake_wear_known_share,
+        days.effort_known_share,
+        days.steps_known_share,
+        days.kilocalories_known_share
+    from {{ ref('epoch_days') }} as days
+    inner join chosen on days.load_id = chosen.load_id
+    -- A file may have both times in UTC and local ones.
+    qualify
+        row_number() over (
+            partition by days.load_id, days.date
+            order by days.epochs desc, days.is_of_local_times asc
+        ) = 1
 
 ),
 
--- The length of an epoch is the most frequent distance between two epochs of its load.
+dates as (
+
+    select
+        study_id,
+        subject_id,
+        date
+    from summaries
+    union distinct
+    select
+        study_id,
+        subject_id,
+        date
+    from of_epochs
+
+),
+
 lengths as (
 
-    select
-        load_id,
-        mode(minutes) as epoch_minutes
-    from distances
-    where minutes > 0
-    group by load_id
+    {{ day_lengths('dates') }}
 
 ),
 
-counted as (
+-- Epochs never fill hours that a summary covers. If the time zone is not known, a summary's day may
+-- begin or end on the day before or after.
+not_covered as (
 
-    select
-        study_id,
-        subject_id,
-        date,
-        dataset_name,
-        study_program_id,
-        program_execution,
-        program_executed_at,
-        load_id,
-        count(coalesce(met, steps)) as worn,
-        count(met) as of_known_effort,
-        count(*) filter (
-            where met > {{ var('light_above_met') }} and met < {{ var('moderate_from_met') }}
-        ) as light,
-        count(*) filter (
-            where met >= {{ var('moderate_from_met') }} and met < {{ var('vigorous_from_met') }}
-        ) as moderate,
-        count(*) filter (where met >= {{ var('vigorous_from_met') }}) as vigorous,
-        sum(steps) as steps,
-        avg(met) as mean_met,
-        sum(kilocalories) as kilocalories
-    from epochs_to_sum
-    group by all
-
-),
-
--- Effort does not separate sleep from sitting. Without effort, no level of activity is known.
-sums as (
-
-    select
-        counted.study_id,
-        counted.subject_id,
-        counted.date,
-        'epochs' as measured_by,
-        counted.dataset_name,
-        counted.study_program_id,
-        counted.program_execution,
-        counted.program_executed_at,
-        counted.load_id,
-        counted.worn * lengths.epoch_minutes as wear_minutes,
-        null as sleep_minutes,
-        null as sedentary_minutes,
-        case when counted.of_known_effort > 0 then counted.light * lengths.epoch_minutes end
-            as light_minutes,
-        case when counted.of_known_effort > 0 then counted.moderate * lengths.epoch_minutes end
-            as moderate_minutes,
-        case when counted.of_known_effort > 0 then counted.vigorous * lengths.epoch_minutes end
-            as vigorous_minutes,
-        case
-            when counted.of_known_effort > 0
-                then (counted.moderate + counted.vigorous) * lengths.epoch_minutes
-        end as moderate_to_vigorous_minutes,
-        counted.steps,
-        counted.mean_met,
-        counted.kilocalories
-    from counted
-    left join lengths on counted.load_id = lengths.load_id
+    select of_epochs.*
+    from of_epochs
+    left join lengths
+        on
+            of_epochs.study_id = lengths.study_id
+            and of_epochs.subject_id = lengths.subject_id
+            and of_epochs.date = lengths.date
+    where
+        not exists (
+            select 1
+            from summaries
+            where
+                summaries.study_id = of_epochs.study_id
+                and summaries.subject_id = of_epochs.subject_id
+                and summaries.date between
+                of_epochs.date - (of_epochs.own_basis is null and lengths.day_basis = 'utc')::int
+                and of_epochs.date
+                + (of_epochs.own_basis is null and lengths.day_basis = 'utc')::int
+        )
 
 ),
 
 measured as (
 
     select * from summaries
-    union all by name
-    select * from sums
+    union all
+    select * from not_covered
 
 ),
 
--- One row per day. Prefer known wear, then the program's daily summary over our sum of epochs, then
--- the newest execution.
-chosen as (
+ruled as (
 
-    select *
+    select
+        {{ rule_columns() }},
+        measured.*
     from measured
-    qualify
-        row_number() over (
-            partition by study_id, subject_id, date
-            order by
-                (wear_minutes is not null) desc,
-                (measured_by = 'daily summary') desc,
-                program_executed_at desc,
-                load_id desc,
-                wear_minutes desc nulls last,
-                steps desc nulls last
-        ) = 1
+    inner join chosen on measured.load_id = chosen.load_id
+    left join mapped on chosen.dataset_name = mapped.dataset_name
 
 )
 
 select
-    study_id,
-    subject_id,
-    date,
+    ruled.study_id,
+    ruled.subject_id,
+    details.subject_identifier,
+    details.site_identifier,
+    details.wear_position,
+    ruled.date,
+    lengths.timezone,
+    coalesce(ruled.own_basis, lengths.day_basis) as day_basis,
+    lengths.day_minutes::double as day_minutes,
 
     -- whether the day counts
-    coalesce(wear_minutes >= {{ var('valid_day_wear_minutes') }}, false) as is_valid_day,
+    {{ combined_validity() }} as is_valid_day,
+    {{ combined_reason() }} as validity_reason,
+    ruled.is_valid_waking_wear,
+    ruled.is_valid_wear_24h,
 
     -- what was measured
-    wear_minutes::double as wear_minutes,
-    sleep_minutes::double as sleep_minutes,
-    sedentary_minutes::double as sedentary_minutes,
-    light_minutes::double as light_minutes,
-    moderate_minutes::double as moderate_minutes,
-    vigorous_minutes::double as vigorous_minutes,
-    moderate_to_vigorous_minutes::double as moderate_to_vigorous_minutes,
-    steps::double as steps,
-    mean_met::double as mean_met,
-    kilocalories::double as kilocalories,
+    ruled.wear_minutes::double as wear_minutes,
+    ruled.awake_wear_minutes::double as awake_wear_minutes,
+    ruled.sleep_minutes::double as sleep_minutes,
+    ruled.sedentary_minutes::double as sedentary_minutes,
+    ruled.light_minutes::double as light_minutes,
+    ruled.moderate_minutes::double as moderate_minutes,
+    ruled.vigorous_minutes::double as vigorous_minutes,
+    ruled.moderate_to_vigorous_minutes::double as moderate_to_vigorous_minutes,
+    ruled.steps::double as steps,
+    ruled.mean_met::double as mean_met,
+    ruled.kilocalories::double as kilocalories,
+
+    -- how much of it is known
+    ruled.epoch_seconds,
+    ruled.covered_minutes,
+    ruled.wear_known_share,
+    ruled.awake_wear_known_share,
+    ruled.effort_known_share,
+    ruled.steps_known_share,
+    ruled.kilocalories_known_share,
 
     -- where it comes from
-    measured_by,
-    dataset_name,
-    study_program_id,
-    program_execution,
-    load_id
-from chosen
+    ruled.measured_by,
+    chosen.dataset_name,
+    chosen.study_program_id,
+    chosen.study_program_name,
+    chosen.study_version,
+    chosen.program_execution,
+    ruled.load_id
+from ruled
+inner join chosen on ruled.load_id = chosen.load_id
+left join lengths
+    on
+        ruled.study_id = lengths.study_id
+        and ruled.subject_id = lengths.subject_id
+        and ruled.date = lengths.date
+left join {{ subject_details() }} as details
+    on ruled.study_id = details.study_id and ruled.subject_id = details.subject_id
