@@ -1,20 +1,36 @@
-# What a person does with this project. Needs Python 3.11 or newer, and make.
+# What a person does with this project. Needs Python 3.11 to 3.13, and make.
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 3000
 SANDBOX_PORT ?= 8765
 
-.PHONY: help demo dev test lint install clean constraints benchmarks
+# uv installs the same pins in seconds. pip does it where there is no uv, or where only pip knows the
+# index (pip.conf).
+UV := $(shell command -v uv)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ifdef UV
+PIP_OR_UV = VIRTUAL_ENV=.venv $(UV) pip install --quiet $(1) || $(PIP) $(1)
+else
+PIP_OR_UV = $(PIP) $(1)
+endif
+
+.PHONY: help demo dev test lint install development clean constraints benchmarks
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: .venv/installed  ## make .venv with everything pinned
+install: .venv/installed  ## make .venv with all that cp-pipeline needs, pinned
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints.txt)
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+development: .venv/developed  ## install, and what the tests and the linters need
+
+.venv/developed: .venv/installed constraints-development.txt
+	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-development.txt)
 	@touch $@
 
 demo: install  ## sync a synthetic study and print a few answers
@@ -23,24 +39,30 @@ demo: install  ## sync a synthetic study and print a few answers
 dev: install  ## a sandbox CentrePoint, and the Dagster UI in front of it
 	@# Not in this folder, where Dagster would let a .env of yours overrule the sandbox.
 	$(BIN)/cp-pipeline sandbox --port $(SANDBOX_PORT) -- sh -c 'cd "$$DAGSTER_HOME" && \
-		PYTHONWARNINGS=ignore exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml -p $(PORT)'
+		exec $(CURDIR)/$(BIN)/cp-pipeline ui --port $(PORT)'
 
-test: install lint  ## everything that must hold
+test: development lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2
 
-lint: install
+lint: development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# Not in the folder of the data: reading the models writes their manifest.
+	CP_DATA_DIR="$$(mktemp -d)" $(BIN)/dg check defs
 	cd dbt_style_sql && DBT_SEND_ANONYMOUS_USAGE_STATS=0 PATH="$(CURDIR)/$(BIN):$$PATH" sqlfluff lint --disable-progress-bar models
 
-constraints:  ## pin everything anew (needs pip-tools)
-	pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
-		--no-emit-trusted-host --no-emit-find-links --no-header --extra development \
-		--upgrade -o constraints.txt pyproject.toml
+PIN := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	--no-emit-trusted-host --no-emit-find-links --no-header
 
-benchmarks: install .venv-dlt/installed  ## speed and memory against the floor and dlt: ten minutes
+constraints:  ## pin everything anew (needs pip-tools)
+	$(PIN) --upgrade --extra development -o constraints-development.txt pyproject.toml
+	@# The same versions, without the packages for development.
+	cp constraints-development.txt constraints.txt
+	$(PIN) --build-deps-for editable -o constraints.txt pyproject.toml
+
+benchmarks: development .venv-dlt/installed  ## speed and memory against the floor and dlt: ten minutes
 	$(BIN)/python benchmarks/many_exports.py 2000 200 --dlt .venv-dlt/bin/python
 	$(BIN)/python benchmarks/many_exports.py 20000 --runs 1
 	$(BIN)/python benchmarks/large_export.py

@@ -4,9 +4,11 @@ Belongs here: names, defaults, and reporting all invalid settings in one message
 Does not belong: whether the service accepts them (``centrepoint``, ``cp-pipeline doctor``).
 """
 
+import getpass
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
@@ -55,6 +57,10 @@ WAREHOUSE_WAIT_SECONDS = 600
 # How often the sensor has the whole study listed, which takes a request for 100 exports.
 WHOLE_LISTING_HOURS = 24.0
 LARGEST_CSV_GIGABYTES = 20.0
+# The last part of CP_API_URL, and what it is for the details of a study (docs/api.md).
+_DATA_ACCESS = re.compile(r"dataaccess(?=/v[0-9]+$)", re.IGNORECASE)
+# What of a subject is kept only if a person asks for it.
+SubjectField = Literal["dob", "age_years", "gender", "weight", "height"]
 
 
 class SettingsError(PipelineError):
@@ -148,12 +154,63 @@ class _Reader:
             ]
         return path
 
+    def subject_fields(self, name: str) -> frozenset[SubjectField]:
+        fields = [each.strip().lower() for each in self.text(name).split(",") if each.strip()]
+        known = get_args(SubjectField)
+        if unknown := [each for each in fields if each not in known]:
+            self.complaints.append(
+                f"{name} contains {unknown[0]!r}, but may only name {', '.join(known)}, "
+                "separated by commas."
+            )
+        return frozenset(cast("list[SubjectField]", [each for each in fields if each in known]))
+
     def finish(self) -> None:
         if self.complaints:
             raise SettingsError(
                 " ".join(self.complaints),
                 "Set it in the environment or in the file .env (.env.example lists all settings).",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class DetailsSettings:
+    """How to ask for the details of a study, with the scope CentrePoint.
+
+    ``has_own_client``: whether ``CP_DETAILS_CLIENT_ID`` names the client. ``subject_fields``: what
+    of a subject is kept, beside identifiers, time zone, wear position and status.
+    """
+
+    api_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    has_own_client: bool = False
+    subject_fields: frozenset[SubjectField] = frozenset()
+
+    @classmethod
+    def read(cls, read: _Reader, api_url: str, client_id: str, client_secret: str) -> Self | None:
+        """Read the variables; None if ``CP_STUDY_DETAILS`` is off."""
+        fields = read.subject_fields("CP_SUBJECT_FIELDS")
+        own_id = read.text("CP_DETAILS_CLIENT_ID")
+        own_secret = read.text("CP_DETAILS_CLIENT_SECRET")
+        if bool(own_id) != bool(own_secret):
+            read.complaints.append(
+                "CP_DETAILS_CLIENT_ID and CP_DETAILS_CLIENT_SECRET belong together: set both, or "
+                "none."
+            )
+        if not read.switch("CP_STUDY_DETAILS"):
+            return None
+        if not _DATA_ACCESS.search(api_url):
+            read.complaints.append(
+                "CP_STUDY_DETAILS is on, but CP_API_URL does not end with dataaccess/v3, so the "
+                "address of the details is not known."
+            )
+        return cls(
+            _DATA_ACCESS.sub("centrepoint", api_url),
+            own_id or client_id,
+            own_secret or client_secret,
+            bool(own_id),
+            fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +228,7 @@ class CentrePointSettings:
     allow_insecure_http: bool = False
     private_hosts: tuple[str, ...] = ()
     whole_listing_hours: float = WHOLE_LISTING_HOURS
+    details: DetailsSettings | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -193,11 +251,15 @@ class CentrePointSettings:
             read.complaints.append(
                 f"CP_STUDY_ID is {studies!r}, but must be a number, or several with commas."
             )
+        api_url = read.url("CP_API_URL", PRODUCTION_API_URL, insecure)
+        token_url = read.url("CP_TOKEN_URL", PRODUCTION_TOKEN_URL, insecure)
+        client_id = read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph")
+        client_secret = read.required("CP_CLIENT_SECRET", "the API client's secret")
         settings = cls(
-            api_url=read.url("CP_API_URL", PRODUCTION_API_URL, insecure),
-            token_url=read.url("CP_TOKEN_URL", PRODUCTION_TOKEN_URL, insecure),
-            client_id=read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph"),
-            client_secret=read.required("CP_CLIENT_SECRET", "the API client's secret"),
+            api_url=api_url,
+            token_url=token_url,
+            client_id=client_id,
+            client_secret=client_secret,
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
             dialect=cast("DialectSetting", dialect),
             requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
@@ -205,6 +267,7 @@ class CentrePointSettings:
             allow_insecure_http=insecure,
             private_hosts=read.hosts("CP_ALLOW_PRIVATE_HOSTS"),
             whole_listing_hours=read.positive_number("CP_WHOLE_LISTING_HOURS", WHOLE_LISTING_HOURS),
+            details=DetailsSettings.read(read, api_url, client_id, client_secret),
         )
         read.finish()
         return settings
@@ -212,13 +275,19 @@ class CentrePointSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV."""
+    """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
+
+    ``actor``: who acts, for ``lineage.actions``.
+    ``dbt_project``: a dbt project of a person's own, in place of the installed one.
+    """
 
     data_dir: Path
     warehouse: str
     published: Path
     warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
     largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
+    dbt_project: Path | None = None
+    actor: str = ""
     # An IANA name, or empty: of subjects whose own time zone is unknown.
     timezone: str = ""
     # The visits of subjects of whom CentrePoint tells none; need not exist.
@@ -251,11 +320,49 @@ class StorageSettings:
         read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
         wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
         gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
+        own = read.path("CP_DBT_PROJECT", Path(), _BY_ALL) if read.text("CP_DBT_PROJECT") else None
+        actor = read.text("CP_ACTOR", _user())
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest, timezone, visits)
+        return cls(data_dir, warehouse, published, wait, largest, own, actor, timezone, visits)
+
+
+class _Names(dict[str, str]):
+    """An environment without variables, which notes their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]
+        self.asked.append(key)
+        return default or ""
+
+
+def variable_names() -> list[str]:
+    """Return the names of the variables that access and storage are read from; no values."""
+    names = _Names()
+    with suppress(SettingsError):
+        StorageSettings.from_environment(names)
+    with suppress(SettingsError):
+        CentrePointSettings.from_environment(names)
+    return sorted(set(names.asked))
+
+
+def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[int, ...] | None:
+    """Return the studies of ``CP_STUDY_ID``; None if it names none, for who only reads."""
+    studies = _Reader(environment).text("CP_STUDY_ID").split(",")
+    return tuple(int(each) for each in studies if each.strip().isdecimal()) or None
+
+
+def _user() -> str:
+    """Return the name of the operating system's user; the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def anchor_paths() -> None:
@@ -268,6 +375,8 @@ def anchor_paths() -> None:
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
     os.environ["CP_VISITS"] = str(storage.visits)
+    if storage.dbt_project:
+        os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 
 
 def for_the_owner_alone() -> None:

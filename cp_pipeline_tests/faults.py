@@ -21,7 +21,7 @@ from cp_pipeline.sandbox.answers import Answer, Request, RequestKind, blob_error
 from cp_pipeline.sandbox.export_file import Filters
 from cp_pipeline.sandbox.service import Handler, Service
 
-FaultKind = Literal["token", "listing", "subjects", "programs", "datasets", "file"]
+FaultKind = Literal["token", "listing", "subjects", "programs", "datasets", "details", "file"]
 Resource = Literal["subjects", "programs", "datasets", "datasetexportfiles", "datasetfiles"]
 Damage = Literal["cut", "corrupt", "chunk"]
 PageOrder = Literal["stable", "newest_first", "newest_last"]
@@ -222,6 +222,10 @@ class FaultySandbox(Sandbox):
         if unknown := set(resources) - set(get_args(Resource)):
             raise ValueError(f"No such resource: {sorted(unknown)}.")
         self._service.lacking |= dict.fromkeys(resources, status)
+
+    def refuse_scope(self, scope: str) -> None:
+        """Answers `invalid_scope` to whoever asks for a token with this scope."""
+        self._service._tokens.refused_scopes.add(scope)
 
     def lack_nothing(self) -> None:
         """Has every resource again."""

@@ -1,6 +1,7 @@
 """Charts: well-formed SVG with the right content, and small enough for the UI."""
 
 import math
+from itertools import pairwise
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cp_pipeline.charts import bars, coverage_map, curve, in_markdown
+from cp_pipeline.charts import bars, coverage_map, curve, in_markdown, label_in_markdown
 
 SVG = "{http://www.w3.org/2000/svg}"
 # The length that the Dagster UI shows without a click (dagster-webserver 1.13.27).
@@ -65,6 +66,36 @@ def test_a_shared_row_is_divided_by_how_many_are_in_which_state() -> None:
     ]
     assert halves
     assert set(halves) == {12.0}
+
+
+def test_subjects_of_a_site_stand_together_under_their_identifiers() -> None:
+    states = {(subject, "Daily"): "current" for subject in range(1, 6)}
+    names = {1: ("101 Graz", "101-0003"), 2: ("102 Pune", "102-0001"), 3: ("", "0007"),
+             4: ("101 Graz", "101-0001")}  # fmt: skip
+    words = texts(coverage_map(states, names))
+    assert words[1:4] == ["101 Graz", "102 Pune", "no site"]
+    assert words[4:9] == ["101-0001", "101-0003", "102-0001", "5", "0007"]
+
+
+def test_a_shared_row_is_of_one_site_and_no_label_covers_another() -> None:
+    subjects = range(2000)
+    states = {(subject, "A"): "current" for subject in subjects}
+    for number in (3, 25, 180):
+        names = {each: (f"Site {each % number:03}", f"{each:04}") for each in subjects}
+        drawing = drawn(coverage_map(states, names))
+        assert float(str(drawing.get("height"))) < 1100
+        bases: dict[str, list[float]] = {}
+        for element in drawing.iter(f"{SVG}text"):
+            bases.setdefault(str(element.get("x")), []).append(float(str(element.get("y"))))
+        for column in list(bases.values())[1:3]:
+            assert len(column) > 2
+            assert all(after - before >= 11 for before, after in pairwise(column))
+
+
+def test_a_label_is_found_in_the_markdown_of_a_picture() -> None:
+    label = 'a-1 & "b" <c> %\n'
+    picture = coverage_map({(1, "A"): "current"}, {1: ("s", label)})
+    assert label_in_markdown(label) in in_markdown(picture, "words")
 
 
 def test_names_from_centrepoint_cannot_become_elements() -> None:

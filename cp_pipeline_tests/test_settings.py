@@ -220,3 +220,34 @@ def test_places_of_ones_own_are_made_absolute(
 def test_a_warehouse_that_is_no_file_is_left_as_it_is(warehouse: str) -> None:
     storage = StorageSettings.from_environment({"CP_WAREHOUSE": warehouse})
     assert storage.warehouse == warehouse
+
+
+DETAILS = {**NEEDED, "CP_STUDY_DETAILS": "1"}
+
+
+def test_the_details_of_a_study_are_off_unless_a_person_wants_them() -> None:
+    assert CentrePointSettings.from_environment(NEEDED).details is None
+    found = CentrePointSettings.from_environment(DETAILS).details
+    assert found is not None
+    assert found.api_url == "https://api.actigraphcorp.com/centrepoint/v3"
+    assert (found.client_id, found.has_own_client) == (NEEDED["CP_CLIENT_ID"], False)
+    assert found.subject_fields == frozenset()
+    own = {"CP_DETAILS_CLIENT_ID": "other", "CP_DETAILS_CLIENT_SECRET": "hidden"}
+    found = CentrePointSettings.from_environment({**DETAILS, **own}).details
+    assert found is not None
+    assert (found.client_id, found.client_secret) == ("other", "hidden")
+    assert "hidden" not in repr(CentrePointSettings.from_environment({**DETAILS, **own}))
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"CP_SUBJECT_FIELDS": "gender, name"}, "'name'"),
+        ({"CP_DETAILS_CLIENT_ID": "other"}, "belong together"),
+        ({"CP_DETAILS_CLIENT_SECRET": "x"}, "belong together"),
+        ({"CP_API_URL": "https://example.com/api"}, "dataaccess/v3"),
+    ],
+)
+def test_wrong_settings_of_the_details_are_named(variables: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        CentrePointSettings.from_environment({**DETAILS, **variables})

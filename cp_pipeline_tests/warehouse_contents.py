@@ -25,7 +25,7 @@ MARKED_SUBJECT = 99
 # Times and run ids may differ between two executions of the same operation.
 _MOMENTS = {
     "loaded_at", "superseded_at", "compacted_at", "erased_at", "failed_at", "listed_at",
-    "changed_at", "dagster_run_id",
+    "changed_at", "acted_at", "dagster_run_id",
 }  # fmt: skip
 
 _KILLER = """

@@ -27,6 +27,7 @@ from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once
 from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
 from cp_pipeline.centrepoint.redaction import redact
+from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import SubjectsPage
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "ScopeRefused",
     "ServiceError",
     "ServiceUnavailable",
+    "StudyDetails",
     "StudyRefused",
     "SubjectsPage",
     "TokenRefused",

@@ -80,8 +80,10 @@ class Api:
         )
 
 
-def read_page(response: requests.Response, purpose: str, remedy: str) -> RawPage:
-    """Read a page's JSON (docs/api.md, "A page").
+def read_page(
+    response: requests.Response, purpose: str, remedy: str, *, personal: bool = False
+) -> RawPage:
+    """Read a page's JSON (docs/api.md, "A page"). A message never shows a ``personal`` one.
 
     Raises:
         AnswerNotUnderstood: it is no such page.
@@ -89,7 +91,7 @@ def read_page(response: requests.Response, purpose: str, remedy: str) -> RawPage
     try:
         return _page_of(json_of(response))
     except (ValueError, KeyError, TypeError, OverflowError):
-        beginning = describe(response)
+        beginning = "its body is not shown" if personal else describe(response)
     raise AnswerNotUnderstood(
         f"The answer while {purpose} differs from the API's contract: {beginning}.", remedy
     )

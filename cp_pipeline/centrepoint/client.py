@@ -18,9 +18,11 @@ from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing, Progress, no_progress
+from cp_pipeline.centrepoint.read_only import ReadOnlyTransport
 from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition
+from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import Subjects, SubjectsPage
-from cp_pipeline.centrepoint.tokens import TokenSource
+from cp_pipeline.centrepoint.tokens import DETAILS_SCOPE, TokenSource
 from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.executions import ProgramDataset, StudyProgram
 from cp_pipeline.domain.exports import ExportFile, StudyListing
@@ -38,6 +40,7 @@ class CentrePoint:
     def __init__(self, settings: CentrePointSettings, ledger: Path | None = None) -> None:
         self.settings = settings
         api = Transport(RequestBudget(settings.requests_per_minute, ledger))
+        self._details = _details(settings, api)
         self._tokens = TokenSource(settings, api)
         gets = Api(settings, api, self._tokens)
         self._dialects = DialectChoice(settings.dialect)
@@ -109,6 +112,11 @@ class CentrePoint:
         """Return the data sets of a study program; see ``Subjects.program_datasets``."""
         return self._subjects.program_datasets(study_id, study_program_id)
 
+    @property
+    def details(self) -> StudyDetails | None:
+        """What asks for the details of studies; None unless the settings want them."""
+        return self._details
+
     def fetch(
         self,
         export_file: ExportFile,
@@ -117,3 +125,20 @@ class CentrePoint:
     ) -> Kept:
         """Download one file; see ``Downloads.fetch``."""
         return self._downloads.fetch(export_file, receive, requests)
+
+
+def _details(settings: CentrePointSettings, transport: Transport) -> StudyDetails | None:
+    """Return what asks with the scope CentrePoint: with a token of its own, and only GET."""
+    wanted = settings.details
+    if wanted is None:
+        return None
+    own = replace(
+        settings,
+        api_url=wanted.api_url,
+        client_id=wanted.client_id,
+        client_secret=wanted.client_secret,
+    )
+    variables = "CP_DETAILS_CLIENT" if wanted.has_own_client else "CP_CLIENT"
+    tokens = TokenSource(own, transport, DETAILS_SCOPE, variables)
+    gets = Api(own, ReadOnlyTransport(transport, own.api_url), tokens)
+    return StudyDetails(gets, wanted.subject_fields)

@@ -115,6 +115,7 @@ def read_item(raw: Any) -> ReadItem:  # noqa: ANN401  (JSON is anything)
             modified=None if is_never(modified) else instant(modified),
             execution=instant(raw[_EXECUTION]),
             url=text(raw["fileUrl"]),
+            study_version=number_or_none(raw.get("studyVersion")),
         )
     except KeyError as error:
         reason = f"the field {error} is missing"

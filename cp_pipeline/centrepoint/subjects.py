@@ -1,27 +1,27 @@
 """Read subjects, study programs and their data sets.
 
 Belongs here: requests and items of docs/api.md, "The study around the exports".
-Does not belong: export files (``listing``), what every request has in common (``api``).
+Does not belong: export files (``listing``), what every list has in common (``paged_lists``).
 """
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-import requests
-
-from cp_pipeline.centrepoint.answers import describe
-from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, RawPage, read_page, refusal
-from cp_pipeline.centrepoint.errors import ResourceMissing
+from cp_pipeline.centrepoint.api import Api
 from cp_pipeline.centrepoint.json_values import (
     instant,
     is_never,
     text,
     text_or_none,
     whole_number,
+)
+from cp_pipeline.centrepoint.paged_lists import (
+    BREAKS_THE_CONTRACT,
+    next_offset,
+    read_list,
+    read_one_page,
 )
 from cp_pipeline.domain.executions import (
     ProgramDataset,
@@ -31,13 +31,7 @@ from cp_pipeline.domain.executions import (
 )
 from cp_pipeline.domain.exports import Instant, canonical_program
 
-# The most pages in a row without a new item; a service that ignores the offset sends such pages.
-MOST_BARREN_PAGES = 10
 _EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
-# What reading the JSON of an item may raise.
-_BREAKS_THE_CONTRACT = (KeyError, TypeError, ValueError, AttributeError)
-_MISSING = frozenset({requests.codes.not_found, requests.codes.not_allowed})
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +65,13 @@ class Subjects:
             ResourceMissing: the service has no such resource.
             ServiceError: the request failed; the subclass says why.
         """
-        raw = self._page(study_id, "subjects", "subjects", offset)
+        raw = read_one_page(self._api, f"studies/{study_id}/subjects", study_id, "subjects", offset)
         read = [_read_subject(each, study_id) for each in raw.items]
         return SubjectsPage(
             tuple(subject for subject, _ in read if subject is not None),
             sum(invalid for _, invalid in read),
             raw.total,
-            _next_offset(raw, offset),
+            next_offset(raw, offset),
         )
 
     def programs(self, study_id: int) -> tuple[StudyProgram, ...]:
@@ -93,7 +87,8 @@ class Subjects:
             program = canonical_program(text(raw["studyProgramId"]))
             return StudyProgram(study_id, program, text(raw["studyProgramName"]))
 
-        return tuple(self._all(study_id, "programs", "study programs", read))
+        path = f"studies/{study_id}/programs"
+        return read_list(self._api, path, study_id, "study programs", read).items
 
     def program_datasets(self, study_id: int, study_program_id: str) -> tuple[ProgramDataset, ...]:
         """Return the data sets that a study program yields, each once.
@@ -109,51 +104,9 @@ class Subjects:
                 raise ValueError("another study program's")
             return ProgramDataset(study_id, program, text(raw["dataSetName"]))
 
-        path = f"programs/{quote(program, safe='')}/datasets"
+        path = f"studies/{study_id}/programs/{quote(program, safe='')}/datasets"
         what = f"data sets of study program {program}"
-        return tuple(self._all(study_id, path, what, read))
-
-    def _all(
-        self, study_id: int, path: str, what: str, read: Callable[[Any], Item]
-    ) -> dict[Item, None]:
-        """Read all pages of a list; leave out invalid items, and repeated ones."""
-        found: dict[Item, None] = {}
-        offset: int | None = 0
-        barren = 0
-        while offset is not None and barren < MOST_BARREN_PAGES:
-            page = self._page(study_id, path, what, offset)
-            before = len(found)
-            for raw in page.items:
-                with suppress(*_BREAKS_THE_CONTRACT):
-                    found[read(raw)] = None
-            barren = 0 if len(found) > before else barren + 1
-            offset = _next_offset(page, offset)
-        return found
-
-    def _page(self, study_id: int, path: str, what: str, offset: int) -> RawPage:
-        purpose = f"listing the {what} of study {study_id}"
-        response = self._api.get(
-            f"studies/{study_id}/{path}", purpose, {"limit": PAGE_SIZE, "offset": offset}
-        )
-        if response.status_code in _MISSING:
-            raise ResourceMissing(
-                f"The API has no list of the {what} of study {study_id} ({describe(response)}).",
-                "Check CP_STUDY_ID and CP_API_URL. Not every service has this list.",
-            )
-        if response.status_code != requests.codes.ok:
-            raise refusal(response, study_id, purpose)
-        return read_page(response, purpose, "Check CP_API_URL.")
-
-
-def _next_offset(page: RawPage, offset: int) -> int | None:
-    """Return where the next page begins; None after the last one.
-
-    A short page is followed by what comes after its last item: a service may send fewer items than
-    asked for without saying so. An empty page is skipped: a service may filter after paging.
-    """
-    step = len(page.items) or min(page.limit or PAGE_SIZE, PAGE_SIZE)
-    following = offset + step
-    return following if following < page.total else None
+        return read_list(self._api, path, study_id, what, read).items
 
 
 def _read_subject(raw: Any, study_id: int) -> tuple[SubjectItem | None, int]:  # noqa: ANN401
@@ -161,12 +114,12 @@ def _read_subject(raw: Any, study_id: int) -> tuple[SubjectItem | None, int]:  #
     try:
         _check_study(raw, study_id)
         subject_id = whole_number(raw["subjectId"])
-    except _BREAKS_THE_CONTRACT:
+    except BREAKS_THE_CONTRACT:
         return None, 1
     invalid = 0
     try:
         last_upload = _instant_or_never(raw.get("lastRawUploadedTimeStamp"))
-    except _BREAKS_THE_CONTRACT:
+    except BREAKS_THE_CONTRACT:
         last_upload, invalid = None, 1
     listed = raw.get("studyProgramExecutions")
     if not isinstance(listed, list):
@@ -176,7 +129,7 @@ def _read_subject(raw: Any, study_id: int) -> tuple[SubjectItem | None, int]:  #
     for each in listed:
         try:
             read = _read_execution(each, study_id, subject_id)
-        except _BREAKS_THE_CONTRACT:
+        except BREAKS_THE_CONTRACT:
             invalid += 1
             continue
         known = executions.get(read.study_program_id)

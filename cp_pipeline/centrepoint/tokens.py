@@ -22,6 +22,8 @@ from cp_pipeline.centrepoint.transport import RETRIED_STATUSES, Transport
 from cp_pipeline.settings import CentrePointSettings
 
 SCOPE = "DataAccess"
+# It can also write, so it has a token of its own, and is asked for only if a person wants it.
+DETAILS_SCOPE = "CentrePoint"
 # The usual lifetime of an OAuth token. A token that expires earlier is replaced after a 401.
 _USUAL_LIFETIME_SECONDS = 3600.0
 _LONGEST_LIFETIME_SECONDS = 86_400.0
@@ -41,11 +43,25 @@ class Bearer(AuthBase):
 
 
 class TokenSource:
-    """Gives all threads the same token, and renews it before it expires."""
+    """Gives all threads the same token, and renews it before it expires.
 
-    def __init__(self, settings: CentrePointSettings, transport: Transport) -> None:
+    Args:
+        settings: the client and the address of the token service.
+        transport: sends the requests.
+        scope: what the token is for; by default, the export API.
+        variables: the start of the names of the client's variables, for messages.
+    """
+
+    def __init__(
+        self,
+        settings: CentrePointSettings,
+        transport: Transport,
+        scope: str = "",
+        variables: str = "CP_CLIENT",
+    ) -> None:
         self._settings = settings
         self._transport = transport
+        self._scope, self._variables = scope or SCOPE, variables
         self._lock = threading.Lock()
         self._bearer: Bearer | None = None
         self._renew_at = 0.0
@@ -80,11 +96,11 @@ class TokenSource:
                 "client_id": self._settings.client_id,
                 "client_secret": self._settings.client_secret,
                 "grant_type": "client_credentials",
-                "scope": SCOPE,
+                "scope": self._scope,
             },
         )
         if response.status_code != requests.codes.ok:
-            raise _refusal(response)
+            raise _refusal(response, self._scope, self._variables)
         try:
             answer = json_of(response)
             token, lifetime = answer["access_token"], _lifetime(answer.get("expires_in"))
@@ -110,20 +126,20 @@ def _lifetime(expires_in: object) -> float:
     return min(seconds, _LONGEST_LIFETIME_SECONDS)
 
 
-def _refusal(response: requests.Response) -> Exception:
+def _refusal(response: requests.Response, scope: str, variables: str) -> Exception:
     try:
         reason = str(json_of(response).get("error", ""))
     except (ValueError, AttributeError):
         reason = ""
     if reason == "invalid_scope":
         return ScopeRefused(
-            f"The token service does not grant the scope {SCOPE} to this client (invalid_scope).",
-            f"Ask ActiGraph to enable {SCOPE} for the client named in CP_CLIENT_ID.",
+            f"The token service does not grant the scope {scope} to this client (invalid_scope).",
+            f"Ask ActiGraph to enable {scope} for the client named in {variables}_ID.",
         )
     if reason in {"invalid_client", "unauthorized_client"} or response.status_code in {401, 403}:
         return CredentialsRefused(
             f"The token service refused the client ({reason or response.status_code}).",
-            "Check CP_CLIENT_ID and CP_CLIENT_SECRET.",
+            f"Check {variables}_ID and {variables}_SECRET.",
         )
     if response.status_code in RETRIED_STATUSES:
         return ServiceUnavailable(

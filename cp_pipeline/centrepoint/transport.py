@@ -5,6 +5,7 @@ Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``)
 (``answers``), error messages (``connection_errors``).
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,7 +13,7 @@ from typing import Any, Self
 import requests
 from requests.auth import AuthBase
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from cp_pipeline.centrepoint.answers import retry_after
@@ -33,6 +34,7 @@ READ_TIMEOUT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 USER_AGENT = "cp-pipeline"
 _ANSWERS_CUT_SHORT = 3
+_log = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 
@@ -54,12 +56,25 @@ class _BudgetedRetry(Retry):
         lasting = isinstance(error, Exception) and is_about_certificates(error)
         # Do not retry a lasting error: it would fail in the same way.
         counted = self.new(total=0) if lasting else self
-        return super(_BudgetedRetry, counted).increment(*args, **options)
+        again = super(_BudgetedRetry, counted).increment(*args, **options)
+        _log.info("%s; trying again", _what_happened(options))
+        return again
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         super().sleep(response)
         if self.budget is not None:
             self.budget.spend()
+
+
+def _what_happened(options: Mapping[str, Any]) -> str:
+    """Say why a request is sent again: never its address, which may be a signed link."""
+    pool, response, error = (options.get(name) for name in ("_pool", "response", "error"))
+    host = getattr(pool, "host", "the service")
+    if response is not None:
+        return f"{host} answered HTTP {response.status}"
+    if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+        return f"{host} did not answer in time"
+    return f"the connection to {host} failed"
 
 
 class NoAuthorization(AuthBase):
@@ -125,6 +140,7 @@ class Transport:
             failure = None
             try:
                 response = self._send(method, url, auth=auth or NoAuthorization(), **options)
+                _log.debug("%s: HTTP %d", purpose, response.status_code)
             except BEFORE_AN_ANSWER as error:
                 failure = explained(error, url, purpose, setting)
                 if not _broke_off(error):

@@ -1,7 +1,7 @@
 """The coverage map: subjects and data sets, coloured by the state of each pair.
 
-Belongs here: how many subjects share a row, colours, labels. Does not belong: the meaning of a
-state (``warehouse.schema``, ``lineage.partition_status``).
+Belongs here: how many subjects share a row, sites, colours, labels. Does not belong: the meaning
+of a state (``warehouse.schema``, ``lineage.partition_status``).
 
 Up to ``ROWS_WITH_NAMES`` subjects have one row each. Above that, several subjects share a row, and
 the states divide a cell in proportion to their numbers of subjects. So 2,000 subjects fit on a
@@ -9,7 +9,8 @@ screen, and a single failed one is still visible.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from cp_pipeline.charts.svg import FAINT, INK, Sheet
@@ -30,36 +31,97 @@ _NO_EXPORT = "#f0f2f4"
 _CELL, _GAP, _SUBJECT_WIDTH, _NAME_PIXELS = 26, 2, 76, 6.2
 _LEAST_SHARE_PIXELS = 2.0
 _LEGEND = 92
+_LONGEST_SITE, _LABEL_HEIGHT, _SITE_PIXELS = 24, 14, 5.6
 
 Cell = tuple[tuple[str, int], ...]
 
 
-def coverage_map(states: Mapping[tuple[int, str], str]) -> str:
+def coverage_map(
+    states: Mapping[tuple[int, str], str], names: Mapping[int, tuple[str, str]] | None = None
+) -> str:
     """Draw the state of each subject and data set; return an SVG picture.
 
     Args:
         states: the state of each subject and data set, as in ``lineage.partition_status``; a
             missing pair has no export.
+        names: the site and the label of each subject whose names are known. Subjects of a site
+            stand together, and those without a name stand last, under their numbers.
     """
-    subjects = sorted({subject for subject, _ in states})
     datasets = sorted({dataset for _, dataset in states})
-    shared = max(1, -(-len(subjects) // _SHARED_ROWS)) if len(subjects) > ROWS_WITH_NAMES else 1
-    rows = [subjects[start : start + shared] for start in range(0, len(subjects), shared)]
+    subjects = {subject for subject, _ in states}
+    sites = _sites(subjects, names or {})
+    rows = [row for site in sites for row in site.rows]
     height = 14 if len(subjects) <= ROWS_WITH_NAMES else 5
-    names = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
-    width = max(
-        _SUBJECT_WIDTH + len(datasets) * _CELL + names * 0.7, (len(_COLOURS) + 1) * _LEGEND + 20
-    )
-    sheet = Sheet(width, names + len(rows) * height + 44)
+    top = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
+    left = _SUBJECT_WIDTH + _width_of_sites(sites)
+    width = max(left + len(datasets) * _CELL + top * 0.7, (len(_COLOURS) + 1) * _LEGEND + 20)
+    sheet = Sheet(width, top + len(rows) * height + 44)
     for place, dataset in enumerate(datasets):
-        left = _SUBJECT_WIDTH + place * _CELL
-        sheet.text(left + _CELL / 2, names - 6, dataset, turned=-45)
+        column = left + place * _CELL
+        sheet.text(column + _CELL / 2, top - 6, dataset, turned=-45)
         cells = [_cell(states, row, dataset) for row in rows]
         for start, count, cell in _runs(cells):
-            _draw(sheet, left, names + start * height, height, count, cell)
-    _name_rows(sheet, rows, names, height)
-    _legend(sheet, Counter(states.values()), names + len(rows) * height + 28)
+            _draw(sheet, column, top + start * height, height, count, cell)
+    _name_sites(sheet, sites, top, height, left + len(datasets) * _CELL)
+    _name_rows(sheet, sites, names or {}, left - 8, top, height)
+    _legend(sheet, Counter(states.values()), top + len(rows) * height + 28)
     return sheet.drawn()
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A site: its name (empty if unknown), and the rows of its subjects."""
+
+    name: str
+    rows: tuple[tuple[int, ...], ...]
+
+
+def _sites(subjects: Iterable[int], names: Mapping[int, tuple[str, str]]) -> list[_Site]:
+    """Sort subjects into sites, and decide how many share a row: those of one site only."""
+
+    def place(subject: int) -> tuple[bool, str, str, int]:
+        site, label = names.get(subject, ("", ""))
+        return not site, site, label, subject
+
+    ordered = sorted(subjects, key=place)
+    grouped = {
+        name: [*some] for name, some in groupby(ordered, key=lambda each: names.get(each, ("",))[0])
+    }
+    shared = 1
+    if len(ordered) > ROWS_WITH_NAMES:
+        # Each site may end with a row that is not full.
+        shared = -(-len(ordered) // max(_SHARED_ROWS - len(grouped) // 2, _SHARED_ROWS // 3))
+    return [
+        _Site(
+            name, tuple(tuple(some[at : at + shared]) for at in range(0, len(some), max(shared, 1)))
+        )
+        for name, some in grouped.items()
+    ]
+
+
+def _width_of_sites(sites: Sequence[_Site]) -> float:
+    longest = max((len(_short(site.name)) for site in sites), default=0)
+    return longest * _SITE_PIXELS + 10 if longest else 0
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_SITE else name[: _LONGEST_SITE - 1] + "…"
+
+
+def _name_sites(
+    sheet: Sheet, sites: Sequence[_Site], top: float, height: float, right: float
+) -> None:
+    """Write the name of each site beside its first row, with a line above it, if there is room."""
+    if not any(site.name for site in sites):
+        return
+    at, free_from = top, top
+    for site in sites:
+        # Names of sites with few subjects would cover each other.
+        if at >= free_from:
+            sheet.box(4, at - 1, right - 4, 1, FAINT)
+            sheet.text(8, at + max(height / 2 + 4, 9), _short(site.name or "no site"), size=10)
+            free_from = at + _LABEL_HEIGHT
+        at += height * len(site.rows)
 
 
 def _cell(states: Mapping[tuple[int, str], str], row: Sequence[int], dataset: str) -> Cell:
@@ -92,12 +154,26 @@ def _draw(sheet: Sheet, left: float, top: float, height: float, count: int, cell
             sheet.box(left - wide, top + place * height - 1, wide, 1, "#ffffff")
 
 
-def _name_rows(sheet: Sheet, rows: Sequence[Sequence[int]], top: float, height: float) -> None:
-    every = 1 if height > _GAP * 4 else 4
-    for place, row in enumerate(rows):
-        if place % every == 0:
-            base = top + place * height + height / 2 + 4
-            sheet.text(_SUBJECT_WIDTH - 8, base, str(row[0]), anchor="end", size=10, colour=INK)
+def _name_rows(
+    sheet: Sheet,
+    sites: Sequence[_Site],
+    names: Mapping[int, tuple[str, str]],
+    right: float,
+    top: float,
+    height: float,
+) -> None:
+    """Write the label of the first subject of a row; of low rows, only where there is room."""
+    at, free_from = top, top
+    for site in sites:
+        for place, row in enumerate(site.rows):
+            is_first = place == 0 or height > _GAP * 4
+            room = height * (len(site.rows) - place)
+            if at >= free_from and (is_first or room >= _LABEL_HEIGHT):
+                label = names.get(row[0], ("", str(row[0])))[1]
+                base = at + max(height / 2 + 4, 9)
+                sheet.text(right, base, label, anchor="end", size=10, colour=INK)
+                free_from = at + (height if height > _GAP * 4 else _LABEL_HEIGHT)
+            at += height
 
 
 def _legend(sheet: Sheet, counted: Mapping[str, int], base: float) -> None:

@@ -45,7 +45,7 @@ class Sheet:
         looks += "" if size == SIZE else f" font-size='{size}'"
         looks += "" if colour == INK else f" fill='{colour}'"
         looks += f" transform='rotate({turned} {left:g} {base:g})'" if turned else ""
-        self._elements.append(f"<text x='{left:g}' y='{base:g}'{looks}>{escape(words)}</text>")
+        self._elements.append(f"<text x='{left:g}' y='{base:g}'{looks}>{_written(words)}</text>")
 
     def lines(
         self, lines: Sequence[Sequence[tuple[int, int]]], colour: str, width: int = 1
@@ -68,6 +68,16 @@ class Sheet:
             + "".join(self._elements)
             + "</svg>"
         )
+
+
+def _written(words: str) -> str:
+    """Return words as SVG has them; XML cannot have control characters."""
+    return escape("".join(each if each.isprintable() else "?" for each in words))
+
+
+def label_in_markdown(words: str) -> str:
+    """Return words as they are in a picture in Markdown, from the end of their tag to the next."""
+    return f">{_written(words)}</text".translate(_IN_ADDRESS)
 
 
 def in_markdown(picture: str, words: str) -> str:

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import click
 
+from cp_pipeline.cli.interruption import aborted, never_lose_ctrl_c
+from cp_pipeline.cli.log_lines import add_loudness, show_log_lines
+from cp_pipeline.cli.machine_output import say_early_error
 from cp_pipeline.cli.screen import errors
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.env_file import read_env_file
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
 EXIT_AT_FAULT = 2
-
 
 # Module and name of each command. Only the requested command is imported.
 _COMMANDS = {
@@ -32,8 +34,11 @@ _COMMANDS = {
     "query": "query:query_command",
     "doctor": "doctor:doctor",
     "models": "models:models",
+    "ui": "ui:ui",
+    "init": "init:init",
     "compact": "compact:compact",
     "rebuild": "rebuild:rebuild",
+    "cut": "cut:cut",
     "erase": "erase:erase",
 }
 
@@ -49,6 +54,7 @@ class _Commands(click.Group):
             return None
         module, name = _COMMANDS[cmd_name].split(":")
         command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        add_loudness(command)
         return command
 
 
@@ -59,20 +65,25 @@ class _Commands(click.Group):
 @click.version_option(package_name="cp-pipeline")
 def commands() -> None:
     """Load a CentrePoint study's data set exports into DuckDB, and keep them current."""
+    show_log_lines()
     read_env_file(Path.cwd())
     for_the_owner_alone()
     anchor_paths()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("cp_pipeline").setLevel(logging.INFO)
 
 
 def main() -> None:
     """Run a command. Print an error as a message, without a traceback if it is a known kind.
 
-    Exits with code 2 on an error.
+    Exits with code 2 on an error, and with 130 after Ctrl-C.
     """
+    never_lose_ctrl_c()
     try:
-        commands()
+        code = commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        _leave(error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _leave(aborted(error))
     except PipelineError as error:
         _say(error)
         _leave(EXIT_AT_FAULT)
@@ -86,9 +97,12 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (exit code 1 means that some partitions failed)
         _say(_not_foreseen(error))
         _leave(EXIT_AT_FAULT)
+    # click returns the exit code of --help and of shell completion, and else what a command does.
+    _leave(code if isinstance(code, int) else 0)
 
 
 def _say(error: PipelineError) -> None:
+    say_early_error(error)
     errors.print(error.what, style="red")
     if error.remedy:
         errors.print(error.remedy)

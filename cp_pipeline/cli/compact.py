@@ -9,6 +9,7 @@ from datetime import timedelta
 import click
 from rich.filesize import decimal
 
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
@@ -26,8 +27,9 @@ from cp_pipeline.warehouse import compact as compact_warehouse
     metavar="DAYS",
     help="Only loads that were superseded at least this many days ago.",
 )
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def compact(days: int, yes: bool) -> None:
+def compact(days: int, reason: str | None, yes: bool) -> None:
     """Drop superseded loads, and rewrite the warehouse file without the space they used.
 
     Current loads stay. lineage.compacted keeps the facts about each dropped load: program
@@ -44,8 +46,10 @@ def compact(days: int, yes: bool) -> None:
     )
     if not yes:
         click.confirm("Drop them and rewrite the file?", abort=True)
+    why = asked_reason(reason, ask=not yes)
     with answers.status("Compacting …"), Warehouse.of(storage) as warehouse:
         done = compact_warehouse(warehouse, older_than)
+    note_action(storage, f"compact --older-than {days}", why)
     answers.print(f"{count(done.loads, 'load')} dropped, {count(done.rows, 'row')}.")
     if done.bytes_before:
         answers.print(

@@ -13,6 +13,7 @@ from cp_pipeline.cli.publish import run_publish
 from cp_pipeline.cli.query import print_answer
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.sync import run_sync
+from cp_pipeline.cli.waiting import say_waiting
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 
@@ -21,6 +22,14 @@ _QUESTIONS = {
         SELECT _subject_id AS subject, count(*) AS days, sum(STEPS)::BIGINT AS steps,
             round(avg(SLEEPMINUTES) / 60, 1) AS hours_asleep
         FROM exports."ActivityDaily8" GROUP BY ALL ORDER BY subject LIMIT 5""",
+    "Steps by site and subject": """
+        SELECT coalesce(sites.site_identifier || ' ', '') || sites.site_name AS site,
+            subjects.subject_identifier AS subject, subjects.timezone,
+            sum(daily.STEPS)::BIGINT AS steps
+        FROM exports."ActivityDaily8" AS daily
+        INNER JOIN study.subjects AS subjects ON subjects.id = daily._subject_id
+        LEFT JOIN study.sites AS sites ON sites.id = subjects.site_id
+        GROUP BY ALL ORDER BY site, subject LIMIT 20""",
     "Steps in each hour of the day, from the epochs": """
         SELECT hour(TIMESTAMPUTC) AS hour, sum(STEPS)::BIGINT AS steps
         FROM exports."ActivityEpochs10" GROUP BY ALL ORDER BY hour LIMIT 24""",
@@ -46,8 +55,13 @@ _QUESTIONS = {
 def demo(subjects: int, days: int) -> None:
     """Sync a sandbox study, and print a few query results. The files stay in data/."""
     study = SandboxStudy.synthetic(study_id=4711, subjects=subjects, days=days, seed=1)
+    # Somebody who was just enrolled, somebody who is not processed yet, and somebody with news.
+    newest = max(study.subject_ids)
+    study.enrol(newest + 1)
+    study.upload(newest + 2)
+    study.upload(newest)
     with Sandbox(study) as service:
-        os.environ.update(service.environment)
+        os.environ.update(service.environment, CP_STUDY_DETAILS="1")
         answers.print("The sandbox serves a synthetic study. Syncing it:")
         code = run_sync()
         answers.print("\nOne program was executed again for one subject. Syncing again:")
@@ -63,9 +77,12 @@ def demo(subjects: int, days: int) -> None:
     for question, (location, sql) in _questions(storage).items():
         answers.print(f"\n{question}")
         print_answer(location, sql)
+    answers.print("\nWho waits for what (cp-pipeline status --waiting)")
+    say_waiting(answers, storage)
     answers.print(
         f"\nThe file for analysts is {storage.published}. The warehouse is {storage.warehouse}. "
-        "Open them with DuckDB.\nTo see the data in Dagster: make dev, then http://127.0.0.1:3000"
+        "Open them with DuckDB.\nTo see the data in Dagster: "
+        "cp-pipeline sandbox -- cp-pipeline ui, then http://127.0.0.1:3000"
     )
 
 

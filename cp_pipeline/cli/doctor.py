@@ -4,7 +4,6 @@ Belongs here: the checks and their order. Does not belong: how each check works 
 is about).
 """
 
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 import click
 
 from cp_pipeline.centrepoint import CentrePoint
+from cp_pipeline.cli.machine_output import EXIT_AT_FAULT, Said, as_json, leave
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import NO_EXPORTS, count
@@ -20,19 +20,25 @@ from cp_pipeline.env_file import read_differently
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse, loaded_executions
 
-EXIT_AT_FAULT = 2
 Answer = TypeVar("Answer")
 _PACKAGES = ("cp-pipeline", "dagster", "dagster-webserver", "duckdb", "polars", "requests")
 
 
 @click.command()
-def doctor() -> None:
+@as_json
+def doctor(as_json: bool) -> None:
     """Check settings, token, scope, study, warehouse and versions; say how to fix each problem.
 
     Exit code 0: no problem found (a study without exports is no problem); 2: a problem was found.
     """
-    checks = _Checks()
-    answers.print("versions     " + ", ".join(f"{name} {version(name)}" for name in _PACKAGES))
+    leave("doctor", _examine, {"versions": {}, "checks": []}, as_json=as_json)
+
+
+def _examine(said: Said) -> int:
+    checks = _Checks(said["checks"])
+    said["versions"] = {name: version(name) for name in _PACKAGES}
+    versions = ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+    answers.print(f"  versions: {versions}")
     if Path(".env").exists():
         checks.ask(".env", _reading_it_alike, lambda _: "values are read literally")
     access = checks.ask("settings", CentrePointSettings.from_environment, _settings)
@@ -57,15 +63,15 @@ def doctor() -> None:
             + (count(len(loaded), "export") + " loaded" if warehouse.exists() else "not made yet")
         ),
     )
-    if checks.failed:
-        sys.exit(EXIT_AT_FAULT)
+    return EXIT_AT_FAULT if checks.failed else 0
 
 
 class _Checks:
-    """Run checks one after another, and print each result on a line."""
+    """Run checks one after another, print each result on a line, and add it to the document."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: list[Said]) -> None:
         self.failed = False
+        self._said = said
 
     def ask(
         self, name: str, question: Callable[[], Answer], words: Callable[[Answer], str]
@@ -74,12 +80,17 @@ class _Checks:
             answer = question()
         except PipelineError as error:
             self.failed = True
-            answers.print(f"✗ {name:<10} {error.what}")
+            self._say(name, error.what, error.remedy or None, passed=False)
+            answers.print(f"✗ {name}: {error.what}")
             if error.remedy:
-                answers.print(f"  {'':<10} → {error.remedy}")
+                answers.print(f"  → {error.remedy}")
             return None
-        answers.print(f"✓ {name:<10} {words(answer)}")
+        self._say(name, words(answer), None, passed=True)
+        answers.print(f"✓ {name}: {words(answer)}")
         return answer
+
+    def _say(self, name: str, words: str, remedy: str | None, *, passed: bool) -> None:
+        self._said.append({"name": name, "passed": passed, "words": words, "remedy": remedy})
 
 
 def _reading_it_alike() -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
@@ -18,33 +20,51 @@ from cp_pipeline.settings import StorageSettings
 
 
 @click.command()
-@click.option(
-    "--subject", "subject_id", type=int, required=True, help="The subject's number in CentrePoint."
-)
+@click.option("--subject", "subject_id", type=int, help="The subject's number in CentrePoint.")
+@subject_identifier_option()
+@reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--no-dagster", is_flag=True, help="Leave Dagster's storage unchanged (erase there yourself)."
 )
-def erase(subject_id: int, yes: bool, no_dagster: bool) -> None:
+def erase(
+    subject_id: int | None,
+    identifier: str | None,
+    reason: str | None,
+    yes: bool,
+    no_dagster: bool,
+) -> None:
     """Remove a subject from landing, quarantine, warehouse, published file and Dagster's storage.
 
     All logs and results of dbt's builds are removed too. lineage.erasures keeps the fact of the
     erasure, and sync skips the subject from then on. This cannot be undone. Copies and backups
     elsewhere are not erased: delete the subject there yourself.
     """
+    if (subject_id is None) == (identifier is None):
+        raise click.UsageError("Give either --subject or --subject-identifier.")
     storage = StorageSettings.from_environment()
+    if subject_id is None:
+        (subject_id,) = subjects_named(storage, [str(identifier)])
     stored = erasable(storage, subject_id)
     _print_stored(stored, subject_id)
     if not yes:
         click.confirm("Erase this subject permanently?", abort=True)
+    why = asked_reason(reason, ask=not yes)
     with answers.status("Erasing …"):
         if not no_dagster:
             _erase_from_dagster(storage, subject_id, stored)
         _erase_from_models(storage)
         erased = erase_subject(storage, subject_id)
+        # Without the subject, who is in lineage.erasures.
+        note_action(storage, "erase", why)
     answers.print(
         f"Subject {subject_id} is erased. Only a note of the erasure is kept (lineage.erasures)."
     )
+    if erased.cuts:
+        answers.print(
+            f"Also erased from cuts, whose manifests say so: {', '.join(erased.cuts)}. An analysis "
+            "of such a cut has other numbers now."
+        )
     if erased.published_removed:
         answers.print(
             f"{storage.published} is removed, because it has tables without a column for the "
@@ -91,4 +111,4 @@ def _erase_from_dagster(storage: StorageSettings, subject_id: int, stored: Erasa
         from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_events(instance, subject_id, stored.texts)
+        erase_events(instance, subject_id, stored.texts, stored.labels)

@@ -10,11 +10,10 @@ import click
 
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.model_scaffold import staging_model
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, dataset_names, describe_dataset
-
-_PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 
 
 @click.group()
@@ -27,17 +26,18 @@ def models() -> None:
 @click.option(
     "--project-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=_PROJECT,
     help="The dbt project to write to.",
-    show_default="dbt_style_sql",
+    show_default="CP_DBT_PROJECT, else dbt_style_sql",
 )
-def scaffold(dataset_name: str, project_dir: Path) -> None:
+def scaffold(dataset_name: str, project_dir: Path | None) -> None:
     """Write a staging model for DATASET, from its columns in the warehouse.
 
     Writes two files, the model and its documentation with tests, and adds the columns to
     columns.yml. Never overwrites anything.
     """
-    warehouse = Warehouse(StorageSettings.from_environment().warehouse)
+    storage = StorageSettings.from_environment()
+    project_dir = project_dir or storage.dbt_project or PROJECT
+    warehouse = Warehouse(storage.warehouse)
     described = describe_dataset(warehouse, dataset_name)
     if described is None:
         present = ", ".join(dataset_names(warehouse)) or "none yet; run cp-pipeline sync"

@@ -4,7 +4,6 @@ Belongs here: the outcome on the screen. Does not belong: the work (``defs.publi
 """
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 import click
 
+from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, errors
 from cp_pipeline.domain.errors import PipelineError
@@ -24,14 +24,21 @@ EXIT_NOT_PUBLISHED = 1
 
 
 @click.command()
-def publish() -> None:
+@as_json
+def publish(as_json: bool) -> None:
     """Build the SQL models, test them, and replace the analysts' file.
 
     Exit code 0: published; 1: a model or a test of it failed, and the old file stays.
     """
-    code = run_publish()
-    if code:
-        sys.exit(code)
+    empty: Said = {
+        "published": None,
+        "tables": 0,
+        "rows": 0,
+        "bytes": 0,
+        "run_id": None,
+        "reason": None,
+    }
+    leave("publish", run_publish, empty, as_json=as_json)
 
 
 @contextmanager
@@ -45,8 +52,9 @@ def _less_logged() -> Iterator[None]:
         logging.disable(before)
 
 
-def run_publish() -> int:
-    """Do what ``cp-pipeline publish`` does; the exit code."""
+def run_publish(said: Said | None = None) -> int:
+    """Do what ``cp-pipeline publish`` does, and fill its document; return the exit code."""
+    said = {} if said is None else said
     storage = StorageSettings.from_environment()
     if not Warehouse.of(storage).exists():
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
@@ -66,17 +74,21 @@ def run_publish() -> int:
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
 
         job = build_defs(models=model_definitions()).resolve_job_def("publish")
-        with command_run(storage, str(uuid4())) as run:
+        run_id = said["run_id"] = str(uuid4())
+        with command_run(storage, run_id) as run:
             result = run.execute(job)
     if not result.success:
         errors.print(f"Not published; {storage.published} stays as it was.", style="red")
-        errors.print(reason(result.all_events))
+        said["reason"] = reason(result.all_events)
+        errors.print(said["reason"])
         return EXIT_NOT_PUBLISHED
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.severity is AssetCheckSeverity.ERROR:
             errors.print(f"The check {check.check_name} is red.", style="red")
             errors.print(check.description or "", markup=False)
     (made,) = result.asset_materializations_for_node("published")
+    said["published"] = str(storage.published)
+    said |= {name: int(str(made.metadata[name].value)) for name in ("tables", "rows", "bytes")}
     answers.print(
         f"{count(int(str(made.metadata['tables'].value)), 'table')} published in "
         f"{storage.published}."

@@ -4,14 +4,17 @@ Belongs here: which file to query, and the layout of the result. Does not belong
 (``warehouse``).
 """
 
+import shutil
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from cp_pipeline.cli.screen import answers, errors
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, query
+from cp_pipeline.warehouse import FORMATS, Warehouse, query, write_query
 
 _ROWS = 200
 _CHARACTERS = 60
@@ -20,8 +23,22 @@ _CHARACTERS = 60
 @click.command(name="query")
 @click.argument("sql")
 @click.option("--warehouse", is_flag=True, help="Query the warehouse, which also has history.")
-@click.option("--rows", type=click.IntRange(1), default=_ROWS, show_default=True, help="Row limit.")
-def query_command(sql: str, warehouse: bool, rows: int) -> None:
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    default=_ROWS,
+    show_default=True,
+    help="Row limit of a table; the other formats have all rows.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", *FORMATS]),
+    default="table",
+    show_default=True,
+    help="csv, json and parquet are written to stdout, with nothing cut.",
+)
+def query_command(sql: str, warehouse: bool, rows: int, format_: str) -> None:
     """Print the result of an SQL query, such as "FROM marts.study_coverage".
 
     The query reads the published file, or the warehouse if nothing has been published yet.
@@ -31,7 +48,37 @@ def query_command(sql: str, warehouse: bool, rows: int) -> None:
     if not warehouse and not storage.published.exists():
         asked = storage.warehouse
         errors.print(f"Nothing is published yet; querying {asked}.")
-    print_answer(asked, sql, rows)
+    if format_ == "table":
+        print_answer(asked, sql, rows)
+    else:
+        _write_answer(asked, sql, format_)
+
+
+def _write_answer(location: str, sql: str, format_: str) -> None:
+    """Query a DuckDB file, and write all rows to stdout.
+
+    Raises:
+        PipelineError: the file does not exist, the query is wrong, or stdout is a screen.
+    """
+    if format_ == "parquet" and sys.stdout.isatty():
+        raise PipelineError(
+            "Parquet is no text for a screen.", "Redirect it to a file: … --format parquet > FILE"
+        )
+    warehouse = _existing(location)
+    # Not straight to stdout: DuckDB needs a path, and would write half of a query that fails.
+    with TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer"
+        write_query(warehouse, sql, answer, format_)
+        with answer.open("rb") as written:
+            shutil.copyfileobj(written, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _existing(location: str) -> Warehouse:
+    warehouse = Warehouse(location)
+    if warehouse.is_file and not Path(location).exists():
+        raise PipelineError(f"{location} does not exist yet.", "Run cp-pipeline sync.")
+    return warehouse
 
 
 def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
@@ -40,9 +87,7 @@ def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
     Raises:
         PipelineError: the file does not exist, or the query is wrong.
     """
-    warehouse = Warehouse(location)
-    if warehouse.is_file and not Path(location).exists():
-        raise PipelineError(f"{location} does not exist yet.", "Run cp-pipeline sync.")
+    warehouse = _existing(location)
     # A slow import that only this command needs.
     import polars as pl  # noqa: PLC0415
 
@@ -56,6 +101,7 @@ def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
         tbl_hide_column_data_types=True,
         tbl_formatting="ASCII_MARKDOWN",
     ):
-        answers.print(str(answer.head(rows)))
+        # Also with --quiet: this is what was asked for.
+        click.echo(str(answer.head(rows)))
     if answer.height > rows:
         errors.print(f"and {answer.height - rows:,} more rows (--rows)")

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import rebuild as rebuild_warehouse
@@ -17,18 +18,21 @@ EXIT_SOME_LEFT_OUT = 1
 
 
 @click.command()
-def rebuild() -> None:
+@reason_option
+def rebuild(reason: str | None) -> None:
     """Build a new warehouse from the landed files, without the network.
 
     It replaces the old warehouse, which is kept beside it. Exit code 0: all files were loaded;
     1: some files were left out, each named with its reason; 2: the warehouse cannot be built.
     """
     storage = StorageSettings.from_environment()
+    why = asked_reason(reason)
     with progress_bar() as progress:
         task = progress.add_task("Rebuilding", total=None, rate="")
         done = rebuild_warehouse(
             storage, lambda number, total: progress.update(task, completed=number, total=total)
         )
+    note_action(storage, "rebuild", why)
     answers.print(
         f"{count(done.loads, 'load')}, {count(done.rows, 'row')} in the new {storage.warehouse}."
     )

@@ -119,7 +119,12 @@ def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
     child = subprocess.Popen(  # noqa: S603  (the user's own command)
         command,
         # An absolute path, because the command may change its folder.
-        env={**os.environ, **environment, "CP_DATA_DIR": str(storage.data_dir)},
+        env={
+            "CP_STUDY_DETAILS": "1",
+            **os.environ,
+            **environment,
+            "CP_DATA_DIR": str(storage.data_dir),
+        },
     )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:

@@ -36,5 +36,5 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=errors,
-        disable=not errors.is_terminal,
+        disable=answers.quiet or not errors.is_terminal,
     )

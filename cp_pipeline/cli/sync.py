@@ -5,7 +5,6 @@ Does not belong: the work (``ingest``), its records (``defs``).
 """
 
 import gc
-import sys
 import time
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -17,10 +16,16 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from cp_pipeline.cli.listing_remarks import say_invalid
+from cp_pipeline.cli.machine_output import Said, as_json, leave
+from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
+from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
+from cp_pipeline.cli.sync_document import nothing_said, say_plan, saying_results
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import (
     Account,
@@ -45,20 +50,39 @@ _SECONDS_TO_COUNT = 1.0
 @click.command()
 @click.option("--subject", "subject_ids", type=int, multiple=True, help="Only this subject.")
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set.")
+@subject_identifier_option(multiple=True)
 @click.option("--refresh", is_flag=True, help="Load again what is loaded already.")
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Only print what would be loaded.")
+@as_json
 def sync(
-    subject_ids: tuple[int, ...], dataset_names: tuple[str, ...], refresh: bool, dry_run: bool
+    subject_ids: tuple[int, ...],
+    dataset_names: tuple[str, ...],
+    identifiers: tuple[str, ...],
+    refresh: bool,
+    reason: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """List the exports and load what is new.
 
-    --subject and --dataset can be repeated. Exit code 0: all loaded; 1: some partitions failed,
-    or listed items cannot be used, each is named with its reason; 2: the configuration or the
-    service is at fault.
+    --subject, --subject-identifier and --dataset can be repeated. Exit code 0: all loaded; 1: some
+    partitions failed, or listed items cannot be used, each is named with its reason; 2: the
+    configuration or the service is at fault.
     """
-    code = run_sync(subject_ids, dataset_names, refresh=refresh, dry_run=dry_run)
-    if code:
-        sys.exit(code)
+
+    def work(said: Said) -> int:
+        storage = StorageSettings.from_environment()
+        subjects = {*subject_ids, *subjects_named(storage, identifiers)}
+        why = asked_reason(reason, ask=refresh and not dry_run)
+        code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run, said=said)
+        if refresh and not dry_run:
+            chosen = [f" --subject {each}" for each in sorted(subjects)]
+            chosen += [f" --dataset {each}" for each in dataset_names]
+            note_action(storage, "sync --refresh" + "".join(chosen), why)
+        return code
+
+    leave("sync", work, nothing_said(dry_run=dry_run), as_json=as_json)
 
 
 def run_sync(
@@ -67,9 +91,11 @@ def run_sync(
     *,
     refresh: bool = False,
     dry_run: bool = False,
+    said: Said | None = None,
 ) -> int:
-    """Do what ``cp-pipeline sync`` does; the exit code."""
+    """Do what ``cp-pipeline sync`` does, and fill its document; return the exit code."""
     started = time.monotonic()
+    said = {} if said is None else said
     storage = StorageSettings.from_environment()
     pipeline = Pipeline(CentrePointSettings.from_environment(), storage)
     request = Request.of(subject_ids, dataset_names, refresh=refresh)
@@ -82,17 +108,20 @@ def run_sync(
             ),
         )
     _say_survey(found)
+    if request.is_whole and not dry_run:
+        refresh_study(pipeline, errors)
+    say_plan(said, found)
     if dry_run:
-        _print_plan(found.plan)
-        say_invalid(errors, found.invalid)
+        _print_plan(found.plan, pipeline.names())
+        say_invalid(errors, found.invalid, pipeline.names())
         return 0
     if not found.has_something_to_load:
         # No Dagster run for nothing: importing and recording it would cost more than the listing.
         pipeline.tidy()
         _recover_orphaned_runs(pipeline)
-        say_invalid(errors, found.invalid)
+        say_invalid(errors, found.invalid, pipeline.names())
         return EXIT_SOME_FAILED if found.invalid else 0
-    run_id = str(uuid4())
+    run_id = said["run_id"] = str(uuid4())
     # Files arrive and are typed while Dagster starts, which takes as long as some hundreds of them.
     with (
         _saying_what_is_loaded(pipeline, run_id),
@@ -101,9 +130,10 @@ def run_sync(
     ):
         source = _WatchedSource(pipeline, found.numbers.partitions_to_load, progress)
         source.planned(found.plan)
-        _run_in_dagster(source, executor, run_id, request)
+        with saying_results(said, source):
+            _run_in_dagster(source, executor, run_id, request)
     _say_outcome(source, time.monotonic() - started)
-    say_invalid(errors, found.invalid)
+    say_invalid(errors, found.invalid, pipeline.names())
     return EXIT_SOME_FAILED if source.failures or found.invalid else 0
 
 
@@ -189,7 +219,7 @@ def _run_in_dagster(
         executor.begin()
         result = run.execute(job, {"sync_exports": {"config": config}})
         if not result.success and not only_partitions_failed(result.all_events):
-            _say_failures(source.failures)
+            _say_failures(source.failures, source.pipeline.names())
             raise PipelineError(reason(result.all_events))
     # Whatever Dagster made of it.
     source.close_account()
@@ -263,14 +293,15 @@ def _say_survey(found: Survey) -> None:
         answers.print(remark)
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, names: StudyNames) -> None:
     if not plan.to_load:
         return
-    table = Table("subject", "data set", "program execution", "why", box=None)
+    table = Table("subject", "data set", "study program", "program execution", "why", box=None)
     rows = [
         (
-            str(partition.subject_id),
+            subject_words(names, partition.subject_id),
             partition.dataset_name,
+            program_words(names, each.export_file.study_program_id),
             each.export_file.execution.verbatim,
             each.reason.value,
         )
@@ -290,13 +321,13 @@ def _say_outcome(source: _WatchedSource, seconds: float) -> None:
         f"in {seconds:.1f} s."
     )
     answers.print(f"Where the time went: {source.pipeline.where_the_time_went()}.")
-    _say_failures(source.failures)
+    _say_failures(source.failures, source.pipeline.names())
 
 
-def _say_failures(failures: Sequence[PartitionFailed]) -> None:
+def _say_failures(failures: Sequence[PartitionFailed], names: StudyNames) -> None:
     if not failures:
         return
     errors.print(f"{count(len(failures), 'partition')} failed:")
     for failure in failures:
-        errors.print(f"  {failure}")
+        errors.print(f"  {names.in_message(str(failure))}")
     errors.print("Nothing of them was loaded; what was loaded before is untouched.")

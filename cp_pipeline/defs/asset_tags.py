@@ -1,8 +1,10 @@
-"""Groups, owners, tags and links that assets, jobs and sensors share.
+"""Groups, owners, tags, links and freshness that assets, jobs and sensors share.
 
-Belongs here: groups, owners, tags, links. Does not belong: the description of a single asset
-(``assets``).
+Belongs here: groups, owners, tags, links, freshness. Does not belong: the description of a single
+asset (``assets``).
 """
+
+from datetime import timedelta
 
 import dagster as dg
 
@@ -16,3 +18,7 @@ VENDOR_PAGE = {
         "data_set_files.md"
     )
 }
+# The study is listed whole once a day, and the file is published at least once a day.
+FRESH = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=49), warn_window=timedelta(hours=26)
+)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, TAGS, VENDOR_PAGE
+from cp_pipeline.defs.asset_tags import CENTREPOINT, FRESH, OWNERS, TAGS, VENDOR_PAGE
 from cp_pipeline.defs.events import (
     CODE_VERSION,
     LISTED_EXECUTIONS,
@@ -41,6 +41,7 @@ class LoadingConfig(dg.Config):
     owners=OWNERS,
     tags=TAGS,
     metadata=VENDOR_PAGE,
+    freshness_policy=FRESH,
     description=(
         "One row per export file that CentrePoint lists for the configured studies, in "
         "`lineage.export_files`.\n\nMaterialize it to request the listing. New subjects and data "
@@ -61,10 +62,10 @@ def export_files(
             f"CentrePoint lists {new_survey.numbers.exports} exports in "
             f"{new_survey.numbers.partitions} partitions"
         )
-        log_survey(context, new_survey)
+        log_survey(context, new_survey, pipeline.names())
         if new_survey.is_empty:
             context.log.warning(NO_EXPORTS)
-        return dg.MaterializeResult(metadata=listing_metadata(pipeline.states()))
+        return dg.MaterializeResult(metadata=listing_metadata(pipeline.states(), pipeline.names()))
 
 
 listed_executions = dg.AssetSpec(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from cp_pipeline.defs.check_results import finding_metadata
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
@@ -94,6 +95,13 @@ CHECKS = (
         "current loads that have more than one row for a timestamp",
     ),
     Check(
+        Question.DATASETS_ARE_OF_ONE_PROGRAM.value,
+        _WARN,
+        "Each subject's data set comes from one study program. If not, its rows are those of all "
+        "programs: tell them apart by `_study_program_id`.",
+        "partitions with exports of several study programs",
+    ),
+    Check(
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "For each partition, Dagster's newest event names the program executions that are in the "
@@ -168,37 +176,8 @@ def _evaluate(
         passed=not finding.at_fault,
         severity=check.severity,
         description=description,
-        metadata={
-            "examined": dg.MetadataValue.int(finding.examined),
-            "at_fault": dg.MetadataValue.int(finding.at_fault),
-            **_table(finding),
-        },
+        metadata=finding_metadata(finding),
     )
-
-
-def _table(finding: Finding) -> dict[str, dg.MetadataValue]:
-    if not finding.rows:
-        return {}
-    return {
-        "first_at_fault": dg.MetadataValue.table(
-            records=[
-                dg.TableRecord(
-                    {
-                        name: value if isinstance(value, int) else _text(value)
-                        for name, value in zip(finding.columns, row, strict=True)
-                    }
-                )
-                for row in finding.rows
-            ],
-            schema=dg.TableSchema([dg.TableColumn(name, "string") for name in finding.columns]),
-        )
-    }
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _waiting_for_a_person(pipeline: Pipeline) -> Finding:

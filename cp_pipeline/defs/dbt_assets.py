@@ -5,9 +5,7 @@ Does not belong: creating the manifest (``dbt_project``). That module imports th
 needs it, because importing dbt takes a second.
 """
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +25,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cp_pipeline.defs.asset_tags import OWNERS
 from cp_pipeline.defs.assets import dataset_exports
+from cp_pipeline.defs.dbt_project import copy_saved_parse, warehouse_named
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.previews import plain
 from cp_pipeline.defs.red_checks import shown_red
@@ -100,15 +99,17 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         _check_warehouse(storage)
         # A scratch folder for dbt's results: dagster-dbt would leave a folder behind for each run.
         with (
-            _warehouse_named(storage),
+            warehouse_named(storage),
             scratch_folder(project.target_path / "builds") as target,
         ):
+            copy_saved_parse(project, target)
             building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _wait_for_end(building)
-            compiled = target / "compiled" / project.name / "models" / "staging"
+            # Of our own models, also where they are a package of another project.
+            own = target / "compiled" / "cp_models"
+            compiled = own / "models" / "staging"
             with Warehouse.of(storage) as warehouse:
-                tested = target / "compiled" / project.name
-                events = list(shown_red(events, building.manifest, tested, warehouse))
+                events = list(shown_red(events, building.manifest, own, warehouse))
             described = DbtEventIterator(iter(events), building)
             try:
                 for event in described.fetch_row_counts().fetch_column_metadata():
@@ -226,23 +227,3 @@ def exported_columns(sql: str) -> dict[str, set[str]]:
             names = {f"{table.name}.{each.name}" for each in column.find_all(sqlglot.exp.Column)}
             sources.setdefault(column.alias_or_name, set()).update(names)
     return sources
-
-
-@contextmanager
-def _warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """Set what the models read from the environment. Paths are absolute: dbt changes folder."""
-    settings = {
-        "CP_WAREHOUSE": storage.warehouse,
-        "CP_VISITS": str(storage.visits),
-        "CP_TIMEZONE": storage.timezone,
-    }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

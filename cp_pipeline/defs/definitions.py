@@ -5,13 +5,16 @@ Belongs here: combining the definitions. Does not belong: a definition (``assets
 
 import dagster as dg
 
+from cp_pipeline.defs.answer_check import centrepoint_answers
 from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions
 from cp_pipeline.defs.checks import dataset_exports_checks
 from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
 from cp_pipeline.defs.locked_runs import locking_runs
+from cp_pipeline.defs.problems import telling_definitions
 from cp_pipeline.defs.publish_job import publishing_definitions
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import new_program_executions
+from cp_pipeline.defs.study_details import study_details
 from cp_pipeline.settings import SENSOR_SECONDS
 
 
@@ -30,8 +33,10 @@ def build_defs(
             definitions can load but not publish.
     """
     loading = dg.Definitions(
-        assets=dg.with_source_code_references([export_files, listed_executions, dataset_exports]),
-        asset_checks=[dataset_exports_checks],
+        assets=dg.with_source_code_references(
+            [export_files, listed_executions, dataset_exports, study_details]
+        ),
+        asset_checks=[dataset_exports_checks, centrepoint_answers],
         jobs=[sync, load_partitions_job, compact],
         sensors=[new_program_executions(sensor_seconds)],
         resources={"source": locking_runs(source or PipelineResource())},
@@ -48,4 +53,19 @@ def build_defs(
         for key in sorted(assets.keys)
     ]
     publishing = publishing_definitions(keys, [dataset_exports.key], sensor_seconds)
-    return dg.Definitions.merge(loading, models, publishing)
+    telling = telling_definitions(sensor_seconds, _check_keys(loading, models))
+    return dg.Definitions.merge(loading, models, publishing, telling)
+
+
+def _check_keys(*definitions: dg.Definitions) -> list[dg.AssetCheckKey]:
+    """Return the keys of all checks, those of the models too."""
+    return sorted(
+        {
+            key
+            for each in definitions
+            for assets in (*(each.assets or ()), *(each.asset_checks or ()))
+            if isinstance(assets, dg.AssetsDefinition)
+            for key in assets.check_keys
+        },
+        key=dg.AssetCheckKey.to_user_string,
+    )

@@ -13,6 +13,7 @@ from cp_pipeline.charts import bars, coverage_map, in_markdown
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.previews import changed_columns, plain, preview_metadata
 from cp_pipeline.domain.exports import ExportFile, Partition
+from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
 from cp_pipeline.ingest import PartitionLoaded, PartitionState
 
 EXPORT_FILES = dg.AssetKey("export_files")
@@ -52,7 +53,10 @@ def provenance(version: str, listed_after: int) -> dict[str, str]:
 
 
 def materialization(
-    loaded: PartitionLoaded, listed_after: int, before: dg.AssetMaterialization | None = None
+    loaded: PartitionLoaded,
+    listed_after: int,
+    before: dg.AssetMaterialization | None = None,
+    names: StudyNames = NO_NAMES,
 ) -> dg.AssetMaterialization:
     """Return the materialization of a partition; its data version is the loaded executions.
 
@@ -61,6 +65,7 @@ def materialization(
         listed_after: see ``provenance``.
         before: the partition's previous materialization. If nothing was loaded, the preview is
             copied from it, because the partition's page shows the newest event only.
+        names: how people call study programs and subjects.
     """
     version = ",".join(loaded.executions)
     files = [(load.landed.file_name, load.landed.sha256) for load in loaded.loads]
@@ -77,6 +82,8 @@ def materialization(
         "file_names": dg.MetadataValue.text(", ".join(sorted({name for name, _ in files}))),
         "checksum": dg.MetadataValue.text(", ".join(sorted(checksum for _, checksum in files))),
         "fetched": dg.MetadataValue.bool(bool(loaded.loads)),
+        "study_program": dg.MetadataValue.text(names.of_programs(loaded.study_programs)),
+        **_subject_metadata(names, loaded.partition.subject_id),
     }
     if loaded.loads:
         metadata["load_ids"] = dg.MetadataValue.text(
@@ -95,6 +102,19 @@ def materialization(
         metadata=metadata,
         tags=provenance(version, listed_after),
     )
+
+
+def _subject_metadata(names: StudyNames, subject_id: int) -> dict[str, dg.MetadataValue]:
+    """Return how people call a subject. The partition's key stays its number."""
+    named = names.subjects.get(subject_id)
+    if named is None:
+        return {}
+    found = {
+        "subject_identifier": named.subject_identifier,
+        "site_identifier": named.site_identifier,
+        "site": named.site_name,
+    }
+    return {name: dg.MetadataValue.text(value) for name, value in found.items() if value}
 
 
 def no_export(partition: Partition, listed_after: int, message: str) -> dg.AssetMaterialization:
@@ -138,7 +158,9 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
     ]
 
 
-def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataValue]:
+def listing_metadata(
+    states: Sequence[PartitionState], names: StudyNames = NO_NAMES
+) -> dict[str, dg.MetadataValue]:
     """Return the metadata of a listing: what is listed, and how much of it is loaded."""
     listed = [each for each in states if each.exported_at is not None]
     counted = Counter(each.state for each in states)
@@ -148,7 +170,7 @@ def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataV
         f"| {plain(name)} | {count:,} |" for name, count in sorted(by_dataset.items())[:_SHOWN]
     )
     return {
-        "coverage": dg.MetadataValue.md(_coverage(states)),
+        "coverage": dg.MetadataValue.md(_coverage(states, names)),
         "exports": dg.MetadataValue.int(sum(each.exported_files for each in listed)),
         "partitions": dg.MetadataValue.int(len(listed)),
         "partitions_to_load": dg.MetadataValue.int(
@@ -163,11 +185,14 @@ def listing_metadata(states: Sequence[PartitionState]) -> dict[str, dg.MetadataV
     }
 
 
-def _coverage(states: Sequence[PartitionState]) -> str:
+def _coverage(states: Sequence[PartitionState], names: StudyNames) -> str:
     if not states:
         return "Nothing is listed or loaded yet."
     by_pair = {(each.partition.subject_id, each.partition.dataset_name): each for each in states}
-    picture = coverage_map({pair: each.state for pair, each in by_pair.items()})
+    picture = coverage_map(
+        {pair: each.state for pair, each in by_pair.items()},
+        {subject_id: (each.site, each.label) for subject_id, each in names.subjects.items()},
+    )
     return in_markdown(picture, "Coverage: subjects and data sets by state")
 
 

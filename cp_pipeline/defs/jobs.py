@@ -15,6 +15,7 @@ from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import failures_explained, load_requested
 from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.defs.study_details import refresh_in_run
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Request
 from cp_pipeline.warehouse import OLDER_THAN
@@ -68,7 +69,7 @@ def sync_exports(
         refresh=config.refresh,
         only_due=config.only_due,
     )
-    load_requested(context, source, request)
+    load_requested(context, source, request, before=refresh_in_run)
 
 
 @dg.op(

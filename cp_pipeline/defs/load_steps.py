@@ -32,6 +32,7 @@ from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import (
     EVERYTHING,
@@ -91,10 +92,11 @@ def _logged(context: Context) -> Callable[[int, int], None]:
     return log
 
 
-def log_survey(context: Context, new_survey: Survey) -> None:
+def log_survey(context: Context, new_survey: Survey, names: StudyNames = NO_NAMES) -> None:
     """Log invalid items and remarks about a listing; a check names the invalid items too."""
     for item in new_survey.invalid[:_NAMED]:
-        context.log.error(f"A listed item is invalid, so nothing is loaded from it. {item}")
+        named = names.in_message(str(item))
+        context.log.error(f"A listed item is invalid, so nothing is loaded from it. {named}")
     for remark in (*new_survey.remarks(), *new_survey.plan.remarks()):
         context.log.warning(remark)
 
@@ -137,10 +139,16 @@ def failures_explained(source: PipelineResource, context: Context) -> Iterator[N
     raise dg.RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(retries + 1)) from failure
 
 
-def load_requested(context: Context, source: PipelineResource, request: Request) -> None:
+def load_requested(
+    context: Context,
+    source: PipelineResource,
+    request: Request,
+    before: Callable[[Context, Pipeline], None] = lambda *_: None,
+) -> None:
     """Load what is requested; each partition gets its materialization as soon as it is loaded.
 
-    If the request names partitions, those that need no loading get a materialization too.
+    If the request names partitions, those that need no loading get a materialization too. If it is
+    for the whole study, ``before`` is called first.
 
     Raises:
         dagster.Failure: partitions failed (it names them; all others are loaded), or the run could
@@ -150,6 +158,8 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
         pipeline = source.open()
         studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
+        if request.is_whole:
+            before(context, pipeline)
         outcome = _Outcome(LoggedEvents(context))
         try:
             parts = deque(pipeline.parts(request))
@@ -166,7 +176,7 @@ def load_requested(context: Context, source: PipelineResource, request: Request)
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )
         if outcome.failures:
-            raise _failure(outcome.failures, outcome.loaded)
+            raise _failure(outcome.failures, outcome.loaded, pipeline.names())
 
 
 @dataclass(slots=True)
@@ -190,16 +200,17 @@ def _load_part(
     """Survey, and load what is planned; return what to load next."""
     new_survey, listed_after = survey(context, pipeline, request)
     outcome.listed_after = listed_after
-    log_survey(context, new_survey)
+    names = pipeline.names()
+    log_survey(context, new_survey, names)
     if request.partitions is not None:
-        store_current(context, new_survey.plan, listed_after)
+        store_current(context, new_survey.plan, listed_after, names)
     outcome.has_plan |= bool(new_survey.plan.to_load)
     source.planned(new_survey.plan)
     with pipeline.execute(new_survey, context.run.run_id) as results:
         for result in results:
             if isinstance(result, PartitionLoaded):
                 with pipeline.timings.on(Activity.RECORDS):
-                    outcome.events.log(materialization(result, listed_after))
+                    outcome.events.log(materialization(result, listed_after, None, names))
                 outcome.loaded += 1
             else:
                 outcome.failures.append(result)
@@ -214,11 +225,13 @@ def _subjects(request: Request) -> str:
     return f"{count(len(subjects), 'subject')}, {subjects[0]} to {subjects[-1]}"
 
 
-def store_current(context: Context, plan: Plan, listed_after: int) -> None:
+def store_current(
+    context: Context, plan: Plan, listed_after: int, names: StudyNames = NO_NAMES
+) -> None:
     """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
-        context.log_event(materialization(current, listed_after, before))
+        context.log_event(materialization(current, listed_after, before, names))
     if plan.current:
         context.log.info(
             f"{count(len(plan.current), 'partition')} already current; nothing was downloaded"
@@ -282,15 +295,15 @@ def _store_outcome(
     context.log_event(
         dg.AssetMaterialization(
             EXPORT_FILES,
-            metadata=listing_metadata(pipeline.states())
+            metadata=listing_metadata(pipeline.states(), pipeline.names())
             | time_spent_metadata(pipeline.seconds_spent()),
         )
     )
     log_checks(context, pipeline, compared)
 
 
-def _failure(failures: Sequence[PartitionFailed], loaded: int) -> dg.Failure:
-    lines = [f"- {failure}" for failure in failures[:_NAMED]]
+def _failure(failures: Sequence[PartitionFailed], loaded: int, names: StudyNames) -> dg.Failure:
+    lines = [f"- {names.in_message(str(failure))}" for failure in failures[:_NAMED]]
     if len(failures) > _NAMED:
         lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures lists all)")
     return dg.Failure(

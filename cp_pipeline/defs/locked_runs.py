@@ -7,6 +7,7 @@ run whose process is gone (``instance.orphaned_runs``).
 import dagster as dg
 
 from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.settings import variable_names
 
 
 def locking_runs(source: PipelineResource) -> dg.ResourceDefinition:
@@ -21,4 +22,11 @@ def locking_runs(source: PipelineResource) -> dg.ResourceDefinition:
             source.run_locks().hold(context.run.run_id)
         return source
 
-    return dg.ResourceDefinition(with_lock)
+    names = ", ".join(f"`{name}`" for name in variable_names())
+    return dg.ResourceDefinition(
+        with_lock,
+        description=(
+            "Opens CentrePoint, the landing and the warehouse. Its settings are the variables "
+            f"{names}. Their values are read in the run, and are stored and shown nowhere."
+        ),
+    )

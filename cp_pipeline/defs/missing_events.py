@@ -96,11 +96,12 @@ def store_missing_events(
     partitions = list(compared.differing)[:at_most]
     register(instance, partitions)
     states = {status.partition: status.state for status in pipeline.states()}
+    names = pipeline.names()
     for partition, kept in pipeline.loaded(partitions).items():
         # 1 is older than every observation: a partition that is not up to date must be stale, even
         # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
-        log(materialization(PartitionLoaded(partition, (), kept), after))
+        log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
     return compared
 
 

@@ -8,11 +8,12 @@ published state. So it publishes once for many loads, no matter what started the
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from cp_pipeline.defs.active_runs import active_runs
-from cp_pipeline.defs.asset_tags import OWNERS, PUBLISHING, TAGS
+from cp_pipeline.defs.asset_tags import FRESH, OWNERS, PUBLISHING, TAGS
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
@@ -33,6 +34,7 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         owners=OWNERS,
         tags=TAGS,
         pool=POOL,
+        freshness_policy=FRESH,
         metadata={"file": "CP_PUBLISHED, by default data/centrepoint.duckdb"},
         description=(
             "One DuckDB file for analysts. It has tables of the current rows (`exports`), their "
@@ -86,6 +88,13 @@ def publishing_definitions(
     )
 
 
+def _daily(source: PipelineResource) -> str | None:
+    """Return a key if the file was published a day or more ago, else None."""
+    written = datetime.fromtimestamp(source.storage().published.stat().st_mtime, UTC)
+    now = datetime.now(UTC)
+    return f"{now:%F}" if now - written >= timedelta(days=1) else None
+
+
 def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
     """Return the sensor, which ticks every ``seconds``."""
 
@@ -97,7 +106,7 @@ def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
         tags=TAGS,
         description=(
             "Starts the job `publish` when no run is loading and the warehouse has changed since "
-            "the file was published."
+            "the file was published, or it was published a day ago."
         ),
     )
     def sensor(
@@ -112,6 +121,9 @@ def _publish_after_loads(seconds: int) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         if not warehouse:
             return dg.SkipReason("nothing is loaded yet")
+        if warehouse == published and (due := _daily(source)):
+            # It also says when CentrePoint was last asked.
+            return dg.RunRequest(run_key=f"{warehouse} {due}")
         if warehouse == published:
             return dg.SkipReason("the published file has the current state of the warehouse")
         # Dagster starts one run per key. So a state is not published again while its run is active,

@@ -18,8 +18,10 @@ from cp_pipeline.warehouse import (
     Published,
     Warehouse,
     compact,
+    move_notes,
     publish_current,
     published_state,
+    record_action,
     state_of_warehouse,
 )
 
@@ -52,6 +54,7 @@ class PipelineResource:
         """Replace the analysts' file."""
         storage = self.storage()
         with Warehouse.of(storage) as warehouse:
+            move_notes(storage.data_dir, warehouse)
             return publish_current(warehouse, storage.published, run_id)
 
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
@@ -63,7 +66,10 @@ class PipelineResource:
     def compact(self, older_than: timedelta) -> Compacted:
         """Drop loads that were superseded at least this long ago."""
         with Warehouse.of(self.storage()) as warehouse:
-            return compact(warehouse, older_than)
+            done = compact(warehouse, older_than)
+            command = f"job compact, older than {older_than.days} days"
+            record_action(warehouse, self.storage().actor, command, None)
+            return done
 
     def planned(self, plan: Plan) -> None:
         """Do nothing with a plan before it is executed; the command line counts its partitions."""

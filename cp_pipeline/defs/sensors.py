@@ -164,7 +164,8 @@ def tick(
     if not active and not found.failure and (found.to_list or listing_is_due):
         return _request_sync(pipeline, found.to_list, memory, seconds, moment)
     if found.changed:
-        event = dg.AssetMaterialization(EXPORT_FILES, metadata=listing_metadata(pipeline.states()))
+        metadata = listing_metadata(pipeline.states(), pipeline.names())
+        event = dg.AssetMaterialization(EXPORT_FILES, metadata=metadata)
         instance.report_runless_asset_event(event)
     reason = _nothing_to_request(found, retry_schedule, active)
     return dg.SensorResult(skip_reason=reason, cursor=memory.write())

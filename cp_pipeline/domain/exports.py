@@ -183,6 +183,7 @@ class ExportFile:
 
     ``study_program_id`` is spelled as ``canonical_program`` returns it. ``modified`` is None if the
     service sends no time, or "never". ``url`` is signed: it is never shown, stored or compared.
+    ``study_version`` is None if the dialect does not have it.
     """
 
     study_id: int
@@ -194,6 +195,7 @@ class ExportFile:
     modified: Instant | None
     execution: Instant
     url: str = field(repr=False, compare=False)
+    study_version: int | None = field(default=None, compare=False)
 
     @property
     def key(self) -> ExportKey:

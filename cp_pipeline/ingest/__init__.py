@@ -14,6 +14,7 @@ from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoade
 from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
 from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan, pending_remarks
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_after
+from cp_pipeline.ingest.study_refresh import RefreshedDetails
 from cp_pipeline.ingest.subject_erasure import Erasable, Erased, SyncRunning, erasable, erase
 from cp_pipeline.ingest.subprocess_executor import ProcessLost
 from cp_pipeline.ingest.survey import Request, Survey
@@ -25,6 +26,7 @@ from cp_pipeline.warehouse import (
     Load,
     PartitionState,
     Question,
+    StudyQuestion,
 )
 
 __all__ = [
@@ -54,8 +56,10 @@ __all__ = [
     "Question",
     "Reason",
     "Rebuilt",
+    "RefreshedDetails",
     "Request",
     "RetrySchedule",
+    "StudyQuestion",
     "Survey",
     "SyncRunning",
     "ThreadExecutor",

@@ -45,6 +45,16 @@ class PartitionLoaded:
             )
         )
 
+    @property
+    def study_programs(self) -> tuple[str, ...]:
+        """The ids of the study programs of the partition's rows."""
+        return tuple(
+            sorted(
+                {load.landed.study_program_id for load in self.loads}
+                | {each.study_program_id for each in self.kept}
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionFailed:

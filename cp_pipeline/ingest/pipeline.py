@@ -12,6 +12,8 @@ from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.study_details import StudyNames
+from cp_pipeline.ingest.asking import Asking, purpose_of
 from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.executor import Executor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
@@ -19,26 +21,35 @@ from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.study_refresh import RefreshedDetails, refresh_details, refresh_looks
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
 from cp_pipeline.ingest.timings import Activity
+from cp_pipeline.landing import remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
+    LastingFailure,
     LoadedExecution,
     LoadedVersions,
     PartitionState,
+    Purpose,
     Question,
+    StudyQuestion,
     Warehouse,
     ask,
+    ask_study,
     count_loaded_by,
     count_partitions,
+    erased_subjects,
     failed_attempts,
     last_whole_listing,
+    lasting_failures,
     loaded_executions,
     loaded_versions,
     partition_states,
+    study_names,
 )
 
 EVERYTHING = Request()
@@ -71,7 +82,9 @@ class Pipeline:
         # A separate connection, because one thread at a time may use a connection, and another
         # thread loads.
         self._questions = Warehouse.of(storage)
+        self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
+        self._details: RefreshedDetails | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long to wait for another process that holds the warehouse."""
@@ -94,8 +107,9 @@ class Pipeline:
         """
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
-        with self.timings.on(Activity.LISTING):
-            return take_survey(
+        noted = self.asking.noted(purpose_of(request)) if write else nullcontext()
+        with self.timings.on(Activity.LISTING), noted:
+            found = take_survey(
                 self.centrepoint,
                 self.landing,
                 self.warehouse,
@@ -103,6 +117,8 @@ class Pipeline:
                 write=write,
                 progress=progress,
             )
+        self.asking.surveyed(found)
+        return found
 
     def parts(self, request: Request) -> Sequence[Request]:
         """Return the requests to survey and execute one after another; see ``Request.parts``."""
@@ -127,17 +143,41 @@ class Pipeline:
         """
         deadline = Deadline(seconds)
         try:
-            return survey_by_look(
-                self.centrepoint,
-                self.landing,
-                self.warehouse,
-                start,
-                deadline,
-                uploads=uploads,
-                now=now,
-            )
+            with self.asking.noted(Purpose.LOOK):
+                found = survey_by_look(
+                    self.centrepoint,
+                    self.landing,
+                    self.warehouse,
+                    start,
+                    deadline,
+                    uploads=uploads,
+                    now=now,
+                )
+                self.asking.looked(found, seconds)
+            return found
         finally:
             deadline.close()
+
+    def refresh_study(self, now: datetime) -> str:
+        """Record executions and programs; see ``study_refresh.refresh_looks``."""
+        return refresh_looks(self.centrepoint, self.warehouse, self._erased(), now)
+
+    def refresh_details(self, now: datetime) -> RefreshedDetails | None:
+        """Record the study's details, once for this object; see ``study_refresh``.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read or written.
+        """
+        if self._details is None:
+            self._details = refresh_details(self.centrepoint, self.warehouse, self._erased(), now)
+        return self._details
+
+    def _erased(self) -> frozenset[int]:
+        return erased_subjects(self.warehouse) | remembered_erasures(self.landing).keys()
+
+    def names(self) -> StudyNames:
+        """Return how people call study programs and subjects."""
+        return study_names(self._questions)
 
     def last_whole_listing(self) -> datetime | None:
         """Return when (UTC) all studies were last listed whole; None if one never was."""
@@ -176,6 +216,10 @@ class Pipeline:
             for (key, _), failed in failed_attempts(self._questions).items()
             if failed.number >= ATTEMPTS
         }
+
+    def failed_exports(self) -> list[LastingFailure]:
+        """Return the exports that are listed and could not be loaded."""
+        return lasting_failures(self._questions)
 
     def states(self) -> list[PartitionState]:
         """Return the state of each partition."""
@@ -222,6 +266,10 @@ class Pipeline:
     def ask(self, question: Question) -> Finding:
         """Run one check on everything that is loaded."""
         return ask(self._questions, question)
+
+    def ask_study(self, question: StudyQuestion) -> Finding:
+        """Run one check on the study's details."""
+        return ask_study(self._questions, question)
 
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:

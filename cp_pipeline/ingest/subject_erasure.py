@@ -24,6 +24,7 @@ from cp_pipeline.landing import (
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
+    erase_from_cuts,
     erase_from_published,
     erase_from_warehouse,
     known_of,
@@ -39,7 +40,8 @@ class Erasable:
     """The stored data of a subject.
 
     ``texts``: texts of this subject only, which other stores, such as Dagster's events, may
-    contain. ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
+    contain. ``labels``: how people call the subject.
+    ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
     number of old warehouses kept by ``rebuild``, which have the subject's data too.
     """
 
@@ -48,6 +50,7 @@ class Erasable:
     files: int
     old_files: int
     texts: frozenset[str]
+    labels: frozenset[str]
     erased_at: datetime | None
 
 
@@ -57,10 +60,12 @@ class Erased:
 
     ``published_removed``: the published file had to be removed completely. ``unclear_tables``:
     tables that someone else made in the warehouse, whose columns do not identify the subject.
+    ``cuts``: the cuts that had the subject; they are not what they were.
     """
 
     published_removed: bool
     unclear_tables: tuple[str, ...]
+    cuts: tuple[str, ...] = ()
 
 
 class SyncRunning(PipelineError):
@@ -90,6 +95,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
         files=count_files(landing, subject_id),
         old_files=kept,
         texts=frozenset(text for text in texts if len(text) >= _SHORTEST_TEXT),
+        labels=known.labels,
         erased_at=known.erased_at,
     )
 
@@ -111,5 +117,6 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
         for path in old_files(warehouse):
             path.unlink()
     published_is_there = erase_from_published(storage.published, subject_id)
+    cuts = erase_from_cuts(storage, subject_id)
     erase_files(landing, subject_id)
-    return Erased(not published_is_there, unclear)
+    return Erased(not published_is_there, unclear, cuts)

@@ -6,25 +6,19 @@ Does not belong: pages and requests (``centrepoint``), deciding (``plan``), load
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
-from itertools import product
-from math import ceil
 from typing import Self
 
 from cp_pipeline.centrepoint import (
-    PAGE_SIZE,
     CentrePoint,
-    Filters,
     Progress,
-    a_few_at_once,
     no_progress,
 )
 from cp_pipeline.domain.exports import ExportFile, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest.listing_scope import check_some_are_valid, together, within
+from cp_pipeline.ingest.listing_scope import check_some_are_valid, list_scope, together, within
 from cp_pipeline.ingest.look import files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.retry_schedule import retry_schedule
@@ -44,8 +38,6 @@ from cp_pipeline.warehouse import (
     seen_executions,
 )
 
-# For more filters, one listing of the whole study may take fewer requests.
-_FILTERED_REQUESTS = 8
 # Listing them takes less than a minute (450 requests), and loading them some minutes.
 SUBJECTS_AT_ONCE = 200
 
@@ -64,6 +56,11 @@ class Request:
     partitions: frozenset[Partition] | None = None
     refresh: bool = False
     only_due: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is for all exports of the studies."""
+        return self.subject_ids is None and self.dataset_names is None and self.partitions is None
 
     @classmethod
     def of(
@@ -222,7 +219,7 @@ def take_survey(
             short = (each for each in scope.study_ids if each not in long.study_ids)
             scope = replace(scope, study_ids=tuple(short))
     else:
-        listing = _list(centrepoint, scope, progress)
+        listing = list_scope(centrepoint, scope, progress)
     if scope.is_whole:
         check_some_are_valid(listing)
     kept = within(listing, scope, erased)
@@ -259,28 +256,6 @@ def _list_whole(
     return short, whole.long(refresh=request.refresh)
 
 
-def _list(centrepoint: CentrePoint, scope: Scope, progress: Progress) -> StudyListing:
-    """List what is in a scope; several filters are asked for at once."""
-    wanted = [
-        (study_id, each)
-        for study_id in scope.study_ids
-        for each in _filters(scope, partial(centrepoint.count_export_files, study_id))
-    ]
-    if len(wanted) == 1:
-        return centrepoint.list_export_files(*wanted[0], progress)
-    listed: dict[tuple[int, Filters], tuple[int, int]] = {}
-
-    def add(asked: tuple[int, Filters], read: int, total: int) -> None:
-        listed[asked] = read, total
-        so_far = list(listed.values())
-        progress(sum(each for each, _ in so_far), sum(each for _, each in so_far))
-
-    def ask(asked: tuple[int, Filters]) -> StudyListing:
-        return centrepoint.list_export_files(*asked, partial(add, asked))
-
-    return together(a_few_at_once(ask, wanted))
-
-
 def _record_what_it_tells(
     warehouse: Warehouse, listing: StudyListing, scope: Scope, started_at: datetime
 ) -> None:
@@ -298,23 +273,3 @@ def _record_what_it_tells(
     if scope.is_whole and not listing.missing:
         number = len(listing.items)
         record_whole_listing(warehouse, scope.study_ids, started_at, items=number)
-
-
-def _filters(scope: Scope, count_all: Callable[[], int]) -> list[Filters]:
-    """Return the API filters that list a scope in the fewest requests.
-
-    Args:
-        scope: what to list; the filters may list more.
-        count_all: asks how many exports the study has. Asked only if many filters are needed.
-    """
-    subjects: list[int | None] = [*sorted(scope.subject_ids or ())] or [None]
-    datasets: list[str | None] = [*sorted(scope.dataset_names or ())] or [None]
-    options = [
-        [Filters(each, None, name) for each, name in product(subjects, datasets)],
-        [Filters(subject_id=each) for each in subjects],
-    ]
-    fewest = min(options if scope.subject_ids else options[:1], key=len)
-    # For few, asking how many exports there are in all is not worth a request.
-    if len(fewest) <= _FILTERED_REQUESTS:
-        return fewest
-    return fewest if len(fewest) < ceil(count_all() / PAGE_SIZE) else [Filters()]

@@ -36,7 +36,8 @@ class LandedFile:
 
     ``path`` is relative to the landing. ``sha256`` (hexadecimal) and ``byte_count`` are of the
     downloaded bytes. ``modified`` and ``execution`` are CentrePoint's timestamps, as written;
-    ``modified`` is None if CentrePoint sends none.
+    ``modified`` is None if CentrePoint sends none. ``study_version`` is None if it was not sent, or
+    an earlier version of this project landed the file.
     """
 
     study_id: int
@@ -49,6 +50,7 @@ class LandedFile:
     sha256: str
     byte_count: int
     path: str
+    study_version: int | None = None
 
     @property
     def key(self) -> ExportKey:
@@ -222,6 +224,7 @@ class Landing:
             sha256=sha256,
             byte_count=byte_count,
             path=f"{_folder(export_file.key)}/{name}",
+            study_version=export_file.study_version,
         )
 
 

@@ -18,6 +18,8 @@ from urllib.parse import quote
 CLIENT_ID = "sandbox-client"
 CLIENT_SECRET = "sandbox-secret"  # noqa: S105 (opens nothing but synthetic data on loopback)
 
+# Each opens an API that the sandbox has.
+_SERVED = {"CentrePoint", "DataAccess"}
 _SCOPES = {"Analytics", "CentrePoint", "DataAccess", "DataRetrieval"}
 _WINDOW_SECONDS = 60.0
 _LONG_LIFETIME = 60.0
@@ -35,8 +37,10 @@ class TokenOffice:
     def __init__(self, lifetime: float) -> None:
         """Takes the seconds a token is good for."""
         self.lifetime = lifetime
+        self.refused_scopes: set[str] = set()
         self._clock = time.monotonic
         self._expiries: dict[str, float] = {}
+        self._scopes: dict[str, set[str]] = {}
 
     def grant(self, form: Mapping[str, str]) -> str:
         """A new token for a form of the client credentials grant; raises TokenError."""
@@ -47,11 +51,17 @@ class TokenOffice:
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             raise TokenError("invalid_client")
         scopes = set(form.get("scope", "").split(" "))
-        if "DataAccess" not in scopes or not scopes <= _SCOPES:
+        if not scopes & _SERVED or not scopes <= _SCOPES - self.refused_scopes:
             raise TokenError("invalid_scope")
         token = secrets.token_urlsafe(32)
         self._expiries[token] = self._clock() + self.lifetime
+        self._scopes[token] = scopes
         return token
+
+    def opens(self, authorization: str | None, scope: str) -> bool:
+        """Whether the token in an Authorization header is for the scope."""
+        token = (authorization or "").partition(" ")[2].strip()
+        return scope in self._scopes.get(token, set())
 
     def accepts(self, authorization: str | None) -> bool:
         """Whether an Authorization header carries a token that has not run out."""

@@ -14,7 +14,7 @@ from io import BufferedIOBase
 from typing import Literal
 
 RequestKind = Literal[
-    "token", "listing", "subjects", "programs", "datasets", "file", "control", "unknown"
+    "token", "listing", "subjects", "programs", "datasets", "details", "file", "control", "unknown"
 ]
 
 _BLOB_ERRORS = {

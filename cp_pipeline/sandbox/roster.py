@@ -22,6 +22,7 @@ class Roster:
         # Each subject with its word for "never".
         self._never: dict[int, str | None] = {}
         self._without_file: dict[tuple[int, str], str] = {}
+        self._uploads: dict[int, str] = {}
 
     @property
     def subject_ids(self) -> tuple[int, ...]:
@@ -35,6 +36,10 @@ class Roster:
     def add(self, program: Program) -> None:
         """Adds a study program, unless it is there."""
         self.programs.setdefault(program.study_program_id.lower(), program)
+
+    def upload(self, subject_id: int, moment: str) -> None:
+        """Sets when raw data of a subject was last uploaded."""
+        self._uploads[subject_id] = moment
 
     def execute(self, subject_id: int, study_program_id: str, execution: str) -> None:
         """Sets an execution of which there is no file. The newest one of a pair counts."""
@@ -56,7 +61,9 @@ class Roster:
             program: _newest(found[key]) if key in found else never
             for key, program in self.programs.items()
         }
-        upload = self._upload(subject_id, {each for each in executions.values() if each})
+        upload = self._uploads.get(subject_id) or self._upload(
+            subject_id, {each for each in executions.values() if each}
+        )
         return Subject(study_id, subject_id, upload or never, executions)
 
     def _upload(self, subject_id: int, executions: set[str]) -> str | None:

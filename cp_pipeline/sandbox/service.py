@@ -22,6 +22,7 @@ from cp_pipeline.sandbox.answers import (
     document,
     text,
 )
+from cp_pipeline.sandbox.details_service import DETAILS_SCOPE, details, of_details
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
 from cp_pipeline.sandbox.listing import Dialect, filters_of_body, filters_of_query, item_of
 from cp_pipeline.sandbox.packing import Packing, Shelf, pack
@@ -35,7 +36,8 @@ TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 
 _CONTROL_PATH = "/sandbox/executions"
 _OF_A_STUDY = re.compile(rf"{API_PATH}/studies/([0-9]{{1,18}})/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?")
-_COUNTED = frozenset({"token", "listing", "subjects", "programs", "datasets"})
+_COUNTED = frozenset({"token", "listing", "subjects", "programs", "datasets", "details"})
+_SCOPE = "DataAccess"
 _FILTERS = {"subjectId", "dataSetName", "studyProgramId"}
 _FORM = "application/x-www-form-urlencoded"
 _NO_PROGRAM = "The study has no such program."
@@ -103,7 +105,13 @@ class Service:
         found = None if match is None else self._resource(match[2], match[3], match[4])
         if match is not None and found is not None:
             kind, handler = found
-            return kind, partial(_only, "GET", partial(self._of_the_study, int(match[1]), handler))
+            of_study = partial(self._of_the_study, int(match[1]), handler, _SCOPE)
+            return kind, partial(_only, "GET", of_study)
+        if (asked := of_details(lowered)) is not None:
+            study_id, rest = asked
+            reading = partial(self._details, rest)
+            of_study = partial(self._of_the_study, study_id, reading, DETAILS_SCOPE)
+            return "details", partial(_only, "GET", of_study)
         return "unknown", lambda request: text(404, f"There is nothing at {request.path}.")
 
     def _resource(
@@ -148,11 +156,18 @@ class Service:
         }
         return document(200, granted).with_headers({"Cache-Control": "no-store"})
 
-    def _of_the_study(self, study_id: int, handler: Handler, request: Request) -> Answer:
+    def _details(self, rest: str, request: Request) -> Answer:
+        return details(self.study, rest, request, _pairs)
+
+    def _of_the_study(
+        self, study_id: int, handler: Handler, scope: str, request: Request
+    ) -> Answer:
         """The handler's answer, if the asker may see the study and the request is as documented."""
         if not self._tokens.accepts(request.headers.get("authorization")):
             refusal = text(401, "The token is missing, unknown or has run out.")
             return refusal.with_headers({"WWW-Authenticate": "Bearer"})
+        if not self._tokens.opens(request.headers.get("authorization"), scope):
+            return text(403, f"The token is not for the scope {scope}.")
         if study_id != self.study.study_id:
             return text(403, f"This client has no access to study {study_id}.")
         try:

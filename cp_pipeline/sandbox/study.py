@@ -183,6 +183,13 @@ class SandboxStudy(StudyContents):
         with self._lock:
             self._roster.enrol(subject_id, never)
 
+    def upload(self, subject_id: int, moment: str = "2024-03-01T08:00:00+00:00") -> None:
+        """Uploads raw data of a subject, which may be new to the study; nothing is executed."""
+        with self._lock:
+            self._roster.enrol(subject_id)
+            self._roster.upload(subject_id, moment)
+            self._subjects = {}
+
     def execute_without_file(
         self,
         subject_id: int,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from cp_pipeline.sandbox.days import chance
 from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
 from cp_pipeline.sandbox.file_index import FileIndex
+from cp_pipeline.sandbox.people import People
 from cp_pipeline.sandbox.programs import program_name, shared_program
 from cp_pipeline.sandbox.resources import YEAR_ONE, Program, Subject
 from cp_pipeline.sandbox.roster import Roster
@@ -31,6 +32,7 @@ class StudyContents:
         self._positions: dict[Key, int] = {}
         self._serial = 0
         self._roster = Roster(seed)
+        self.people = People(study_id, seed)
         self._unwritten: dict[Key, None] = {}
         # Kept until the study changes: a large study is asked for many pages.
         self._index: FileIndex | None = None

@@ -4,6 +4,15 @@ Belongs here: DuckDB, lossless typing, adding and widening columns, the load tra
 Does not belong: HTTP, Dagster.
 """
 
+from cp_pipeline.warehouse.actions import record_action
+from cp_pipeline.warehouse.asked import (
+    ANSWERED,
+    LastAsked,
+    Purpose,
+    last_asked,
+    move_notes,
+    note,
+)
 from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.check_queries import Finding, Question, ask
 from cp_pipeline.warehouse.compaction import (
@@ -14,6 +23,7 @@ from cp_pipeline.warehouse.compaction import (
     compactable,
 )
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.cuts import check_cut_name, erase_from_cuts, make_cut
 from cp_pipeline.warehouse.dataset_schema import (
     DatasetDescription,
     dataset_names,
@@ -47,6 +57,7 @@ from cp_pipeline.warehouse.listing_parts import (
 )
 from cp_pipeline.warehouse.listings import pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
+from cp_pipeline.warehouse.look_history import record_programs
 from cp_pipeline.warehouse.looks import (
     FILES_LISTED,
     NO_FILES,
@@ -60,13 +71,16 @@ from cp_pipeline.warehouse.looks import (
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
+    LastingFailure,
     LoadedVersions,
     PartitionState,
     count_partitions,
     failed_attempts,
+    lasting_failures,
     loaded_versions,
     partition_states,
 )
+from cp_pipeline.warehouse.processing import SubjectProcessing, subjects_processing
 from cp_pipeline.warehouse.profile import Profile
 from cp_pipeline.warehouse.published_file import (
     Published,
@@ -74,7 +88,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import failing_rows, query
+from cp_pipeline.warehouse.query import FORMATS, failing_rows, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
     ListedPair,
     ListingSizes,
@@ -94,10 +108,23 @@ from cp_pipeline.warehouse.row_erasure import (
     known_of,
     record_erasures,
 )
+from cp_pipeline.warehouse.study_checks import StudyQuestion, ask_study
+from cp_pipeline.warehouse.study_details import (
+    record_details,
+    record_timezones_asked,
+    subjects_to_ask,
+)
+from cp_pipeline.warehouse.study_names import (
+    ProgramOfDataset,
+    programs_of_datasets,
+    study_names,
+)
 from cp_pipeline.warehouse.widening import HistoricLoad
 
 __all__ = [
+    "ANSWERED",
     "FILES_LISTED",
+    "FORMATS",
     "NO_FILES",
     "OLDER_THAN",
     "Batch",
@@ -112,6 +139,8 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "LastAsked",
+    "LastingFailure",
     "ListedPair",
     "ListingSizes",
     "Load",
@@ -123,19 +152,25 @@ __all__ = [
     "NotEnoughMemory",
     "PartitionState",
     "Profile",
+    "ProgramOfDataset",
     "Published",
+    "Purpose",
     "Question",
     "RecordedNumbers",
     "RecordedPosition",
     "Scope",
     "SeenExecution",
+    "StudyQuestion",
     "SubjectErased",
+    "SubjectProcessing",
     "Warehouse",
     "WarehouseBusy",
     "WarehouseError",
     "WarehouseUnreadable",
     "ask",
+    "ask_study",
     "building_anew",
+    "check_cut_name",
     "compact",
     "compactable",
     "count_loaded_by",
@@ -143,6 +178,7 @@ __all__ = [
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
+    "erase_from_cuts",
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
@@ -150,18 +186,26 @@ __all__ = [
     "failing_rows",
     "invalid_items",
     "known_of",
+    "last_asked",
     "last_whole_listing",
+    "lasting_failures",
     "listed_pairs",
     "listing_sizes",
     "loaded_executions",
     "loaded_versions",
+    "make_cut",
+    "move_notes",
+    "note",
     "old_files",
     "partition_states",
     "pending_since",
+    "programs_of_datasets",
     "programs_without_datasets",
     "publish_current",
     "published_state",
     "query",
+    "record_action",
+    "record_details",
     "record_end",
     "record_erasures",
     "record_failures",
@@ -170,11 +214,17 @@ __all__ = [
     "record_look",
     "record_part",
     "record_program_datasets",
+    "record_programs",
+    "record_timezones_asked",
     "record_whole_listing",
     "recorded_numbers",
     "recorded_position",
     "seen_executions",
     "state_of_warehouse",
+    "study_names",
+    "subjects_processing",
+    "subjects_to_ask",
     "subjects_to_load",
     "unloaded_exports",
+    "write_query",
 ]

@@ -26,6 +26,7 @@ class Question(StrEnum):
     EXPORTS_ARE_STILL_LISTED = "exports_are_still_listed"
     TIMESTAMPS_ARE_UNIQUE = "timestamps_are_unique"
     LISTED_ITEMS_CAN_BE_USED = "listed_items_can_be_used"
+    DATASETS_ARE_OF_ONE_PROGRAM = "datasets_are_of_one_program"
     FILES_ARE_OF_THEIR_EXECUTION = "files_are_of_their_execution"
 
 
@@ -123,6 +124,19 @@ _QUESTIONS = {
         SELECT {_PARTITION}, current.program_execution, current.time_column,
             current.duplicate_timestamps AS rows_too_many
         FROM lineage.current_loads AS current WHERE duplicate_timestamps > 0
+        """,
+    ),
+    Question.DATASETS_ARE_OF_ONE_PROGRAM: (
+        "SELECT count(DISTINCT (study_id, subject_id, dataset_name)) FROM lineage.current_loads",
+        f"""
+        SELECT {_PARTITION},
+            list(DISTINCT coalesce(programs.study_program_name || ' (', '')
+                || current.study_program_id
+                || CASE WHEN programs.study_program_name IS NULL THEN '' ELSE ')' END) AS programs
+        FROM lineage.current_loads AS current
+        LEFT JOIN study.programs AS programs USING (study_id, study_program_id)
+        GROUP BY current.study_id, current.subject_id, current.dataset_name
+        HAVING count(DISTINCT current.study_program_id) > 1
         """,
     ),
     Question.FILES_ARE_OF_THEIR_EXECUTION: (

@@ -1,5 +1,7 @@
 """Drop superseded loads that are old enough, and free their space.
 
+Loads that a cut needs are kept (``cuts``).
+
 Belongs here: choosing the loads, deleting their rows from ``history``, and moving their lineage
 from ``lineage.loads`` to ``lineage.compacted``. Does not belong: replacing a file
 (``file_swap``).
@@ -15,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.cuts import is_kept
 from cp_pipeline.warehouse.dataset_tables import table_name
 from cp_pipeline.warehouse.file_swap import write_anew
 from cp_pipeline.warehouse.schema import columns_of
@@ -64,7 +67,8 @@ def compactable(
         row = connection.execute(
             "SELECT count(dropped), coalesce(sum(row_count) FILTER (dropped), 0)::BIGINT,"
             " coalesce(sum(csv_bytes) FILTER (dropped) / sum(csv_bytes), 0)"
-            " FROM (SELECT *, CASE WHEN superseded_at < ? THEN true END AS dropped"
+            " FROM (SELECT *, CASE WHEN superseded_at < ?"
+            f" AND NOT {is_kept(connection)} THEN true END AS dropped"
             " FROM lineage.loads LEFT JOIN lineage.superseded USING (load_id))",
             [_before(older_than, now)],
         ).fetchone()
@@ -101,7 +105,8 @@ def compact(
         chosen = connection.execute(
             "SELECT dataset_name, list(load_id ORDER BY load_id)"
             " FROM lineage.loads INNER JOIN lineage.superseded USING (load_id)"
-            " WHERE superseded_at < ? GROUP BY dataset_name ORDER BY dataset_name",
+            f" WHERE superseded_at < ? AND NOT {is_kept(connection)}"
+            " GROUP BY dataset_name ORDER BY dataset_name",
             [_before(older_than, now)],
         ).fetchall()
         rows = sum(drop_rows(connection, dataset, load_ids) for dataset, load_ids in chosen)

@@ -30,6 +30,7 @@ class LoadedExecution(NamedTuple):
     row_count: int
     column_count: int
     versions: tuple[Version, ...]
+    study_program_id: str
 
     @property
     def program_executed_ns(self) -> int:
@@ -136,7 +137,7 @@ def loaded_executions(
         versions.setdefault(load_id, []).append(Version(executed, modified, file_name))
     return {
         ExportKey(*row[:4]): LoadedExecution._make(
-            [*row[4:11], (Version(row[11], row[12], row[6]), *versions.get(row[4], ()))]
+            [*row[4:11], (Version(row[11], row[12], row[6]), *versions.get(row[4], ())), row[2]]
         )
         for row in rows
     }

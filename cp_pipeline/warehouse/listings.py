@@ -32,11 +32,14 @@ class _Row:
     version: Version
     pending_since: datetime | None
     unlisted_since: datetime | None
+    study_version: int | None
 
     def says(self, item: ExportFile) -> bool:
         """Whether the row equals a listed item."""
         return (
             (self.execution, self.version) == (item.execution.verbatim, item.version)
+            # The older dialect does not have it: that changes nothing.
+            and item.study_version in (None, self.study_version)
             and self.unlisted_since is None
             and (self.pending_since is not None) == item.is_pending
         )
@@ -174,12 +177,12 @@ def _read(
     some = "" if keys is None else f" WHERE ({_KEY}) IN ({_KEYS})"
     rows = connection.execute(
         f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
-        " epoch_ns(modified_at), file_name, pending_since, unlisted_since"
-        f" FROM lineage.export_files{some}",
+        " epoch_ns(modified_at), file_name, pending_since, unlisted_since,"
+        f" study_version FROM lineage.export_files{some}",
         None if keys is None else _columns(keys),
     ).fetchall()
     return {
-        ExportKey(*row[:4]): _Row(row[4], Version(row[5], row[6], row[7]), row[8], row[9])
+        ExportKey(*row[:4]): _Row(row[4], Version(row[5], row[6], row[7]), *row[8:11])
         for row in rows
     }
 
@@ -201,21 +204,13 @@ def _remove(connection: duckdb.DuckDBPyConnection, keys: Iterable[ExportKey]) ->
 
 
 def _listed_row(item: ExportFile, before: _Row | None, now: datetime) -> dict[str, object]:
-    pending = now if item.is_pending else None
-    if (
-        pending
-        and before
-        and before.pending_since
-        and before.version.executed == item.version.executed
-    ):
-        # Not later than now: the clock may have been set back.
-        pending = min(before.pending_since, now)
     return {
         **identity(item),
         "file_format": item.file_format,
         "listed_at": now,
         "pending_since": _since(item, before, now) if item.is_pending else None,
         "unlisted_since": None,
+        "study_version": item.study_version,
     }
 
 

@@ -197,4 +197,5 @@ class Commit:
             "last_timestamp": look and look.last,
             "duplicate_timestamps": look and look.duplicate_count,
             "reason": export.reason,
+            "study_version": landed.study_version,
         }

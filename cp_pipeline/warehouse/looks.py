@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from cp_pipeline.domain.executions import ProgramDataset, SubjectItem, SubjectProgram
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.look_history import add_executions, add_names, begin_history
 from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 
@@ -107,12 +108,14 @@ def record_look(
     new_names = _different_names(warehouse, names)
     if rows or new_names:
         with warehouse.transaction() as connection:
+            begin_history(connection)
             erased = read_erased(connection)
             some = [row for key, row in rows.items() if key.subject_id not in erased]
             connection.execute(
                 f"DELETE FROM study.executions WHERE ({_KEY}) IN ({_KEYS})", _columns(rows)
             )
             insert_rows(connection, "executions", some)
+            add_executions(connection, _columns(rows), moment)
             for study_id, program in new_names:
                 connection.execute(
                     "DELETE FROM study.programs WHERE study_id = ? AND study_program_id = ?",
@@ -128,6 +131,7 @@ def record_look(
                 for (study_id, program), name in new_names.items()
             ]
             insert_rows(connection, "programs", named)
+            add_names(connection, named, moment)
     return different
 
 
@@ -180,7 +184,10 @@ def record_program_datasets(
     ]
     if rows:
         with warehouse.transaction() as connection:
+            begin_history(connection)
             insert_rows(connection, "program_datasets", rows)
+            # Their history begins now.
+            begin_history(connection)
 
 
 def _different_names(

@@ -33,6 +33,7 @@ from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 # Only the old warehouse has these tables. Their rows are copied unchanged.
 _TAKEN_OVER = (
     "failures", "export_files", "unusable_items", "compacted", "erasures", "listings",
+    "actions", "cuts",
     *STUDY_TABLES,
 )  # fmt: skip
 _REMEMBERED = (*_TAKEN_OVER, "loads", "superseded", "column_types")

@@ -44,6 +44,33 @@ class LoadedVersions(NamedTuple):
     still_listed: frozenset[str]
 
 
+# Of files that are listed and not loaded.
+_LASTING_FAILURES = (
+    "FROM lineage.failures AS failures INNER JOIN lineage.export_files AS listed"
+    " USING (study_id, subject_id, study_program_id, dataset_name)"
+    " WHERE failures.program_executed_at = listed.program_executed_at"
+    " AND failures.modified_at IS NOT DISTINCT FROM listed.modified_at"
+    " AND failures.file_name = listed.file_name"
+    " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+    " WHERE loads.study_id = failures.study_id AND loads.subject_id = failures.subject_id"
+    " AND loads.study_program_id = failures.study_program_id"
+    " AND loads.dataset_name = failures.dataset_name"
+    f" AND {covers('loads', 'failures')})"
+)
+
+
+class LastingFailure(NamedTuple):
+    """An export that is listed and could not be loaded, and its last failure."""
+
+    study_id: int
+    subject_id: int
+    dataset_name: str
+    study_program_id: str
+    file_name: str
+    error: str
+    run_id: str
+
+
 def partition_states(warehouse: Warehouse) -> list[PartitionState]:
     """Return the state of each listed or loaded partition; empty without a warehouse."""
     if not warehouse.exists():
@@ -116,16 +143,7 @@ def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], Fai
             "SELECT study_id, subject_id, study_program_id, dataset_name,"
             " epoch_ns(failures.program_executed_at), epoch_ns(failures.modified_at),"
             " failures.file_name, count(*), max(failed_at), max_by(error, failed_at)"
-            " FROM lineage.failures AS failures INNER JOIN lineage.export_files AS listed"
-            " USING (study_id, subject_id, study_program_id, dataset_name)"
-            " WHERE failures.program_executed_at = listed.program_executed_at"
-            " AND failures.modified_at IS NOT DISTINCT FROM listed.modified_at"
-            " AND failures.file_name = listed.file_name"
-            " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
-            " WHERE loads.study_id = failures.study_id AND loads.subject_id = failures.subject_id"
-            " AND loads.study_program_id = failures.study_program_id"
-            " AND loads.dataset_name = failures.dataset_name"
-            f" AND {covers('loads', 'failures')}) GROUP BY ALL"
+            f" {_LASTING_FAILURES} GROUP BY ALL"
         ).fetchall()
     return {
         (ExportKey(*row[:4]), Version(*row[4:7])): FailedAttempts(
@@ -133,3 +151,16 @@ def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], Fai
         )
         for row in rows
     }
+
+
+def lasting_failures(warehouse: Warehouse) -> list[LastingFailure]:
+    """Return the exports that are listed and could not be loaded; empty without a warehouse."""
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT study_id, subject_id, dataset_name, study_program_id, failures.file_name,"
+            " max_by(error, failed_at), coalesce(max_by(dagster_run_id, failed_at), '')"
+            f" {_LASTING_FAILURES} GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    return [LastingFailure(*row) for row in rows]

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import QueryRefused
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+# How DuckDB's COPY writes each format.
+_OPTIONS = {
+    "csv": "FORMAT csv, HEADER",
+    "json": "FORMAT json, ARRAY true",
+    "parquet": "FORMAT parquet",
+}
+FORMATS = tuple(_OPTIONS)
 
 
 def query(warehouse: Warehouse, sql: str) -> "pl.DataFrame":
@@ -31,6 +40,29 @@ def query(warehouse: Warehouse, sql: str) -> "pl.DataFrame":
     with warehouse.reading() as connection:
         try:
             return pl.DataFrame(connection.sql(sql))
+        except duckdb.Error as error:
+            raise QueryRefused(f"DuckDB cannot execute this query. {error}") from None
+
+
+def write_query(warehouse: Warehouse, sql: str, path: Path, format_: str) -> None:
+    """Write all rows of one SELECT to a new file, as DuckDB writes them.
+
+    Args:
+        warehouse: what to query.
+        sql: the SELECT.
+        path: the file.
+        format_: one of ``FORMATS``.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
+        QueryRefused: DuckDB cannot execute it.
+    """
+    with warehouse.reading() as connection:
+        try:
+            # DuckDB finds it by the name of the variable.
+            answer = connection.sql(sql)
+            connection.execute(f"COPY (FROM answer) TO {literal(path)} ({_OPTIONS[format_]})")
+            del answer
         except duckdb.Error as error:
             raise QueryRefused(f"DuckDB cannot execute this query. {error}") from None
 

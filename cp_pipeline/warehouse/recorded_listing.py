@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from cp_pipeline.domain.executions import SubjectProgram
 from cp_pipeline.domain.exports import ExportFile, Instant
+from cp_pipeline.warehouse.asked import ANSWERED, Purpose
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.schema import insert_rows
 from cp_pipeline.warehouse.views import covers
@@ -193,6 +194,8 @@ def record_whole_listing(
             "ended_at": now,
             "items": items,
             "missing": 0,
+            "asked_for": Purpose.WHOLE.value,
+            "outcome": ANSWERED,
         }
         for study_id in study_ids
     ]
@@ -206,7 +209,8 @@ def last_whole_listing(warehouse: Warehouse, study_ids: Collection[int]) -> date
         return None
     with warehouse.reading() as connection:
         rows = connection.execute(
-            "SELECT study_id, max(started_at) FROM lineage.listings GROUP BY study_id"
+            "SELECT study_id, max(started_at) FROM lineage.listings"
+            " WHERE items IS NOT NULL GROUP BY study_id"
         ).fetchall()
     last = {study_id: moment.replace(tzinfo=UTC) for study_id, moment in rows}
     if any(study_id not in last for study_id in study_ids):

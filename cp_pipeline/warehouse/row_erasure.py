@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.domain.study_details import SubjectName
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
@@ -28,6 +29,9 @@ _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
 _BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
 _OURS = frozenset({"exports", "history", "lineage", "study"})
 _ERASURES = ("lineage", "erasures")
+_SUBJECTS = ("study", "subjects_history")
+# Where CentrePoint calls the number of a subject its id; in the published file, a table.
+_SUBJECT_IS_ID = frozenset({_SUBJECTS, ("study", "subjects")})
 _NAMING = {
     "loads": ("file_name", "file_sha256", "program_execution", "landing_path"),
     "compacted": ("file_name", "file_sha256", "program_execution", "landing_path"),
@@ -42,14 +46,16 @@ class Known:
     """What the warehouse stores about a subject.
 
     ``texts``: names, checksums, executions and errors that belong to this subject only. Other
-    stores, such as Dagster's events, may contain them. ``erased_at``: when the subject was erased
-    before (UTC), or None.
+    stores, such as Dagster's events, may contain them. ``labels``: how people call or called the
+    subject; they may be short, and mean something else elsewhere. ``erased_at``: when the subject
+    was erased before (UTC), or None.
     """
 
     loads: int
     rows: int
     texts: frozenset[str]
     erased_at: datetime | None
+    labels: frozenset[str] = frozenset()
 
 
 def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
@@ -94,8 +100,31 @@ def known_of(warehouse: Warehouse, subject_id: int) -> Known:
             erased = connection.execute(
                 "SELECT max(erased_at) FROM lineage.erasures WHERE subject_id = ?", [subject_id]
             ).fetchone()
+        labels = _labels(connection, subject_id) if _SUBJECTS in tables else frozenset()
     loads, rows = counted or (0, 0)
-    return Known(loads, rows, texts, erased[0] if erased else None)
+    return Known(loads, rows, texts, erased[0] if erased else None, labels)
+
+
+def _labels(connection: duckdb.DuckDBPyConnection, subject_id: int) -> frozenset[str]:
+    """Return all identifiers that the subject ever had, with and without those of its sites."""
+    rows = connection.execute(
+        "SELECT DISTINCT subjects.study_id, subjects.subject_identifier,"
+        " unnest(list_distinct([subjects.site_identifier, sites.site_identifier]))"
+        " FROM study.subjects_history AS subjects LEFT JOIN study.sites_history AS sites"
+        " ON sites.study_id = subjects.study_id AND sites.id = subjects.site_id"
+        " WHERE subjects.id = ?",
+        [subject_id],
+    ).fetchall()
+    plain = connection.execute(
+        "SELECT DISTINCT study_id, subject_identifier, NULL FROM study.subjects_history"
+        " WHERE id = ?",
+        [subject_id],
+    ).fetchall()
+    return frozenset(
+        spelling
+        for study_id, identifier, site in (*rows, *plain)
+        for spelling in SubjectName(study_id, subject_id, identifier, site).spellings
+    )
 
 
 def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
@@ -232,6 +261,8 @@ def _conditions(
         of_load = [columns[each] for each in sorted(_LOAD_COLUMNS & telling)]
         if name == _ERASURES:
             yield name, ""
+        elif name in _SUBJECT_IS_ID:
+            yield name, f"id = {subject_id}"
         elif of_subject:
             yield (
                 name,

@@ -47,6 +47,8 @@ _TABLES = {
         "duplicate_timestamps": "BIGINT",
         # Why it was loaded, as text for people.
         "reason": "VARCHAR",
+        # The version of the study's definition; NULL if the API's dialect does not have it.
+        "study_version": "BIGINT",
     },
     # One row per load that is no longer current, with the newer load that replaced it.
     "superseded": {
@@ -70,6 +72,7 @@ _TABLES = {
         "pending_since": "TIMESTAMP",
         # When a whole listing first lacked it. The next listing that lacks it removes the row.
         "unlisted_since": "TIMESTAMP",
+        "study_version": "BIGINT",
     },
     # One row per item of the latest listing that breaks the contract; missing fields are NULL.
     "unusable_items": {
@@ -117,14 +120,33 @@ _TABLES = {
         # Of the whole warehouse at that time, so that the id of an erased load is never reused.
         "highest_load_id": "BIGINT",
     },
-    # One row per whole listing of a study that was completed.
+    # One row per question to CentrePoint about a study (see ``asked``).
     "listings": {
         "study_id": "BIGINT",
         "started_at": "TIMESTAMP",
         "ended_at": "TIMESTAMP",
+        # Only of a whole listing that was completed; else NULL.
         "items": "BIGINT",
         # Counted by the service and not listed.
         "missing": "BIGINT",
+        # "whole listing", "listing of some" or "look"; NULL in old rows: a whole listing.
+        "asked_for": "VARCHAR",
+        # "answered", or why there was no answer; NULL in old rows: answered.
+        "outcome": "VARCHAR",
+    },
+    # One row per action of a person: refresh, compact, rebuild, erase, cut.
+    "actions": {
+        "acted_at": "TIMESTAMP",
+        "actor": "VARCHAR",
+        "command": "VARCHAR",
+        "reason": "VARCHAR",
+        "software_version": "VARCHAR",
+    },
+    # One row per load of each cut. `compact` keeps these loads.
+    "cuts": {
+        "name": "VARCHAR",
+        "load_id": "BIGINT",
+        "cut_at": "TIMESTAMP",
     },
     # One row per recorded part of a whole listing that is not complete yet; no identifiers, only
     # digests of what was listed.
@@ -234,6 +256,11 @@ def qualified(table: str) -> str:
 def columns_of(table: str) -> tuple[str, ...]:
     """Return the columns of a table of ``lineage`` or ``study``, in table order."""
     return tuple(_ALL[table])
+
+
+def type_of(table: str, column: str) -> str:
+    """Return the type of a column of ``lineage`` or ``study``."""
+    return _ALL[table][column]
 
 
 def insert_rows(

@@ -3,9 +3,11 @@
 Belongs here: their definitions, by name (docs/api.md, "The study around the exports").
 Does not belong: creating them (``schema``), filling them (``looks``, ``study_details``).
 
-A table of details has a history: ``study.subjects_history`` has a row for each version of a
+What CentrePoint says has a history: ``study.subjects_history`` has a row for each version of a
 subject, with the time from which and until which it held (UTC). The view ``study.subjects`` has the
-rows that hold now. Times of CentrePoint are kept as written, without their offset.
+rows that hold now. The table ``study.executions`` has what the latest look saw, and
+``study.executions_history`` all that looks saw. Times of CentrePoint are kept as written, without
+their offset.
 """
 
 # What a look tells, with the scope DataAccess.
@@ -117,9 +119,27 @@ DETAILS = {
 # Since when CentrePoint said so, and until when: NULL while it still does (UTC).
 _VALIDITY = {"valid_from": "TIMESTAMP", "valid_to": "TIMESTAMP"}
 
-STUDY_TABLES = LOOK_TABLES | {
-    f"{name}_history": columns | _VALIDITY for name, columns in DETAILS.items()
+# What is written down of a look is not said by CentrePoint, and has no history.
+_OUR_NOTES = frozenset({"seen_at", "files_listed_at", "files_state"})
+_LOOKS_SAY = {
+    name: {column: kind for column, kind in columns.items() if column not in _OUR_NOTES}
+    for name, columns in LOOK_TABLES.items()
 }
+# One row per subject whose time zones' history was asked for, and the time zone at that time.
+_NOTES = {
+    "timezones_asked": {
+        "study_id": "BIGINT",
+        "subject_id": "BIGINT",
+        "timezone": "VARCHAR",
+        "asked_at": "TIMESTAMP",
+    },
+}
+
+STUDY_TABLES = (
+    LOOK_TABLES
+    | _NOTES
+    | {f"{name}_history": columns | _VALIDITY for name, columns in (_LOOKS_SAY | DETAILS).items()}
+)
 STUDY_VIEWS = "".join(
     f"CREATE OR REPLACE VIEW study.{name} AS\nFROM study.{name}_history WHERE valid_to IS NULL;\n"
     for name in DETAILS

@@ -30,6 +30,37 @@ _WRITTEN = (
     " THEN modified_at END"
 )
 
+
+def _rows(refusal: str, what: str) -> str:
+    """Return SQL for the rows of the chosen loads; it raises an error if they were compacted."""
+    return """SELECT
+    rows.* EXCLUDE (_load_id),
+    chosen.study_id AS _study_id,
+    chosen.subject_id AS _subject_id,
+    chosen.study_program_id AS _study_program_id,
+    chosen.program_execution AS _program_execution,
+    chosen.program_executed_at AS _program_executed_at,
+    rows._load_id AS _load_id
+FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
+INNER JOIN chosen ON chosen.load_id = rows._load_id
+UNION ALL BY NAME
+SELECT
+    gone.study_id AS _study_id,
+    gone.subject_id AS _subject_id,
+    gone.study_program_id AS _study_program_id,
+    gone.program_execution AS _program_execution,
+    gone.program_executed_at AS _program_executed_at,
+    gone.load_id AS _load_id
+FROM chosen AS gone
+-- In a condition, because DuckDB does not evaluate a column that the query does not select.
+WHERE gone.is_gone AND error(
+    'REFUSAL' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
+    || gone.dataset_name || ', executed ' || gone.program_execution || ') was WHAT, '
+    'and its rows have been compacted. Query a later instant, or other subjects '
+    'only. lineage.compacted describes the load.'
+) IS NULL;""".replace("REFUSAL", refusal).replace("WHAT", what)
+
+
 VIEWS = """
 CREATE OR REPLACE VIEW lineage.current_loads AS
 SELECT loads.*
@@ -130,32 +161,24 @@ chosen AS NOT MATERIALIZED (
         ORDER BY program_executed_at DESC, written DESC NULLS LAST, load_id DESC
     ) = 1
 )
-SELECT
-    rows.* EXCLUDE (_load_id),
-    chosen.study_id AS _study_id,
-    chosen.subject_id AS _subject_id,
-    chosen.study_program_id AS _study_program_id,
-    chosen.program_execution AS _program_execution,
-    chosen.program_executed_at AS _program_executed_at,
-    rows._load_id AS _load_id
-FROM query_table('history."' || replace(dataset, '"', '""') || '"') AS rows
-INNER JOIN chosen ON chosen.load_id = rows._load_id
-UNION ALL BY NAME
-SELECT
-    gone.study_id AS _study_id,
-    gone.subject_id AS _subject_id,
-    gone.study_program_id AS _study_program_id,
-    gone.program_execution AS _program_execution,
-    gone.program_executed_at AS _program_executed_at,
-    gone.load_id AS _load_id
-FROM chosen AS gone
--- In a condition, because DuckDB does not evaluate a column that the query does not select.
-WHERE gone.is_gone AND error(
-    'as_of cannot answer: load ' || gone.load_id || ' (subject ' || gone.subject_id || ', data set '
-    || gone.dataset_name || ', executed ' || gone.program_execution || ') was the latest load at '
-    'that instant, and its rows have been compacted. Query a later instant, or other subjects '
-    'only. lineage.compacted describes the load.'
-) IS NULL;
+{as_of_rows}
+
+-- What was current in the warehouse at an instant, by its own clock: what a report of that day was
+-- made from. `as_of` goes by the time of the program execution instead.
+CREATE OR REPLACE MACRO as_loaded(dataset, instant) AS TABLE
+WITH chosen AS NOT MATERIALIZED (
+    SELECT {names}, false AS is_gone FROM lineage.loads
+    LEFT JOIN lineage.superseded USING (load_id)
+    WHERE lower(loads.dataset_name) = lower(dataset)
+        AND loaded_at <= instant::TIMESTAMP
+        AND coalesce(superseded_at > instant::TIMESTAMP, true)
+    UNION ALL
+    SELECT {names}, row_count > 0 AS is_gone FROM lineage.compacted
+    WHERE lower(compacted.dataset_name) = lower(dataset)
+        AND loaded_at <= instant::TIMESTAMP
+        AND superseded_at > instant::TIMESTAMP
+)
+{as_loaded_rows}
 """.format(
     loads_cover_listed=covers("loads", "listed"),
     failure_is_of_listed=(
@@ -165,6 +188,8 @@ WHERE gone.is_gone AND error(
     names="load_id, study_id, subject_id, dataset_name, study_program_id, program_execution,"
     " program_executed_at, modified_at, row_count",
     written=_WRITTEN,
+    as_of_rows=_rows("as_of cannot answer: load ", "the latest load at that instant"),
+    as_loaded_rows=_rows("as_loaded cannot answer: load ", "current at that instant"),
 )
 
 

@@ -151,7 +151,7 @@ def test_doctor_and_status_are_content_before_the_first_sync(
 ) -> None:
     doctor = run("doctor", folder=tmp_path)
     assert doctor.returncode == 0, all_output(doctor)
-    assert "59 exports listed (dialect datasetexportfiles)" in doctor.stdout.replace("\n", " ")
+    assert "✓ study 4711: 59 exports listed (dialect datasetexportfiles)" in doctor.stdout
     assert "duckdb" in doctor.stdout
     status = run("status", folder=tmp_path)
     assert status.returncode == 0

@@ -64,7 +64,7 @@ def test_no_byte_stays_and_only_that_it_was_done_is_known(
     assert found_in(storage.data_dir, texts) == {}
     assert folders_named(storage.data_dir, str(MARKED_SUBJECT)) == []
     assert sorted(path.name for path in storage.data_dir.iterdir()) == [
-        "centrepoint.duckdb", "dagster_home", "landing", "quarantine", "run_locks",
+        "asked", "centrepoint.duckdb", "dagster_home", "landing", "quarantine", "run_locks",
         "warehouse.duckdb",
     ]  # fmt: skip
     ((subject, at, loads, files),) = rows(

@@ -50,7 +50,7 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_never_killed(
     assert folders_named(storage.data_dir, "99") == []
     assert [contents(), contents(storage.published)] == undisturbed
     assert {path.name for path in storage.data_dir.iterdir()} == {
-        "centrepoint.duckdb", "dagster_home", "landing", "quarantine", "run_locks",
+        "asked", "centrepoint.duckdb", "dagster_home", "landing", "quarantine", "run_locks",
         "warehouse.duckdb",
     }  # fmt: skip
 

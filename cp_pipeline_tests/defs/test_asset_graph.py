@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
 
 from cp_pipeline.defs.dbt_project import model_definitions
 from cp_pipeline.defs.definitions import build_defs
@@ -80,6 +82,22 @@ def test_materializable_assets_and_jobs_link_to_their_code() -> None:
     for spec in build_defs().resolve_all_asset_specs():
         if spec.key != dg.AssetKey("listed_executions"):
             assert "dagster/code_references" in spec.metadata
+
+
+def test_the_resource_shows_the_names_of_its_variables_and_no_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CP_CLIENT_SECRET", "a secret value")
+    (source,) = [
+        each
+        for each in RepositorySnap.from_def(build_defs().get_repository_def()).resources or []
+        if each.name == "source"
+    ]
+    described = str(source.resource_snapshot.description)
+    assert {"`CP_CLIENT_SECRET`", "`CP_STUDY_ID`", "`CP_DATA_DIR`"} <= set(
+        described.replace(",", " ").replace(". ", " ").split()
+    )
+    assert "a secret value" not in described
 
 
 if __name__ == "__main__":

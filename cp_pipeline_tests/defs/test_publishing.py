@@ -1,5 +1,7 @@
 """The sensor publishes once for many loads, and not while a run is loading."""
 
+import os
+
 import dagster as dg
 import duckdb
 
@@ -37,6 +39,14 @@ def test_the_sensor_publishes_once_for_all_that_was_loaded(
     keys, reason = evaluated(instance)
     assert not keys
     assert "has the current state of the warehouse" in reason
+    # A day later it is published again, once: it also says when CentrePoint was last asked.
+    published_file = StorageSettings.from_environment().published
+    written = published_file.stat().st_mtime
+    os.utime(published_file, (written, written - 25 * 3600))
+    keys, _ = evaluated(instance)
+    assert len(keys) == 1
+    assert evaluated(instance)[0] == keys
+    os.utime(published_file, (written, written))
     with duckdb.connect(str(StorageSettings.from_environment().published)) as published:
         (days,) = published.execute("SELECT count(*) FROM marts.subject_days").fetchall()
         (tables,) = published.execute("SELECT count(*) FROM duckdb_tables()").fetchall()

@@ -27,6 +27,7 @@ MARTS = (
     "study_coverage",
     "subject_days",
     "subject_offsets",
+    "subject_processing",
     "subject_summary",
     "subject_visits",
 )

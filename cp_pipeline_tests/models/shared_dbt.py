@@ -15,9 +15,10 @@ from dagster_dbt import DbtCliResource
 from packaging.version import Version
 
 from cp_pipeline.defs import dbt_project
+from cp_pipeline.installed_models import PROJECT
 from cp_pipeline_tests.made_once import made_once
 
-_PROJECT = dbt_project.PROJECT
+_PROJECT = PROJECT
 
 
 @contextmanager
@@ -37,11 +38,12 @@ def shared_dbt(folder: Path) -> Iterator[None]:
         yield
 
 
-def _copying(folder: Path, parse: Callable[[Path], None]) -> Callable[[Path], None]:
-    def copy(target: Path) -> None:
-        if dbt_project.PROJECT == _PROJECT:
-            shutil.copytree(made_once(folder, parse), target, dirs_exist_ok=True)
+def _copying(folder: Path, parse: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    def copy(target: Path, project: Path) -> None:
+        if project == _PROJECT:
+            made = made_once(folder, lambda new: parse(new, project))
+            shutil.copytree(made, target, dirs_exist_ok=True)
         else:
-            parse(target)
+            parse(target, project)
 
     return copy

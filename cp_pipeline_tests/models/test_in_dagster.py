@@ -98,7 +98,10 @@ def sources(metadata: Mapping[str, Any], column: str) -> set[tuple[dg.AssetKey, 
 
 
 def test_a_red_model_fails_the_run_with_its_name(
-    site: BuiltSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: BuiltSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     project = copied_project(tmp_path)
     monkeypatch.setattr(dbt_project, "PROJECT", project)
@@ -115,6 +118,9 @@ def test_a_red_model_fails_the_run_with_its_name(
         assert "barometer" in str(failure.step_failure_data.error)
         built = {e.materialization.asset_key for e in done.get_asset_materialization_events()}
     assert built == {DAILY}
+    said = capfd.readouterr().out
+    assert "Running with dbt" in said
+    assert "partial parsing" not in said, "dbt did not use the saved parse"
 
 
 def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(

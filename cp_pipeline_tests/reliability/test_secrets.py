@@ -151,7 +151,7 @@ def test_what_holds_data_is_for_its_owner_alone(here: Site, said: bytes) -> None
     open_to_others = [path for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077]
     assert not open_to_others
     assert {path.name for path in here.storage.data_dir.iterdir()} == {
-        "dagster_home", "landing", "quarantine", "run_locks", "warehouse.duckdb",
+        "asked", "dagster_home", "landing", "quarantine", "run_locks", "warehouse.duckdb",
     }  # fmt: skip
 
 

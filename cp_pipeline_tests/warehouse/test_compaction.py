@@ -140,7 +140,9 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_never_killed(
         assert between[name] == before[name]
     compact(storage, ALL)
     assert contents() == undisturbed
-    assert files_beside(Path(storage.warehouse)) == {"landing", "quarantine", "warehouse.duckdb"}
+    assert files_beside(Path(storage.warehouse)) == {
+        "asked", "landing", "quarantine", "warehouse.duckdb",
+    }  # fmt: skip
 
 
 def test_nobody_writes_between_the_copy_and_its_place_and_later_loads_keep_their_log(
@@ -221,7 +223,9 @@ def test_without_room_for_the_copy_the_file_stays_as_it_is_and_nothing_is_left_b
         full.setattr(file_swap, "copy_database", on_a_full_disk)
         with pytest.raises(WarehouseError, match="space for a second file"):
             compact(storage, ALL)
-    assert files_beside(Path(storage.warehouse)) == {"landing", "quarantine", "warehouse.duckdb"}
+    assert files_beside(Path(storage.warehouse)) == {
+        "asked", "landing", "quarantine", "warehouse.duckdb",
+    }  # fmt: skip
     assert contents() == undisturbed
     assert compact(storage, ALL).loads == 0
 

@@ -187,7 +187,7 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_never_killed(
     names = files_beside(Path(storage.warehouse))
     kept = {name for name in names if ".before-rebuild-" in name}
     assert len(kept) == files
-    assert names - kept == {"landing", "quarantine", "warehouse.duckdb"}
+    assert names - kept == {"asked", "landing", "quarantine", "warehouse.duckdb"}
     assert list((storage.landing / ".aside").iterdir()) == []
 
 

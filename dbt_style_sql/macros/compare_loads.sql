@@ -18,7 +18,9 @@
         null::bigint as rows_changed
     where false
     {%- for table in history_tables('load_id in (select load_id from lineage.superseded)'
-        ' or load_id in (select superseded_by from lineage.superseded)') %}
+        ' or load_id in (select superseded_by from lineage.superseded)'
+        ' or lower(dataset_name) in (select lower(dataset_name) from lineage.loads'
+        ' group by all having count(distinct study_program_id) > 1)') %}
     union all
     ({{ compare_loads_of(table, loads) }})
     {%- endfor %}

@@ -19,6 +19,8 @@ from cp_pipeline.settings import StorageSettings
 # Without this tag, the UI does not list the run on the page of its job.
 _LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitions"}
 
+_INTERRUPTED = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
+
 
 class CommandRun:
     """A run in this process; ``command_run`` creates it.
@@ -42,6 +44,9 @@ class CommandRun:
         Args:
             job: the job.
             ops: the configuration of its ops.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended it. Dagster stores the run as failed.
         """
         # The command prints every failure itself, once.
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -52,10 +57,22 @@ class CommandRun:
             raise_on_error=False,
             tags=_LISTED_WITH_JOB,
         )
+        if _is_interrupted(result):
+            raise KeyboardInterrupt
         if result.success:
             self._locks.remove(self._run_id)
             remove_locks_of_ended_runs(self._instance, self._locks)
         return result
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C ended the run: in a step, or between steps. Dagster calls both a failure."""
+    errors = [
+        event.step_failure_data.error if event.is_step_failure else event.job_failure_data.error
+        for event in result.all_events
+        if event.is_step_failure or event.is_job_failure
+    ]
+    return any(each and each.cls_name in _INTERRUPTED for each in errors)
 
 
 @contextmanager

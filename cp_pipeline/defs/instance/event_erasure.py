@@ -25,6 +25,7 @@ import dagster as dg
 from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
+from cp_pipeline.charts import label_in_markdown
 from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
 from cp_pipeline.domain.errors import PipelineError
 
@@ -73,20 +74,26 @@ def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__ver
         )
 
 
-def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collection[str]) -> None:
+def erase_events(
+    instance: dg.DagsterInstance,
+    subject_id: int,
+    texts: Collection[str],
+    labels: Collection[str] = (),
+) -> None:
     """Erase a subject from everything in Dagster's home.
 
     Args:
         instance: the instance of the home; only its web server and daemon may be running.
         subject_id: the subject's number; also its key in the dimension ``subjects``.
         texts: texts of this subject only: names of files, checksums, executions, errors.
+        labels: how people call the subject, such as ``101-0042``.
 
     Raises:
         StorageInUse: see ``check_erasable``; or another process reads a file for too long.
     """
     check_erasable(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
-    pattern = _pattern(texts, subject_id)
+    pattern = _pattern(texts, subject_id, labels)
     for path in sorted(Path(instance.root_directory).rglob("*")):
         if not path.is_file() or path.is_symlink():
             continue
@@ -96,16 +103,24 @@ def erase_events(instance: dg.DagsterInstance, subject_id: int, texts: Collectio
             _erase_from_log(path, pattern)
 
 
-def _pattern(texts: Collection[str], subject_id: int) -> re.Pattern[str]:
+def _pattern(
+    texts: Collection[str], subject_id: int, labels: Collection[str] = ()
+) -> re.Pattern[str]:
     """Return a pattern that finds the texts, plain or in JSON, and the subject's number.
 
     The number alone may mean anything. It means the subject after the word "subject", at the end of
-    a partition's key, as a row's label in a picture, and as the value of Dagster's own tag.
+    a partition's key, as a row's label in a picture, and as the value of Dagster's own tag. The
+    same holds for a label, which may be short.
     """
     variants = {form for text in texts for form in (text, *_in_json(text))}
     forms = [re.escape(form) for form in sorted(variants, key=len, reverse=True)]
     forms += [rf"(?<={before}){subject_id}(?![0-9])" for before in ("[Ss]ubject ", r"\|")]
     forms.append(f"(?<=%3E){subject_id}(?=%3C/text)")
+    for label in sorted(labels, key=len, reverse=True):
+        shown = label_in_markdown(label).removeprefix("%3E").removesuffix("%3C/text")
+        for form in (shown, *_in_json(shown)):
+            forms.append(f"(?<=%3E){re.escape(form)}(?=%3C/text)")
+        forms.append(rf"(?<=[Ss]ubject ){re.escape(label)}(?![0-9A-Za-z-])")
     forms.append(f'(?<={_SUBJECT_TAG}": "){subject_id}(?=")')
     return re.compile("|".join(forms))
 

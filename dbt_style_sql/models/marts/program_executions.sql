@@ -7,21 +7,81 @@ loads as (
 
 ),
 
+programs as (
+
+    select * from {{ study_rows('programs') }}
+
+),
+
 -- Ordered by execution, not by load: an older execution may be loaded later.
-in_order as (
+of_one_program as (
 
     select
         *,
-        lag(load_id) over executions as previous_load_id,
-        lag(program_execution) over executions as previous_program_execution,
-        lag(program_executed_at) over executions as previous_program_executed_at,
-        lag(row_count) over executions as previous_row_count,
-        lag(column_names) over executions as previous_column_names
+        lag(load_id) over executions as own_previous
     from loads
     window executions as (
         partition by study_id, subject_id, dataset_name, study_program_id
         order by program_executed_at, load_id
     )
+
+),
+
+-- A new version of a program has a new id and the same name. Two programs of one name may also run
+-- side by side: then their executions are of one day, and neither replaces the other.
+of_the_version_before as (
+
+    select
+        firsts.load_id,
+        arg_max(earlier.load_id, (earlier.program_executed_at, earlier.load_id)) as load_before
+    from of_one_program as firsts
+    inner join programs
+        on
+            firsts.study_id = programs.study_id
+            and firsts.study_program_id = programs.study_program_id
+    inner join programs as versions
+        on
+            programs.study_id = versions.study_id
+            and programs.study_program_name = versions.study_program_name
+            and programs.study_program_id != versions.study_program_id
+    inner join loads as earlier
+        on
+            versions.study_id = earlier.study_id
+            and versions.study_program_id = earlier.study_program_id
+            and firsts.subject_id = earlier.subject_id
+            and firsts.dataset_name = earlier.dataset_name
+            and firsts.program_executed_at::timestamp
+            > earlier.program_executed_at::timestamp + to_days(1)
+    anti join loads as later
+        on
+            earlier.study_id = later.study_id
+            and earlier.subject_id = later.subject_id
+            and earlier.dataset_name = later.dataset_name
+            and earlier.study_program_id = later.study_program_id
+            and firsts.program_executed_at::timestamp
+            <= later.program_executed_at::timestamp + to_days(1)
+    where firsts.own_previous is null
+    group by firsts.load_id
+
+),
+
+in_order as (
+
+    select
+        of_one_program.*,
+        previous.load_id as previous_load_id,
+        previous.study_program_id as previous_study_program_id,
+        previous.program_execution as previous_program_execution,
+        previous.program_executed_at as previous_program_executed_at,
+        previous.row_count as previous_row_count,
+        previous.column_names as previous_column_names
+    from of_one_program
+    left join of_the_version_before
+        on of_one_program.load_id = of_the_version_before.load_id
+    left join loads as previous
+        on
+            coalesce(of_one_program.own_previous, of_the_version_before.load_before)
+            = previous.load_id
 
 ),
 
@@ -95,6 +155,7 @@ select
     to_compare.program_executed_at,
     to_compare.loaded_at,
     to_compare.previous_load_id,
+    to_compare.previous_study_program_id,
     to_compare.previous_program_execution,
     to_compare.previous_program_executed_at,
 

@@ -1,0 +1,199 @@
+"""The sensor ``problems``: it keeps ``centrepoint_answers`` current, and sends one alert.
+
+Belongs here: what is a problem, and which ones were told. Does not belong: sending (``alerts``),
+the causes.
+
+It asks CentrePoint nothing. An alert has all problems that are new, together. A problem that has
+gone and comes back is new again. Nothing is sent unless CP_NOTIFY_WEBHOOK is set.
+"""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+
+from cp_pipeline.alerts import AlertNotDelivered, Problem, new_problems, send_alert
+from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, evaluate_answers
+from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.events import EXPORT_FILES
+from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.texts import count
+from cp_pipeline.ingest import redact
+from cp_pipeline.notify_settings import NotifySettings
+
+_WAREHOUSE_SECONDS = 5.0
+_JOBS = ("sync", "load_partitions", "publish", "compact")
+_ANSWERS = dg.AssetCheckKey(EXPORT_FILES, CENTREPOINT_ANSWERS)
+
+
+def telling_definitions(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.Definitions:
+    """Return the sensor ``problems``, and Dagster's own for e-mail if CP_NOTIFY_EMAIL_TO is set.
+
+    Raises:
+        SettingsError: a ``CP_NOTIFY_`` variable is invalid.
+    """
+    settings = NotifySettings.from_environment()
+    sensors = [problems_sensor(seconds, checks)]
+    if settings.email_to:
+        sensors.append(
+            dg.make_email_on_run_failure_sensor(
+                name="email_on_failed_run",
+                email_from=settings.email_from,
+                email_password=settings.smtp_password,
+                email_to=settings.email_to,
+                email_subject_fn=_subject,
+                email_body_fn=_body,
+                smtp_host=settings.smtp_host,
+                smtp_port=settings.smtp_port,
+                smtp_type=settings.smtp_type,
+                smtp_user=settings.smtp_user,
+                webserver_base_url=settings.ui_url,
+                default_status=dg.DefaultSensorStatus.RUNNING,
+            )
+        )
+    return dg.Definitions(sensors=sensors)
+
+
+def _subject(context: dg.RunFailureSensorContext) -> str:
+    return f"cp-pipeline: the run of {context.dagster_run.job_name} failed"
+
+
+def _body(context: dg.RunFailureSensorContext) -> str:
+    """Say what failed, with the run's own reason: it names each partition and file."""
+    reasons = []
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        words = data.user_failure_data.description if data.user_failure_data else None
+        reasons.append(words or (data.error.message if data.error else ""))
+    text = "\n".join(filter(None, reasons)) or context.failure_event.message or "no reason is known"
+    return redact(text).replace("\n", "<br>\n")
+
+
+def problems_sensor(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.SensorDefinition:
+    """Return the sensor.
+
+    Args:
+        seconds: between two ticks.
+        checks: whose red results are problems.
+    """
+
+    @dg.sensor(
+        name="problems",
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        tags=TAGS,
+        description=(
+            "Keeps the check `centrepoint_answers` of `export_files` current, and tells people "
+            "once of each new problem: CentrePoint does not answer, a partition failed, a check is "
+            "red. Sends to CP_NOTIFY_WEBHOOK, if that is set."
+        ),
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, source: dg.ResourceParam[PipelineResource]
+    ) -> dg.SkipReason:
+        words, told = watch(context.instance, source, checks, _told(context.cursor))
+        context.update_cursor(json.dumps(sorted(told)))
+        return dg.SkipReason(words)
+
+    return sensor
+
+
+def watch(
+    instance: dg.DagsterInstance,
+    source: PipelineResource,
+    checks: list[dg.AssetCheckKey],
+    told: frozenset[str],
+) -> tuple[str, frozenset[str]]:
+    """Find problems, and send one alert of the new ones; return words, and the keys that are told.
+
+    Args:
+        instance: has the results of checks.
+        source: opens the configured studies.
+        checks: see ``problems_sensor``.
+        told: the keys of the problems that people know of.
+    """
+    try:
+        settings = NotifySettings.from_environment()
+    except PipelineError as error:
+        return str(error), told
+    answers = evaluate_answers(source, settings)
+    _store_if_different(instance, answers)
+    try:
+        found = list(_problems(instance, source, checks, settings))
+    except PipelineError as error:
+        return str(error), told
+    now = frozenset(each.key for each in found)
+    new = new_problems(found, told)
+    words = count(len(found), "problem") + (f", {len(new):,} of them new" if new else "")
+    if new and settings.webhook:
+        try:
+            send_alert(settings, new)
+        except AlertNotDelivered as error:
+            return f"{words}. {error}", told & now
+        words += ", told"
+    return words, now
+
+
+def _told(cursor: str | None) -> frozenset[str]:
+    try:
+        return frozenset(json.loads(cursor or "[]"))
+    except (ValueError, TypeError):
+        return frozenset()
+
+
+def _store_if_different(instance: dg.DagsterInstance, found: dg.AssetCheckEvaluation) -> None:
+    """Store the check's result, unless the newest one says the same: a tick is no event."""
+    newest = _newest(instance, [_ANSWERS]).get(_ANSWERS)
+    if newest is None or (newest.passed, newest.description) != (found.passed, found.description):
+        instance.report_runless_asset_event(found)
+
+
+def _newest(
+    instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+    """Return the newest result of each check that was ever executed."""
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    results = {}
+    for key, record in records.items():
+        event = record.event.dagster_event if record.event else None
+        if event is not None and isinstance(event.event_specific_data, dg.AssetCheckEvaluation):
+            results[key] = event.event_specific_data
+    return results
+
+
+def _problems(
+    instance: dg.DagsterInstance,
+    source: PipelineResource,
+    checks: list[dg.AssetCheckKey],
+    settings: NotifySettings,
+) -> Iterator[Problem]:
+    results = _newest(instance, [_ANSWERS, *checks])
+    for key, result in sorted(results.items(), key=lambda each: each[0].to_user_string()):
+        if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
+            asset = "/".join(key.asset_key.path)
+            yield Problem(
+                f"check {key.to_user_string()}",
+                f"Check {key.name} of {asset} is red: {result.description or 'see its page'}",
+                f"{settings.ui_url}/assets/{asset}?view=checks",
+            )
+    pipeline = source.open()
+    pipeline.wait_at_most(_WAREHOUSE_SECONDS)
+    failures = pipeline.failed_exports()
+    for failed in failures:
+        yield Problem(
+            f"failed {failed.study_id} {failed.subject_id} {failed.dataset_name} "
+            f"{failed.study_program_id} {failed.file_name}",
+            f"Study {failed.study_id}, subject {failed.subject_id}, data set "
+            f"{failed.dataset_name}, file {failed.file_name}: {failed.error}",
+            f"{settings.ui_url}/runs/{failed.run_id}" if failed.run_id else "",
+        )
+    runs_named = {failed.run_id for failed in failures}
+    for job in _JOBS:
+        for run in instance.get_runs(dg.RunsFilter(job_name=job), limit=1):
+            if run.status is dg.DagsterRunStatus.FAILURE and run.run_id not in runs_named:
+                yield Problem(
+                    f"run {run.run_id}",
+                    f"The newest run of the job {job} failed.",
+                    f"{settings.ui_url}/runs/{run.run_id}",
+                )
