@@ -63,9 +63,9 @@ class StagingModel:
         """
         folder, mapping = project / "models" / "staging", project / "columns.yml"
         files = {folder / f"{self.name}.sql": self.sql, folder / f"{self.name}.yml": self.yml}
-        if not folder.is_dir() or not mapping.is_file():
+        if not (project / "dbt_project.yml").is_file():
             raise PipelineError(
-                f"The folder {folder} or the file {mapping} does not exist.",
+                f"The folder {project} has no dbt_project.yml.",
                 "Name the dbt project with --project-dir.",
             )
         for path in files:
@@ -74,13 +74,14 @@ class StagingModel:
                     f"{path} already exists and was not changed.",
                     "Edit it, or move it away so that it can be written again.",
                 )
-        written = mapping.read_text(encoding="utf-8")
+        written = mapping.read_text(encoding="utf-8") if mapping.exists() else ""
         if re.search(rf"^{re.escape(_key(self.family))}:", written, re.MULTILINE):
             raise PipelineError(
                 f"{mapping} already has the family {self.family} and was not changed.",
                 "Edit it there, or remove it so that it can be written again.",
             )
-        mapping.write_text(f"{written.rstrip()}\n\n{self.columns}", encoding="utf-8")
+        mapping.write_text(f"{written.rstrip()}\n\n{self.columns}".lstrip(), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
         return [*files, mapping]
@@ -105,7 +106,7 @@ def staging_model(dataset: DatasetDescription) -> StagingModel:
         name = f"data_set_{name}"
     names = _column_names((column.name for column in dataset.columns), dataset.reserved_words)
     grain = _grain(dataset, names)
-    sql = f"-- {grain}: see {name}.yml.\n{{{{ exported_rows({family!r}) }}}}\n"
+    sql = f"-- {grain}: see {name}.yml.\n{{{{ cp_models.exported_rows({family!r}) }}}}\n"
     return StagingModel(
         name, family, sql, _yml(dataset, name, names), _mapping(dataset, family, names)
     )

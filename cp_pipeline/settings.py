@@ -374,9 +374,9 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+    os.environ["CP_VISITS"] = str(storage.visits)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
-    os.environ["CP_VISITS"] = str(storage.visits)
 
 
 def for_the_owner_alone() -> None:

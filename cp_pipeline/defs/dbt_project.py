@@ -96,7 +96,7 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
 
 @contextmanager
 def warehouse_named(storage: StorageSettings) -> Iterator[None]:
-    """Set what the models read from the environment. Paths are absolute: dbt changes folder.
+    """Set what the models read; paths are absolute, because dbt runs in another folder.
 
     dbt uses its saved parse only where these variables are as they were.
     """

@@ -1,11 +1,29 @@
-{#- The families and measures of columns.yml, as a dictionary. Empty while dbt parses the project. -#}
+{#- The families and measures of columns.yml, as a dictionary. Empty while dbt parses the project.
+
+    If these models are a package of a project of your own, its columns.yml is read too. It adds families,
+    and its columns of a measure come first. -#}
 {% macro columns_file() -%}
-    {%- if not execute -%}
-        {{ return({}) }}
+    {%- set families = {} -%}
+    {%- if execute -%}
+        {%- set project = invocation_args_dict.project_dir or '.' -%}
+        {%- for folder in ['/dbt_packages/cp_models/', '/'] -%}
+            {%- set path = text(project ~ folder ~ var('columns_file', 'columns.yml')) -%}
+            {%- if run_query("select count(*) from glob(" ~ path ~ ")").rows[0][0] -%}
+                {%- set found = run_query("select content from read_text(" ~ path ~ ")").rows[0][0] -%}
+                {%- for family, described in (fromyaml(found) or {}).items() -%}
+                    {%- set before = families.get(family, {'required': [], 'measures': {}}) -%}
+                    {%- set measures = dict(before['measures']) -%}
+                    {%- for measure, candidates in described.get('measures', {}).items() -%}
+                        {%- do measures.update({measure: candidates + measures.get(measure, [])}) -%}
+                    {%- endfor -%}
+                    {%- do families.update({family: {
+                        'required': described.get('required', before['required']), 'measures': measures
+                    }}) -%}
+                {%- endfor -%}
+            {%- endif -%}
+        {%- endfor -%}
     {%- endif -%}
-    {%- set path = (invocation_args_dict.project_dir or '.') ~ '/' ~ var('columns_file') -%}
-    {%- set found = run_query("select content from read_text(" ~ text(path) ~ ")") -%}
-    {{ return(fromyaml(found.rows[0][0])) }}
+    {{ return(families) }}
 {%- endmacro %}
 
 
