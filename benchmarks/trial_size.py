@@ -1,10 +1,11 @@
 """How long it takes to find and load what is new in a study of 5,000 subjects with 40 data sets.
 
-python benchmarks/trial_size.py [--subjects 5000] [--datasets 40]
+python benchmarks/trial_size.py [--subjects 5000] [--datasets 40] [--daemon]
 
 The service answers the API after 250 ms and limits it to 500 requests a minute; files come at once.
 Ticks of the sensor are evaluated as the daemon does it, and each run that they request is executed
-in this process, one after another.
+in this process, one after another. With ``--daemon``, `dagster dev` does it, and only the time
+until the first load is measured.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 import dagster as dg
+from ui_at_size import dagster_dev, ticks
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.instance.dagster_home import open_instance
@@ -32,7 +34,7 @@ from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.answers import Answer, Request, RequestKind
 from cp_pipeline.sandbox.service import Handler, Service
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, query
+from cp_pipeline.warehouse import Warehouse, WarehouseError, query
 
 API_SECONDS = 0.25
 _FIRST_SUBJECT = 10821
@@ -168,11 +170,39 @@ def measure(trial: Trial) -> None:
     trial.tick("all programs executed again")
 
 
+def measure_daemon(folder: Path) -> None:
+    """Print when the first load is made, from an empty home, with a real daemon."""
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "CP_SENSOR_SECONDS": "30",
+    }
+    with open_instance(StorageSettings.from_environment()):
+        pass
+    started = time.time()
+    with dagster_dev(environment) as address:
+        print(f"  dagster dev answers after {time.time() - started:.0f} s", flush=True)
+        ready = time.time()
+        while not (number := loads_if_free()):
+            time.sleep(2)
+        print(f"  first load after {time.time() - ready:.0f} s more ({number:,} loads by then)")
+        print("  ticks: " + ", ".join(f"{seconds:.1f} s" for seconds in ticks(address)))
+
+
+def loads_if_free() -> int:
+    """How many loads there are; 0 while another process writes to the warehouse."""
+    try:
+        return loads()
+    except WarehouseError:
+        return 0
+
+
 def main() -> None:
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--subjects", type=int, default=5_000)
     arguments.add_argument("--datasets", type=int, default=40)
+    arguments.add_argument("--daemon", action="store_true")
     arguments.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.serve:
@@ -186,6 +216,9 @@ def main() -> None:
             assert process.stdout is not None
             os.environ.update(json.loads(process.stdout.readline()), CP_DATA_DIR=str(folder))
             print(f"{options.subjects:,} subjects, {options.datasets} data sets")
+            if options.daemon:
+                measure_daemon(folder)
+                return
             with open_instance(StorageSettings.from_environment()) as instance:
                 measure(Trial(instance, process.stdin, process.stdout))
             home = sum(path.stat().st_size for path in (folder / "dagster_home").rglob("*.db*"))
