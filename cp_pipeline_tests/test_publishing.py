@@ -127,7 +127,7 @@ def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_
     assert answer(site.storage.published, question) == [(2,)]
     assert contents(Path(site.storage.warehouse)) == warehouse
     assert {path.name for path in site.storage.data_dir.iterdir()} == {
-        "centrepoint.duckdb", "landing", "warehouse.duckdb",
+        "asked", "centrepoint.duckdb", "landing", "warehouse.duckdb",
     }  # fmt: skip
 
 

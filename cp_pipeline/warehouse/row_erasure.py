@@ -28,6 +28,8 @@ _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
 # something else.
 _BESIDE_A_FILE = frozenset({"_subject_id", "_load_id"})
 _OURS = frozenset({"exports", "history", "lineage", "study"})
+# A model about data sets, not about subjects.
+_OF_NO_SUBJECT = frozenset({("marts", "measure_columns")})
 _ERASURES = ("lineage", "erasures")
 _SUBJECTS = ("study", "subjects_history")
 # Where CentrePoint calls the number of a subject its id; in the published file, a table.
@@ -278,7 +280,7 @@ def _unclear(conditions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
     return tuple(
         f"{schema}.{table}"
         for (schema, table), condition in conditions.items()
-        if not condition and schema not in _OURS
+        if not condition and schema not in _OURS and (schema, table) not in _OF_NO_SUBJECT
     )
 
 

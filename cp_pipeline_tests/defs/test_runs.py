@@ -46,7 +46,7 @@ def test_the_event_of_a_partition_names_what_it_was_loaded_from(
     event = latest(instance, EXPORTS, key)
     shown = {name: entry.value for name, entry in event.metadata.items()}
     assert shown["rows"] == 1
-    assert shown["columns"] == 12
+    assert shown["columns"] == 13
     assert shown["bytes"] == one("SELECT file_bytes FROM lineage.loads")
     assert shown["checksum"] == one("SELECT file_sha256 FROM lineage.loads")
     assert shown["file_names"] == export.file_name

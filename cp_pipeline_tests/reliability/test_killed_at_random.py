@@ -58,8 +58,8 @@ COMMANDS = {
 # Load ids depend on the order of the downloads, and times on the clock.
 _NUMBERS = ("_load_id", "load_id", "superseded_by", "caused_by_load_id", "dagster_run_id")
 _MOMENTS = ("loaded_at", "superseded_at", "compacted_at", "listed_at", "failed_at", "changed_at")
-# Tables about the publication itself: when, by which run, from which state.
-_LEFT_OUT = {"publication", "superseded"}
+# Tables about what was done, and how often: the publication, questions to CentrePoint, commands.
+_LEFT_OUT = {"actions", "listings", "publication", "superseded"}
 
 
 @pytest.fixture(scope="module")
