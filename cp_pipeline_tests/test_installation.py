@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -109,6 +110,9 @@ def test_the_demo_runs_without_the_checkout(installation: Path, tmp_path: Path) 
     shown = run(installation, "demo", "--subjects", "2", "--days", "1", folder=tmp_path)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "hours_asleep" in shown.stdout
+    assert re.search(r"\| before +\|.*\n\| now +\|", shown.stdout)
+    with duckdb.connect(str(tmp_path / "data" / "warehouse.duckdb"), read_only=True) as warehouse:
+        assert warehouse.execute("SELECT count(*) FROM lineage.loads").fetchall() == [(10,)]
     where = subprocess.run(
         [installation / "env" / "bin" / "python", "-c", "import cp_pipeline; print(cp_pipeline)"],
         cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=True,

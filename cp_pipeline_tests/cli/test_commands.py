@@ -216,11 +216,3 @@ def test_the_sandbox_prints_variables_serves_and_executes_again(tmp_path: Path) 
             assert serving.wait(timeout=10) == 0
         finally:
             serving.kill()
-
-
-def test_demo_prints_answers_and_leaves_the_warehouse(tmp_path: Path) -> None:
-    done = run("demo", "--subjects", "2", "--days", "1", folder=tmp_path)
-    assert done.returncode == 0, all_output(done)
-    assert "hours_asleep" in done.stdout
-    assert re.search(r"\| before +\|.*\n\| now +\|", done.stdout)
-    assert one("SELECT count(*) FROM lineage.loads") == 10
