@@ -5,8 +5,12 @@ Belongs here: the SQL of each check. Does not belong: the severity of a finding 
 Each check returns at most ``SHOWN`` rows at fault, and the total number of such rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+
+import duckdb
 
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
@@ -175,12 +179,32 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
             examined, at_fault = _row_counts([name for (name,) in datasets])
         else:
             examined, at_fault = _QUESTIONS[question]
-        number = connection.execute(examined).fetchone()
-        found = connection.execute(
-            f"SELECT *, count(*) OVER () FROM ({at_fault}) ORDER BY dataset, subject LIMIT {SHOWN}"
-        )
-        columns = tuple(column[0] for column in found.description or ())[:-1]
-        rows = found.fetchall()
+        return finding(connection, examined, at_fault, "dataset, subject")
+
+
+def finding(
+    connection: duckdb.DuckDBPyConnection,
+    examined: str,
+    at_fault: str,
+    order: str,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+) -> Finding:
+    """Run the two queries of a check.
+
+    Args:
+        connection: to the warehouse.
+        examined: a query of one number.
+        at_fault: a query of the rows at fault.
+        order: the columns by which the first rows are chosen.
+        parameters: of ``at_fault``, by name.
+    """
+    number = connection.execute(examined).fetchone()
+    found = connection.execute(
+        f"SELECT *, count(*) OVER () FROM ({at_fault}) ORDER BY {order} LIMIT {SHOWN}",
+        dict(parameters),
+    )
+    columns = tuple(column[0] for column in found.description or ())[:-1]
+    rows = found.fetchall()
     return Finding(
         number[0] if number else 0,
         rows[0][-1] if rows else 0,

@@ -7,7 +7,7 @@ for people (``defs.study_details``).
 from enum import StrEnum
 from zoneinfo import available_timezones
 
-from cp_pipeline.warehouse.check_queries import SHOWN, Finding
+from cp_pipeline.warehouse.check_queries import Finding, finding
 from cp_pipeline.warehouse.connection import Warehouse
 
 
@@ -71,15 +71,5 @@ def ask_study(warehouse: Warehouse, question: StudyQuestion) -> Finding:
         return Finding(0, 0, (), ())
     named = {"zones": zones} if "$zones" in at_fault else {}
     with warehouse.reading() as connection:
-        number = connection.execute(f"SELECT count(*) FROM ({examined})").fetchone()
-        found = connection.execute(
-            f"SELECT *, count(*) OVER () FROM ({at_fault}) ORDER BY subject LIMIT {SHOWN}", named
-        )
-        columns = tuple(column[0] for column in found.description or ())[:-1]
-        rows = found.fetchall()
-    return Finding(
-        number[0] if number else 0,
-        rows[0][-1] if rows else 0,
-        columns,
-        tuple(row[:-1] for row in rows),
-    )
+        counted = f"SELECT count(*) FROM ({examined})"
+        return finding(connection, counted, at_fault, "subject", named)
