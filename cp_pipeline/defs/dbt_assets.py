@@ -131,8 +131,13 @@ def _check_warehouse(storage: StorageSettings) -> None:
         dagster.Failure: the warehouse or its folder cannot be written.
     """
     try:
-        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with Warehouse.of(storage) as warehouse:
+            if warehouse.is_file:
+                Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not warehouse.exists():
+                # dbt would make a DuckLake without its data path.
+                with warehouse.transaction():
+                    pass
             warehouse.check_writable()
     except (PipelineError, OSError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
