@@ -35,23 +35,28 @@ def warehouse_variables(data_dir: Path) -> dict[str, str]:
 
 def postgres_lake(folder: Path) -> dict[str, str]:
     """Make the secrets of a new lake, whose catalog is a new database, and name them."""
-    secrets = folder / "secrets"
-    secrets.mkdir(mode=0o700, parents=True)
     database = f"lake_{uuid4().hex}"
     server().execute(f"CREATE DATABASE {database}")
-    with duckdb.connect(config={"secret_directory": str(secrets)}) as connection:
+    return secrets(folder, database, server().port)
+
+
+def secrets(folder: Path, database: str, port: int) -> dict[str, str]:
+    """Make the secrets of a lake, and name them."""
+    kept = folder / "secrets"
+    kept.mkdir(mode=0o700, parents=True)
+    with duckdb.connect(config={"secret_directory": str(kept)}) as connection:
         for name in ("ducklake", "postgres_scanner"):
             connection.execute(f"LOAD '{extension_file(name)}'")
         connection.execute(
             f"CREATE PERSISTENT SECRET catalog (TYPE postgres, HOST '127.0.0.1',"
-            f" PORT {server().port}, DATABASE '{database}', USER 'cp', PASSWORD '{PASSWORD}')"
+            f" PORT {port}, DATABASE '{database}', USER 'cp', PASSWORD '{PASSWORD}')"
         )
         connection.execute(
             "CREATE PERSISTENT SECRET warehouse (TYPE ducklake, METADATA_PATH '',"
             f" DATA_PATH '{folder}/lake/',"
             " METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'catalog'})"
         )
-    return {"CP_WAREHOUSE": "ducklake:warehouse", "CP_DUCKDB_SECRETS": str(secrets)}
+    return {"CP_WAREHOUSE": "ducklake:warehouse", "CP_DUCKDB_SECRETS": str(kept)}
 
 
 class Postgres:

@@ -17,11 +17,12 @@ DATASET = "Kinds"
 class Site:
     """A served study and its data folder."""
 
-    def __init__(self, sandbox: FaultySandbox, data_dir: Path) -> None:
+    def __init__(
+        self, sandbox: FaultySandbox, data_dir: Path, lake: dict[str, str] | None = None
+    ) -> None:
         self.sandbox = sandbox
-        self.storage = StorageSettings.from_environment(
-            {"CP_DATA_DIR": str(data_dir), **warehouse_variables(data_dir)}
-        )
+        chosen = warehouse_variables(data_dir) if lake is None else lake
+        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir), **chosen})
 
     def put(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> None:
         encoded = csv_text.encode() if isinstance(csv_text, str) else csv_text

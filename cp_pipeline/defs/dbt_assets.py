@@ -33,7 +33,7 @@ from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, building_models
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 _LONGEST_NAME = 120
@@ -100,6 +100,8 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         # A scratch folder for dbt's results: dagster-dbt would leave a folder behind for each run.
         with (
             warehouse_named(storage),
+            Warehouse.of(storage) as waiting,
+            building_models(waiting),
             scratch_folder(project.target_path / "builds") as target,
         ):
             copy_saved_parse(project, target)

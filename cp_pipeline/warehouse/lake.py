@@ -29,6 +29,9 @@ _LOCK = 0x63705F6C616B65
 _LOCK_TIMEOUT = re.compile(r"lock timeout")
 _CONFLICT = re.compile(r"Transaction conflict|conflict on |write-write conflict", re.IGNORECASE)
 _MISSING = re.compile(r"creating a new DuckLake is explicitly disabled")
+_MADE_AT_ONCE = re.compile(
+    r"Failed to initialize DuckLake.*(duplicate key|already exists)", re.DOTALL
+)
 _PASSWORD = re.compile(
     r"(password|passwd|pwd|token)\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;\"]+)", re.IGNORECASE
 )
@@ -126,10 +129,17 @@ class Lake:
         """
         if _MISSING.search(message):
             raise LakeMissing(f"The DuckLake {self.location} is not made yet.", _SYNC)
+        if _MADE_AT_ONCE.search(message):
+            # As if it were locked: it is soon there.
+            return "locked: another host is making it"
         return without_passwords(message)
 
-    def lock(self, connection: duckdb.DuckDBPyConnection, seconds: float) -> None:
+    def lock(
+        self, connection: duckdb.DuckDBPyConnection, seconds: float, *, of_models: bool = False
+    ) -> None:
         """Take the advisory lock, as the first statement of a transaction; ``memory`` is in use.
+
+        ``of_models``: not the lock of a turn, but the one of building models, which takes minutes.
 
         A statement that used the lake before would have fixed its snapshot before the lock.
 
@@ -139,17 +149,19 @@ class Lake:
         if self.catalog_file is not None or not self.has_lock:
             # Its process holds a catalog file alone.
             return
+        key = _LOCK + of_models
         wait = f"set_config(''lock_timeout'', ''{max(1, int(seconds * 1000))}'', true)"
         try:
             connection.execute(
                 f"FROM postgres_query('{CATALOG}', 'SELECT {wait},"
-                f" pg_advisory_xact_lock({_LOCK})::VARCHAR')"
+                f" pg_advisory_xact_lock({key})::VARCHAR')"
             ).fetchall()
         except duckdb.Error as error:
             if not _LOCK_TIMEOUT.search(str(error)):
                 raise
             raise WarehouseBusy(
-                f"Another host has its turn to write {self.location}; waited {seconds:.0f} s.",
+                f"Another host {'builds the models of' if of_models else 'writes'} "
+                f"{self.location}; waited {seconds:.0f} s.",
                 "Run this again later. All downloads are kept.",
             ) from None
 

@@ -9,6 +9,8 @@ The statistics of a table never shrink. So an erasure writes the tables anew, wi
 no snapshot shows the old table any more, all that belonged to it is removed.
 """
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +39,7 @@ def tidy_lake(warehouse: Warehouse) -> tuple[int, int]:
     _call(warehouse, "ducklake_rewrite_data_files('warehouse')")
     _call(warehouse, "ducklake_merge_adjacent_files('warehouse')")
     _expire(warehouse, datetime.now(UTC) - _KEPT)
+    _remove_orphans(warehouse)
     return before, _data_bytes(warehouse)
 
 
@@ -49,10 +52,34 @@ def forget_snapshots(warehouse: Warehouse) -> None:
     """
     # A snapshot stays as long as it is the current one.
     _expire(warehouse, datetime.now(UTC) + _KEPT)
+    _remove_orphans(warehouse)
     if warehouse.lake is not None and warehouse.lake.catalog_file is not None:
         _write_catalog_anew(warehouse, warehouse.lake.catalog_file)
     else:
         _vacuum_catalog(warehouse)
+
+
+@contextmanager
+def building_models(warehouse: Warehouse) -> Iterator[None]:
+    """Let no other host build models in the block, nor remove files that no snapshot needs.
+
+    Nothing happens where the warehouse is a file, or a lake with a catalog file: one process at a
+    time can open it.
+
+    Raises:
+        WarehouseBusy: another host builds models for longer than the waiting time.
+    """
+    lake = warehouse.lake
+    if lake is None or lake.catalog_file is not None:
+        yield
+        return
+    with closing(Warehouse(warehouse.location, warehouse.wait_seconds, lake)) as apart:
+        with apart.held() as connection:
+            connection.execute("USE memory")
+            connection.execute("BEGIN")
+            lake.lock(connection, warehouse.wait_seconds, of_models=True)
+        # The lock ends with the connection, and so with this process.
+        yield
 
 
 def write_table_anew(connection: duckdb.DuckDBPyConnection, name: str, without: str) -> None:
@@ -80,6 +107,16 @@ def _expire(warehouse: Warehouse, until: datetime) -> None:
     _call(warehouse, f"ducklake_expire_snapshots('warehouse', older_than => {moment})")
     # Files are scheduled for deletion once no snapshot needs them; no one can read them then.
     _call(warehouse, "ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
+
+
+def _remove_orphans(warehouse: Warehouse) -> None:
+    """Remove data files that a killed process wrote and did not commit.
+
+    Nobody else writes: loads wait for this turn, and models for the lock.
+    """
+    moment = f"TIMESTAMPTZ {literal((datetime.now(UTC) + _KEPT).isoformat())}"
+    with building_models(warehouse):
+        _call(warehouse, f"ducklake_delete_orphaned_files('warehouse', older_than => {moment})")
 
 
 def _call(warehouse: Warehouse, function: str) -> None:
