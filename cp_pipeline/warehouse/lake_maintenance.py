@@ -23,6 +23,10 @@ from cp_pipeline.warehouse.lake import CATALOG, first_line, without_passwords
 
 # So long a query on another host may go on with what it sees.
 _KEPT = timedelta(days=1)
+_CATALOG_TABLES = (
+    "SELECT format('%I.%I', schemaname, relname) FROM pg_stat_user_tables"
+    " WHERE relname LIKE 'ducklake%'"
+)
 
 
 def tidy_lake(warehouse: Warehouse) -> tuple[int, int]:
@@ -141,16 +145,19 @@ def _data_bytes(warehouse: Warehouse) -> int:
 
 
 def _vacuum_catalog(warehouse: Warehouse) -> None:
-    """Rewrite DuckLake's tables in PostgreSQL, whose pages still have deleted rows."""
+    """Rewrite DuckLake's tables in PostgreSQL, whose pages still have deleted rows.
+
+    PostgreSQL's own statistics have values, too: of these tables, and of tables that are dropped.
+    """
     with warehouse.held() as connection:
         connection.execute("USE memory")
         rows = connection.execute(
-            f"FROM postgres_query('{CATALOG}', 'SELECT format(''%I.%I'', schemaname, relname)"
-            " FROM pg_stat_user_tables WHERE relname LIKE ''ducklake%''')"
+            f"FROM postgres_query('{CATALOG}', {literal(_CATALOG_TABLES)})"
         ).fetchall()
-        for (name,) in rows:
+        for name in (*(name for (name,) in rows), "pg_catalog.pg_statistic"):
+            statement = f"VACUUM (FULL, ANALYZE) {name}"
             connection.execute(
-                f"CALL postgres_execute('{CATALOG}', {literal('VACUUM FULL ' + name)},"
+                f"CALL postgres_execute('{CATALOG}', {literal(statement)},"
                 " use_transaction => false)"
             )
 

@@ -33,11 +33,19 @@ def main() -> None:
     access, storage = CentrePointSettings.from_environment(), StorageSettings.from_environment()
     for first in map(int, sys.argv[1:]):
         request = Request.of(range(first, first + SUBJECTS_AT_ONCE))
-        pipeline = Pipeline(access, storage)
-        with pipeline.execute(pipeline.survey(request)) as results:
-            for result in results:
-                if isinstance(result, PartitionFailed):
-                    print(result, flush=True)
+        while True:
+            pipeline = Pipeline(access, storage)
+            try:
+                with pipeline.execute(pipeline.survey(request)) as results:
+                    for result in results:
+                        if isinstance(result, PartitionFailed):
+                            print(result, flush=True)
+            except lake.TurnLost:
+                # As a person would, who is told to run it again.
+                if different != "no-lock":
+                    raise
+            else:
+                break
 
 
 if __name__ == "__main__":

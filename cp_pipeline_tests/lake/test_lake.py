@@ -127,10 +127,13 @@ def test_no_output_has_the_password(tmp_path: Path) -> None:
         said = ""
         commands = (
             ["sync"], ["status"], ["doctor"], ["query", "--warehouse", "FROM lineage.loads"],
-            ["query", "--warehouse", "FROM duckdb_secrets()"], ["rebuild", "--yes"],
+            ["query", "--warehouse", "FROM duckdb_secrets()"], ["publish"],
+            ["compact", "--older-than", "0", "--yes"], ["cut", "first"],
+            ["erase", "--subject", "1", "--yes"], ["rebuild"],
         )  # fmt: skip
         for command in commands:
             said += _run(lake, command)
+        assert "Subject 1 is erased" in said
         unreachable = Lake(service, tmp_path / "other", _unreachable(tmp_path / "other"))
         for command in (["sync"], ["status"], ["doctor"]):
             said += _run(unreachable, command)
