@@ -22,14 +22,7 @@ def main() -> None:
     if different == "no-lock":
         lake.Lake.lock = lambda *_: None  # type: ignore[method-assign,assignment]
     if different == "stops-inside":
-        execute = load_transaction.Commit.execute
-
-        def stopping(self: load_transaction.Commit, *arguments: Any) -> None:
-            execute(self, *arguments)
-            print("inside", flush=True)
-            sys.stdin.readline()
-
-        load_transaction.Commit.execute = stopping  # type: ignore[method-assign]
+        _stop_inside()
     access, storage = CentrePointSettings.from_environment(), StorageSettings.from_environment()
     for first in map(int, sys.argv[1:]):
         request = Request.of(range(first, first + SUBJECTS_AT_ONCE))
@@ -46,6 +39,17 @@ def main() -> None:
                     raise
             else:
                 break
+
+
+def _stop_inside() -> None:
+    execute = load_transaction.Commit.execute
+
+    def stopping(self: load_transaction.Commit, *arguments: Any) -> None:
+        execute(self, *arguments)
+        print("inside", flush=True)
+        sys.stdin.readline()
+
+    load_transaction.Commit.execute = stopping  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
