@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import duckdb
+import pytest
 
 from cp_pipeline.warehouse.lake import extension_file
 
@@ -109,12 +110,22 @@ class Postgres:
         self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
 
-    def _run(self, *command: str) -> None:
+    def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            command, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, check=False,
+            [_program(name), *arguments], user=self._user, cwd=self.folder, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+def _program(name: str) -> str:
+    """The path of a program of PostgreSQL; Debian does not put all of them on the PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    found = shutil.which(name) or (str(installed[-1]) if installed else None)
+    if found is None:
+        assert "CI" not in os.environ, f"{name} is missing"
+        pytest.skip(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql).")
+    return found
 
 
 @cache
