@@ -362,6 +362,7 @@ class StorageSettings:
         if ":" in warehouse.partition("/")[0]:
             warehouse, lake_data = read.lake(warehouse, lake_data, data_dir)
         else:
+            lake_data = ""
             default = data_dir / "warehouse.duckdb"
             warehouse = str(read.path("CP_WAREHOUSE", default, _BY_DUCKDB + _BY_DBT))
         published = read.path("CP_PUBLISHED", data_dir / "centrepoint.duckdb", _BY_DUCKDB)
