@@ -20,7 +20,7 @@ def main() -> None:
     """Load the requests one after another; print each failure."""
     different = os.environ.get("CP_HOST", "")
     if different == "no-lock":
-        lake.Lake.lock = lambda *_: None  # type: ignore[method-assign,assignment]
+        lake.Lake.lock = lambda *_: None  # type: ignore[method-assign]
     if different == "stops-inside":
         _stop_inside()
     access, storage = CentrePointSettings.from_environment(), StorageSettings.from_environment()
@@ -49,7 +49,7 @@ def _stop_inside() -> None:
         print("inside", flush=True)
         sys.stdin.readline()
 
-    load_transaction.Commit.execute = stopping  # type: ignore[method-assign]
+    load_transaction.Commit.execute = stopping  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from cp_pipeline.warehouse import (
     publish_current,
     query,
 )
+from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests import lakes
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
@@ -160,7 +161,7 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     folder.mkdir()
     with duckdb.connect(config={"secret_directory": str(folder)}) as connection:
-        connection.execute(f"LOAD '{lakes.extension_file('ducklake')}'")
+        connection.execute(f"LOAD '{extension_file('ducklake')}'")
         connection.execute(
             "CREATE PERSISTENT SECRET open (TYPE ducklake, DATA_PATH '/tmp/nowhere/',"
             f" METADATA_PATH 'postgres:host=127.0.0.1 password={lakes.PASSWORD}')"
