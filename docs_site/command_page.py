@@ -7,6 +7,8 @@ Belongs here: reading click's commands, and the page's Markdown. Does not belong
 import inspect
 import re
 from collections.abc import Iterator
+from html import escape
+from typing import cast
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -15,6 +17,12 @@ from mkdocs.structure.files import File, Files
 from cp_pipeline.cli import commands
 
 _PROGRAM = "cp-pipeline"
+_INTRODUCTION = """\
+# Commands
+
+Generated from `cp-pipeline COMMAND --help`. The exit codes, and what `--json` prints, are in
+[For programs](machines.md). Every command also has these options:
+"""
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -28,12 +36,7 @@ def page() -> str:
     found = dict(_every_command(click.Context(commands, info_name=_PROGRAM)))
     everywhere = set.intersection(*(set(_options(each)) for each in found.values()))
     shared = [row for row in _options(next(iter(found.values()))) if row in everywhere]
-    parts = [
-        "# Commands",
-        f"Generated from `{_PROGRAM} COMMAND --help`. The exit codes, and what `--json` prints, are in"
-        " [For programs](machines.md). Every command has these options, too:",
-        _table(shared),
-    ]
+    parts = [_INTRODUCTION, _table(shared)]
     for name, context in found.items():
         parts += [f"## {name}", *_about(context)]
         if own := [row for row in _options(context) if row not in everywhere]:
@@ -42,8 +45,7 @@ def page() -> str:
 
 
 def _every_command(parent: click.Context, name: str = "") -> Iterator[tuple[str, click.Context]]:
-    group = parent.command
-    assert isinstance(group, click.Group)
+    group = cast("click.Group", parent.command)
     for each in group.list_commands(parent):
         command = group.get_command(parent, each)
         if command is None or command.hidden:
@@ -78,5 +80,5 @@ def _table(rows: list[tuple[str, str]]) -> str:
 def _plain(text: str) -> str:
     """Return a paragraph on one line, in which nothing but code between backticks is markup."""
     parts = " ".join(text.split()).split("`")
-    parts[::2] = (re.sub(r"([<>*_|])", r"\\\1", part) for part in parts[::2])
+    parts[::2] = (re.sub(r"([*_|])", r"\\\1", escape(part)) for part in parts[::2])
     return "`".join(parts)

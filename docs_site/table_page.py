@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
+from html import escape
 from pathlib import Path
 
 import duckdb
@@ -46,8 +48,8 @@ SELECT schema_name, table_name, comment FROM duckdb_tables();
 SELECT table_name, column_name, comment FROM duckdb_columns() WHERE schema_name = 'marts';
 ```
 
-The warehouse, `data/warehouse.duckdb`, has the same tables. In it `exports` and parts of `lineage` and
-`study` are views, and it also has the [history](#history-in-the-warehouse-only).
+The warehouse, `data/warehouse.duckdb`, has the same tables (some are views there), and the
+[history](#history-in-the-warehouse-only).
 """
 _HISTORY = """\
 ## history (in the warehouse only)
@@ -60,14 +62,18 @@ functions return the rows of the loads that were current at an instant, with the
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the page."""
-    if study := os.environ.get(STUDY):
-        content = page(Path(study))
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            _make_study(Path(folder))
-            content = page(Path(folder))
-    files.append(File.generated(config, "tables.md", content=content))
+    files.append(File.generated(config, "tables.md", content=_content()))
     return files
+
+
+# Once, because `mkdocs serve` builds the site again after each change of a document.
+@cache
+def _content() -> str:
+    if study := os.environ.get(STUDY):
+        return page(Path(study))
+    with tempfile.TemporaryDirectory() as folder:
+        _make_study(Path(folder))
+        return page(Path(folder))
 
 
 def _make_study(folder: Path) -> None:
@@ -77,11 +83,11 @@ def _make_study(folder: Path) -> None:
         pipeline = Pipeline(CentrePointSettings.from_environment(service.environment), storage)
         survey = pipeline.survey(Request.of())
         with pipeline.execute(survey) as results:
-            failed = [each for each in results if not isinstance(each, PartitionLoaded)]
-    assert failed == []
+            if failed := [each for each in results if not isinstance(each, PartitionLoaded)]:
+                raise RuntimeError(f"The study for the page cannot be loaded: {failed}")
     target = folder / "dbt"
     target.mkdir()
-    subprocess.run(
+    subprocess.run(  # noqa: S603  (our own commands)
         [Path(sys.executable).with_name("dbt"), "--quiet", "run", "--project-dir", PROJECT,
          "--profiles-dir", PROJECT, "--target-path", target, "--log-path", target],
         env={**os.environ, "CP_WAREHOUSE": storage.warehouse, "CP_VISITS": str(storage.visits),
@@ -141,5 +147,5 @@ def _name(name: str) -> str:
 def _plain(comment: str | None) -> str:
     """Return a comment on one line, in which nothing but code between backticks is markup."""
     parts = " ".join((comment or "").split()).split("`")
-    parts[::2] = (re.sub(r"([<>*_|])", r"\\\1", part) for part in parts[::2])
+    parts[::2] = (re.sub(r"([*_|])", r"\\\1", escape(part)) for part in parts[::2])
     return "`".join(parts)

@@ -168,7 +168,7 @@ COLUMNS = {
 # Functions of the warehouse; the published file has none.
 MACROS = {
     "as_of": "Rows of the loads that were the latest at an instant of program execution.",
-    "as_loaded": "Rows of the loads that were current in the warehouse at an instant, by its clock.",
+    "as_loaded": "Rows of loads that were current in the warehouse at an instant, by its clock.",
 }
 EXPORT = "One row per record of {name}, from the newest execution of each export."
 WIDE_EXPORT = " Columns without a comment are as in the export."
