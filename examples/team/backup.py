@@ -18,8 +18,8 @@ from cp_pipeline.env_file import read_env_file
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse
 
-# Scratch folders, locks of living processes, and what dbt writes anew.
-_LEFT_OUT = (".aside", "*.aside", "*.partial", "*.lock", "run_locks", "dbt")
+# Scratch folders, locks of moments, and what dbt writes anew.
+_LEFT_OUT = (".aside", "*.aside", "*.partial", "*.lock", "dbt")
 
 
 def main(target: Path) -> None:
@@ -29,6 +29,11 @@ def main(target: Path) -> None:
     home = Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home)
     os.umask(0o077)
     target.mkdir(parents=True)
+    # By a run's lock file, which nobody holds in the copy, the next sync sees that the run is gone.
+    # Now, and again with all other files: a run may begin or end in between.
+    locks = storage.data_dir / "run_locks"
+    if locks.exists():
+        shutil.copytree(locks, target / "data" / "run_locks", copy_function=_copied)
     # In this order: missing events are added by the next run, and a landed file that the warehouse
     # does not know yet is loaded by the next sync. The other way round, something would be missing.
     _copy_home(home, target / "dagster_home")
