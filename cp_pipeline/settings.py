@@ -23,6 +23,7 @@ DialectSetting = Literal["auto", Dialect]
 PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
 
+_OBJECTS = re.compile(r"(s3|az)://[A-Za-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
 _SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")
 
@@ -128,6 +129,23 @@ class _Reader:
                 "https:// and port, separated by commas."
             )
         return tuple(dict.fromkeys(hosts))
+
+    def object_store(self, name: str) -> str:
+        """Return the location in an object store; empty if the value is a folder.
+
+        The value is not repeated in a complaint: it may have credentials, which do not belong here.
+        """
+        value = self.text(name)
+        if "://" not in value:
+            return ""
+        if not _OBJECTS.fullmatch(value):
+            self.complaints.append(
+                f"{name} must be a folder, s3://bucket/prefix or az://container/prefix, without "
+                "credentials and in the letters a-z, A-Z, 0-9, '.', '_' and '-'. The credentials "
+                "belong in the store's own variables (AWS_…, AZURE_…)."
+            )
+            return ""
+        return value.rstrip("/")
 
     def timezone(self, name: str) -> str:
         value = self.text(name)
@@ -292,11 +310,14 @@ class StorageSettings:
     timezone: str = ""
     # The visits of subjects of whom CentrePoint tells none; need not exist.
     visits: Path = Path("data/visits.csv")
+    # The location in an object store, such as s3://bucket/prefix; empty if the landing is a folder.
+    landing_url: str = ""
+    landing_folder: Path | None = None
 
     @property
     def landing(self) -> Path:
-        """The folder of the unchanged files."""
-        return self.data_dir / "landing"
+        """The folder of the unchanged files; with an object store, only of scratch folders."""
+        return self.landing_folder or self.data_dir / "landing"
 
     @property
     def dagster_home(self) -> Path:
@@ -324,9 +345,24 @@ class StorageSettings:
         actor = read.text("CP_ACTOR", _user())
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
+        landing_url = read.object_store("CP_LANDING")
+        folder = None
+        if read.text("CP_LANDING") and not landing_url:
+            folder = read.path("CP_LANDING", Path(), _BY_ALL)
         read.finish()
-        largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest, own, actor, timezone, visits)
+        return cls(
+            data_dir=data_dir,
+            warehouse=warehouse,
+            published=published,
+            warehouse_wait_seconds=wait,
+            largest_csv_bytes=int(gigabytes * 10**9),
+            dbt_project=own,
+            actor=actor,
+            timezone=timezone,
+            visits=visits,
+            landing_url=landing_url,
+            landing_folder=folder,
+        )
 
 
 class _Names(dict[str, str]):
@@ -375,6 +411,8 @@ def anchor_paths() -> None:
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
     os.environ["CP_VISITS"] = str(storage.visits)
+    if storage.landing_folder:
+        os.environ["CP_LANDING"] = str(storage.landing_folder)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 

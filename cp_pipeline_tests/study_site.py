@@ -16,9 +16,10 @@ DATASET = "Kinds"
 class Site:
     """A served study and its data folder."""
 
-    def __init__(self, sandbox: FaultySandbox, data_dir: Path) -> None:
+    def __init__(self, sandbox: FaultySandbox, data_dir: Path, landing: str = "") -> None:
         self.sandbox = sandbox
-        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
+        variables = {"CP_DATA_DIR": str(data_dir), "CP_LANDING": landing}
+        self.storage = StorageSettings.from_environment(variables)
 
     def put(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> None:
         encoded = csv_text.encode() if isinstance(csv_text, str) else csv_text

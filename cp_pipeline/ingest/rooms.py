@@ -35,7 +35,7 @@ class Rooms:
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
         self.storage = storage
         self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
-        self.landing = Landing(storage.landing)
+        self.landing = Landing.of(storage)
         self.warehouse = Warehouse.of(storage)
         self.timings = Timings()
 
