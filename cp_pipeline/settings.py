@@ -243,6 +243,8 @@ class CentrePointSettings:
     dialect: DialectSetting = "auto"
     requests_per_minute: int = 450
     download_threads: int = 16
+    # How many hosts share CP_REQUESTS_PER_MINUTE; ``requests_per_minute`` is this host's share.
+    hosts: int = 1
     allow_insecure_http: bool = False
     private_hosts: tuple[str, ...] = ()
     whole_listing_hours: float = WHOLE_LISTING_HOURS
@@ -273,6 +275,7 @@ class CentrePointSettings:
         token_url = read.url("CP_TOKEN_URL", PRODUCTION_TOKEN_URL, insecure)
         client_id = read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph")
         client_secret = read.required("CP_CLIENT_SECRET", "the API client's secret")
+        requests, hosts = read.positive("CP_REQUESTS_PER_MINUTE", 450), read.positive("CP_HOSTS", 1)
         settings = cls(
             api_url=api_url,
             token_url=token_url,
@@ -280,8 +283,9 @@ class CentrePointSettings:
             client_secret=client_secret,
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
             dialect=cast("DialectSetting", dialect),
-            requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
+            requests_per_minute=max(requests // hosts, 1),
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
+            hosts=hosts,
             allow_insecure_http=insecure,
             private_hosts=read.hosts("CP_ALLOW_PRIVATE_HOSTS"),
             whole_listing_hours=read.positive_number("CP_WHOLE_LISTING_HOURS", WHOLE_LISTING_HOURS),

@@ -119,7 +119,16 @@ def _settings(access: CentrePointSettings) -> str:
     studies = ", ".join(map(str, access.study_ids))
     hosts = ", ".join(access.private_hosts)
     private = f", private hosts allowed in file links: {hosts}" if hosts else ""
-    return f"{access.api_url}, study {studies}, dialect {access.dialect}{private}"
+    return (
+        f"{access.api_url}, study {studies}, dialect {access.dialect}, {_requests(access)}{private}"
+    )
+
+
+def _requests(access: CentrePointSettings) -> str:
+    words = f"at most {access.requests_per_minute} requests a minute"
+    if access.hosts == 1:
+        return words
+    return f"{words} from this host (CP_REQUESTS_PER_MINUTE divided among {access.hosts} hosts)"
 
 
 def _taking_a_token(centrepoint: CentrePoint) -> bool:

@@ -22,6 +22,7 @@ from cp_pipeline.centrepoint import PAGE_SIZE
 from cp_pipeline.defs.active_runs import Covers, active_runs
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.jobs import load_partitions_job
 from cp_pipeline.defs.jobs import sync as sync_job
 from cp_pipeline.defs.load_steps import STUDY_TAG
@@ -219,8 +220,9 @@ def _request_partitions(
     moment: datetime,
 ) -> dg.SensorResult:
     stale = [item for item in plan.replaced if item.partition in set(wanted)]
-    for observation in observations(stale[:_OBSERVED]):
-        instance.report_runless_asset_event(observation)
+    with EventBatches(instance) as events:
+        for observation in observations(stale[:_OBSERVED]):
+            events.log(observation)
     by_dataset: dict[str, list[int]] = {}
     for partition in sorted(wanted):
         by_dataset.setdefault(partition.dataset_name, []).append(partition.subject_id)

@@ -4,11 +4,13 @@ Belongs here: creating, holding, testing and removing them. Does not belong: wha
 run whose process is gone (``defs.instance.orphaned_runs``).
 
 The system frees a lock when its process ends, however it ends, and process ids that are used again
-cannot mislead. A lock is known on every machine that shares the data folder.
+cannot mislead. A file names its host: of a process on another host, a lock says nothing, because a
+file system that hosts share need not know locks.
 """
 
 import fcntl
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -57,6 +59,8 @@ class RunLocks:
         # Renamed when it is locked: before, it would look like the file of a process that is gone.
         part = self.folder / f".{path.name}.{os.getpid()}"
         file = part.open("w")
+        file.write(platform.node())
+        file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         part.replace(path)
         return file
@@ -71,8 +75,11 @@ class RunLocks:
         return sorted(path.name for path in self.folder.glob("[!.]*"))
 
     def is_held(self, run_id: str) -> bool:
-        """Whether the process of the run lives."""
+        """Whether the process of the run lives, or may live on another host."""
         with suppress(FileNotFoundError), (self.folder / run_id).open("r") as file:
+            # An earlier version of this project named no host.
+            if file.read() not in {"", platform.node()}:
+                return True
             try:
                 # Shared: others who test at the same time do not disturb each other.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -81,7 +88,10 @@ class RunLocks:
         return False
 
     def released(self) -> list[str]:
-        """The ids of runs whose process has ended, well or not, and whose file is still there."""
+        """The ids of runs whose process has ended, well or not, and whose file is still there.
+
+        Not of runs on other hosts.
+        """
         return [run_id for run_id in self.all() if not self.is_held(run_id)]
 
     def remove(self, run_id: str) -> None:
