@@ -23,7 +23,7 @@ from cp_pipeline_tests.conftest import one
 from cp_pipeline_tests.defs.conftest import EXPORTS, materialize, pair, rectangle, run_job
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.postgres_servers import PASSWORD, USER, PostgresServer, postgres_server
-from cp_pipeline_tests.reliability.leftovers import leftovers, unfinished, without_event
+from cp_pipeline_tests.reliability.leftovers import unfinished, without_event
 from cp_pipeline_tests.warehouse_contents import MARKER, run, run_killed
 
 SUBJECT = 73190462
@@ -113,7 +113,6 @@ def test_a_killed_sync_is_ended_and_its_rerun_has_all_events(storage: StorageSet
         assert len(instance.get_materialized_partitions(EXPORTS)) == one(
             "SELECT count(*) FROM (SELECT DISTINCT subject_id, dataset_name FROM lineage.loads)"
         )
-    assert leftovers(storage) == []
 
 
 def test_the_sensor_and_a_range_of_the_ui_load_what_is_new(
@@ -189,12 +188,10 @@ def test_a_server_that_cannot_be_used_is_explained_without_its_password(
     yaml = storage.dagster_home / "dagster.yaml"
     yaml.write_text(configuration(server, database, scheme="postgresql"))
     with pytest.raises(StorageUnwritable, match=r"scheme: postgresql\+psycopg2"):
-        with open_instance(storage):
-            pass
+        open_instance(storage)
     yaml.write_text(configuration(server, database))
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "WrongSecretOfPostgres")
     with pytest.raises(StorageUnwritable, match="password authentication failed") as raised:
-        with open_instance(storage):
-            pass
+        open_instance(storage)
     assert "WrongSecret" not in str(raised.value)
     assert os.environ["DAGSTER_PG_PASSWORD"] not in yaml.read_text()

@@ -148,10 +148,8 @@ def test_the_sync_job_stores_an_event_for_each_partition_and_no_planned_events(
 
 
 def events_of(instance: dg.DagsterInstance, run_id: str) -> Counter[str]:
-    logs = instance.all_logs(run_id)
-    return Counter(
-        each.get_dagster_event().event_type_value for each in logs if each.is_dagster_event
-    )
+    events = [each.dagster_event for each in instance.all_logs(run_id)]
+    return Counter(event.event_type_value for event in events if event)
 
 
 def test_a_run_that_cannot_reach_the_service_fails_with_the_reason(
