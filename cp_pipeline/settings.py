@@ -324,6 +324,11 @@ class StorageSettings:
         return self.landing_folder or self.data_dir / "landing"
 
     @property
+    def has_many_writers(self) -> bool:
+        """Whether several processes may write the warehouse at once; one only may write a file."""
+        return self.warehouse.startswith("ducklake:")
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's folder, unless ``DAGSTER_HOME`` names another one."""
         return self.data_dir / "dagster_home"

@@ -21,6 +21,7 @@ from cp_pipeline.ingest.survey import Request, Survey
 from cp_pipeline.ingest.timings import Activity, Timings
 from cp_pipeline.ingest.warehouse_rebuild import LeftOut, Rebuilt, rebuild
 from cp_pipeline.warehouse import (
+    SUBJECTS_AT_ONCE,
     FailedAttempts,
     Finding,
     Load,
@@ -33,6 +34,7 @@ __all__ = [
     "ATTEMPTS",
     "EVERYTHING",
     "NOT_FORESEEN",
+    "SUBJECTS_AT_ONCE",
     "Account",
     "Activity",
     "Erasable",

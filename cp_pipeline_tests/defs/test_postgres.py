@@ -60,7 +60,8 @@ def configuration(
 ) -> str:
     """The `dagster.yaml` of docs/hosts.md, for this server."""
     documented = Path(__file__).parents[2] / "docs" / "hosts.md"
-    (text,) = re.findall(r"```yaml\n(storage:.*?)```", documented.read_text(), re.DOTALL)
+    found: list[str] = re.findall(r"```yaml\n(storage:.*?)```", documented.read_text(), re.DOTALL)
+    text = found[0]
     text = text.replace("db.example.com", "127.0.0.1").replace("5432", str(server.port))
     text = text.replace("username: dagster", f"username: {USER}").replace(
         "db_name: dagster", f"db_name: {database}"
