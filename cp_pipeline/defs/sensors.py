@@ -248,7 +248,7 @@ def _request_sync(
     seconds: int,
     moment: datetime,
 ) -> dg.SensorResult:
-    """Request the job ``sync`` for the whole study, or for these subjects in up to ``slots`` runs."""
+    """Request the job ``sync`` for the whole study, or for these subjects, in ``slots`` runs."""
     some = sorted(subjects)
     ops = [
         {"sync_exports": {"config": {"subject_ids": each, "only_due": True}}}
@@ -258,7 +258,7 @@ def _request_sync(
 
 
 def divided(subjects: Sequence[int], slots: int) -> list[Sequence[int]]:
-    """Divide the subjects of a burst among runs, each with as many as it lists at once, at least."""
+    """Divide the subjects of a burst among runs, each with as many as it lists at once."""
     size = max(ceil(len(subjects) / slots), SUBJECTS_AT_ONCE)
     return [subjects[start : start + size] for start in range(0, len(subjects), size)] or [subjects]
 

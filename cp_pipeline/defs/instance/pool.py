@@ -1,7 +1,7 @@
 """The pool ``warehouse``: one slot, for the one writer of a file; more for a DuckLake.
 
-Belongs here: its name, and reading its limit. Does not belong: setting it (``dagster_home``), the steps that take the slot
-(``assets``, ``jobs``, ``dbt_assets``, ``publish_job``).
+Belongs here: its name, and reading its limit. Does not belong: setting it (``dagster_home``), the
+steps that take the slot (``assets``, ``jobs``, ``dbt_assets``, ``publish_job``).
 """
 
 import dagster as dg
