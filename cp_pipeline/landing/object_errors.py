@@ -91,7 +91,7 @@ def _in_words(where: str, message: str) -> LandingUnusable:
     if _UNREACHABLE.search(message):
         return LandingUnavailable(
             f"The object store of the landing {where} cannot be reached.",
-            f"See whether its address (AWS_ENDPOINT_URL) is right. {again}",
+            f"See whether its address is right (AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT). {again}",
         )
     return LandingUnavailable(
         f"The object store of the landing {where} cannot be used{_code(message)}.", again

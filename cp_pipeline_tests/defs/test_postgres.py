@@ -24,7 +24,7 @@ from cp_pipeline_tests.defs.conftest import EXPORTS, materialize, pair, rectangl
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.postgres_servers import PASSWORD, USER, PostgresServer, postgres_server
 from cp_pipeline_tests.reliability.leftovers import unfinished, without_event
-from cp_pipeline_tests.warehouse_contents import MARKER, run, run_killed
+from cp_pipeline_tests.warehouse_contents import MARKER, found_in, run, run_killed
 
 SUBJECT = 73190462
 
@@ -110,6 +110,8 @@ def test_a_killed_sync_is_ended_and_its_rerun_has_all_events(storage: StorageSet
     assert done.returncode == 1, done.stdout + done.stderr
     assert unfinished(storage) == []
     assert without_event(storage) == {}
+    assert PASSWORD not in done.stdout + done.stderr
+    assert found_in(storage.data_dir, {PASSWORD}) == {}
     with open_instance(storage) as instance:
         assert len(instance.get_materialized_partitions(EXPORTS)) == one(
             "SELECT count(*) FROM (SELECT DISTINCT subject_id, dataset_name FROM lineage.loads)"

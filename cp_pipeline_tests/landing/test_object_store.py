@@ -28,7 +28,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.landing.test_store import BYTES, ITEM, Interrupted, half
 from cp_pipeline_tests.object_stores import S3Server, s3_server
 from cp_pipeline_tests.study_site import Site
-from cp_pipeline_tests.warehouse_contents import run, run_killed
+from cp_pipeline_tests.warehouse_contents import found_in, run, run_killed
 
 READER = {"AWS_ACCESS_KEY_ID": "READERKEY", "AWS_SECRET_ACCESS_KEY": "readersecret"}
 
@@ -255,6 +255,8 @@ def test_a_killed_sync_leaves_no_half_object(
         assert all(landing.is_intact(landed) for landed in landed_files(landing))
         done = run("sync")
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "writersecret" not in done.stdout + done.stderr
+        assert found_in(site.storage.data_dir, {"writersecret"}) == {}
         assert len(list(landed_files(landing))) == 5
         assert site.rows('SELECT a FROM exports."Kinds" ORDER BY a') == [
             (1,),
