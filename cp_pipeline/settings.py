@@ -355,9 +355,9 @@ class StorageSettings:
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
         landing_url = read.object_store("CP_LANDING")
-        folder = None
-        if read.text("CP_LANDING") and not landing_url:
-            folder = read.path("CP_LANDING", Path(), _BY_ALL)
+        folder = data_dir / "landing"
+        if not landing_url:
+            folder = read.path("CP_LANDING", folder, _BY_ALL)
         read.finish()
         return cls(
             data_dir=data_dir,
@@ -370,7 +370,7 @@ class StorageSettings:
             timezone=timezone,
             visits=visits,
             landing_url=landing_url,
-            landing_folder=folder,
+            landing_folder=None if folder == data_dir / "landing" else folder,
         )
 
 
