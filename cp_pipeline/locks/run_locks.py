@@ -75,11 +75,8 @@ class RunLocks:
         return sorted(path.name for path in self.folder.glob("[!.]*"))
 
     def is_held(self, run_id: str) -> bool:
-        """Whether the process of the run lives, or may live on another host."""
+        """Whether the process of the run lives, if it is on this host."""
         with suppress(FileNotFoundError), (self.folder / run_id).open("r") as file:
-            # An earlier version of this project named no host.
-            if file.read() not in {"", platform.node()}:
-                return True
             try:
                 # Shared: others who test at the same time do not disturb each other.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -87,11 +84,15 @@ class RunLocks:
                 return True
         return False
 
-    def released(self) -> list[str]:
-        """The ids of runs whose process has ended, well or not, and whose file is still there.
+    def is_of_another_host(self, run_id: str) -> bool:
+        """Whether another host has created the lock file, so that its lock says nothing here."""
+        with suppress(FileNotFoundError):
+            # An earlier version of this project named no host.
+            return (self.folder / run_id).read_text() not in {"", platform.node()}
+        return False
 
-        Not of runs on other hosts.
-        """
+    def released(self) -> list[str]:
+        """The ids of runs whose process has ended, well or not, and whose file is still there."""
         return [run_id for run_id in self.all() if not self.is_held(run_id)]
 
     def remove(self, run_id: str) -> None:

@@ -155,7 +155,6 @@ def test_runs_of_other_hosts_are_left_to_run_monitoring(
             locks.release(run_id)
         # In a folder that both hosts have mounted.
         (locks.folder / there).write_text("another-host")
-        assert locks.released() == [here]
         assert end_orphaned_runs(instance, locks, later) == [here]
         for run_id in (unlocked, there):
             found = instance.get_run_by_id(run_id)

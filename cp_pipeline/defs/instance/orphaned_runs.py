@@ -8,7 +8,7 @@ process of ``cp-pipeline sync``. If a process is killed, its run would stay "sta
 pool's only slot. So each run holds a lock file while its process lives (``locked_runs``).
 
 If Dagster's storage is a server's, runs of other hosts are in it, too. A run that has no lock file
-here may live there, so it is left to Dagster's run monitoring.
+of this host may live there, so it is left to Dagster's run monitoring.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -57,15 +57,15 @@ def end_orphaned_runs(
         The ids of the runs that were ended.
     """
     _free_slots_of_ended_runs(instance)
-    ended = []
+    ended, hosts_share = [], is_of_a_server(instance)
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
         is_known = run.run_id in locks.all()
         if is_known and locks.is_held(run.run_id):
             continue
-        if not is_known and (
-            is_of_a_server(instance) or not _should_be_locked(record, now or datetime.now(UTC))
-        ):
+        if hosts_share and (not is_known or locks.is_of_another_host(run.run_id)):
+            continue
+        if not is_known and not _should_be_locked(record, now or datetime.now(UTC)):
             continue
         # Read it again: it may have ended in the meantime, just before its process did.
         again = instance.get_run_by_id(run.run_id)
