@@ -14,7 +14,7 @@ else
 PIP_OR_UV = $(PIP) $(1)
 endif
 
-.PHONY: help demo dev test lint install development clean constraints benchmarks docs serve test-lake
+.PHONY: help demo dev test lint install hosts development clean constraints benchmarks docs serve test-lake
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ development: .venv/developed  ## install, and what the tests and the linters nee
 
 .venv/developed: .venv/installed constraints-development.txt
 	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-development.txt)
+	@touch $@
+
+hosts: .venv/hosted  ## install, and the extras for an object store and PostgreSQL
+
+.venv/hosted: .venv/installed constraints-hosts.txt
+	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-hosts.txt)
 	@touch $@
 
 demo: install  ## sync a synthetic study and print a few answers
@@ -86,6 +92,8 @@ PIN := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-
 constraints:  ## pin everything anew (needs pip-tools)
 	$(PIN) --upgrade --extra development -o constraints-development.txt pyproject.toml
 	@# The same versions, without the packages for development.
+	cp constraints-development.txt constraints-hosts.txt
+	$(PIN) --extra object-store --extra postgres --build-deps-for editable -o constraints-hosts.txt pyproject.toml
 	cp constraints-development.txt constraints.txt
 	$(PIN) --build-deps-for editable -o constraints.txt pyproject.toml
 	@# The same versions with the DuckDB that DuckLake's extensions fit.

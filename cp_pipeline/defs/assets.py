@@ -15,6 +15,7 @@ from cp_pipeline.defs.events import (
     listing_metadata,
     observations,
 )
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import (
     failures_explained,
@@ -56,8 +57,9 @@ def export_files(
     with failures_explained(source, context):
         pipeline = source.open()
         new_survey, _ = survey(context, pipeline)
-        for observation in observations(new_survey.plan.replaced):
-            context.log_event(observation)
+        with EventBatches(context.instance, context) as events:
+            for observation in observations(new_survey.plan.replaced):
+                events.log(observation)
         context.log.info(
             f"CentrePoint lists {new_survey.numbers.exports} exports in "
             f"{new_survey.numbers.partitions} partitions"

@@ -25,7 +25,7 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
-from cp_pipeline.defs.instance.logged_events import LoggedEvents
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.missing_events import (
     compare_events,
@@ -165,22 +165,26 @@ def load_requested(
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
         if request.is_whole:
             before(context, pipeline)
-        outcome = _Outcome(LoggedEvents(context))
-        try:
-            parts = deque(pipeline.parts(request))
-            number = 0
-            while parts:
-                part, number = parts.popleft(), number + 1
-                if number > 1 or parts:
-                    context.log.info(f"Part {number} of {number + len(parts)}: {_subjects(part)}")
-                parts.extend(_load_part(context, source, pipeline, part, outcome))
-        finally:
-            if outcome.listed_after is not None:
-                # Of a large study, comparing all partitions takes longer than loading a few.
-                compares = request.is_whole or has_run_ended_badly(
-                    context.instance, source.run_locks()
-                )
-                _store_outcome(context, pipeline, outcome, outcome.listed_after, compares=compares)
+        with EventBatches(context.instance, context) as events:
+            outcome = _Outcome(events)
+            try:
+                parts = deque(pipeline.parts(request))
+                number = 0
+                while parts:
+                    part, number = parts.popleft(), number + 1
+                    if number > 1 or parts:
+                        of_all = f"Part {number} of {number + len(parts)}"
+                        context.log.info(f"{of_all}: {_subjects(part)}")
+                    parts.extend(_load_part(context, source, pipeline, part, outcome))
+            finally:
+                if outcome.listed_after is not None:
+                    # Of a large study, comparing all partitions takes longer than loading a few.
+                    compares = request.is_whole or has_run_ended_badly(
+                        context.instance, source.run_locks()
+                    )
+                    _store_outcome(
+                        context, pipeline, outcome, outcome.listed_after, compares=compares
+                    )
         context.log.info(
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )
@@ -192,7 +196,7 @@ def load_requested(
 class _Outcome:
     """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
 
-    events: LoggedEvents
+    events: EventBatches
     listed_after: int | None = None
     loaded: int = 0
     has_plan: bool = False
@@ -212,7 +216,7 @@ def _load_part(
     names = pipeline.names()
     log_survey(context, new_survey, names)
     if request.partitions is not None:
-        store_current(context, new_survey.plan, listed_after, names)
+        store_current(context, new_survey.plan, outcome.events, listed_after, names)
     outcome.has_plan |= bool(new_survey.plan.to_load)
     source.planned(new_survey.plan)
     with pipeline.execute(new_survey, context.run.run_id) as results:
@@ -235,21 +239,25 @@ def _subjects(request: Request) -> str:
 
 
 def store_current(
-    context: Context, plan: Plan, listed_after: int, names: StudyNames = NO_NAMES
+    context: Context,
+    plan: Plan,
+    events: EventBatches,
+    listed_after: int,
+    names: StudyNames = NO_NAMES,
 ) -> None:
     """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
-        context.log_event(materialization(current, listed_after, before, names))
+        events.log(materialization(current, listed_after, before, names))
     if plan.current:
         context.log.info(
             f"{count(len(plan.current), 'partition')} already current; nothing was downloaded"
         )
     pending = sorted(plan.pending.keys() - plan.to_load.keys() - plan.kept.keys())
     for partition in pending:
-        context.log_event(no_export(partition, listed_after, NOT_WRITTEN))
+        events.log(no_export(partition, listed_after, NOT_WRITTEN))
     for partition in plan.without_export:
-        context.log_event(no_export(partition, listed_after, NOT_LISTED))
+        events.log(no_export(partition, listed_after, NOT_LISTED))
     if plan.without_export:
         context.log.info(
             f"CentrePoint lists no export for {len(plan.without_export)} of the requested "
@@ -295,9 +303,9 @@ def _store_outcome(
         compares: whether to compare all partitions with Dagster's events, and to store those that
             are missing.
     """
-    log, compared = outcome.events.log, None
+    events, compared = outcome.events, None
     if compares:
-        compared = store_missing_events(pipeline, context.instance, log, listed_after)
+        compared = store_missing_events(pipeline, context.instance, events, listed_after)
     if compared and compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
@@ -306,7 +314,8 @@ def _store_outcome(
         compared = compare_events(pipeline, context.instance)
     # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
     for observation in observations(failure.export_file for failure in outcome.failures):
-        context.log_event(observation)
+        outcome.events.log(observation)
+    outcome.events.flush()
     if outcome.has_plan:
         timings = pipeline.where_the_time_went()
         context.log.info(f"Where the time went: {timings}")

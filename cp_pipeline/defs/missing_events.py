@@ -9,12 +9,13 @@ has no event of them. A run for the whole study compares at its end. All other r
 a sync with nothing to load, compare if a run has ended badly and its lock file still exists.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS, VERSION_TAG, materialization
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs, remove_locks_of_ended_runs
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.domain.exports import Partition
@@ -71,7 +72,7 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventCom
 def store_missing_events(
     pipeline: Pipeline,
     instance: dg.DagsterInstance,
-    log: Callable[[dg.AssetMaterialization], None],
+    events: EventBatches,
     listed_after: int,
     at_most: int | None = None,
 ) -> EventComparison:
@@ -80,7 +81,7 @@ def store_missing_events(
     Args:
         pipeline: has the warehouse.
         instance: has the events.
-        log: stores an event.
+        events: stores the events.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
         at_most: the maximum number of events to store now; None is no limit.
 
@@ -90,6 +91,7 @@ def store_missing_events(
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
+    events.flush()
     compared = compare_events(pipeline, instance)
     if not compared.differing:
         return compared
@@ -101,7 +103,8 @@ def store_missing_events(
         # 1 is older than every observation: a partition that is not up to date must be stale, even
         # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
-        log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+        events.log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+    events.flush()
     return compared
 
 
@@ -142,10 +145,9 @@ def recover_orphaned_runs(
     end_orphaned_runs(instance, locks)
     missing = 0
     if has_run_ended_badly(instance, locks):
-        log = instance.report_runless_asset_event
-        missing = len(
-            store_missing_events(pipeline, instance, log, listed_after, at_most).differing
-        )
+        with EventBatches(instance) as events:
+            compared = store_missing_events(pipeline, instance, events, listed_after, at_most)
+        missing = len(compared.differing)
     if at_most is None or missing <= at_most:
         remove_locks_of_ended_runs(instance, locks)
     return missing
