@@ -76,7 +76,7 @@ def status(
         if waiting:
             say_waiting(answers, storage)
             return 0
-        if subjects := {*subject_ids, *subjects_named(storage, identifiers)}:
+        if subjects := {*subject_ids, *subjects_named(Warehouse.of(storage), identifiers)}:
             say_subjects(answers, Warehouse.of(storage), subjects)
             return 0
         return _show(said, check=check, longest=timedelta(hours=hours))

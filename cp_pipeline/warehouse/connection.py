@@ -99,9 +99,13 @@ class Warehouse:
         """Whether the warehouse is a DuckDB file (and not a DuckLake)."""
         return not self.location.startswith("ducklake:")
 
+    def has_file(self) -> bool:
+        """Whether there is a file to open, whatever is in it; true of a DuckLake."""
+        return not self.is_file or Path(self.location).exists()
+
     def exists(self) -> bool:
         """Whether the warehouse exists with its tables, and not only as a file."""
-        if not self._made and (not self.is_file or Path(self.location).exists()):
+        if not self._made and self.has_file():
             with self.reading() as connection:
                 self._made = has_tables(connection)
         return self._made

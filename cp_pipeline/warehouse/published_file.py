@@ -26,6 +26,7 @@ from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.study_tables import subject_macro
 
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
 # schemas.
@@ -95,6 +96,7 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
         partial = path.with_name(_PARTIAL.format(name=path.name, unique=uuid4().hex))
         with warehouse.reading() as connection, _attached(connection, partial):
             tables = _copy(connection)
+            connection.execute(subject_macro("published."))
             _note_publication(connection, run_id)
             rows = _count(connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
