@@ -15,8 +15,8 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
 from cp_pipeline_tests.models.building import BuiltSite
-from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.models.shared_dbt import shared_dbt
+from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 

@@ -41,6 +41,7 @@ from cp_pipeline.ingest import (
 )
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import Warehouse
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40

@@ -67,8 +67,7 @@ def answered(file: str | Path, identifier: str | None) -> int | None:
     with duckdb.connect(str(file), read_only=True) as opened:
         try:
             row = opened.execute("SELECT subject_of(?)", [identifier]).fetchone()
-        except duckdb.InvalidInputException as error:
-            assert "have the identifier" in str(error) or "has the identifier" in str(error)
+        except duckdb.InvalidInputException:
             return None
     assert row is not None
     return int(row[0])
@@ -80,7 +79,7 @@ def test_it_answers_as_the_commands_do(storage: StorageSettings, identifier: str
     assert [answered(file, identifier) for file in files] == [NAMES[identifier]] * 2
     for file in files:
         named = study_names(Warehouse(str(file))).subjects.values()
-        found = [each.subject_id for each in named if each.is_named(identifier)]
+        found: list[int | None] = [each.subject_id for each in named if each.is_named(identifier)]
         assert (found if len(found) == 1 else [None]) == [NAMES[identifier]]
 
 
@@ -88,9 +87,7 @@ def test_what_it_cannot_answer_it_says_in_words(storage: StorageSettings) -> Non
     with duckdb.connect(storage.warehouse, read_only=True) as opened:
         with pytest.raises(duckdb.Error, match=r"2 subjects .* 0001: 1 \(101-0001\); 2 \(102-0001"):
             opened.execute("SELECT subject_of('0001')")
-        with pytest.raises(
-            duckdb.Error, match='No subject has the identifier 9. "FROM study.subjects"'
-        ):
+        with pytest.raises(duckdb.Error, match=r"No subject has the identifier 9\. .FROM study"):
             opened.execute("SELECT subject_of('9')")
     assert answered(storage.warehouse, None) is None
 
