@@ -6,11 +6,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-import yaml  # type: ignore[import-untyped]
 from polars.testing import assert_frame_equal
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline_tests.models.building import FAMILIES, MARTS, PROJECT, BuiltSite, built_site
+from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, built_site
 
 # Two subjects take the device off for a day, so they have too few valid days.
 SUBJECTS, DAYS, SEED = 4, 4, 11
@@ -51,19 +50,6 @@ def test_every_model_is_built_and_every_column_described(site: BuiltSite) -> Non
     )
     assert len(comments) == len(models)
     assert all(str(comment).startswith("One row per ") for (comment,) in comments)
-
-
-def test_the_sources_are_described_as_they_are(site: BuiltSite) -> None:
-    for source in ("lineage", "study"):
-        described = yaml.safe_load((PROJECT / "models" / f"{source}.yml").read_text())
-        for table in described["sources"][0]["tables"]:
-            actual = site.rows(f"DESCRIBE {source}.{table['name']}")
-            assert table["description"].startswith("One row per ")
-            read = [(c["name"], c["data_type"]) for c in table["columns"]]
-            present = [(row[0], str(row[1]).lower()) for row in actual]
-            # Of `study`, the models read some columns of some tables.
-            kept = [each for each in present if source == "lineage" or each in read]
-            assert read == kept, table["name"]
 
 
 def test_staging_has_every_row_and_value(site: BuiltSite) -> None:
