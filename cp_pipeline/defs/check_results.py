@@ -5,6 +5,7 @@ Belongs here: Dagster's tables. Does not belong: the checks (``checks``, ``study
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 
@@ -24,9 +25,7 @@ def finding_metadata(finding: Finding, names: StudyNames) -> dict[str, dg.Metada
     }
 
 
-def _with_names(
-    finding: Finding, ids: str, column: str, names: Mapping[int, str] | Mapping[str, str]
-) -> Finding:
+def _with_names(finding: Finding, ids: str, column: str, names: Mapping[Any, str]) -> Finding:
     """Return the finding with a column of names beside that of the ids, if one is known.
 
     ``erase`` removes the rows of a subject by their column ``subject``, and so its names.
@@ -34,12 +33,11 @@ def _with_names(
     if ids not in finding.columns or not names:
         return finding
     place = finding.columns.index(ids)
-    known: Mapping[object, str] = {**names}
     return replace(
         finding,
         columns=(*finding.columns[: place + 1], column, *finding.columns[place + 1 :]),
         rows=tuple(
-            (*row[: place + 1], known.get(row[place], ""), *row[place + 1 :])
+            (*row[: place + 1], names.get(row[place], ""), *row[place + 1 :])
             for row in finding.rows
         ),
     )
