@@ -30,10 +30,8 @@
 
 {#- A condition: a load is one of the batch. -#}
 {% macro is_in_epoch_batch(load_id) -%}
-    (
-        {{ load_id }} >= coalesce(getvariable('epochs_from')::bigint, 0)
-        and {{ load_id }} <= coalesce(getvariable('epochs_to')::bigint, {{ load_id }})
-    )
+    {{ load_id }} between coalesce(getvariable('epochs_from')::bigint, 0)
+    and coalesce(getvariable('epochs_to')::bigint, {{ load_id }})
 {%- endmacro %}
 
 

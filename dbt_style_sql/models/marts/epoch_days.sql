@@ -7,9 +7,9 @@ new_loads as (
     from {{ epoch_loads() }}
     where
         {{ is_in_epoch_batch('load_id') }}
-        {% if is_incremental() %}
-            and load_id not in (select known.load_id from {{ this }} as known)
-        {% endif %}
+    {% if is_incremental() %}
+        and load_id not in (select known.load_id from {{ this }} as known)
+    {% endif %}
 
 ),
 
