@@ -79,10 +79,10 @@ def test_each_command_says_what_it_did_as_json(
     assert asked == [("whole listing", ANSWERED)]
 
     waiting = said("status", run("status", "--waiting", "--json", folder=tmp_path))
-    states = {each["subject_id"]: each["state"] for each in waiting["processing"]}
-    assert (states[20_000], states[1]) == ("uploaded_never_processed", "failed")
+    states = {(each["subject_id"], each["state"]) for each in waiting["processing"]}
+    assert states >= {(20_000, "uploaded_never_processed"), (1, "failed")}
     assert waiting["request"]["address"] == "CPDprocessing@theactigraph.com"
-    assert "Subjects: 20000" in waiting["request"]["text"]
+    assert "20000" in waiting["request"]["text"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
