@@ -54,7 +54,8 @@ def study_names(warehouse: Warehouse) -> StudyNames:
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
     """
-    if not warehouse.has_file():
+    # The published file has the tables, but is no warehouse.
+    if not (warehouse.has_file() if warehouse.is_file else warehouse.exists()):
         return StudyNames()
     with warehouse.reading() as connection:
         there = connection.execute(
