@@ -1,6 +1,6 @@
 """The models of a large trial: how long a build takes, and how much memory it needs.
 
-    python benchmarks/models_size.py [--subjects 500] [--days 30]
+    python benchmarks/models_size.py [--subjects 500] [--days 30] [--megabytes 1000] [--first-only]
 
 Makes a warehouse with a minute file for each subject, without loading it (synthetic rows, one load
 a subject), and builds the models with ``dbt run`` three times in processes of their own: the first
@@ -71,6 +71,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--subjects", type=int, default=500)
     options.add_argument("--days", type=int, default=30)
+    options.add_argument("--megabytes", type=int, default=4_000, help="memory_megabytes of dbt")
+    options.add_argument("--first-only", action="store_true", help="not the two builds after it")
     asked = options.parse_args()
     minutes = asked.days * 1440
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +82,10 @@ def main() -> None:
             create_tables(opened)
             opened.execute((LOADS + EPOCHS).format(**values))
         print(f"{asked.subjects * minutes:,} epochs, {warehouse.stat().st_size / 1e9:.1f} GB")
+        os.environ["MEGABYTES"] = str(asked.megabytes)
         report("first build", folder)
+        if asked.first_only:
+            return
         report("nothing new", folder)
         with duckdb.connect(str(warehouse)) as opened:
             opened.execute(AGAIN.format(new=asked.subjects + 1))
@@ -105,7 +110,8 @@ def build(folder: str) -> None:
     os.environ |= {"CP_WAREHOUSE": f"{folder}/warehouse.duckdb", "CP_DATA_DIR": folder}
     where = ["--project-dir", PROJECT, "--profiles-dir", PROJECT]
     targets = ["--target-path", f"{folder}/dbt", "--log-path", f"{folder}/dbt"]
-    done = dbtRunner().invoke(["run", *map(str, where), *targets, "--quiet"])
+    memory = ["--vars", f"{{memory_megabytes: {os.environ['MEGABYTES']}}}"]
+    done = dbtRunner().invoke(["run", *map(str, where), *targets, *memory, "--quiet"])
     assert done.success, done.exception
     for each in done.result:
         if each.execution_time > 1:

@@ -56,6 +56,15 @@ _PACKAGES = """\
 packages:
   - local: {path}
 """
+_COLUMNS = """\
+# Which column of your data sets is which measure, where its name is not one that cp-pipeline knows.
+# Your columns come before ours. For units and `known_from`, see columns.yml of cp-pipeline.
+#
+# ActivityDaily:
+#   measures:
+#     wear_minutes:
+#       - {column: WEARTIME, unit: hours, known_from: our study}
+"""
 _MODEL = """\
 -- One row per study: how many subjects have enough valid days. An example: change or remove it.
 SELECT
@@ -100,4 +109,5 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     yield models / "dbt_project.yml", _DBT_PROJECT
     # As JSON, which is YAML: a path may have characters that mean something to YAML.
     yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(PROJECT)))
+    yield models / "columns.yml", _COLUMNS
     yield models / "models" / "subjects_with_enough_days.sql", _MODEL

@@ -16,6 +16,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.shared_dbt import shared_dbt
+from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -117,6 +118,7 @@ def _publish_study(folder: Path) -> None:
         site.storage.visits.write_text(
             "subject_identifier,visit,start,end\n10821,Baseline,2024-02-05,2024-02-07\n"
         )
+        subject(site.storage.warehouse, 10821, None, "0042", "101")
         site.build()
         publish(site.storage)
 

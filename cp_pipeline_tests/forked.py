@@ -22,6 +22,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import duckdb
+from packaging.version import Version
+
 # What `sync` imports. Not Polars, which starts threads: no process with threads may fork.
 _IMPORTED = (
     "dagster._core.definitions.repository_definition.repository_data_builder",
@@ -48,6 +51,8 @@ from runpy import run_module
 run_module("cp_pipeline.cli", run_name="__main__", alter_sys=True)
 """
 _LONGEST = 1 << 18
+# DuckDB 1.5 starts a thread when it is imported, and no process with threads may fork.
+_FORKS = Version(duckdb.__version__).major > 1
 # Python reads it when it starts, so a test that sets it needs a Python that starts.
 _PYTHONPATH = os.environ.get("PYTHONPATH")
 
@@ -68,6 +73,11 @@ def program(code: str, *arguments: str, seconds: float = 60) -> subprocess.Compl
     Raises:
         subprocess.TimeoutExpired: it did not end in time, and was killed.
     """
+    if not _FORKS:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
     told = json.dumps(
         {
             "code": code,

@@ -14,6 +14,7 @@ from cp_pipeline.charts import bars, coverage_map, curve, in_markdown, label_in_
 SVG = "{http://www.w3.org/2000/svg}"
 # The length that the Dagster UI shows without a click (dagster-webserver 1.13.27).
 WITHOUT_A_CLICK = 1000
+STATES = ["current", "stale", "missing", "failed", "pending", "withdrawn"]
 
 
 def drawn(picture: str) -> ET.Element:
@@ -139,3 +140,32 @@ def test_bars_name_every_quantity(quantities: dict[str, float]) -> None:
     assert words[0] == "Where the time went"
     assert words[1::2] == list(quantities)
     assert words[2::2] == [f"{value:,.2f} s" for value in quantities.values()]
+
+
+def test_sites_without_room_for_their_names_are_counted_and_the_row_says_how_many_share_it() -> (
+    None
+):
+    subjects = range(2000)
+    states = {
+        (subject, f"Daily{version}"): "current" for subject in subjects for version in (8, 10)
+    }
+    names = {each: (f"Site {each % 120:03}", f"{each:04}") for each in subjects}
+    words = texts(coverage_map(states, names))
+    assert words[:2] == ["Daily8", "Daily10"]
+    named = [each for each in words if each.startswith("Site ")]
+    more = sum(int(each.partition("+")[2] or 0) for each in named)
+    assert len(named) + more == 120
+    assert any(each.startswith("Each row: up to ") for each in words)
+    assert not any("Each row" in each for each in texts(coverage_map({(1, "A"): "current"})))
+
+
+@pytest.mark.parametrize("number", [1, 40_000])
+def test_no_entry_of_the_legend_covers_the_next(number: int) -> None:
+    states = {(subject, "A"): state for state in STATES for subject in [STATES.index(state)]}
+    picture = coverage_map({**states, **{(n, "B"): "withdrawn" for n in range(number)}})
+    entries = [each for each in drawn(picture).iter(f"{SVG}text") if each.get("font-size") == "10"]
+    legend = [each for each in entries if str(each.text).split(" ")[0] in (*STATES, "no")]
+    places = [(float(str(each.get("x"))), len(str(each.text))) for each in legend]
+    assert len(places) == len(STATES) + 1
+    assert all(left + 5 * signs <= right - 14 for (left, signs), (right, _) in pairwise(places))
+    assert places[-1][0] + 5 * places[-1][1] < float(str(drawn(picture).get("width")))

@@ -85,6 +85,16 @@ def run(
     )
 
 
+_OWN_COLUMNS = """
+ActivityDaily:
+  measures:
+    wear_minutes:
+      - {column: TRAGEZEIT, unit: hours, known_from: our study}
+    steps:
+      - {column: SCHRITTE, unit: steps, known_from: our study}
+"""
+
+
 def test_the_wheel_has_all_that_it_needs_and_nothing_else(installation: Path) -> None:
     (path,) = installation.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
@@ -132,14 +142,33 @@ def test_a_project_of_ones_own_is_published_together_with_our_models(
     lines = [f"{name}={value}\n" for name, value in sandbox.environment.items()]
     own = [line for line in settings.read_text().splitlines(keepends=True) if "DBT_" in line]
     settings.write_text("".join([*own, *lines]))
+    # A data set with the study's own names of columns: no SQL is touched.
+    sandbox.study.put(
+        subject_id=30_000,
+        data_set_name="ActivityDaily8",
+        csv=b"DATE,TRAGEZEIT,SCHRITTE\n2024-02-05,16.5,4321\n",
+    )
+    with (mine / "models" / "columns.yml").open("a") as columns:
+        columns.write(_OWN_COLUMNS)
     for command in ("sync", "publish"):
         done = run(installation, command, folder=mine)
         assert done.returncode == 0, done.stdout + done.stderr
     with duckdb.connect(str(mine / "data" / "centrepoint.duckdb"), read_only=True) as published:
         assert published.execute("FROM marts.subjects_with_enough_days").fetchall() == [
-            (4711, 12, 0)
+            (4711, 13, 0)
         ]
-        assert published.execute("SELECT count(*) FROM marts.study_coverage").fetchall() == [(47,)]
+        assert published.execute("SELECT count(*) FROM marts.study_coverage").fetchall() == [(48,)]
+        days = "SELECT wear_minutes, steps, is_valid_wear_24h FROM marts.subject_days WHERE"
+        assert published.execute(f"{days} subject_id = 30000").fetchall() == [(990.0, 4321.0, True)]
+        # The names that cp-pipeline knows are still read.
+        ours = published.execute(f"{days} subject_id = 10821").fetchall()
+        assert ours
+        assert None not in ours[0]
+        mapped = published.execute(
+            "SELECT column_name, known_from FROM marts.measure_columns WHERE dataset_name ="
+            " 'ActivityDaily8' AND measure IN ('steps', 'wear_minutes') ORDER BY measure"
+        ).fetchall()
+        assert mapped == [("SCHRITTE", "our study"), ("TRAGEZEIT", "our study")]
 
 
 def test_the_ui_shows_this_installation_without_a_workspace(

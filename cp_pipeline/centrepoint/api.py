@@ -43,6 +43,8 @@ class Api:
         self._settings = settings
         self._transport = transport
         self._tokens = tokens
+        # The variable that names the client, for messages.
+        self.client_variable = tokens.client_variable
 
     def get(
         self,
@@ -106,7 +108,11 @@ def _page_of(answer: Any) -> RawPage:  # noqa: ANN401  (JSON is anything)
 
 
 def refusal(
-    response: requests.Response, study_id: int, purpose: str, remedy: str = "Check CP_API_URL."
+    response: requests.Response,
+    study_id: int,
+    purpose: str,
+    remedy: str = "Check CP_API_URL.",
+    client: str = "CP_CLIENT_ID",
 ) -> ServiceError:
     """Return the error for an answer that is not 200.
 
@@ -115,6 +121,7 @@ def refusal(
         study_id: the study that was asked about.
         purpose: what the request was for.
         remedy: what to check if nothing else is known.
+        client: the variable that names the client.
     """
     status = response.status_code
     if status == requests.codes.unauthorized:
@@ -126,7 +133,7 @@ def refusal(
         return StudyRefused(
             f"This client has no access to study {study_id}, while {purpose}"
             f" ({describe(response)}).",
-            "Check CP_STUDY_ID, or ask ActiGraph to give the client in CP_CLIENT_ID access to it.",
+            f"Check CP_STUDY_ID, or ask ActiGraph to give the client in {client} access to it.",
         )
     if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
         return ServiceUnavailable(

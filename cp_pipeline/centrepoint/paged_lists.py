@@ -75,12 +75,22 @@ def read_one_page(
     """Read the page of a list that begins at an offset; see ``read_list``."""
     purpose = f"listing the {what} of study {study_id}"
     response = api.get(path, purpose, {"limit": PAGE_SIZE, "offset": offset})
-    check_answer(response, study_id, purpose, f"list of the {what} of study {study_id}")
+    thing = f"list of the {what} of study {study_id}"
+    check_answer(response, study_id, purpose, thing, api.client_variable)
     return read_page(response, purpose, "Check CP_API_URL.", personal=personal)
 
 
-def check_answer(response: requests.Response, study_id: int, purpose: str, thing: str) -> None:
+def check_answer(
+    response: requests.Response, study_id: int, purpose: str, thing: str, client: str
+) -> None:
     """Check that a resource was answered.
+
+    Args:
+        response: the answer.
+        study_id: the study that was asked about.
+        purpose: what the request was for.
+        thing: the resource, as part of a message.
+        client: the variable that names the client.
 
     Raises:
         ResourceMissing: the service has no such resource.
@@ -92,7 +102,7 @@ def check_answer(response: requests.Response, study_id: int, purpose: str, thing
             "Check CP_STUDY_ID and CP_API_URL. Not every service has this.",
         )
     if response.status_code != requests.codes.ok:
-        raise refusal(response, study_id, purpose)
+        raise refusal(response, study_id, purpose, client=client)
 
 
 def next_offset(page: RawPage, offset: int) -> int | None:

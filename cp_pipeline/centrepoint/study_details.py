@@ -143,6 +143,19 @@ class StudyDetails:
         self._api = api
         self._subject_fields = subject_fields
 
+    def check_access(self, study_id: int) -> None:
+        """Take a token for the scope CentrePoint, and read the study with one request.
+
+        Raises:
+            ScopeRefused: this client may not ask.
+            ServiceError: the request failed; the subclass says why.
+        """
+        if not self._study(study_id).rows:
+            raise AnswerNotUnderstood(
+                f"The answer while reading study {study_id} is not that study.",
+                "Check CP_STUDY_ID and CP_API_URL.",
+            )
+
     def tables(self, study_id: int) -> list[DetailTable]:
         """Return everything but the time zones' history, with a request for 100 items.
 
@@ -235,7 +248,7 @@ class StudyDetails:
     def _one(self, study_id: int, path: str, thing: str) -> dict[str, Any]:
         purpose = f"reading the {thing}"
         response = self._api.get(path, purpose, {})
-        check_answer(response, study_id, purpose, thing)
+        check_answer(response, study_id, purpose, thing, self._api.client_variable)
         try:
             raw = json_of(response)
         except ValueError:

@@ -27,6 +27,10 @@ DETAILS_SCOPE = "CentrePoint"
 # The usual lifetime of an OAuth token. A token that expires earlier is replaced after a 401.
 _USUAL_LIFETIME_SECONDS = 3600.0
 _LONGEST_LIFETIME_SECONDS = 86_400.0
+_WITHOUT_DETAILS = (
+    " If another client has it, name that one in CP_DETAILS_CLIENT_ID and CP_DETAILS_CLIENT_SECRET."
+    " Or turn CP_STUDY_DETAILS off: the exports need only DataAccess."
+)
 _PURPOSE = "requesting an access token (CP_TOKEN_URL)"
 
 
@@ -62,6 +66,7 @@ class TokenSource:
         self._settings = settings
         self._transport = transport
         self._scope, self._variables = scope or SCOPE, variables
+        self.client_variable = f"{variables}_ID"
         self._lock = threading.Lock()
         self._bearer: Bearer | None = None
         self._renew_at = 0.0
@@ -132,9 +137,10 @@ def _refusal(response: requests.Response, scope: str, variables: str) -> Excepti
     except (ValueError, AttributeError):
         reason = ""
     if reason == "invalid_scope":
+        remedy = f"Ask ActiGraph to enable {scope} for the client named in {variables}_ID."
         return ScopeRefused(
             f"The token service does not grant the scope {scope} to this client (invalid_scope).",
-            f"Ask ActiGraph to enable {scope} for the client named in {variables}_ID.",
+            remedy + (_WITHOUT_DETAILS if scope == DETAILS_SCOPE else ""),
         )
     if reason in {"invalid_client", "unauthorized_client"} or response.status_code in {401, 403}:
         return CredentialsRefused(

@@ -8,6 +8,7 @@ the states divide a cell in proportion to their numbers of subjects. So 2,000 su
 screen, and a single failed one is still visible.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ _MOST_URGENT_FIRST = ("failed", "stale", "missing", "pending", "withdrawn", "cur
 _NO_EXPORT = "#f0f2f4"
 _CELL, _GAP, _SUBJECT_WIDTH, _NAME_PIXELS = 26, 2, 76, 6.2
 _LEAST_SHARE_PIXELS = 2.0
-_LEGEND = 92
+_LEGEND, _LEGEND_BOX, _LEGEND_PIXELS = 80, 28, 5.6
 _LONGEST_SITE, _LABEL_HEIGHT, _SITE_PIXELS = 24, 14, 5.6
+
+_NUMBERED = re.compile(r"([^0-9]*)([0-9]{0,9})")
 
 Cell = tuple[tuple[str, int], ...]
 
@@ -47,15 +50,17 @@ def coverage_map(
         names: the site and the label of each subject whose names are known. Subjects of a site
             stand together, and those without a name stand last, under their numbers.
     """
-    datasets = sorted({dataset for _, dataset in states})
+    datasets = sorted({dataset for _, dataset in states}, key=_in_order)
     subjects = {subject for subject, _ in states}
     sites = _sites(subjects, names or {})
     rows = [row for site in sites for row in site.rows]
     height = 14 if len(subjects) <= ROWS_WITH_NAMES else 5
     top = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
     left = _SUBJECT_WIDTH + _width_of_sites(sites)
-    width = max(left + len(datasets) * _CELL + top * 0.7, (len(_COLOURS) + 1) * _LEGEND + 20)
-    sheet = Sheet(width, top + len(rows) * height + 44)
+    counted = Counter(states.values())
+    width = max(left + len(datasets) * _CELL + top * 0.7, _width_of_legend(counted))
+    shared = max(map(len, rows), default=0)
+    sheet = Sheet(width, top + len(rows) * height + (44 if shared < 2 else 60))  # noqa: PLR2004
     for place, dataset in enumerate(datasets):
         column = left + place * _CELL
         sheet.text(column + _CELL / 2, top - 6, dataset, turned=-45)
@@ -64,8 +69,17 @@ def coverage_map(
             _draw(sheet, column, top + start * height, height, count, cell)
     _name_sites(sheet, sites, top, height, left + len(datasets) * _CELL)
     _name_rows(sheet, sites, names or {}, left - 8, top, height)
-    _legend(sheet, Counter(states.values()), top + len(rows) * height + 28)
+    base = top + len(rows) * height + 28
+    if shared > 1:
+        words = f"Each row: up to {shared} subjects of a site, from the one named"
+        sheet.text(10, base + 18, words, size=10, colour=FAINT)
+    _legend(sheet, counted, base)
     return sheet.drawn()
+
+
+def _in_order(name: str) -> list[tuple[str, int]]:
+    """Sort names by the numbers in them: 8 comes before 10."""
+    return [(text, int(number or -1)) for text, number in _NUMBERED.findall(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +115,40 @@ def _sites(subjects: Iterable[int], names: Mapping[int, tuple[str, str]]) -> lis
 
 def _width_of_sites(sites: Sequence[_Site]) -> float:
     longest = max((len(_short(site.name)) for site in sites), default=0)
+    if longest and len(sites) > _SHARED_ROWS // 3:
+        # Room for the number of sites without a name.
+        longest = min(longest + 4, _LONGEST_SITE)
     return longest * _SITE_PIXELS + 10 if longest else 0
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_SITE else name[: _LONGEST_SITE - 1] + "…"
+def _short(name: str, longest: int = _LONGEST_SITE) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _name_sites(
     sheet: Sheet, sites: Sequence[_Site], top: float, height: float, right: float
 ) -> None:
-    """Write the name of each site beside its first row, with a line above it, if there is room."""
+    """Write the name of each site beside its first row, with a line above it.
+
+    Names of sites with few subjects would cover each other. So the last one that has room says how
+    many sites follow it.
+    """
     if not any(site.name for site in sites):
         return
     at, free_from = top, top
+    named: list[tuple[float, str, int]] = []
     for site in sites:
-        # Names of sites with few subjects would cover each other.
         if at >= free_from:
-            sheet.box(4, at - 1, right - 4, 1, FAINT)
-            sheet.text(8, at + max(height / 2 + 4, 9), _short(site.name or "no site"), size=10)
+            named.append((at, site.name or "no site", 0))
             free_from = at + _LABEL_HEIGHT
+        else:
+            named[-1] = (*named[-1][:2], named[-1][2] + 1)
         at += height * len(site.rows)
+    for place, name, more in named:
+        sheet.box(4, place - 1, right - 4, 1, FAINT)
+        end = f" +{more}" if more else ""
+        words = _short(name, _LONGEST_SITE - len(end)) + end
+        sheet.text(8, place + max(height / 2 + 4, 9), words, size=10)
 
 
 def _cell(states: Mapping[tuple[int, str], str], row: Sequence[int], dataset: str) -> Cell:
@@ -176,12 +203,22 @@ def _name_rows(
             at += height
 
 
+def _legend_entries(counted: Mapping[str, int]) -> Iterator[tuple[float, str, str, bool]]:
+    """Yield the place of each entry, its words, its colour, and whether there is one in the map."""
+    left = 10.0
+    for state, colour in (*_COLOURS.items(), ("no export", _NO_EXPORT)):
+        number = counted.get(state, 0)
+        words = state if colour == _NO_EXPORT else f"{state} {number:,}"
+        yield left, words, colour, number > 0
+        left += max(_LEGEND, _LEGEND_BOX + len(words) * _LEGEND_PIXELS)
+
+
+def _width_of_legend(counted: Mapping[str, int]) -> float:
+    *_, (left, words, *_) = _legend_entries(counted)
+    return left + _LEGEND_BOX + len(words) * _LEGEND_PIXELS
+
+
 def _legend(sheet: Sheet, counted: Mapping[str, int], base: float) -> None:
-    for place, (state, colour) in enumerate(_COLOURS.items()):
-        left = 10 + place * _LEGEND
+    for left, words, colour, is_there in _legend_entries(counted):
         sheet.box(left, base - 9, 10, 10, colour)
-        words = f"{state} {counted.get(state, 0):,}"
-        sheet.text(left + 14, base, words, size=10, colour=INK if counted.get(state) else FAINT)
-    left = 10 + len(_COLOURS) * _LEGEND
-    sheet.box(left, base - 9, 10, 10, _NO_EXPORT)
-    sheet.text(left + 14, base, "no export", size=10, colour=FAINT)
+        sheet.text(left + 14, base, words, size=10, colour=INK if is_there else FAINT)

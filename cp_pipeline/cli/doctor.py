@@ -5,6 +5,7 @@ is about).
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +29,7 @@ _PACKAGES = ("cp-pipeline", "dagster", "dagster-webserver", "duckdb", "polars", 
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
-    """Check settings, token, scope, study, warehouse and versions; say how to fix each problem.
+    """Check settings, token, scopes, study, warehouse and versions; say how to fix each problem.
 
     Exit code 0: no problem found (a study without exports is no problem); 2: a problem was found.
     """
@@ -54,6 +55,7 @@ def _examine(said: Said) -> int:
                 _counting(centrepoint, study_id),
                 lambda number: f"{_exports(number)} (dialect {centrepoint.dialect})",
             )
+        _check_details(checks, access, centrepoint)
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage, 5.0)
     checks.ask(
@@ -129,6 +131,20 @@ def _requests(access: CentrePointSettings) -> str:
     if access.hosts == 1:
         return words
     return f"{words} from this host (CP_REQUESTS_PER_MINUTE divided among {access.hosts} hosts)"
+
+
+def _check_details(checks: _Checks, access: CentrePointSettings, centrepoint: CentrePoint) -> None:
+    """Check the second scope, with its own client if the settings name one; only if it is on."""
+    details, wanted = centrepoint.details, access.details
+    if details is None or wanted is None:
+        return
+    client = "CP_DETAILS_CLIENT_ID" if wanted.has_own_client else "CP_CLIENT_ID"
+    for study_id in access.study_ids:
+        checks.ask(
+            f"details of study {study_id}",
+            partial(details.check_access, study_id),
+            lambda _: f"granted, CentrePoint (client in {client})",
+        )
 
 
 def _taking_a_token(centrepoint: CentrePoint) -> bool:

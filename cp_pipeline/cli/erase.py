@@ -17,6 +17,7 @@ from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
 from cp_pipeline.settings import StorageSettings, is_lake
+from cp_pipeline.warehouse import Warehouse
 
 
 @click.command()
@@ -44,7 +45,7 @@ def erase(
         raise click.UsageError("Give either --subject or --subject-identifier.")
     storage = StorageSettings.from_environment()
     if subject_id is None:
-        (subject_id,) = subjects_named(storage, [str(identifier)])
+        (subject_id,) = subjects_named(Warehouse.of(storage), [str(identifier)])
     stored = erasable(storage, subject_id)
     _print_stored(stored, subject_id)
     if not yes:

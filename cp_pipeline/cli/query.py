@@ -6,12 +6,14 @@ Belongs here: which file to query, and the layout of the result. Does not belong
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
 from cp_pipeline.cli.screen import answers, errors
+from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.settings import StorageSettings, is_lake
 from cp_pipeline.warehouse import FORMATS, Warehouse, query, write_query
@@ -38,23 +40,36 @@ _CHARACTERS = 60
     show_default=True,
     help="csv, json and parquet are written to stdout, with nothing cut.",
 )
-def query_command(sql: str, warehouse: bool, rows: int, format_: str) -> None:
+@subject_identifier_option()
+def query_command(
+    sql: str, warehouse: bool, rows: int, format_: str, identifier: str | None
+) -> None:
     """Print the result of an SQL query, such as "FROM marts.study_coverage".
 
-    The query reads the published file, or the warehouse if nothing has been published yet.
+    The query reads the published file, or the warehouse if nothing has been published yet. With
+    --subject-identifier, the query has that subject's number as $subject. In the query itself,
+    subject_of('101-0042') is the same.
     """
+    if identifier is not None and "$subject" not in sql:
+        raise click.UsageError(
+            "--subject-identifier is for a query with $subject, such as "
+            '"FROM marts.subject_days WHERE subject_id = $subject".'
+        )
     storage = StorageSettings.from_environment()
     asked = storage.warehouse if warehouse else str(storage.published)
     if not warehouse and not storage.published.exists():
         asked = storage.warehouse
         errors.print(f"Nothing is published yet; querying {asked}.")
+    parameters: dict[str, int] = {}
+    if identifier is not None:
+        (parameters["subject"],) = subjects_named(_existing(asked), [identifier])
     if format_ == "table":
-        print_answer(asked, sql, rows)
+        print_answer(asked, sql, rows, parameters)
     else:
-        _write_answer(asked, sql, format_)
+        _write_answer(asked, sql, format_, parameters)
 
 
-def _write_answer(location: str, sql: str, format_: str) -> None:
+def _write_answer(location: str, sql: str, format_: str, parameters: Mapping[str, object]) -> None:
     """Query a DuckDB file, and write all rows to stdout.
 
     Raises:
@@ -68,7 +83,7 @@ def _write_answer(location: str, sql: str, format_: str) -> None:
     # Not straight to stdout: DuckDB needs a path, and would write half of a query that fails.
     with TemporaryDirectory() as folder:
         answer = Path(folder) / "answer"
-        write_query(warehouse, sql, answer, format_)
+        write_query(warehouse, sql, answer, format_, parameters)
         with answer.open("rb") as written:
             shutil.copyfileobj(written, sys.stdout.buffer)
     sys.stdout.buffer.flush()
@@ -85,7 +100,9 @@ def _existing(location: str) -> Warehouse:
     return warehouse
 
 
-def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
+def print_answer(
+    location: str, sql: str, rows: int = _ROWS, parameters: Mapping[str, object] | None = None
+) -> None:
     """Query a DuckDB file, and print at most ``rows`` rows.
 
     Raises:
@@ -95,7 +112,7 @@ def print_answer(location: str, sql: str, rows: int = _ROWS) -> None:
     # A slow import that only this command needs.
     import polars as pl  # noqa: PLC0415
 
-    answer = query(warehouse, sql)
+    answer = query(warehouse, sql, parameters)
     with pl.Config(
         tbl_rows=rows,
         tbl_cols=-1,

@@ -68,19 +68,22 @@ def status(
     --subject-identifier (repeatable), show the data sets of these subjects. --waiting shows who
     waits for an upload, for processing or for a file, as of the last publish.
     """
-    if as_json and (waiting or subject_ids or identifiers):
-        raise click.UsageError("--json is for the whole status, not for --waiting or a subject.")
+    if as_json and (subject_ids or identifiers):
+        raise click.UsageError("--json is for the whole status, or for --waiting; not a subject.")
 
     def work(said: Said) -> int:
         storage = StorageSettings.from_environment()
         if waiting:
-            say_waiting(answers, storage)
+            said |= say_waiting(answers, storage)
             return 0
-        if subjects := {*subject_ids, *subjects_named(storage, identifiers)}:
+        if subjects := {*subject_ids, *subjects_named(Warehouse.of(storage), identifiers)}:
             say_subjects(answers, Warehouse.of(storage), subjects)
             return 0
         return _show(said, check=check, longest=timedelta(hours=hours))
 
+    if waiting:
+        leave("status", work, {"processing": [], "request": None}, as_json=as_json)
+        return
     empty: Said = {
         "warehouse": None,
         "published": None,

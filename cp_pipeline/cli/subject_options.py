@@ -10,7 +10,6 @@ import click
 
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.study_details import SubjectName
-from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, study_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,8 +31,12 @@ def subject_identifier_option(*, multiple: bool = False) -> Callable[[Command], 
     )
 
 
-def subjects_named(storage: StorageSettings, identifiers: Collection[str]) -> tuple[int, ...]:
+def subjects_named(warehouse: Warehouse, identifiers: Collection[str]) -> tuple[int, ...]:
     """Return the subjects with these identifiers, with or without that of the site before it.
+
+    Args:
+        warehouse: the warehouse, or the published file.
+        identifiers: as a person gave them.
 
     Raises:
         UnknownSubject: an identifier names no subject, or several.
@@ -41,16 +44,13 @@ def subjects_named(storage: StorageSettings, identifiers: Collection[str]) -> tu
     """
     if not identifiers:
         return ()
-    with Warehouse.of(storage) as warehouse:
+    with warehouse:
         known = study_names(warehouse).subjects
     return tuple(_subject(identifier, known.values()) for identifier in identifiers)
 
 
 def _subject(identifier: str, known: Collection[SubjectName]) -> int:
-    wanted = identifier.strip().casefold()
-    found = [
-        each for each in known if wanted in {spelling.casefold() for spelling in each.spellings}
-    ]
+    found = [each for each in known if each.is_named(identifier)]
     if len(found) == 1:
         return found[0].subject_id
     if found:

@@ -41,6 +41,7 @@ from cp_pipeline.ingest import (
 )
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.warehouse import Warehouse
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -73,7 +74,7 @@ def sync(
 
     def work(said: Said) -> int:
         storage = StorageSettings.from_environment()
-        subjects = {*subject_ids, *subjects_named(storage, identifiers)}
+        subjects = {*subject_ids, *subjects_named(Warehouse.of(storage), identifiers)}
         why = asked_reason(reason, ask=refresh and not dry_run)
         code = run_sync(subjects, dataset_names, refresh=refresh, dry_run=dry_run, said=said)
         if refresh and not dry_run:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from cp_pipeline.cli.machine_output import Said
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import SubjectProcessing, subjects_processing
@@ -21,12 +22,17 @@ _TO_REQUEST = frozenset({"uploaded_never_processed", "uploaded_since_processed"}
 _SHOWN = 200
 
 
-def say_waiting(screen: Console, storage: StorageSettings) -> None:
-    """Print each subject and study program that waits, and the text of a processing request."""
+def say_waiting(screen: Console, storage: StorageSettings) -> Said:
+    """Print each subject and study program that waits, and the text of a processing request.
+
+    Returns:
+        The same for a program, and the pairs that do not wait (docs/machines.md).
+    """
     found = subjects_processing(storage)
+    said: Said = {"processing": [each._asdict() for each in found], "request": None}
     if not found:
         screen.print("No look at CentrePoint is recorded yet. Run cp-pipeline sync, then publish.")
-        return
+        return said
     waiting = [each for each in found if each.state != _FINISHED]
     counted = Counter(each.state for each in found)
     numbers = ", ".join(f"{state} {number:,}" for state, number in sorted(counted.items()))
@@ -35,9 +41,12 @@ def say_waiting(screen: Console, storage: StorageSettings) -> None:
         _print_table(screen, waiting)
     to_request = [each for each in waiting if each.state in _TO_REQUEST]
     if to_request:
+        lines = request_text(to_request)
+        said["request"] = {"address": ADDRESS, "text": "\n".join(lines)}
         screen.print(f"\nTo have them processed, send this to {ADDRESS} (nothing is sent):\n")
-        for line in request_text(to_request):
+        for line in lines:
             screen.print(line, markup=False, highlight=False, soft_wrap=True)
+    return said
 
 
 def _print_table(screen: Console, waiting: Sequence[SubjectProcessing]) -> None:

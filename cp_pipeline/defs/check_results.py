@@ -3,18 +3,44 @@
 Belongs here: Dagster's tables. Does not belong: the checks (``checks``, ``study_details``).
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import dagster as dg
 
+from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest import Finding
 
 
-def finding_metadata(finding: Finding) -> dict[str, dg.MetadataValue]:
-    """Return the numbers of a finding, and a table of the first rows at fault."""
+def finding_metadata(finding: Finding, names: StudyNames) -> dict[str, dg.MetadataValue]:
+    """Return the numbers of a finding, and a table of the first rows at fault, with names."""
+    labels = {each: named.label for each, named in names.subjects.items()}
+    named = _with_names(finding, "subject", "subject_identifier", labels)
+    named = _with_names(named, "study_program_id", "study_program", names.programs)
     return {
         "examined": dg.MetadataValue.int(finding.examined),
         "at_fault": dg.MetadataValue.int(finding.at_fault),
-        **_table(finding),
+        **_table(named),
     }
+
+
+def _with_names(finding: Finding, ids: str, column: str, names: Mapping[Any, str]) -> Finding:
+    """Return the finding with a column of names beside that of the ids, if one is known.
+
+    ``erase`` removes the rows of a subject by their column ``subject``, and so its names.
+    """
+    if ids not in finding.columns or not names:
+        return finding
+    place = finding.columns.index(ids)
+    return replace(
+        finding,
+        columns=(*finding.columns[: place + 1], column, *finding.columns[place + 1 :]),
+        rows=tuple(
+            (*row[: place + 1], names.get(row[place], ""), *row[place + 1 :])
+            for row in finding.rows
+        ),
+    )
 
 
 def _table(finding: Finding) -> dict[str, dg.MetadataValue]:

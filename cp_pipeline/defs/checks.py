@@ -18,6 +18,7 @@ from cp_pipeline.defs.check_results import finding_metadata
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
+from cp_pipeline.domain.study_details import NO_NAMES
 from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -181,7 +182,7 @@ def _evaluate(
         passed=not finding.at_fault,
         severity=check.severity,
         description=description,
-        metadata=finding_metadata(finding),
+        metadata=finding_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
     )
 
 

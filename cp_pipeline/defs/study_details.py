@@ -18,6 +18,7 @@ from cp_pipeline.defs.check_results import finding_metadata
 from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.study_details import NO_NAMES
 from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion
 
 STUDY_DETAILS = dg.AssetKey("study_details")
@@ -128,5 +129,5 @@ def _evaluate(pipeline: Pipeline, question: StudyQuestion) -> dg.AssetCheckEvalu
         passed=not finding.at_fault,
         severity=dg.AssetCheckSeverity.WARN,
         description=description,
-        metadata=finding_metadata(finding),
+        metadata=finding_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
     )

@@ -51,6 +51,11 @@ class SubjectName:
         given = {self.subject_identifier, self.label if self.subject_identifier else None}
         return frozenset(each for each in given if each)
 
+    def is_named(self, identifier: str) -> bool:
+        """Whether a person means this subject; blanks around it and capitals do not matter."""
+        wanted = identifier.strip().lower()
+        return wanted in {spelling.lower() for spelling in self.spellings}
+
     @property
     def site(self) -> str:
         """The site's identifier and name; empty if both are unknown."""

@@ -123,10 +123,13 @@ class Warehouse:
         """Whether the warehouse is a DuckDB file (and not a DuckLake)."""
         return self.lake is None
 
+    def has_file(self) -> bool:
+        """Whether there is a file to open, whatever is in it, or a lake."""
+        return self.lake.exists() if self.lake else Path(self.location).exists()
+
     def exists(self) -> bool:
         """Whether the warehouse exists with its tables, and not only as a file."""
-        there = self.lake.exists() if self.lake else Path(self.location).exists()
-        if not self._made and there:
+        if not self._made and self.has_file():
             try:
                 with self.reading() as connection:
                     self._made = has_tables(connection)

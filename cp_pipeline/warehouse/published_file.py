@@ -26,6 +26,7 @@ from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.study_tables import subject_macro
 
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
 # schemas.
@@ -100,6 +101,7 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
             with warehouse.reading() as connection:
                 tables = _copy(connection)
                 _note_publication(connection, run_id)
+            warehouse.connection.execute(subject_macro("published."))
             rows = _count(warehouse.connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
         partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)

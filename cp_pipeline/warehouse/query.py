@@ -4,7 +4,7 @@ Belongs here: taking SQL, returning a Polars data frame. Does not belong: our ow
 (``check_queries``, ``partition_states``, ``lineage``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,15 @@ _OPTIONS = {
 FORMATS = tuple(_OPTIONS)
 
 
-def query(warehouse: Warehouse, sql: str) -> "pl.DataFrame":
+def query(
+    warehouse: Warehouse, sql: str, parameters: Mapping[str, object] | None = None
+) -> "pl.DataFrame":
     """Return the rows of one SELECT, as a Polars data frame (through Arrow, without a Python copy).
+
+    Args:
+        warehouse: what to query.
+        sql: the SELECT.
+        parameters: the values of ``$name`` in it.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -39,12 +46,20 @@ def query(warehouse: Warehouse, sql: str) -> "pl.DataFrame":
 
     with warehouse.reading() as connection:
         try:
-            return pl.DataFrame(connection.sql(sql))
+            return pl.DataFrame(
+                connection.sql(sql, params=dict(parameters) if parameters else None)
+            )
         except duckdb.Error as error:
             raise QueryRefused(f"DuckDB cannot execute this query. {error}") from None
 
 
-def write_query(warehouse: Warehouse, sql: str, path: Path, format_: str) -> None:
+def write_query(
+    warehouse: Warehouse,
+    sql: str,
+    path: Path,
+    format_: str,
+    parameters: Mapping[str, object] | None = None,
+) -> None:
     """Write all rows of one SELECT to a new file, as DuckDB writes them.
 
     Args:
@@ -52,6 +67,7 @@ def write_query(warehouse: Warehouse, sql: str, path: Path, format_: str) -> Non
         sql: the SELECT.
         path: the file.
         format_: one of ``FORMATS``.
+        parameters: the values of ``$name`` in the SELECT.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -60,7 +76,7 @@ def write_query(warehouse: Warehouse, sql: str, path: Path, format_: str) -> Non
     with warehouse.reading() as connection:
         try:
             # DuckDB finds it by the name of the variable.
-            answer = connection.sql(sql)
+            answer = connection.sql(sql, params=dict(parameters) if parameters else None)
             connection.execute(f"COPY (FROM answer) TO {literal(path)} ({_OPTIONS[format_]})")
             del answer
         except duckdb.Error as error:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from cp_pipeline.domain.exports import canonical_program
-from cp_pipeline.warehouse.study_tables import STUDY_TABLES, STUDY_VIEWS
+from cp_pipeline.warehouse.study_tables import STUDY_TABLES, STUDY_VIEWS, subject_macro
 from cp_pipeline.warehouse.views import VIEWS, supersede_older
 
 _TABLES = {
@@ -178,9 +178,8 @@ _TABLES["compacted"] = _TABLES["loads"] | {
 _ALL = _TABLES | STUDY_TABLES
 
 # Changes with any definition.
-_VERSION = hashlib.sha256(repr((_TABLES, STUDY_TABLES, STUDY_VIEWS, VIEWS)).encode()).hexdigest()[
-    :16
-]
+_VIEWS = VIEWS + STUDY_VIEWS + subject_macro()
+_VERSION = hashlib.sha256(repr((_TABLES, STUDY_TABLES, _VIEWS)).encode()).hexdigest()[:16]
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -223,7 +222,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
         if name in present and name in _TABLES and "study_program_id" in columns:
             _spell_programs_alike(connection, name)
-    connection.execute(VIEWS + STUDY_VIEWS)
+    connection.execute(_VIEWS)
     supersede_older(connection)
     connection.execute("DELETE FROM lineage.schema_version")
     connection.execute("INSERT INTO lineage.schema_version VALUES (?)", [_VERSION])

@@ -49,10 +49,13 @@ def programs_of_datasets(warehouse: Warehouse) -> list[ProgramOfDataset]:
 def study_names(warehouse: Warehouse) -> StudyNames:
     """Return the names that are known; empty without a warehouse, or one of an earlier version.
 
+    Also of the published file, which has the same tables.
+
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
     """
-    if not warehouse.exists():
+    # The published file has the tables, but is no warehouse.
+    if not (warehouse.has_file() if warehouse.is_file else warehouse.exists()):
         return StudyNames()
     with warehouse.reading() as connection:
         there = connection.execute(

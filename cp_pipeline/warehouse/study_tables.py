@@ -144,3 +144,46 @@ STUDY_VIEWS = "".join(
     f"CREATE OR REPLACE VIEW study.{name} AS\nFROM study.{name}_history WHERE valid_to IS NULL;\n"
     for name in DETAILS
 )
+
+
+def subject_macro(database: str = "") -> str:
+    """Return SQL that creates the macro ``subject_of``: the subject that an identifier names.
+
+    By the rule of ``domain.study_details.SubjectName.is_named``; it raises an error for an
+    identifier of no subject, or of several. ``database``: with a dot; by default, the current one.
+    """
+    return f"""
+CREATE OR REPLACE MACRO {database}subject_of(identifier) AS (
+    WITH named AS (
+        SELECT
+            subjects.id AS subject_id,
+            subjects.subject_identifier AS own,
+            concat_ws(
+                '-',
+                nullif(coalesce(subjects.site_identifier, sites.site_identifier), ''),
+                subjects.subject_identifier
+            ) AS label
+        FROM study.subjects AS subjects
+        LEFT JOIN study.sites AS sites
+            ON sites.study_id = subjects.study_id AND sites.id = subjects.site_id
+        WHERE subjects.subject_identifier <> ''
+    ),
+    found AS (
+        SELECT * FROM named
+        WHERE lower(trim(identifier, E' \\t\\n\\r')) IN (lower(own), lower(label))
+    )
+    SELECT CASE
+        WHEN count(*) = 1 THEN any_value(subject_id)
+        WHEN count(*) > 1 THEN error(
+            count(*) || ' subjects have the identifier ' || identifier || ': '
+            || string_agg(subject_id || ' (' || label || ')', '; ' ORDER BY subject_id)
+            || '. Give it with that of the site before it, such as 101-0042, or use the number.'
+        )
+        ELSE error(
+            'No subject has the identifier ' || coalesce(identifier, 'NULL')
+            || '. "FROM study.subjects" lists them; it is empty unless CP_STUDY_DETAILS is on.'
+        )
+    END
+    FROM found
+);
+"""

@@ -47,6 +47,9 @@ def test_each_command_says_what_it_did_as_json(
     sandbox: FaultySandbox, study: SandboxStudy, tmp_path: Path
 ) -> None:
     study.put(subject_id=1, data_set_name="X", raw=b"\x1f\x8bnot gzip", file_name="bad.csv.gz")
+    study.upload(20_000)
+    nothing = said("status", run("status", "--waiting", "--json", folder=tmp_path))
+    assert (nothing["processing"], nothing["request"]) == ([], None)
     planned = said("sync", run("sync", "--json", "--dry-run", folder=tmp_path))
     assert len(planned["planned"]) == 60
     assert said("status", run("status", "--json", "--check", folder=tmp_path))["problems"] == [
@@ -74,6 +77,12 @@ def test_each_command_says_what_it_did_as_json(
     with duckdb.connect(published["published"], read_only=True) as file:
         asked = file.execute("SELECT asked_for, outcome FROM lineage.listings").fetchall()
     assert asked == [("whole listing", ANSWERED)]
+
+    waiting = said("status", run("status", "--waiting", "--json", folder=tmp_path))
+    states = {(each["subject_id"], each["state"]) for each in waiting["processing"]}
+    assert states >= {(20_000, "uploaded_never_processed"), (1, "failed")}
+    assert waiting["request"]["address"] == "CPDprocessing@theactigraph.com"
+    assert "20000" in waiting["request"]["text"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -74,6 +74,57 @@ def test_without_the_scope_a_sync_goes_on_and_says_so_once(here: FaultySandbox) 
     assert "CP_STUDY_DETAILS" in unknown.stderr
 
 
+@pytest.mark.parametrize(
+    ("refuse", "variables", "code", "words"),
+    [
+        ("", {}, 0, ["✓ details of study 4711: granted, CentrePoint (client in CP_CLIENT_ID)"]),
+        ("", {"CP_STUDY_DETAILS": "0"}, 0, []),
+        (
+            "scope",
+            {},
+            2,
+            ["✗ details of study 4711", "invalid_scope", "CP_CLIENT_ID", "CP_STUDY_DETAILS off"],
+        ),
+        (
+            "",
+            {"CP_DETAILS_CLIENT_ID": "another", "CP_DETAILS_CLIENT_SECRET": "no"},
+            2,
+            ["✗ details of study 4711", "CP_DETAILS_CLIENT_ID and CP_DETAILS_CLIENT_SECRET"],
+        ),
+        (
+            "study",
+            {},
+            2,
+            ["✗ details of study 4711", "no access to study 4711", "client in CP_CLIENT_ID"],
+        ),
+    ],
+    ids=["granted", "off", "invalid_scope", "wrong client", "study not allowed"],
+)
+def test_doctor_checks_the_second_scope_and_says_what_to_do(
+    here: FaultySandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    refuse: str,
+    variables: dict[str, str],
+    code: int,
+    words: list[str],
+) -> None:
+    if refuse == "scope":
+        here.refuse_scope("CentrePoint")
+    elif refuse == "study":
+        here.fail("details", status=403, times=9)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    done = run("doctor")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == code, said
+    assert "✓ study 4711" in said
+    assert not [word for word in words if word not in said], said
+    # Off, nothing of it is asked for.
+    assert ("details" in said) is bool(words)
+    asked = [each for each in here.requests if each.kind == "details"]
+    assert len(asked) == (1 if words and (code == 0 or refuse == "study") else 0)
+
+
 def test_a_request_names_study_programs_and_subjects_and_nobody_by_identifier() -> None:
     def row(subject_id: int, program: str, name: str | None) -> SubjectProcessing:
         state = "uploaded_never_processed"

@@ -16,6 +16,7 @@ from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import sync_all, usual_study
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, run_job
+from cp_pipeline_tests.models.trial_files import program, subject
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -154,8 +155,21 @@ def test_an_export_that_is_not_listed_any_more(
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     run_job(loaded, "sync")
     assert failed(loaded) == {}
+    warehouse = StorageSettings.from_environment().warehouse
+    (export,) = (
+        e for e in usual_study().export_files if (e.subject_id, e.data_set_name) == (10822, DAILY)
+    )
+    program(warehouse, export.study_program_id, "Activity (30)")
+    subject(warehouse, 10822, None, "0042", "101")
     run_job(loaded, "sync")
     assert failed(loaded) == {"exports_are_still_listed": (1, WARN)}
+    table = evaluations(loaded)["exports_are_still_listed"].metadata["first_at_fault"]
+    assert isinstance(table, dg.TableMetadataValue)
+    row = table.records[0].data
+    assert (row["subject"], row["subject_identifier"]) == (10822, "101-0042")
+    assert row["study_program_id"] == export.study_program_id
+    assert row["study_program"] == "Activity (30)"
+    assert {column.name for column in table.schema.columns} == set(row)
 
 
 def test_two_rows_for_one_timestamp(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:

@@ -64,7 +64,9 @@ class BuiltSite(Site):
             raise done.exception
         outcomes = {}
         for each in getattr(done.result, "results", []):
-            outcomes[each.node.name] = str(each.status)
+            # Not what runs before the models (`on-run-start`).
+            if each.node.resource_type != "operation":
+                outcomes[each.node.name] = str(each.status)
         return outcomes
 
     def build(self, *arguments: str) -> dict[str, str]:

@@ -316,12 +316,18 @@ def test_incremental_days_are_those_of_a_full_build_whatever_changed(site: Built
     cut = ("--vars", "{cut_point_seconds: 0}")
     site.dbt("run", "--select", "+epoch_days", "load_days", *cut)
     incremental = days()
+    # Reading loads in batches changes nothing, nor does a batch for each load.
+    for_each_load = ("--vars", "{cut_point_seconds: 0, epochs_at_once: 1}")
     assert incremental != before
     assert site.rows("SELECT vigorous_minutes FROM marts.epoch_days WHERE subject_id = 10") == [
         (360,)
     ]
-    site.dbt("run", "--full-refresh", "--select", *tables, *cut)
+    site.dbt("run", "--full-refresh", "--select", *tables, *for_each_load)
     assert days() == incremental
+    ((loads,),) = site.rows("SELECT count(DISTINCT load_id) FROM marts.epoch_days")
+    log = (site.storage.data_dir / "dbt" / "dbt.log").read_text()
+    batches = log.count('insert into "warehouse"."marts"."epoch_days" by name')
+    assert batches >= int(str(loads)) - 1 > 1
     # A new name needs no new days.
     with duckdb.connect(site.storage.warehouse) as warehouse:
         warehouse.execute(

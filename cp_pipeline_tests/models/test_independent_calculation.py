@@ -6,10 +6,13 @@ Does not belong: the calculation (``independent_calculation``).
 
 import csv
 import gzip
+import hashlib
 import io
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -187,53 +190,119 @@ def test_subject_visits(site: BuiltSite, days: list[Row]) -> None:
     _assert_equal(site.frame("FROM marts.subject_visits ORDER BY wear_start"), expected)
 
 
-def _landed(site: BuiltSite, load_id: int) -> list[Mapping[str, Any]]:
-    """The rows of a load's landed file, read with Python's csv alone."""
-    ((path,),) = site.rows(f"SELECT landing_path FROM lineage.loads WHERE load_id = {load_id}")
-    content = (site.storage.landing / str(path)).read_bytes()
-    return list(csv.DictReader(io.StringIO(gzip.decompress(content).decode())))
+class Landed:
+    """What the landed files say, read with Python's gzip and csv alone; each file once."""
 
+    def __init__(self, site: BuiltSite) -> None:
+        self._paths: dict[int, tuple[Path, str, int]] = {}
+        for load, path, checksum, subject in site.rows(
+            "SELECT load_id, landing_path, file_sha256, subject_id FROM lineage.loads"
+        ):
+            where = site.storage.landing / str(path)
+            self._paths[int(str(load))] = (where, str(checksum), int(str(subject)))
+        self._days: dict[int, dict[date, Row]] = {}
 
-def test_ten_numbers_of_each_mart_lead_to_the_bytes_of_their_files(site: BuiltSite) -> None:
-    draw = random.Random(10)
-    rows = site.frame("FROM marts.subject_days WHERE steps IS NOT NULL ORDER BY ALL").to_dicts()
-    for row in draw.sample(rows, 10):
-        own_days = _steps(site, row["load_id"], PEOPLE[row["subject_id"]])
-        assert own_days[row["date"]] == row["steps"]
-    for row in site.frame(
-        "FROM marts.epoch_days WHERE steps IS NOT NULL ORDER BY load_id, date LIMIT 10"
-    ).to_dicts():
-        assert _steps(site, row["load_id"], PEOPLE[row["subject_id"]])[row["date"]] == row["steps"]
-    for table in ("load_days", "program_executions"):
-        for row in draw.sample(site.frame(f"FROM marts.{table} ORDER BY ALL").to_dicts(), 10):
-            landed = _landed(site, row["load_id"])
-            if table == "load_days":
-                person = PEOPLE[row["subject_id"]]
-                count = sum(_date(each, person) == row["date"] for each in landed)
-            else:
-                count = len(landed)
-            assert count == row["row_count"]
-    for table, prefix in (("subject_summary", "overall_"), ("subject_visits", "")):
-        for row in site.frame(f"FROM marts.{table} WHERE valid_days > 0 ORDER BY ALL").to_dicts():
-            first = row.get("wear_start", row.get("first_date"))
-            last = row.get("wear_end", row.get("last_date"))
-            valid = site.rows(
-                "SELECT load_id, date FROM marts.subject_days WHERE is_valid_day AND subject_id ="
-                f" {row['subject_id']} AND date BETWEEN '{first}' AND '{last}'"
+    def rows(self, load_id: int) -> list[Mapping[str, Any]]:
+        path, checksum, _ = self._paths[load_id]
+        content = path.read_bytes()
+        assert hashlib.sha256(content).hexdigest() == checksum
+        return list(csv.DictReader(io.StringIO(gzip.decompress(content).decode())))
+
+    def person(self, load_id: int) -> Person:
+        return PEOPLE[self._paths[load_id][2]]
+
+    def day(self, load_id: int, day: date) -> Row:
+        """The numbers of one day of a load."""
+        if load_id not in self._days:
+            landed = self.rows(load_id)
+            texts = [{name: value or None for name, value in row.items()} for row in landed]
+            file = File(0, "", pl.DataFrame(texts, schema=dict.fromkeys(landed[0], pl.String)))
+            is_daily = "DATE" in landed[0]
+            self._days[load_id] = (
+                own.daily_days(file) if is_daily else own.epoch_days(file, self.person(load_id))
             )
-            assert sorted({load for load, _ in valid}) == row["load_ids"]  # type: ignore[type-var]
-            person = PEOPLE[row["subject_id"]]
-            steps = [_steps(site, int(str(load)), person).get(day) for load, day in valid]  # type: ignore[call-overload]
-            known = [each for each in steps if each is not None]
-            assert row[f"{prefix}n_steps"] == len(known)
-            assert row[f"{prefix}mean_steps"] == sum(known) / len(known)
-    for row in site.frame("FROM marts.study_coverage ORDER BY ALL").to_dicts():
-        landed_days = {
-            _date(each, PEOPLE[row["subject_id"]])
-            for load in row["load_ids"]
-            for each in _landed(site, load)
-        }
-        assert len(landed_days) == row["days_covered"]
+        return self._days[load_id][day]
+
+    def dates(self, load_id: int) -> list[date]:
+        """The date of each row."""
+        return [_date(each, self.person(load_id)) for each in self.rows(load_id)]
+
+
+@pytest.fixture(scope="module")
+def landed(site: BuiltSite) -> Landed:
+    return Landed(site)
+
+
+SHARES = ("wear", "awake_wear", "effort", "steps", "kilocalories")
+OF_A_DAY = {*own.MEASURES, "mean_met"}
+OF_EPOCHS = {"epoch_seconds", "covered_minutes", *(f"{name}_known_share" for name in SHARES)}
+# An epoch file says nothing of these.
+NOT_OF_EPOCHS = {"sleep_minutes", "sedentary_minutes"}
+
+
+@pytest.mark.parametrize(
+    ("mart", "columns"),
+    [
+        ("subject_days", OF_A_DAY | OF_EPOCHS),
+        ("epoch_days", (OF_A_DAY | OF_EPOCHS) - NOT_OF_EPOCHS),
+    ],
+)
+def test_every_number_of_a_day_leads_to_the_bytes_of_its_file(
+    site: BuiltSite, landed: Landed, mart: str, columns: set[str]
+) -> None:
+    found = site.frame(f"FROM marts.{mart}")
+    assert columns <= set(found.columns)
+    followed = 0
+    for row in found.iter_rows(named=True):
+        said = landed.day(row["load_id"], row["date"])
+        for column in columns:
+            assert row[column] == said.get(column), (column, row)
+            followed += row[column] is not None
+    assert followed > 10 * len(columns)
+
+
+@pytest.mark.parametrize(
+    ("mart", "prefix"), [("subject_summary", "overall_"), ("subject_visits", "")]
+)
+def test_every_mean_leads_to_the_bytes_of_its_files(
+    site: BuiltSite, landed: Landed, mart: str, prefix: str
+) -> None:
+    found = site.frame(f"FROM marts.{mart} WHERE valid_days > 0")
+    numbers = {name for name in found.columns if name.startswith((f"{prefix}mean", f"{prefix}n_"))}
+    assert len(numbers) == 2 * len(own.MEASURES)
+    for row in found.iter_rows(named=True):
+        first = row.get("wear_start", row.get("first_date"))
+        last = row.get("wear_end", row.get("last_date"))
+        valid = site.rows(
+            "SELECT load_id, date FROM marts.subject_days WHERE is_valid_day AND subject_id ="
+            f" {row['subject_id']} AND date BETWEEN '{first}' AND '{last}'"
+        )
+        assert sorted({load for load, _ in valid}) == row["load_ids"]  # type: ignore[type-var]
+        of_files: list[Row] = [
+            {**landed.day(int(str(load)), day), "is_valid_day": True}  # type: ignore[arg-type]
+            for load, day in valid
+        ]
+        assert row["valid_days"] == len(of_files)
+        assert {name: row[name] for name in numbers} == own.means(of_files, prefix)
+
+
+def test_every_count_leads_to_the_bytes_of_its_file(site: BuiltSite, landed: Landed) -> None:
+    by_day = "SELECT load_id, date, sum(row_count)::BIGINT AS row_count FROM marts.load_days"
+    found = site.frame(f"{by_day} GROUP BY ALL")
+    loads = set(found["load_id"])
+    said = Counter((load, day) for load in loads for day in landed.dates(load))
+    assert {(row[0], row[1]): row[2] for row in found.iter_rows()} == said
+    for table, columns in (
+        ("program_executions", ["row_count", "rows_added"]),
+        ("chosen_programs", ["row_count"]),
+    ):
+        for row in site.frame(f"FROM marts.{table}").iter_rows(named=True):
+            count = len(landed.rows(row["load_id"]))
+            assert [row[column] for column in columns] == [count] * len(columns)
+    for row in site.frame("FROM marts.study_coverage").iter_rows(named=True):
+        dates = [day for load in row["load_ids"] for day in landed.dates(load)]
+        assert (row["row_count"], row["days_covered"]) == (len(dates), len(set(dates)))
+        assert row["loads"] == len(row["load_ids"])
 
 
 def _date(row: Mapping[str, Any], person: Person) -> date:
@@ -242,12 +311,3 @@ def _date(row: Mapping[str, Any], person: Person) -> date:
     if "TIMESTAMP" in row:
         return datetime.fromisoformat(row["TIMESTAMP"]).date()
     return person.local(datetime.fromisoformat(row["TIMESTAMPUTC"])).date()
-
-
-def _steps(site: BuiltSite, load_id: int, person: Person) -> dict[date, object]:
-    """The steps of each day of a load, from its landed file."""
-    landed = _landed(site, load_id)
-    texts = [{name: value or None for name, value in row.items()} for row in landed]
-    file = File(0, "", pl.DataFrame(texts, schema=dict.fromkeys(landed[0], pl.String)))
-    days = own.daily_days(file) if "DATE" in landed[0] else own.epoch_days(file, person)
-    return {day: row["steps"] for day, row in days.items()}

@@ -7,11 +7,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-import yaml  # type: ignore[import-untyped]
 from polars.testing import assert_frame_equal
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline_tests.models.building import FAMILIES, MARTS, PROJECT, BuiltSite, built_site
+from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, built_site
 
 # Two subjects take the device off for a day, so they have too few valid days.
 SUBJECTS, DAYS, SEED = 4, 4, 11
@@ -73,19 +72,6 @@ def test_a_null_and_a_value_out_of_range_are_found_and_their_columns_named(
             for row in warehouse.execute(sql.read_text()).fetchall()
         }
     assert named == {"date", "effort_known_share"}
-
-
-def test_the_sources_are_described_as_they_are(site: BuiltSite) -> None:
-    for source in ("lineage", "study"):
-        described = yaml.safe_load((PROJECT / "models" / f"{source}.yml").read_text())
-        for table in described["sources"][0]["tables"]:
-            actual = site.rows(f"DESCRIBE {source}.{table['name']}")
-            assert table["description"].startswith("One row per ")
-            read = [(c["name"], c["data_type"]) for c in table["columns"]]
-            present = [(row[0], str(row[1]).lower()) for row in actual]
-            # Of `study`, the models read some columns of some tables.
-            kept = [each for each in present if source == "lineage" or each in read]
-            assert read == kept, table["name"]
 
 
 def test_staging_has_every_row_and_value(site: BuiltSite) -> None:

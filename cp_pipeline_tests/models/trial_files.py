@@ -28,14 +28,20 @@ def epochs(start: datetime, seconds: int, rows: Iterable[str]) -> str:
     )
 
 
-def subject(warehouse: str | Path, subject_id: int, zone: str | None, identifier: str = "") -> None:
+def subject(
+    warehouse: str | Path,
+    subject_id: int,
+    zone: str | None,
+    identifier: str = "",
+    site: str | None = "S01",
+) -> None:
     """Add a subject to ``study.subjects``."""
     _insert(
         warehouse,
         "INSERT INTO study.subjects_history BY NAME SELECT ? AS id, 4711 AS study_id,"
-        " 'S01' AS site_identifier, ? AS subject_identifier, ? AS timezone, 'wrist' AS"
+        " ? AS site_identifier, ? AS subject_identifier, ? AS timezone, 'wrist' AS"
         f" wear_position, valid_from, valid_to FROM (SELECT {_NOW}) AS held(valid_from, valid_to)",
-        [subject_id, identifier or f"P{subject_id}", zone],
+        [subject_id, site, identifier or f"P{subject_id}", zone],
     )
 
 

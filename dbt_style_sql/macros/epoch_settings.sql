@@ -22,6 +22,7 @@
             loads.study_program_id,
             loads.program_execution,
             loads.loaded_at,
+            loads.row_count,
             coalesce(loads.duplicate_timestamps = 0, false) as has_unique_times,
             {{ epoch_settings() }} || ' ' || coalesce(offsets.offsets, '') as made_with
         from {{ lineage_rows('current_loads') }} as loads

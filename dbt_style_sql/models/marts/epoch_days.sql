@@ -5,8 +5,10 @@ new_loads as (
 
     select *
     from {{ epoch_loads() }}
+    where
+        {{ is_in_epoch_batch('load_id') }}
     {% if is_incremental() %}
-        where load_id not in (select known.load_id from {{ this }} as known)
+        and load_id not in (select known.load_id from {{ this }} as known)
     {% endif %}
 
 ),
@@ -24,7 +26,9 @@ epochs as (
         epochs.steps,
         epochs.kilocalories
     from {{ ref('activity_epochs') }} as epochs
-    where epochs.load_id in (select new_loads.load_id from new_loads)
+    where
+        {{ is_in_epoch_batch('epochs.load_id') }}
+        and epochs.load_id in (select new_loads.load_id from new_loads)
 
 ),
 

@@ -1,4 +1,4 @@
--- One row per load and day: see load_days.yml.
+-- One row per load, day and day_basis: see load_days.yml.
 with
 
 loads as (

@@ -10,21 +10,9 @@ executions as (
 
 ),
 
-programs as (
-
-    select * from {{ study_rows('programs') }}
-
-),
-
 program_datasets as (
 
     select * from {{ study_rows('program_datasets') }}
-
-),
-
-subjects as (
-
-    select * from {{ study_rows('subjects') }}
 
 ),
 
@@ -120,8 +108,10 @@ select
     -- the subject
     executions.study_id,
     executions.subject_id,
-    subjects.subject_identifier,
-    subjects.site_identifier,
+    details.subject_identifier,
+    details.site_identifier,
+    details.wear_position,
+    details.timezone,
 
     -- the study program
     executions.study_program_id,
@@ -148,14 +138,12 @@ select
     end as state,
     coalesce(lacking.dataset_names, []) as datasets_lacking
 from executions
-left join programs
+left join {{ program_names() }} as programs
     on
         executions.study_id = programs.study_id
-        and executions.study_program_id = programs.study_program_id
-left join subjects
-    on
-        executions.study_id = subjects.study_id
-        and executions.subject_id = subjects.id
+        and lower(executions.study_program_id) = programs.study_program_id
+left join {{ subject_details() }} as details
+    on executions.study_id = details.study_id and executions.subject_id = details.subject_id
 left join by_program
     on
         executions.study_id = by_program.study_id
