@@ -25,7 +25,7 @@ from cp_pipeline.notify_settings import NotifySettings
 from cp_pipeline.warehouse import LastingFailure
 
 _WAREHOUSE_SECONDS = 5.0
-_JOBS = ("sync", "load_partitions", "publish", "compact")
+_JOBS = ("sync", "load_partitions", "load_assets", "publish", "compact")
 _ANSWERS = dg.AssetCheckKey(EXPORT_FILES, CENTREPOINT_ANSWERS)
 _SENSORS = ("new_program_executions", "publish_after_loads", "email_on_failed_run")
 # The assets with a freshness policy.
