@@ -228,7 +228,7 @@ def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
     # Otherwise dbt would parse the models first.
     prepared_project(storage)
     port = free_port()
-    command = [Path(sys.executable).with_name("dg"), "dev", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("dg")), "dev", "--port", str(port)]
     log = folder / "dagster_dev.log"
     with log.open("wb") as said:
         server = subprocess.Popen(
