@@ -218,8 +218,7 @@ def test_ctrl_c_does_not_wait_for_threads_that_do_not_end(tmp_path: Path) -> Non
         "from threading import Event\n"
         "from cp_pipeline.cli.interruption import leave_soon_after_ctrl_c\n"
         "leave_soon_after_ctrl_c()\n"
-        "print('waiting', flush=True)\n"
-        "try:\n    Event().wait()\n"
+        "try:\n    print('waiting', flush=True)\n    Event().wait()\n"
         "finally:\n    Event().wait()\n"
     )
     command = [sys.executable, "-c", waiting]
