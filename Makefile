@@ -1,6 +1,7 @@
 # What a person does with this project. Needs Python 3.11 to 3.13, and make.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PORT ?= 3000
 SANDBOX_PORT ?= 8765
 
@@ -9,7 +10,7 @@ SANDBOX_PORT ?= 8765
 UV := $(shell command -v uv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ifdef UV
-PIP_OR_UV = VIRTUAL_ENV=.venv $(UV) pip install --quiet $(1) || $(PIP) $(1)
+PIP_OR_UV = VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet $(1) || $(PIP) $(1)
 else
 PIP_OR_UV = $(PIP) $(1)
 endif
@@ -19,17 +20,17 @@ endif
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: .venv/installed  ## make .venv with all that cp-pipeline needs, pinned
+install: $(VENV)/installed  ## make .venv with all that cp-pipeline needs, pinned
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
 	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints.txt)
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(call PIP_OR_UV,--no-deps --no-build-isolation -e .)
 	@touch $@
 
-development: .venv/developed  ## install, and what the tests and the linters need
+development: $(VENV)/developed  ## install, and what the tests and the linters need
 
-.venv/developed: .venv/installed constraints-development.txt
+$(VENV)/developed: $(VENV)/installed constraints-development.txt
 	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-development.txt)
 	@touch $@
 

@@ -9,7 +9,7 @@ has no event of them. A run for the whole study compares at its end. All other r
 a sync with nothing to load, compare if a run has ended badly and its lock file still exists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -44,8 +44,15 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 1
 
 
-def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventComparison:
+def compare_events(
+    pipeline: Pipeline, instance: dg.DagsterInstance, held: Collection[Partition] = ()
+) -> EventComparison:
     """Compare Dagster's data version of each partition with the executions in the warehouse.
+
+    Args:
+        pipeline: has the warehouse.
+        instance: has the events.
+        held: partitions whose event Dagster stores a moment later.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -64,6 +71,8 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventCom
         for partition, version in versions.items():
             tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
             known = frozenset(tag.split(",")) if tag else frozenset[str]()
+            if partition in held:
+                continue
             if not known or not version.still_listed <= known <= version.loaded:
                 differing[partition] = (known, version.loaded)
     return EventComparison(examined, differing)
@@ -75,6 +84,7 @@ def store_missing_events(
     events: EventBatches,
     listed_after: int,
     at_most: int | None = None,
+    held: Collection[Partition] = (),
 ) -> EventComparison:
     """Store the missing events; nothing is downloaded or loaded.
 
@@ -84,6 +94,7 @@ def store_missing_events(
         events: stores the events.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
         at_most: the maximum number of events to store now; None is no limit.
+        held: see ``compare_events``.
 
     Returns:
         The comparison from before the events were stored.
@@ -92,7 +103,7 @@ def store_missing_events(
         WarehouseError: the warehouse cannot be read.
     """
     events.flush()
-    compared = compare_events(pipeline, instance)
+    compared = compare_events(pipeline, instance, held)
     if not compared.differing:
         return compared
     partitions = list(compared.differing)[:at_most]

@@ -22,6 +22,7 @@ import dagster as dg
 from cp_pipeline.centrepoint import PAGE_SIZE
 from cp_pipeline.defs.active_runs import Covers, active_runs
 from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.assets import load_assets
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
 from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.pool import slots_of_pool
@@ -99,7 +100,9 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="new_program_executions",
-        jobs=[load_partitions_job, sync_job],
+        # The last one is never requested. Dagster shows a sensor on the page of an asset only if
+        # the sensor has a job of that asset, and the others are op jobs.
+        jobs=[load_partitions_job, sync_job, load_assets],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,

@@ -114,7 +114,7 @@ def test_it_requests_exactly_what_was_executed_again(sensor: Sensor, sandbox: Sa
     assert "all 59" in sensor.reason()
 
 
-@pytest.mark.parametrize("job", ["load_partitions", "sync", "materialized by hand"])
+@pytest.mark.parametrize("job", ["load_partitions", "sync", "load_assets", "materialized by hand"])
 def test_it_requests_no_partition_of_an_active_run(sensor: Sensor, job: str) -> None:
     requested = sensor.requested()
     config = {"load_chosen_partitions": {"config": {"partitions": requested, "refresh": False}}}

@@ -38,6 +38,7 @@ _TIME_TO_LOCK = {
     dg.DagsterRunStatus.STARTING: timedelta(minutes=5),
     dg.DagsterRunStatus.STARTED: timedelta(minutes=2),
 }
+LOAD_ASSETS = "load_assets"
 _REASON = "The process of this run is gone: it was killed, or the machine was restarted."
 
 
@@ -106,9 +107,8 @@ def _is_ours(run: dg.DagsterRun) -> bool:
     """Whether a run is of a job or an asset of cp-pipeline that reads or writes the warehouse."""
     ours = {"export_files", "dataset_exports", "published"}
     selected = {key.to_user_string() for key in run.asset_selection or ()}
-    return run.job_name in {"sync", "load_partitions", "compact", "publish"} or bool(
-        selected & ours
-    )
+    jobs = {"sync", "load_partitions", LOAD_ASSETS, "compact", "publish"}
+    return run.job_name in jobs or bool(selected & ours)
 
 
 def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
