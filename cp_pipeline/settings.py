@@ -292,6 +292,17 @@ class StorageSettings:
     timezone: str = ""
     # The visits of subjects of whom CentrePoint tells none; need not exist.
     visits: Path = Path("data/visits.csv")
+    report: Path = Path("data/study-report.html")
+
+    @property
+    def workbook(self) -> Path:
+        """The Excel workbook beside the published file, unless a person names another path."""
+        return self.published.with_suffix(".xlsx")
+
+    @property
+    def workbook_scratch(self) -> Path:
+        """The folder in which a workbook is made, with a scratch folder for each process."""
+        return self.data_dir / "workbook_scratch"
 
     @property
     def landing(self) -> Path:
@@ -324,9 +335,12 @@ class StorageSettings:
         actor = read.text("CP_ACTOR", _user())
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
+        report = read.path("CP_REPORT", data_dir / "study-report.html", _BY_ALL)
         read.finish()
         largest = int(gigabytes * 10**9)
-        return cls(data_dir, warehouse, published, wait, largest, own, actor, timezone, visits)
+        return cls(
+            data_dir, warehouse, published, wait, largest, own, actor, timezone, visits, report
+        )
 
 
 class _Names(dict[str, str]):
@@ -375,6 +389,7 @@ def anchor_paths() -> None:
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
     os.environ["CP_VISITS"] = str(storage.visits)
+    os.environ["CP_REPORT"] = str(storage.report)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 

@@ -17,7 +17,7 @@ from cp_pipeline.charts.svg import FAINT, INK, Sheet
 
 ROWS_WITH_NAMES = 60
 _SHARED_ROWS = 120
-_COLOURS = {
+STATE_COLOURS = {
     "current": "#2a9d68",
     "stale": "#e9b949",
     "missing": "#9aa7b5",
@@ -54,7 +54,7 @@ def coverage_map(
     height = 14 if len(subjects) <= ROWS_WITH_NAMES else 5
     top = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
     left = _SUBJECT_WIDTH + _width_of_sites(sites)
-    width = max(left + len(datasets) * _CELL + top * 0.7, (len(_COLOURS) + 1) * _LEGEND + 20)
+    width = max(left + len(datasets) * _CELL + top * 0.7, (len(STATE_COLOURS) + 1) * _LEGEND + 20)
     sheet = Sheet(width, top + len(rows) * height + 44)
     for place, dataset in enumerate(datasets):
         column = left + place * _CELL
@@ -147,7 +147,7 @@ def _draw(sheet: Sheet, left: float, top: float, height: float, count: int, cell
     room = wide - _LEAST_SHARE_PIXELS * len(cell)
     for state, number in cell:
         share = wide if len(cell) == 1 else _LEAST_SHARE_PIXELS + room * number / subjects
-        sheet.box(left, top, share, height * count, _COLOURS.get(state, _NO_EXPORT))
+        sheet.box(left, top, share, height * count, STATE_COLOURS.get(state, _NO_EXPORT))
         left += share
     if len(cell) == 1 and height > _GAP * 4:
         for place in range(1, count + 1):
@@ -177,11 +177,11 @@ def _name_rows(
 
 
 def _legend(sheet: Sheet, counted: Mapping[str, int], base: float) -> None:
-    for place, (state, colour) in enumerate(_COLOURS.items()):
+    for place, (state, colour) in enumerate(STATE_COLOURS.items()):
         left = 10 + place * _LEGEND
         sheet.box(left, base - 9, 10, 10, colour)
         words = f"{state} {counted.get(state, 0):,}"
         sheet.text(left + 14, base, words, size=10, colour=INK if counted.get(state) else FAINT)
-    left = 10 + len(_COLOURS) * _LEGEND
+    left = 10 + len(STATE_COLOURS) * _LEGEND
     sheet.box(left, base - 9, 10, 10, _NO_EXPORT)
     sheet.text(left + 14, base, "no export", size=10, colour=FAINT)

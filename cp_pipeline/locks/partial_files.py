@@ -61,3 +61,13 @@ def replaced_at_once(path: Path, mode: int) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_with_partial(path: Path) -> bool:
+    """Remove a file, and what killed processes left of it; return whether there was one."""
+    if not path.parent.exists():
+        return False
+    remove_partial(path)
+    existed = path.exists()
+    path.unlink(missing_ok=True)
+    return existed

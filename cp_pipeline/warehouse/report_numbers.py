@@ -22,6 +22,13 @@ from cp_pipeline.warehouse.connection import Warehouse
 Row = TypeVar("Row", bound=NamedTuple)
 
 
+class Publication(NamedTuple):
+    """When the file was published (UTC), and the Dagster run that did it."""
+
+    published_at: datetime
+    dagster_run_id: str | None
+
+
 class StudyState(NamedTuple):
     """A study, and when it was listed, last answered for, executed and loaded (UTC)."""
 
@@ -134,8 +141,17 @@ class Visit(NamedTuple):
     steps_upper: float | None
     steps_n: int
 
-    wear_hours = Wear.wear_hours
-    steps = Wear.steps
+    @property
+    def wear_hours(self) -> Spread:
+        """Hours of wear on a valid day."""
+        return Spread(
+            self.wear_hours_median, self.wear_hours_lower, self.wear_hours_upper, self.wear_hours_n
+        )
+
+    @property
+    def steps(self) -> Spread:
+        """Steps on a valid day."""
+        return Spread(self.steps_median, self.steps_lower, self.steps_upper, self.steps_n)
 
 
 class UnknownDays(NamedTuple):
@@ -176,14 +192,29 @@ class Subject(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """How many subjects of a site wait, by the state in ``marts.subject_processing``."""
+    """How many subjects of a site wait, by the state in ``marts.subject_processing``.
 
-    study_id: int
+    ``is_total``: whether the row is of all sites and studies.
+    """
+
+    study_id: int | None
     site_id: int | None
     site: str | None
     state: str
+    is_total: bool
     subjects: int
     pairs: int
+
+
+class WaitingCounts(NamedTuple):
+    """The pairs of subject and study program that looks saw, and how many subjects wait.
+
+    ``to_process``: how many of them wait for processing.
+    """
+
+    pairs: int
+    subjects: int
+    to_process: int
 
 
 class WaitingSubject(NamedTuple):
@@ -242,8 +273,7 @@ class Change(NamedTuple):
 class ReportNumbers:
     """All that the report says, of one published file."""
 
-    published_at: datetime
-    run_id: str
+    publication: Publication
     studies: Sequence[StudyState]
     coverage: Sequence[Coverage]
     states: Sequence[tuple[int, str, str]]
@@ -255,7 +285,7 @@ class ReportNumbers:
     subjects: Sequence[Subject]
     waiting: Sequence[Waiting]
     waiting_subjects: Sequence[WaitingSubject]
-    has_looks: bool
+    waits: WaitingCounts
     changes: Sequence[Changes]
     newest_changes: Sequence[Change]
     erased_subjects: int
@@ -294,14 +324,8 @@ def _read(connection: duckdb.DuckDBPyConnection) -> ReportNumbers:
         found = connection.execute(f"SELECT {names} FROM ({query}) AS found").fetchall()
         return [row(*values) for values in found]
 
-    def one(query: str) -> tuple[object, ...]:
-        return connection.execute(query).fetchall()[0]
-
-    published_at, run_id = one(sql.PUBLICATION)
-    assert isinstance(published_at, datetime)
     return ReportNumbers(
-        published_at=published_at,
-        run_id=str(run_id or ""),
+        publication=rows(Publication, sql.PUBLICATION)[0],
         studies=rows(StudyState, sql.STUDIES),
         coverage=rows(Coverage, sql.COVERAGE),
         states=connection.execute(sql.STATES).fetchall(),
@@ -313,8 +337,8 @@ def _read(connection: duckdb.DuckDBPyConnection) -> ReportNumbers:
         subjects=rows(Subject, sql.SUBJECTS),
         waiting=rows(Waiting, sql.WAITING),
         waiting_subjects=rows(WaitingSubject, sql.WAITING_SUBJECTS),
-        has_looks=bool(one(sql.HAS_LOOKS)[0]),
+        waits=rows(WaitingCounts, sql.WAITING_COUNTS)[0],
         changes=rows(Changes, sql.CHANGES),
         newest_changes=rows(Change, sql.NEWEST_CHANGES),
-        erased_subjects=int(str(one(sql.ERASED)[0])),
+        erased_subjects=connection.execute(sql.ERASED).fetchall()[0][0],
     )

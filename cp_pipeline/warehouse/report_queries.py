@@ -6,9 +6,9 @@ Belongs here: SQL. Does not belong: the rows as types, and reading them (``repor
 # How many rows a list in the report has at most; the page counts the others.
 LISTED = 500
 
-PUBLICATION = "SELECT published_at, dagster_run_id FROM lineage.publication"
+PUBLICATION = "FROM lineage.publication"
 
-# Every subject with its site. A site without an identifier has only a name, and the other way round.
+# Every subject with its site. A site may have an identifier, a name, or both.
 PLACES = """
 CREATE OR REPLACE TEMP TABLE places AS
 WITH everybody AS (
@@ -183,7 +183,8 @@ SELECT valid_days, count(*) AS subjects FROM marts.subject_summary GROUP BY ALL 
 
 SUBJECTS = """
 WITH coverage AS (
-    SELECT study_id, subject_id, count(*) AS partitions, count(*) FILTER (state = 'current') AS current
+    SELECT
+        study_id, subject_id, count(*) AS partitions, count(*) FILTER (state = 'current') AS current
     FROM marts.study_coverage GROUP BY ALL
 )
 SELECT
@@ -210,10 +211,13 @@ _STATES_THAT_WAIT = """list_position([
 WAITING = f"""
 SELECT
     places.study_id, places.site_id, places.site, waits.state,
+    grouping(places.site) = 1 AS is_total,
     count(DISTINCT subject_id) AS subjects, count(*) AS pairs
 {_WAITS} WHERE waits.state <> 'loaded'
-GROUP BY places.study_id, places.site_id, places.site, waits.state
-ORDER BY places.study_id, {_STATES_THAT_WAIT}, places.site NULLS LAST, places.site_id
+GROUP BY GROUPING SETS (
+    (places.study_id, places.site_id, places.site, waits.state), (waits.state)
+)
+ORDER BY {_STATES_THAT_WAIT}, places.study_id, places.site NULLS LAST, places.site_id
 """
 
 WAITING_SUBJECTS = f"""
@@ -233,7 +237,15 @@ ORDER BY
 LIMIT {LISTED}
 """
 
-HAS_LOOKS = "SELECT count(*) > 0 FROM marts.subject_processing"
+WAITING_COUNTS = """
+SELECT
+    count(*) AS pairs,
+    count(DISTINCT (study_id, subject_id)) FILTER (state <> 'loaded') AS subjects,
+    count(DISTINCT (study_id, subject_id)) FILTER (
+        state IN ('uploaded_never_processed', 'uploaded_since_processed')
+    ) AS to_process
+FROM marts.subject_processing
+"""
 
 CHANGES = """
 SELECT
