@@ -15,7 +15,8 @@ from cp_pipeline.charts import ROWS_WITH_NAMES, STATE_COLOURS
 from cp_pipeline.domain.study_details import SubjectName
 from cp_pipeline.domain.texts import count
 from cp_pipeline.report.words import NO_SITE, share
-from cp_pipeline.warehouse.report_numbers import ReportNumbers, Subject
+from cp_pipeline.warehouse.report_numbers import ReportNumbers
+from cp_pipeline.warehouse.report_rows import Subject
 
 # How many subjects have a row of their own in the report.
 SUBJECTS_SHOWN = 5000

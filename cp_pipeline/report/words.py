@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from markupsafe import Markup
 
-from cp_pipeline.warehouse.report_numbers import Spread
+from cp_pipeline.warehouse.report_rows import Spread
 
 # What each state in marts.subject_processing waits for.
 WAITS_FOR = {

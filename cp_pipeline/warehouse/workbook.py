@@ -3,9 +3,9 @@
 Belongs here: which tables, how a value is written, what does not fit. Does not belong: the models
 (``dbt_style_sql``).
 
-Excel has 15 digits, dates from 1900 on, and runs a text that begins with ``=`` if it is written as a
-formula. So each value is written as what it is, and what Excel cannot hold is written as text, cut
-or left out. The first sheet says so.
+Excel has 15 digits and dates from 1900 on, and may take a text with ``=`` for a formula.
+So each value is written as what it is, and what Excel cannot hold is written as text, cut or left
+out. The first sheet says so.
 """
 
 import math
