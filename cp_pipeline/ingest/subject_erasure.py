@@ -23,6 +23,7 @@ from cp_pipeline.landing import (
     texts_of,
 )
 from cp_pipeline.locks.partial_files import remove_with_partial
+from cp_pipeline.locks.scratch_folders import remove_abandoned
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
@@ -123,6 +124,7 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
         for path in old_files(warehouse):
             path.unlink()
     published_is_there = erase_from_published(storage.published, subject_id)
+    remove_abandoned(storage.workbook_scratch)
     removed = tuple(
         path for path in (storage.report, storage.workbook) if remove_with_partial(path)
     )

@@ -34,7 +34,7 @@ from cp_pipeline.warehouse.connection import Warehouse
 MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS, LONGEST_SHEET_NAME = 1_048_576, 16_384, 32_767, 31
 _MOST_EXACT = 10**15
 _FIRST_DATE = date(1900, 1, 1)
-_NOT_IN_SHEET_NAMES = str.maketrans(dict.fromkeys("[]:*?/\\", "_"))
+_NOT_IN_SHEET_NAMES = str.maketrans(dict.fromkeys("[]:*?/\\'", "_"))
 _CUT = " …"
 _AT_ONCE = 2000
 # Types that Excel has, too. Others are written as DuckDB writes them.
@@ -159,7 +159,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]
 
 def _sheet_name(table: str, taken: set[str]) -> str:
     """Return a name that Excel takes and no other sheet has: Excel ignores case."""
-    plain = table.translate(_NOT_IN_SHEET_NAMES).strip("'") or "table"
+    plain = table.translate(_NOT_IN_SHEET_NAMES) or "table"
     name, number = plain[:LONGEST_SHEET_NAME], 1
     while name.lower() in taken or name.lower() == "history":
         number += 1
