@@ -34,7 +34,8 @@ class Reading:
     so pages may overlap. ``seen``: a digest of each different item (of an export, its key), with
     one of its content. ``unread``: the digests of the keys of items that cannot be loaded.
 
-    ``files``, ``invalid`` and ``left_out`` are the items since the last ``forget_items``.
+    ``files``, ``invalid`` and ``left_out`` are the items since the last ``forget_items``, and
+    ``new_seen`` and ``new_unread`` are their digests.
     """
 
     by_items: bool = False
@@ -45,6 +46,8 @@ class Reading:
     totals: set[int] = field(default_factory=set)
     seen: dict[int, int] = field(default_factory=dict)
     unread: set[int] = field(default_factory=set)
+    new_seen: dict[int, int] = field(default_factory=dict)
+    new_unread: set[int] = field(default_factory=set)
 
     def add(self, page: Page) -> bool:
         """Add a page; return whether it had a new item."""
@@ -55,9 +58,10 @@ class Reading:
             if isinstance(item, ExportFile):
                 self._add_file(item)
                 continue
-            self.seen[item.digest] = 0
+            self._saw(item.digest, 0)
             if item.key is not None:
                 self.unread.add(item.key.digest)
+                self.new_unread.add(item.key.digest)
             if isinstance(item, InvalidItem):
                 self.invalid[item] = None
             else:
@@ -69,7 +73,10 @@ class Reading:
         known = self.files.get(key)
         if known is None or _age(known) <= _age(item):
             self.files[key] = item
-            self.seen[key.digest] = digest_of((item.version, item.file_format))
+            self._saw(key.digest, digest_of((item.version, item.file_format)))
+
+    def _saw(self, digest: int, content: int) -> None:
+        self.seen[digest] = self.new_seen[digest] = content
 
     @property
     def item_count(self) -> int:
@@ -79,6 +86,7 @@ class Reading:
     def forget_items(self) -> None:
         """Keep only the digests: the items themselves were recorded."""
         self.files, self.invalid, self.left_out = {}, {}, {}
+        self.new_seen, self.new_unread = {}, set()
 
     @property
     def is_steady(self) -> bool:

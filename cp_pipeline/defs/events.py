@@ -4,8 +4,9 @@ Belongs here: metadata, tags and texts of materializations and observations.
 Does not belong: when they are stored (``load_steps``), the preview of a load (``previews``).
 """
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
@@ -159,38 +160,45 @@ def observations(items: Iterable[ExportFile]) -> list[dg.AssetObservation]:
 
 
 def listing_metadata(
-    states: Sequence[PartitionState], names: StudyNames = NO_NAMES
+    states: Iterable[PartitionState], names: StudyNames = NO_NAMES
 ) -> dict[str, dg.MetadataValue]:
     """Return the metadata of a listing: what is listed, and how much of it is loaded."""
-    listed = [each for each in states if each.exported_at is not None]
-    counted = Counter(each.state for each in states)
-    newest = max(listed, key=lambda each: str(each.exported_at), default=None)
-    by_dataset = Counter(each.partition.dataset_name for each in listed)
+    pairs: dict[tuple[int, str], str] = {}
+    subjects: set[int] = set()
+    by_dataset: Counter[str] = Counter()
+    exports, newest = 0, ("", "")
+    for each in states:
+        pairs[each.partition] = sys.intern(each.state)
+        if each.exported_at is not None:
+            subjects.add(each.partition.subject_id)
+            by_dataset[each.partition.dataset_name] += 1
+            exports += each.exported_files
+            newest = max(newest, (str(each.exported_at), each.exported_execution or ""))
+    counted = Counter(pairs.values())
     rows = "\n".join(
         f"| {plain(name)} | {count:,} |" for name, count in sorted(by_dataset.items())[:_SHOWN]
     )
     return {
-        "coverage": dg.MetadataValue.md(_coverage(states, names)),
-        "exports": dg.MetadataValue.int(sum(each.exported_files for each in listed)),
-        "partitions": dg.MetadataValue.int(len(listed)),
+        "coverage": dg.MetadataValue.md(_coverage(pairs, names)),
+        "exports": dg.MetadataValue.int(exports),
+        "partitions": dg.MetadataValue.int(by_dataset.total()),
         "partitions_to_load": dg.MetadataValue.int(
             sum(counted[state] for state in ("stale", "missing", "failed"))
         ),
-        "subjects": dg.MetadataValue.int(len({each.partition.subject_id for each in listed})),
+        "subjects": dg.MetadataValue.int(len(subjects)),
         "datasets": dg.MetadataValue.int(len(by_dataset)),
         "newest_program_execution": dg.MetadataValue.text(
-            (newest and newest.exported_execution) or "none, because nothing is listed"
+            newest[1] or "none, because nothing is listed"
         ),
         "subjects_by_dataset": dg.MetadataValue.md(f"| data set | subjects |\n|---|---|\n{rows}"),
     }
 
 
-def _coverage(states: Sequence[PartitionState], names: StudyNames) -> str:
+def _coverage(states: Mapping[tuple[int, str], str], names: StudyNames) -> str:
     if not states:
         return "Nothing is listed or loaded yet."
-    by_pair = {(each.partition.subject_id, each.partition.dataset_name): each for each in states}
     picture = coverage_map(
-        {pair: each.state for pair, each in by_pair.items()},
+        states,
         {subject_id: (each.site, each.label) for subject_id, each in names.subjects.items()},
     )
     return in_markdown(picture, "Coverage: subjects and data sets by state")

@@ -75,7 +75,7 @@ def survey(
     context.log.info(f"CentrePoint answered in the dialect {pipeline.centrepoint.dialect}")
     register(context.instance, new_survey.partitions)
     if new_survey.long is not None:
-        register(context.instance, [each.partition for each in pipeline.states()])
+        register(context.instance, (each.partition for each in pipeline.states()))
     return new_survey, listed_after
 
 

@@ -58,10 +58,13 @@ def register(instance: dg.DagsterInstance, partitions: Iterable[Partition]) -> t
 
     Only new keys are sent, because Dagster checks each key separately.
     """
-    listed = list(partitions)
+    subject_ids, dataset_names = set(), set()
+    for partition in partitions:
+        subject_ids.add(partition.subject_id)
+        dataset_names.add(partition.dataset_name)
     return (
-        _add(instance, "subjects", {str(partition.subject_id) for partition in listed}),
-        _add(instance, "datasets", {dataset_key(partition.dataset_name) for partition in listed}),
+        _add(instance, "subjects", {str(each) for each in subject_ids}),
+        _add(instance, "datasets", {dataset_key(each) for each in dataset_names}),
     )
 
 

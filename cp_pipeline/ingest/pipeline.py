@@ -221,8 +221,8 @@ class Pipeline:
         """Return the exports that are listed and could not be loaded."""
         return lasting_failures(self._questions)
 
-    def states(self) -> list[PartitionState]:
-        """Return the state of each partition."""
+    def states(self) -> Iterator[PartitionState]:
+        """Yield the state of each partition, by data set and subject."""
         return partition_states(self._questions)
 
     def count_partitions(self) -> int:

@@ -22,6 +22,7 @@ from cp_pipeline.ingest.listing_scope import check_some_are_valid, within
 from cp_pipeline.ingest.look import recorded_states
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.warehouse import (
+    Digests,
     RecordedNumbers,
     RecordedPosition,
     Scope,
@@ -91,28 +92,33 @@ class WholeListings:
             WarehouseError: the warehouse cannot be read or written.
         """
         resumed = recorded_position(self._warehouse, study_id, self._now)
-        before, started_at = resumed, resumed.started_at if resumed else self._now
-        place = None if resumed is None else _listing_position(resumed)
+        started_at = resumed[0].started_at if resumed else self._now
+        place = None if resumed is None else _listing_position(*resumed)
         parts = self._centrepoint.list_in_parts(
             study_id, progress, part_items=PART_ITEMS, resumed=place
         )
         scope, changed = Scope((study_id,)), False
         reading = place and place.reading
         for part in parts:
-            if part.position.reading is not reading:
-                # The first part, or the listing changed and is read again from its beginning.
-                before, reading = None, part.position.reading
-            if part.is_end and before is None:
+            # The first part, or the listing changed and is read again from its beginning.
+            is_first = part.position.reading is not reading
+            reading = part.position.reading
+            started_at = self._now if is_first else started_at
+            if part.is_end and is_first:
                 return part.listing
             check_some_are_valid(part.listing)
-            position = _recorded_position(part.position, started_at)
-            kept = within(part.listing, scope, self._erased)
-            changed |= record_part(self._warehouse, study_id, kept, before, position)
-            before = position
+            changed |= record_part(
+                self._warehouse,
+                study_id,
+                within(part.listing, scope, self._erased),
+                _recorded_position(part.position, started_at),
+                Digests(reading.new_seen, reading.new_unread),
+                is_first=is_first,
+            )
             if part.is_end:
-                missing = part.listing.missing
-                changed |= record_end(self._warehouse, study_id, position, missing=missing)
-                self._record_what_it_tells(study_id, position, missing)
+                missing, listed = part.listing.missing, Digests(reading.seen, reading.unread)
+                changed |= record_end(self._warehouse, study_id, listed, missing=missing)
+                self._record_what_it_tells(study_id, started_at, len(listed.seen), missing)
                 self._long[study_id] = _Recorded(missing, changed)
         return None
 
@@ -136,7 +142,7 @@ class WholeListings:
         )
 
     def _record_what_it_tells(
-        self, study_id: int, position: RecordedPosition, missing: int
+        self, study_id: int, started_at: datetime, items: int, missing: int
     ) -> None:
         due = {
             key: each
@@ -146,17 +152,16 @@ class WholeListings:
         states = recorded_states(due, listed_pairs(self._warehouse), self._now) if due else {}
         record_files_listed(self._warehouse, states, self._now)
         if not missing:
-            items = len(position.seen)
-            record_whole_listing(self._warehouse, [study_id], position.started_at, items=items)
+            record_whole_listing(self._warehouse, [study_id], started_at, items=items)
 
 
-def _listing_position(resumed: RecordedPosition) -> ListingPosition:
+def _listing_position(resumed: RecordedPosition, listed: Digests) -> ListingPosition:
     reading = Reading(
         resumed.by_items,
         came=resumed.came,
         totals=set(resumed.totals),
-        seen=dict(resumed.seen),
-        unread=set(resumed.unread),
+        seen=dict(listed.seen),
+        unread=set(listed.unread),
     )
     return ListingPosition(reading, resumed.offset)
 
@@ -169,7 +174,4 @@ def _recorded_position(position: ListingPosition, started_at: datetime) -> Recor
         reading.by_items,
         frozenset(reading.totals),
         reading.came,
-        # Copies, because the reading goes on.
-        dict(reading.seen),
-        frozenset(reading.unread),
     )

@@ -50,6 +50,7 @@ from cp_pipeline.warehouse.lineage import (
     record_failures,
 )
 from cp_pipeline.warehouse.listing_parts import (
+    Digests,
     RecordedPosition,
     record_end,
     record_part,
@@ -133,6 +134,7 @@ __all__ = [
     "Compacted",
     "DatasetDescription",
     "DatasetStatus",
+    "Digests",
     "ExportToLoad",
     "FailedAttempts",
     "FailedExport",

@@ -130,7 +130,8 @@ def loaded_executions(
             " epoch_ns(loads.modified_at), loads.file_name"
             " FROM lineage.current_loads AS current INNER JOIN lineage.loads AS loads"
             " USING (study_id, subject_id, study_program_id, dataset_name, program_executed_at)"
-            " WHERE loads.load_id <> current.load_id"
+            f" WHERE loads.load_id <> current.load_id{some.replace('WHERE', 'AND')}",
+            parameters,
         ).fetchall()
     versions: dict[int, list[Version]] = {}
     for load_id, executed, modified, file_name in others:

@@ -10,6 +10,7 @@ the last recorded part ended, and nothing of an earlier part is missing.
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import duckdb
 
@@ -28,8 +29,7 @@ _ROWS_AT_ONCE = 10_000
 class RecordedPosition:
     """How far a whole listing is recorded; the fields are those of ``centrepoint.Reading``.
 
-    ``started_at``: when the listing began (UTC). ``seen``: the content of each item, both as
-    digests. ``unread``: the keys of items that cannot be loaded, as digests.
+    ``started_at``: when the listing began (UTC).
     """
 
     started_at: datetime
@@ -37,14 +37,25 @@ class RecordedPosition:
     by_items: bool
     totals: frozenset[int]
     came: int
+
+
+class Digests(NamedTuple):
+    """Digests of what was listed; the fields are those of ``centrepoint.Reading``.
+
+    ``seen``: the content of each item. ``unread``: the keys of items that cannot be loaded.
+    """
+
     seen: Mapping[int, int]
     unread: Set[int]
 
 
 def recorded_position(
     warehouse: Warehouse, study_id: int, now: datetime
-) -> RecordedPosition | None:
-    """Return how far the whole listing of a study is recorded; None if a new one must begin."""
+) -> tuple[RecordedPosition, Digests] | None:
+    """Return how far the whole listing of a study is recorded, and what was listed by then.
+
+    None if a new one must begin.
+    """
     if not warehouse.exists():
         return None
     with warehouse.reading() as connection:
@@ -62,15 +73,18 @@ def recorded_position(
         seen.update(zip(row[6], row[7], strict=True))
         unread.update(row[8])
     started_at = last[0].replace(tzinfo=UTC)
-    return RecordedPosition(started_at, last[2], last[3], frozenset(last[4]), last[5], seen, unread)
+    position = RecordedPosition(started_at, last[2], last[3], frozenset(last[4]), last[5])
+    return position, Digests(seen, unread)
 
 
 def record_part(
     warehouse: Warehouse,
     study_id: int,
     listing: StudyListing,
-    before: RecordedPosition | None,
     position: RecordedPosition,
+    new: Digests,
+    *,
+    is_first: bool,
 ) -> bool:
     """Record a part of a whole listing and how far it is read; return whether a row changed.
 
@@ -78,12 +92,11 @@ def record_part(
         warehouse: has the tables.
         study_id: the study.
         listing: the part, without erased subjects.
-        before: the position before this part; None for the first part of a reading.
         position: the position after it.
+        new: what this part lists.
+        is_first: whether this is the first part of a reading.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
-    known: Mapping[int, int] = before.seen if before else {}
-    new = {each: content for each, content in position.seen.items() if each not in known}
     row = {
         "study_id": study_id,
         "started_at": position.started_at.replace(tzinfo=None),
@@ -92,21 +105,19 @@ def record_part(
         "next_offset": position.offset,
         "totals": sorted(position.totals),
         "came": position.came,
-        "seen": list(new),
-        "contents": list(new.values()),
-        "unread": sorted(position.unread - (before.unread if before else set())),
+        "seen": list(new.seen),
+        "contents": list(new.seen.values()),
+        "unread": sorted(new.unread),
     }
     with warehouse.transaction() as connection:
         changed = record_rows(connection, listing, now)
-        if before is None:
+        if is_first:
             _forget_parts(connection, study_id)
         insert_rows(connection, "listing_parts", [row])
     return changed
 
 
-def record_end(
-    warehouse: Warehouse, study_id: int, position: RecordedPosition, *, missing: int
-) -> bool:
+def record_end(warehouse: Warehouse, study_id: int, listed: Digests, *, missing: int) -> bool:
     """Record that a listing of many parts is complete; return whether a row changed.
 
     What it lacks is marked, or removed if the listing before lacked it too (see ``listings``).
@@ -114,7 +125,7 @@ def record_end(
     Args:
         warehouse: has the tables.
         study_id: the study.
-        position: after the last part.
+        listed: what all parts list.
         missing: how many items the service counts and did not list; if any, nothing is marked.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -130,13 +141,13 @@ def record_end(
             while rows := recorded.fetchmany(_ROWS_AT_ONCE):
                 for row in rows:
                     key = ExportKey(*row[:4])
-                    if key.digest not in position.seen and key.digest not in position.unread:
+                    if key.digest not in listed.seen and key.digest not in listed.unread:
                         (unlisted if row[4] is None else gone).append(key)
         mark_unlisted(connection, unlisted, gone, now)
         mended = [
             item
             for item in read_invalid(connection)
-            if item.study_id == study_id and item.digest not in position.seen
+            if item.study_id == study_id and item.digest not in listed.seen
         ]
         replace_invalid(connection, mended, [], now)
         _forget_parts(connection, study_id)

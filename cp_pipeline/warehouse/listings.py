@@ -8,7 +8,7 @@ CentrePoint executes programs. The first listing that lacks it sets ``unlisted_s
 second removes the row.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -64,7 +64,7 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
     never ran) keeps its earlier row. If nothing changed, the file is not opened for writing.
     """
     invalid_before = [item for item in invalid_items(warehouse) if scope.may_cover(item)]
-    before = _recorded(warehouse)
+    before = _recorded(warehouse, scope)
     changes = _compare(before, listing, scope)
     if not changes and set(invalid_before) == set(listing.invalid) and warehouse.exists():
         return False
@@ -88,7 +88,8 @@ def record_rows(
         listing: the part; what it lacks may be in another part.
         now: the current time, in UTC.
     """
-    before = _read(connection, [item.key for item in listing.items])
+    keys = _columns(item.key for item in listing.items)
+    before = _read(connection, f"({_KEY}) IN ({_KEYS})", keys)
     fresh = _fresh(before, listing.items)
     erased = read_erased(connection)
     _write(connection, fresh, before, erased, now)
@@ -164,22 +165,27 @@ def _fresh(before: Mapping[ExportKey, _Row], items: Iterable[ExportFile]) -> tup
     )
 
 
-def _recorded(warehouse: Warehouse) -> dict[ExportKey, _Row]:
+def _recorded(warehouse: Warehouse, scope: Scope) -> dict[ExportKey, _Row]:
+    """Return what is recorded of the subjects of a scope; all rows would be many."""
     if not warehouse.exists():
         return {}
+    subjects = scope.subject_ids
     with warehouse.reading() as connection:
-        return _read(connection)
+        if subjects is None:
+            return _read(connection)
+        return _read(connection, "list_contains(?::BIGINT[], subject_id)", [sorted(subjects)])
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection, keys: Collection[ExportKey] | None = None
+    connection: duckdb.DuckDBPyConnection,
+    condition: str = "true",
+    parameters: Sequence[object] = (),
 ) -> dict[ExportKey, _Row]:
-    some = "" if keys is None else f" WHERE ({_KEY}) IN ({_KEYS})"
     rows = connection.execute(
         f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at),"
         " epoch_ns(modified_at), file_name, pending_since, unlisted_since,"
-        f" study_version FROM lineage.export_files{some}",
-        None if keys is None else _columns(keys),
+        f" study_version FROM lineage.export_files WHERE {condition}",
+        list(parameters),
     ).fetchall()
     return {
         ExportKey(*row[:4]): _Row(row[4], Version(row[5], row[6], row[7]), *row[8:11])

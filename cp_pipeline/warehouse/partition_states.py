@@ -71,28 +71,23 @@ class LastingFailure(NamedTuple):
     run_id: str
 
 
-def partition_states(warehouse: Warehouse) -> list[PartitionState]:
-    """Return the state of each listed or loaded partition; empty without a warehouse."""
+def partition_states(warehouse: Warehouse) -> Iterator[PartitionState]:
+    """Yield the state of each listed or loaded partition, by data set and subject.
+
+    Nothing without a warehouse. It stays open until the last one is taken.
+    """
     if not warehouse.exists():
-        return []
+        return
     with warehouse.reading() as connection:
-        rows = connection.execute(
+        found = connection.execute(
             "SELECT subject_id, dataset_name, state, exported_execution, loaded_execution,"
             " exported_execution_at::TIMESTAMP, exported_files"
             " FROM lineage.partition_status ORDER BY dataset_name, subject_id"
-        ).fetchall()
-    # DuckDB makes a new text for each row; of many thousand rows, most texts are alike.
-    texts: dict[str | None, str | None] = {}
-    return [
-        PartitionState(
-            Partition(row[0], sys.intern(row[1])),
-            sys.intern(row[2]),
-            texts.setdefault(row[3], row[3]),
-            texts.setdefault(row[4], row[4]),
-            *row[5:],
         )
-        for row in rows
-    ]
+        while rows := found.fetchmany(_PARTITIONS_AT_ONCE):
+            for row in rows:
+                # DuckDB makes a new text for each row, and names of data sets are kept.
+                yield PartitionState(Partition(row[0], sys.intern(row[1])), *row[2:])
 
 
 def loaded_versions(warehouse: Warehouse) -> Iterator[dict[Partition, LoadedVersions]]:

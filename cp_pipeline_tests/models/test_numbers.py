@@ -1,5 +1,6 @@
 """The models of the sandbox's study agree with the exports, computed in a different way."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def study(*datasets: str) -> SandboxStudy:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
-    with built_site(study(), tmp_path_factory.mktemp("all")) as built:
-        # Build a second time, with nothing new.
+    with built_site(study(), tmp_path_factory.mktemp("all"), "--resource-type", "model") as built:
+        # Build a second time, with nothing new; this time with all tests.
         built.build()
         yield built
 
@@ -51,6 +52,27 @@ def test_every_model_is_built_and_every_column_described(site: BuiltSite) -> Non
     )
     assert len(comments) == len(models)
     assert all(str(comment).startswith("One row per ") for (comment,) in comments)
+
+
+def test_a_null_and_a_value_out_of_range_are_found_and_their_columns_named(
+    site: BuiltSite, tmp_path: Path
+) -> None:
+    other = BuiltSite(site.sandbox, tmp_path)
+    shutil.copy(site.storage.warehouse, other.storage.warehouse)
+    with duckdb.connect(other.storage.warehouse) as warehouse:
+        warehouse.execute("UPDATE marts.epoch_days SET date = NULL, effort_known_share = 1.5")
+    outcomes = other.dbt(
+        "test", "--select", "epoch_days,test_name:never_null", "epoch_days,test_name:in_ranges"
+    )
+    assert sorted(outcomes.values()) == ["fail", "fail"]
+    with duckdb.connect(other.storage.warehouse) as warehouse:
+        named = {
+            row[0]
+            for sql in (other.storage.data_dir / "dbt" / "compiled").rglob("*epoch_days*.sql")
+            if "never_null" in sql.name or "in_ranges" in sql.name
+            for row in warehouse.execute(sql.read_text()).fetchall()
+        }
+    assert named == {"date", "effort_known_share"}
 
 
 def test_the_sources_are_described_as_they_are(site: BuiltSite) -> None:
