@@ -5,7 +5,7 @@ Belongs here: one function for each kind of value. Does not belong: HTML of more
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 
 from markupsafe import Markup
 
@@ -47,14 +47,14 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.1f} %" if percent % 1 else f"{percent:.0f} %"
 
 
+def text(value: str | None, reason: str) -> Markup | str:
+    """Return a text, or that it is unknown and why."""
+    return unknown(reason) if value is None else value
+
+
 def moment(value: datetime | None, reason: str = "") -> Markup | str:
     """Return a time in UTC to the minute, or that it is unknown and why."""
     return unknown(reason) if value is None else f"{value:%Y-%m-%d %H:%M} UTC"
-
-
-def day(value: date | None, reason: str = "") -> Markup | str:
-    """Return a date, or that it is unknown and why."""
-    return unknown(reason) if value is None else value.isoformat()
 
 
 def spread(value: Spread, decimals: int = 0) -> Markup | str:
@@ -84,7 +84,7 @@ def answer(value: bool | None, reason: str) -> Markup | str:
 FILTERS: dict[str, Callable[..., object]] = {
     "number": number,
     "moment": moment,
-    "day": day,
+    "text": text,
     "spread": spread,
     "answer": answer,
 }

@@ -190,7 +190,7 @@ WITH coverage AS (
 SELECT
     places.study_id, places.subject_id, places.subject_identifier, places.site_id, places.site,
     coalesce(coverage.partitions, 0) AS partitions, coalesce(coverage.current, 0) AS current,
-    summary.first_date, summary.last_date,
+    summary.first_date::VARCHAR AS first_date, summary.last_date::VARCHAR AS last_date,
     summary.days, summary.valid_days, summary.unknown_days, summary.has_enough_valid_days,
     summary.overall_mean_wear_minutes / 60 AS wear_hours,
     summary.overall_mean_steps AS steps

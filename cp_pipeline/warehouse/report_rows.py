@@ -6,7 +6,7 @@ A number is None where it is not known; the page says why. Means of sites and vi
 the subjects' own means, because a subject with many days must not count more than another.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -160,7 +160,10 @@ class ValidDays(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A subject's days and means; None where there is nothing to count or to average."""
+    """A subject's days and means; None where there is nothing to count or to average.
+
+    Dates are as DuckDB writes them: Python has none before the year 1.
+    """
 
     study_id: int
     subject_id: int
@@ -169,8 +172,8 @@ class Subject(NamedTuple):
     site: str | None
     partitions: int
     current: int
-    first_date: date | None
-    last_date: date | None
+    first_date: str | None
+    last_date: str | None
     days: int | None
     valid_days: int | None
     unknown_days: int | None

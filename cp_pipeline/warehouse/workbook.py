@@ -10,7 +10,7 @@ out. The first sheet says so.
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,14 +34,21 @@ from cp_pipeline.warehouse.connection import Warehouse
 MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS, LONGEST_SHEET_NAME = 1_048_576, 16_384, 32_767, 31
 _MOST_EXACT = 10**15
 _FIRST_DATE = date(1900, 1, 1)
+# Excel rounds a later one to the year 10,000, which it has not.
+_LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999_000)  # noqa: DTZ001  (in UTC, as written)
 _NOT_IN_SHEET_NAMES = str.maketrans(dict.fromkeys("[]:*?/\\'", "_"))
 _CUT = " …"
 _AT_ONCE = 2000
-# Types that Excel has, too. Others are written as DuckDB writes them.
+# Types that Excel has, too. Others are written as DuckDB writes them; dates and timestamps are read
+# from that, because Python has neither an infinite one nor one before the year 1.
 _AS_THEY_ARE = (
     "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER",
-    "UBIGINT", "FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR",
+    "UBIGINT", "FLOAT", "DOUBLE", "VARCHAR",
 )  # fmt: skip
+_READ_FROM_TEXT: dict[str, Callable[[str], date]] = {
+    "DATE": date.fromisoformat,
+    "TIMESTAMP": datetime.fromisoformat,
+}
 _NOTES = (
     "An empty cell is NULL: the value is not known, which is not 0.",
     "Times are in UTC and to the millisecond; program executions are texts with all digits.",
@@ -184,10 +191,12 @@ def _fill(
         page.write_string(0, place, name, bold)
     page.autofilter(0, 0, sheet.rows, len(columns) - 1)
     selected = ", ".join(_selected(name, kind) for name, kind, *_ in columns)
+    readers = [_READ_FROM_TEXT.get(kind) for _, kind, *_ in columns]
     answer = connection.execute(f"SELECT {selected} FROM marts.{quoted(table)} ORDER BY ALL")
     for number, values in enumerate(_fetched(answer), 1):
-        for place, value in enumerate(values):
-            sheet.cut_texts += _write_value(page, number, place, value, instant)
+        for place, (value, reader) in enumerate(zip(values, readers, strict=True)):
+            read = value if reader is None else _read(value, reader)
+            sheet.cut_texts += _write_value(page, number, place, read, instant)
 
 
 def _selected(name: str, kind: str) -> str:
@@ -196,6 +205,14 @@ def _selected(name: str, kind: str) -> str:
     is_nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
     written = f"to_json({quoted(name)})" if is_nested else quoted(name)
     return f"{written}::VARCHAR AS {quoted(name)}"
+
+
+def _read(value: object, reader: Callable[[str], date]) -> object:
+    """Return the date or the time of a text, or the text if Python has no such date."""
+    try:
+        return value if value is None else reader(str(value))
+    except ValueError:
+        return value
 
 
 def _fetched(answer: duckdb.DuckDBPyConnection) -> Iterator[tuple[object, ...]]:
@@ -209,9 +226,12 @@ def _write_value(page: Worksheet, row: int, place: int, value: object, instant: 
         page.write_boolean(row, place, value)
     elif _is_exact_number(value):
         page.write_number(row, place, value)
-    elif isinstance(value, datetime) and value.date() >= _FIRST_DATE:
-        page.write_datetime(row, place, value, instant)
-    elif isinstance(value, date) and not isinstance(value, datetime) and value >= _FIRST_DATE:
+    elif isinstance(value, datetime):
+        if value.date() >= _FIRST_DATE and value <= _LAST_INSTANT:
+            page.write_datetime(row, place, value, instant)
+        else:
+            page.write_string(row, place, str(value))
+    elif isinstance(value, date) and value >= _FIRST_DATE:
         page.write_datetime(row, place, value)
     elif value is not None:
         text = str(value)
