@@ -25,14 +25,14 @@ _WORSE_FIRST = ("failed", "stale", "missing", "pending", "withdrawn")
 
 
 class Divided(NamedTuple):
-    """A row of a table: a name, and how many of its pairs are in each state."""
+    """A row of a table: a name, and how many of its partitions are in each state."""
 
     name: str
     states: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All pairs."""
+        """All partitions."""
         return sum(self.states.values())
 
 
@@ -154,7 +154,7 @@ def _names(
 
 
 def _figures(numbers: ReportNumbers, states: Mapping[str, int]) -> list[Figure]:
-    pairs, current = sum(states.values()), states.get("current", 0)
+    partitions, current = sum(states.values()), states.get("current", 0)
     subjects = sum(each.subjects for each in numbers.studies)
     exporting = sum(each.subjects_with_exports for each in numbers.studies)
     totals = [each for each in numbers.wear if each.is_total]
@@ -175,8 +175,8 @@ def _figures(numbers: ReportNumbers, states: Mapping[str, int]) -> list[Figure]:
         Figure("Subjects", f"{subjects:,}", f"{exporting:,} with exports"),
         Figure(
             "Current",
-            share(current, pairs) or "no exports",
-            f"{current:,} of {pairs:,} pairs of subject and data set",
+            share(current, partitions) or "no exports",
+            f"{current:,} of {partitions:,} partitions",
         ),
         valid,
         compliant if visits else Figure("Compliant visits", "unknown", "no visit is known"),
@@ -193,7 +193,7 @@ def _figures(numbers: ReportNumbers, states: Mapping[str, int]) -> list[Figure]:
 
 def _attention(numbers: ReportNumbers, states: Mapping[str, int]) -> list[Attention]:
     found = [
-        Attention(count(states[state], "pair"), state, "not-current")
+        Attention(count(states[state], "partition"), state, "not-current")
         for state in _WORSE_FIRST
         if states.get(state)
     ]

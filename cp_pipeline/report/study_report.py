@@ -31,7 +31,7 @@ from cp_pipeline.warehouse.report_queries import LISTED
 class Report:
     """A report that was written: its file, and the numbers of its first screen.
 
-    ``states``: how many pairs of subject and data set are in each state.
+    ``states``: how many partitions are in each state.
     """
 
     path: Path

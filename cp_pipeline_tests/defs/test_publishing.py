@@ -41,7 +41,7 @@ def test_the_sensor_publishes_once_for_all_that_was_loaded(
     assert reported.metadata["path"].value == str(report)
     assert reported.metadata["bytes"].value == report.stat().st_size
     preview = str(reported.metadata["preview"].value)
-    assert "| Current | **100 %** 47 of 47 pairs of subject and data set |" in preview
+    assert "| Current | **100 %** 47 of 47 partitions |" in preview
     # Dagster shows it without a click, and stores no subject's number with it.
     assert len(preview) < 1000
     assert "108" not in preview

@@ -107,7 +107,7 @@ def test_the_numbers_are_those_of_the_published_file(storage: StorageSettings) -
             "SELECT count(*), count(*) FILTER (state = 'current'),"
             f" count(*) FILTER (state = 'failed') FROM marts.study_coverage {of_site}",
         )
-        assert page.table("Pairs of subject and data set by site").row(site)[1:4] == shown(pairs)
+        assert page.table("Partitions by site").row(site)[1:4] == shown(pairs)
         days = asked(
             storage,
             "SELECT count(DISTINCT subject_id), count(*), count(*) FILTER (is_valid_day),"
