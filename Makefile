@@ -14,7 +14,7 @@ else
 PIP_OR_UV = $(PIP) $(1)
 endif
 
-.PHONY: help demo dev test lint install development clean constraints benchmarks
+.PHONY: help demo dev test lint install development clean constraints benchmarks docs serve
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,15 @@ lint: development
 	CP_DATA_DIR="$$(mktemp -d)" $(BIN)/dg check defs
 	cd dbt_style_sql && DBT_SEND_ANONYMOUS_USAGE_STATS=0 PATH="$(CURDIR)/$(BIN):$$PATH" sqlfluff lint --disable-progress-bar models
 
+# Otherwise Material for MkDocs announces its end (May 2027) at each build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: development  ## the documentation as a site, in site/
+	$(MKDOCS) build
+
+serve: development  ## the same, shown while you write: http://127.0.0.1:8000
+	$(MKDOCS) serve
+
 PIN := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --no-header
 
@@ -78,4 +87,4 @@ benchmarks: development .venv-dlt/installed  ## speed and memory against the flo
 	@touch $@
 
 clean:  ## remove .venv; data/ is yours
-	rm -rf .venv .venv-dlt
+	rm -rf .venv .venv-dlt site

@@ -27,7 +27,11 @@ def show_log_lines() -> None:
 
 
 def add_loudness(command: click.Command) -> None:
-    """Give a command the options ``--quiet`` and ``--verbose``."""
+    """Give a command, or each command of a group, the options ``--quiet`` and ``--verbose``."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            add_loudness(each)
+        return
     if any(each.name == "quiet" for each in command.params):
         return
     command.params += [

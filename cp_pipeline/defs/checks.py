@@ -3,9 +3,10 @@
 Belongs here: severities and texts of the checks.
 Does not belong: the queries (``warehouse.check_queries``).
 
-Every run that loads executes all checks at its end. "Execute" in the UI executes the selected
-ones. A check covers all partitions together, because a check for each of 20,000 partitions would
-store 160,000 events.
+Every run that loads executes the checks at its end; ``records_match_lineage`` only if the run is
+for the whole study, or an earlier run ended badly. "Execute" in the UI executes the selected ones.
+A check covers all partitions together, because a check for each of 20,000 partitions would store
+160,000 events.
 """
 
 from collections.abc import Callable, Iterator
@@ -105,8 +106,8 @@ CHECKS = (
         RECORDS_MATCH_LINEAGE,
         _WARN,
         "For each partition, Dagster's newest event names the program executions that are in the "
-        "warehouse. If not, the next run that loads stores the missing event. Materializing the "
-        "partition stores it too. Nothing is downloaded for that.",
+        "warehouse. If not, the next `sync` of the whole study stores the missing event. "
+        "Materializing the partition stores it too. Nothing is downloaded for that.",
         "partitions whose event in Dagster names other executions than the warehouse",
     ),
 )
@@ -142,19 +143,23 @@ def dataset_exports_checks(
 def log_checks(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     pipeline: Pipeline,
-    compared: EventComparison,
+    compared: EventComparison | None,
 ) -> None:
-    """Execute all checks at the end of a run that loads.
+    """Execute the checks at the end of a run that loads.
 
     Args:
         context: logs the results.
         pipeline: has the warehouse.
-        compared: the run's own comparison of Dagster's events with the warehouse.
+        compared: the run's own comparison of Dagster's events with the warehouse; None if it made
+            none. Then the check of that keeps its last result.
     """
     with pipeline.one_look():
         for check in CHECKS:
+            if check.name == RECORDS_MATCH_LINEAGE and compared is None:
+                continue
+            evaluation = _evaluate(check, pipeline, lambda: compared or EventComparison(0, {}))
             # Dagster stores it, although the annotation of `log_event` does not name it.
-            context.log_event(_evaluate(check, pipeline, lambda: compared))  # type: ignore[arg-type]
+            context.log_event(evaluation)  # type: ignore[arg-type]
 
 
 def _evaluate(

@@ -27,7 +27,12 @@ from cp_pipeline.defs.events import (
 )
 from cp_pipeline.defs.instance.logged_events import LoggedEvents
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
-from cp_pipeline.defs.missing_events import compare_events, newest_event, store_missing_events
+from cp_pipeline.defs.missing_events import (
+    compare_events,
+    has_run_ended_badly,
+    newest_event,
+    store_missing_events,
+)
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
@@ -171,7 +176,11 @@ def load_requested(
                 parts.extend(_load_part(context, source, pipeline, part, outcome))
         finally:
             if outcome.listed_after is not None:
-                _store_outcome(context, pipeline, outcome, outcome.listed_after)
+                # Of a large study, comparing all partitions takes longer than loading a few.
+                compares = request.is_whole or has_run_ended_badly(
+                    context.instance, source.run_locks()
+                )
+                _store_outcome(context, pipeline, outcome, outcome.listed_after, compares=compares)
         context.log.info(
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )
@@ -271,15 +280,25 @@ def _with_events(
 
 
 def _store_outcome(
-    context: Context, pipeline: Pipeline, outcome: _Outcome, listed_after: int
+    context: Context, pipeline: Pipeline, outcome: _Outcome, listed_after: int, *, compares: bool
 ) -> None:
     """Store the new state as an event of ``export_files``, and run the checks.
 
     The seconds by activity are stored in that event, in the run's log and in its tag
     ``cp_pipeline/time_spent``.
+
+    Args:
+        context: logs the events.
+        pipeline: has the warehouse.
+        outcome: what the run did.
+        listed_after: see ``survey``.
+        compares: whether to compare all partitions with Dagster's events, and to store those that
+            are missing.
     """
-    compared = store_missing_events(pipeline, context.instance, outcome.events.log, listed_after)
-    if compared.differing:
+    log, compared = outcome.events.log, None
+    if compares:
+        compared = store_missing_events(pipeline, context.instance, log, listed_after)
+    if compared and compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
             "in Dagster. The events are stored now; nothing was downloaded."

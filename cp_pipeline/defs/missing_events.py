@@ -5,8 +5,8 @@ Does not belong: what an event says (``events``), the check's messages (``checks
 
 A load is committed before Dagster stores its event. A run may be killed in between, or find no disk
 space in Dagster's home. Its partitions are then current, so no run loads them again, but Dagster
-has no event of them. Each run that loads compares at its end. The sensor, and a sync with nothing
-to load, compare if a run has ended and its lock file still exists.
+has no event of them. A run for the whole study compares at its end. All other runs, the sensor, and
+a sync with nothing to load, compare if a run has ended badly and its lock file still exists.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,6 +105,13 @@ def store_missing_events(
     return compared
 
 
+def has_run_ended_badly(instance: dg.DagsterInstance, locks: RunLocks) -> bool:
+    """Whether a run with a lock file has ended without success, so that events may be missing."""
+    ended = [instance.get_run_by_id(run_id) for run_id in locks.released()]
+    # If Dagster does not know a run, it was killed before Dagster stored it. It may have loaded.
+    return any(run is None or not run.is_success for run in ended)
+
+
 def recover_orphaned_runs(
     pipeline: Pipeline,
     instance: dg.DagsterInstance,
@@ -130,13 +137,11 @@ def recover_orphaned_runs(
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    if not (released := locks.released()):
+    if not locks.released():
         return 0
     end_orphaned_runs(instance, locks)
-    ended = [instance.get_run_by_id(run_id) for run_id in released]
     missing = 0
-    # If Dagster does not know a run, it was killed before Dagster stored it. It may have loaded.
-    if any(run is None or not run.is_success for run in ended):
+    if has_run_ended_badly(instance, locks):
         log = instance.report_runless_asset_event
         missing = len(
             store_missing_events(pipeline, instance, log, listed_after, at_most).differing

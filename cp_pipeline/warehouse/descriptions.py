@@ -1,4 +1,4 @@
-"""One sentence about each of our tables and columns: the comments in the published file.
+"""One sentence about each of our tables, columns and functions: comments of the published file.
 
 Belongs here: the texts. Does not belong: the definitions of the tables (``schema``), the
 descriptions of the models (``dbt_style_sql``), the columns of a data set, which CentrePoint
@@ -164,6 +164,11 @@ COLUMNS = {
     "cut_at": "When the cut was made (UTC).",
     "published_at": "When this file was written (UTC).",
     "state_of_warehouse": "Changes with every new listing, load or failure.",
+}
+# Functions of the warehouse; the published file has none.
+MACROS = {
+    "as_of": "Rows of the loads that were the latest at an instant of program execution.",
+    "as_loaded": "Rows of loads that were current in the warehouse at an instant, by its clock.",
 }
 EXPORT = "One row per record of {name}, from the newest execution of each export."
 WIDE_EXPORT = " Columns without a comment are as in the export."
