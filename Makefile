@@ -14,7 +14,7 @@ else
 PIP_OR_UV = $(PIP) $(1)
 endif
 
-.PHONY: help demo dev test lint install development clean constraints benchmarks docs serve
+.PHONY: help demo dev test lint install development clean constraints benchmarks docs serve test-lake
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,24 @@ dev: install  ## a sandbox CentrePoint, and the Dagster UI in front of it
 
 test: development lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 3
+	$(MAKE) test-lake
+
+# DuckLake's extensions fit DuckDB 1.5.5, which is another version than the pinned one.
+LAKE := .venv-lake/bin
+
+.venv-lake/installed: pyproject.toml constraints-lake.txt constraints-development.txt
+	$(PYTHON) -m venv .venv-lake
+	awk '/^[A-Za-z0-9]/ {kept = !/^duckdb==/} kept' constraints-development.txt > .venv-lake/development.txt
+	for pins in constraints-lake.txt .venv-lake/development.txt; do \
+		$(if $(UV),VIRTUAL_ENV=.venv-lake $(UV) pip install --quiet --no-deps --require-hashes -r $$pins ||) \
+		$(LAKE)/python -m pip install --quiet --disable-pip-version-check \
+			--no-deps --require-hashes -r $$pins || exit 1; \
+	done
+	$(LAKE)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-lake: .venv-lake/installed  ## a DuckLake as the warehouse, its catalog in PostgreSQL
+	CP_TEST_WAREHOUSE=postgres $(LAKE)/python -m pytest cp_pipeline_tests/lake
 
 lint: development
 	$(BIN)/ruff check .
@@ -70,6 +88,9 @@ constraints:  ## pin everything anew (needs pip-tools)
 	@# The same versions, without the packages for development.
 	cp constraints-development.txt constraints.txt
 	$(PIN) --build-deps-for editable -o constraints.txt pyproject.toml
+	@# The same versions with the DuckDB that DuckLake's extensions fit.
+	awk '/^[A-Za-z0-9]/ {kept = !/^duckdb==/} kept' constraints.txt > constraints-lake.txt
+	$(PIN) --extra lake --build-deps-for editable -o constraints-lake.txt pyproject.toml
 
 benchmarks: development .venv-dlt/installed  ## speed and memory against the floor and dlt: ten minutes
 	$(BIN)/python benchmarks/many_exports.py 2000 200 --dlt .venv-dlt/bin/python
@@ -87,4 +108,4 @@ benchmarks: development .venv-dlt/installed  ## speed and memory against the flo
 	@touch $@
 
 clean:  ## remove .venv; data/ is yours
-	rm -rf .venv .venv-dlt site
+	rm -rf .venv .venv-dlt .venv-lake site

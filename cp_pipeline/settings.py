@@ -154,6 +154,47 @@ class _Reader:
             ]
         return path
 
+    def lake(self, warehouse: str, data_path: str, data_dir: Path) -> tuple[str, str]:
+        """Return the location of a DuckLake, and where its data files lie; refuse other forms."""
+        kind, _, name = warehouse.partition(":")
+        if kind != "ducklake":
+            # Not shown: it may have a password.
+            self.complaints.append(
+                "CP_WAREHOUSE begins with "
+                + (
+                    "md:, but MotherDuck is not supported: nobody could try it yet"
+                    if kind == "md"
+                    else "a word and a colon that are not known"
+                )
+                + ". It must be a file, ducklake:<catalog file> or ducklake:<name of a DuckDB "
+                "secret>."
+            )
+            return "", ""
+        if re.fullmatch(r"[A-Za-z_]\w*", name):
+            if data_path:
+                self.complaints.append(
+                    "CP_LAKE_DATA_PATH is set, but the data path of a DuckLake that a secret "
+                    "describes belongs into the secret (DATA_PATH)."
+                )
+            return warehouse, ""
+        if not name or ":" in name or "=" in name:
+            self.complaints.append(
+                "CP_WAREHOUSE is a DuckLake with another catalog than a file, in a form that may "
+                "have a password. Describe it in a DuckDB secret, and set CP_WAREHOUSE to "
+                "ducklake:<its name> (docs/lake.md)."
+            )
+            return "", ""
+        file = Path(name).expanduser().absolute()
+        self.complaints += [
+            f"CP_WAREHOUSE leads to {file}, but this path must not contain {what}: {why}."
+            for pattern, what, why in _BY_ALL + _BY_DUCKDB + _BY_DBT
+            if pattern.search(str(file))
+        ]
+        if "://" not in data_path:
+            folder = Path(data_path).expanduser().absolute() if data_path else data_dir / "lake"
+            data_path = f"{folder}/"
+        return f"ducklake:{file}", data_path
+
     def subject_fields(self, name: str) -> frozenset[SubjectField]:
         fields = [each.strip().lower() for each in self.text(name).split(",") if each.strip()]
         known = get_args(SubjectField)
@@ -293,6 +334,10 @@ class StorageSettings:
     # The visits of subjects of whom CentrePoint tells none; need not exist.
     visits: Path = Path("data/visits.csv")
     report: Path = Path("data/study-report.html")
+    # Of a DuckLake: where its data files lie, if its catalog is a file; and the folder of DuckDB's
+    # persistent secrets (None: DuckDB's own).
+    lake_data_path: str = ""
+    duckdb_secrets: Path | None = None
 
     @property
     def workbook(self) -> Path:
@@ -324,7 +369,11 @@ class StorageSettings:
         read = _Reader(environment)
         data_dir = read.path("CP_DATA_DIR", Path("data").absolute(), _BY_ALL)
         warehouse = read.text("CP_WAREHOUSE")
-        if ":" not in warehouse.partition("/")[0]:
+        lake_data = read.text("CP_LAKE_DATA_PATH")
+        if ":" in warehouse.partition("/")[0]:
+            warehouse, lake_data = read.lake(warehouse, lake_data, data_dir)
+        else:
+            lake_data = ""
             default = data_dir / "warehouse.duckdb"
             warehouse = str(read.path("CP_WAREHOUSE", default, _BY_DUCKDB + _BY_DBT))
         published = read.path("CP_PUBLISHED", data_dir / "centrepoint.duckdb", _BY_DUCKDB)
@@ -336,10 +385,24 @@ class StorageSettings:
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
         report = read.path("CP_REPORT", data_dir / "study-report.html", _BY_ALL)
+        secrets = None
+        if read.text("CP_DUCKDB_SECRETS"):
+            secrets = read.path("CP_DUCKDB_SECRETS", Path(), _BY_DUCKDB)
         read.finish()
         largest = int(gigabytes * 10**9)
         return cls(
-            data_dir, warehouse, published, wait, largest, own, actor, timezone, visits, report
+            data_dir,
+            warehouse,
+            published,
+            wait,
+            largest,
+            own,
+            actor,
+            timezone,
+            visits,
+            report,
+            lake_data_path=lake_data,
+            duckdb_secrets=secrets,
         )
 
 
@@ -371,6 +434,11 @@ def configured_studies(environment: Mapping[str, str] | None = None) -> tuple[in
     return tuple(int(each) for each in studies if each.strip().isdecimal()) or None
 
 
+def is_lake(warehouse: str) -> bool:
+    """Whether a location of the warehouse is a DuckLake (and not a DuckDB file)."""
+    return warehouse.startswith("ducklake:")
+
+
 def _user() -> str:
     """Return the name of the operating system's user; the number of one without a name."""
     try:
@@ -388,6 +456,10 @@ def anchor_paths() -> None:
     os.environ["CP_DATA_DIR"] = str(storage.data_dir)
     os.environ["CP_WAREHOUSE"] = storage.warehouse
     os.environ["CP_PUBLISHED"] = str(storage.published)
+    if storage.lake_data_path:
+        os.environ["CP_LAKE_DATA_PATH"] = storage.lake_data_path
+    if storage.duckdb_secrets:
+        os.environ["CP_DUCKDB_SECRETS"] = str(storage.duckdb_secrets)
     os.environ["CP_VISITS"] = str(storage.visits)
     os.environ["CP_REPORT"] = str(storage.report)
     if storage.dbt_project:

@@ -6,9 +6,10 @@ import duckdb
 
 from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Pipeline
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Load
+from cp_pipeline.settings import CentrePointSettings, StorageSettings, is_lake
+from cp_pipeline.warehouse import Load, Warehouse
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.lakes import warehouse_variables
 
 DATASET = "Kinds"
 
@@ -16,9 +17,12 @@ DATASET = "Kinds"
 class Site:
     """A served study and its data folder."""
 
-    def __init__(self, sandbox: FaultySandbox, data_dir: Path) -> None:
+    def __init__(
+        self, sandbox: FaultySandbox, data_dir: Path, lake: dict[str, str] | None = None
+    ) -> None:
         self.sandbox = sandbox
-        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)})
+        chosen = warehouse_variables(data_dir) if lake is None else lake
+        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir), **chosen})
 
     def put(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> None:
         encoded = csv_text.encode() if isinstance(csv_text, str) else csv_text
@@ -40,13 +44,17 @@ class Site:
         return load
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(self.storage.warehouse, read_only=True) as warehouse:
-            return warehouse.execute(sql).fetchall()
+        if not is_lake(self.storage.warehouse):
+            with duckdb.connect(self.storage.warehouse, read_only=True) as opened:
+                return opened.execute(sql).fetchall()
+        with Warehouse.of(self.storage) as warehouse, warehouse.reading() as connection:
+            return connection.execute(sql).fetchall()
 
     def loaded_partitions(self) -> int:
         """Count the partitions that have a load; 0 without a warehouse."""
-        if not Path(self.storage.warehouse).exists():
-            return 0
+        with Warehouse.of(self.storage) as warehouse:
+            if not warehouse.exists():
+                return 0
         pairs = self.rows("SELECT DISTINCT subject_id, dataset_name FROM lineage.loads")
         return len(pairs)
 

@@ -216,10 +216,38 @@ def test_places_of_ones_own_are_made_absolute(
     assert storage.published == tmp_path / "out" / "p.duckdb"
 
 
-@pytest.mark.parametrize("warehouse", ["md:study", "ducklake:sqlite:catalog.sqlite"])
-def test_a_warehouse_that_is_no_file_is_left_as_it_is(warehouse: str) -> None:
-    storage = StorageSettings.from_environment({"CP_WAREHOUSE": warehouse})
-    assert storage.warehouse == warehouse
+@pytest.mark.parametrize(
+    ("warehouse", "words"),
+    [
+        ("md:study?motherduck_token=hush", "MotherDuck is not supported"),
+        ("postgres:password=hush", "a word and a colon that are not known"),
+        ("ducklake:", "another catalog than a file"),
+        ("ducklake:sqlite:catalog.sqlite", "another catalog than a file"),
+        ("ducklake:postgres:dbname=x password=hush", "another catalog than a file"),
+        ("ducklake:postgres:postgresql://me:hush@host/x", "another catalog than a file"),
+        ("ducklake:/a#b.ducklake", "must not contain '#'"),
+    ],
+)
+def test_a_warehouse_of_another_kind_is_refused_in_words(warehouse: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        StorageSettings.from_environment({"CP_WAREHOUSE": warehouse})
+    assert words in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_lake_is_named_by_its_catalog_file_or_by_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = StorageSettings.from_environment({"CP_WAREHOUSE": "ducklake:./w.ducklake"})
+    assert storage.warehouse == f"ducklake:{tmp_path}/w.ducklake"
+    assert storage.lake_data_path == f"{tmp_path}/data/lake/"
+    secret = {"CP_WAREHOUSE": "ducklake:warehouse", "CP_DUCKDB_SECRETS": "secrets"}
+    storage = StorageSettings.from_environment(secret)
+    assert storage.warehouse == "ducklake:warehouse"
+    assert storage.duckdb_secrets == tmp_path / "secrets"
+    with pytest.raises(SettingsError, match="belongs into the secret"):
+        StorageSettings.from_environment(secret | {"CP_LAKE_DATA_PATH": "s3://bucket/lake/"})
 
 
 DETAILS = {**NEEDED, "CP_STUDY_DETAILS": "1"}

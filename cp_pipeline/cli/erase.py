@@ -16,7 +16,7 @@ from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Erasable, erasable
 from cp_pipeline.ingest import erase as erase_subject
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import StorageSettings, is_lake
 
 
 @click.command()
@@ -79,10 +79,11 @@ def erase(
             f"Tables without a column for the subject: {', '.join(erased.unclear_tables)}. They "
             "may still have the subject's data. Build them again, then run this command again."
         )
-    if storage.warehouse.startswith("ducklake:"):
+    if is_lake(storage.warehouse):
         answers.print(
-            "A DuckLake keeps deleted rows in its older snapshots. To delete these, run "
-            "CALL ducklake_expire_snapshots(…), then CALL ducklake_cleanup_old_files(…)."
+            "Older snapshots of the DuckLake are given up. Backups of its catalog and of its data "
+            "files, old versions that the object store keeps, and PostgreSQL's write-ahead log may "
+            "still have the subject's data (docs/lake.md)."
         )
 
 

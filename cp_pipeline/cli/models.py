@@ -37,7 +37,7 @@ def scaffold(dataset_name: str, project_dir: Path | None) -> None:
     """
     storage = StorageSettings.from_environment()
     project_dir = project_dir or storage.dbt_project or PROJECT
-    warehouse = Warehouse(storage.warehouse)
+    warehouse = Warehouse.of(storage)
     described = describe_dataset(warehouse, dataset_name)
     if described is None:
         present = ", ".join(dataset_names(warehouse)) or "none yet; run cp-pipeline sync"

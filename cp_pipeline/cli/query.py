@@ -13,7 +13,7 @@ import click
 
 from cp_pipeline.cli.screen import answers, errors
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import StorageSettings, is_lake
 from cp_pipeline.warehouse import FORMATS, Warehouse, query, write_query
 
 _ROWS = 200
@@ -75,8 +75,12 @@ def _write_answer(location: str, sql: str, format_: str) -> None:
 
 
 def _existing(location: str) -> Warehouse:
-    warehouse = Warehouse(location)
-    if warehouse.is_file and not Path(location).exists():
+    if is_lake(location):
+        warehouse = Warehouse.of(StorageSettings.from_environment())
+        there = warehouse.exists()
+    else:
+        warehouse, there = Warehouse(location), Path(location).exists()
+    if not there:
         raise PipelineError(f"{location} does not exist yet.", "Run cp-pipeline sync.")
     return warehouse
 

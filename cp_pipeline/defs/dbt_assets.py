@@ -33,7 +33,7 @@ from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, building_models
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 _LONGEST_NAME = 120
@@ -100,6 +100,8 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         # A scratch folder for dbt's results: dagster-dbt would leave a folder behind for each run.
         with (
             warehouse_named(storage),
+            Warehouse.of(storage) as waiting,
+            building_models(waiting),
             scratch_folder(project.target_path / "builds") as target,
         ):
             copy_saved_parse(project, target)
@@ -131,8 +133,13 @@ def _check_warehouse(storage: StorageSettings) -> None:
         dagster.Failure: the warehouse or its folder cannot be written.
     """
     try:
-        Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with Warehouse.of(storage) as warehouse:
+            if warehouse.is_file:
+                Path(storage.warehouse).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not warehouse.exists():
+                # dbt would make a DuckLake without its data path.
+                with warehouse.transaction():
+                    pass
             warehouse.check_writable()
     except (PipelineError, OSError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None

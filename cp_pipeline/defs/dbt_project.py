@@ -101,6 +101,8 @@ def warehouse_named(storage: StorageSettings) -> Iterator[None]:
     dbt uses its saved parse only where these variables are as they were.
     """
     settings = {
+        "CP_DATA_DIR": str(storage.data_dir),
+        "CP_DUCKDB_SECRETS": str(storage.duckdb_secrets or ""),
         "CP_WAREHOUSE": storage.warehouse,
         "CP_VISITS": str(storage.visits),
         "CP_TIMEZONE": storage.timezone,

@@ -39,6 +39,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseUnreadable,
 )
 from cp_pipeline.warehouse.invalid_items import invalid_items
+from cp_pipeline.warehouse.lake_maintenance import building_models
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -172,6 +173,7 @@ __all__ = [
     "ask",
     "ask_study",
     "building_anew",
+    "building_models",
     "check_cut_name",
     "compact",
     "compactable",

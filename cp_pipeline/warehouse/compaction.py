@@ -20,6 +20,7 @@ from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.cuts import is_kept
 from cp_pipeline.warehouse.dataset_tables import table_name
 from cp_pipeline.warehouse.file_swap import write_anew
+from cp_pipeline.warehouse.lake_maintenance import tidy_lake
 from cp_pipeline.warehouse.schema import columns_of
 
 # Long enough to repeat an analysis with the same data.
@@ -40,7 +41,7 @@ class Compactable:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What ``compact`` did. The bytes are the size of the file, or 0 for a DuckLake."""
+    """What ``compact`` did. The bytes are the size of the file, or of a DuckLake's data files."""
 
     loads: int
     rows: int
@@ -87,7 +88,8 @@ def compact(
     """Drop the rows of loads that were superseded long enough ago, and rewrite the file.
 
     The lineage of a load (program execution, file, checksum, row count, the load that replaced it)
-    stays in ``lineage.compacted``. A DuckLake is not rewritten: only the rows are dropped.
+    stays in ``lineage.compacted``. Of a DuckLake, small files are merged, and snapshots older than
+    a day are given up (``lake_maintenance``).
 
     Args:
         warehouse: the warehouse.
@@ -112,7 +114,7 @@ def compact(
         rows = sum(drop_rows(connection, dataset, load_ids) for dataset, load_ids in chosen)
         load_ids = [load_id for _, of_dataset in chosen for load_id in of_dataset]
         _move_lineage(connection, load_ids)
-    before, after = write_anew(warehouse) if warehouse.is_file else (0, 0)
+    before, after = write_anew(warehouse) if warehouse.is_file else tidy_lake(warehouse)
     return Compacted(len(load_ids), rows, before, after)
 
 

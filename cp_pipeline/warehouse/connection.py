@@ -4,8 +4,8 @@ Belongs here: attaching and detaching, the lock and the process that holds it, o
 block. Does not belong: the definitions of the tables (``schema``).
 
 All work happens in an in-memory DuckDB connection, to which the warehouse is attached as
-``warehouse``, and read-write only during a load (docs/design.md, 8). ATTACH accepts a file
-or a DuckLake (docs/design.md, 14).
+``warehouse``, and read-write only during a load (docs/design.md, 8). A DuckLake is attached in the
+same way; its transactions take turns (``lake``).
 """
 
 import logging
@@ -22,14 +22,22 @@ import duckdb
 
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.column_types import literal
-from cp_pipeline.warehouse.errors import NotEnoughMemory, WarehouseBusy, WarehouseUnreadable
-from cp_pipeline.warehouse.schema import create_tables, has_tables, is_current
+from cp_pipeline.warehouse.errors import NotEnoughMemory, WarehouseUnreadable
+from cp_pipeline.warehouse.holders import Wait
+from cp_pipeline.warehouse.lake import (
+    Lake,
+    LakeMissing,
+    TurnLost,
+    extension_file,
+    first_line,
+    is_conflict,
+    lake_of,
+    take_turn,
+    without_passwords,
+)
+from cp_pipeline.warehouse.schema import create_tables, has_tables, has_version, is_current
 
 WAIT_SECONDS = 600.0
-_LONGEST_PAUSE_SECONDS = 2.0
-_HOLDER = re.compile(r"held in (?P<program>.*?)\s*\(PID (?P<process>\d+)\)")
-# Match "lock" as a word, because DuckDB's message for a damaged file has the word "block".
-_IS_LOCKED = re.compile(r"\block(ed)?\b", re.IGNORECASE)
 _NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 # DuckDB's file lock excludes other processes. These locks exclude other threads of this process.
@@ -43,25 +51,41 @@ class Warehouse:
     Args:
         location: what ATTACH opens: a file, or ``ducklake:…``.
         wait_seconds: how long to wait for another process that holds the file, in seconds.
+        lake: how to open a DuckLake; by default, as its location alone tells.
 
     A thread that reads, writes or stages holds ``in_use``; one thread at a time.
     """
 
-    def __init__(self, location: str, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self, location: str, wait_seconds: float = WAIT_SECONDS, lake: Lake | None = None
+    ) -> None:
         self.location = location
+        self.lake = lake or lake_of(location)
         self.wait_seconds = wait_seconds
         # How long the file was attached read-write: in total, and the longest single time.
         self.held_seconds = 0.0
         self.longest_hold_seconds = 0.0
         self.in_use = threading.RLock()
         self._made = False
+        self._checked = False
         self._is_read = False
+        # How a DuckLake is attached; None while it is not.
+        self._stays_attached: str | None = None
 
     @classmethod
     def of(cls, storage: StorageSettings, wait_seconds: float | None = None) -> Self:
-        """Return the warehouse of the settings; ``wait_seconds`` overrides their waiting time."""
+        """Return the warehouse of the settings; ``wait_seconds`` overrides their waiting time.
+
+        Raises:
+            WarehouseUnreadable: it is a DuckLake, and DuckDB's extensions are not installed.
+        """
         wait = storage.warehouse_wait_seconds if wait_seconds is None else wait_seconds
-        return cls(storage.warehouse, wait)
+        lake = lake_of(storage.warehouse)
+        if lake is not None:
+            # Said now, before anything is listed or downloaded.
+            extension_file("ducklake")
+            lake = Lake(storage.warehouse, storage.lake_data_path, storage.duckdb_secrets)
+        return cls(storage.warehouse, wait, lake)
 
     def __enter__(self) -> Self:
         """Close the connection at the end of the block."""
@@ -73,7 +97,7 @@ class Warehouse:
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The in-memory connection, opened at its first use, which takes 10 ms."""
-        connection = duckdb.connect()
+        connection = self.lake.connect() if self.lake else duckdb.connect()
         # The order of rows in a table has no meaning, and preserving it costs a third of the speed.
         connection.execute("SET preserve_insertion_order = false")
         return connection
@@ -97,13 +121,17 @@ class Warehouse:
     @property
     def is_file(self) -> bool:
         """Whether the warehouse is a DuckDB file (and not a DuckLake)."""
-        return not self.location.startswith("ducklake:")
+        return self.lake is None
 
     def exists(self) -> bool:
         """Whether the warehouse exists with its tables, and not only as a file."""
-        if not self._made and (not self.is_file or Path(self.location).exists()):
-            with self.reading() as connection:
-                self._made = has_tables(connection)
+        there = self.lake.exists() if self.lake else Path(self.location).exists()
+        if not self._made and there:
+            try:
+                with self.reading() as connection:
+                    self._made = has_tables(connection)
+            except LakeMissing:
+                return False
         return self._made
 
     def bring_up_to_date(self) -> None:
@@ -125,6 +153,7 @@ class Warehouse:
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+        self._stays_attached = None
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -137,11 +166,16 @@ class Warehouse:
                 yield self.connection
                 return
             with self._attached("READ_ONLY"):
+                if self.lake:
+                    # Another host can write at any time; a transaction sees one state.
+                    self._begin()
                 self._is_read = True
                 try:
                     yield self.connection
                 finally:
                     self._is_read = False
+                    if self.lake:
+                        _quietly(self.connection, "COMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -149,6 +183,7 @@ class Warehouse:
 
         Raises:
             WarehouseBusy: another process held the file for ``wait_seconds``.
+            TurnLost: another host wrote at the same time; nothing of this block is written.
             WarehouseUnreadable: the warehouse cannot be opened or written.
         """
         options = ""
@@ -157,13 +192,24 @@ class Warehouse:
             # DuckDB 1.5 can open this version too. An existing file keeps its own version.
             options = "STORAGE_VERSION 'v1.5.0'"
         with self._attached(options):
-            self.connection.execute("BEGIN")
             try:
-                create_tables(self.connection)
+                if self.lake:
+                    self._begin(self.lake)
+                    take_turn(self.connection)
+                else:
+                    self.connection.execute("BEGIN")
+                if not (self.lake and self._checked and has_version(self.connection)):
+                    create_tables(self.connection)
                 yield self.connection
                 self.connection.execute("COMMIT")
+                self._checked = True
             except BaseException as error:
                 _quietly(self.connection, "ROLLBACK")
+                if is_conflict(error):
+                    raise TurnLost(
+                        f"Another host wrote to {self.location} at the same moment.",
+                        "Nothing is lost. Run this again.",
+                    ) from None
                 if isinstance(error, duckdb.Error) and _NOT_WRITTEN.search(str(error)):
                     raise WarehouseUnreadable(
                         f"The warehouse {self.location} cannot be written: "
@@ -171,6 +217,48 @@ class Warehouse:
                         "The warehouse is unchanged. Check the disk space and the file's owner.",
                     ) from None
                 raise
+
+    @contextmanager
+    def turn(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Run the block in a transaction in which no other host writes, without ``lineage.turn``.
+
+        For a DuckLake's maintenance: DuckLake refuses it beside other changes.
+
+        Raises:
+            WarehouseBusy: another host writes for longer than ``wait_seconds``.
+        """
+        with self._attached(""):
+            try:
+                self._begin(self.lake)
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                _quietly(self.connection, "ROLLBACK")
+                raise
+
+    def _begin(self, turn_of: Lake | None = None) -> None:
+        """Begin a transaction on the DuckLake; with ``turn_of``, wait for the turn first."""
+        for attempt in (1, 2):
+            self.connection.execute("USE memory")
+            self.connection.execute("BEGIN")
+            try:
+                if turn_of:
+                    turn_of.lock(self.connection, self.wait_seconds)
+                self.connection.execute("USE warehouse")
+            except duckdb.Error as error:
+                _quietly(self.connection, "ROLLBACK")
+                if attempt == 2:  # noqa: PLR2004  (the last one)
+                    raise WarehouseUnreadable(
+                        f"The warehouse {self.location} cannot be used: "
+                        f"{without_passwords(first_line(error))}.",
+                        "Check that its catalog is reachable, and run this again.",
+                    ) from None
+                # The catalog may have closed a connection that was not in use.
+                options = self._stays_attached or ""
+                self._detach()
+                self._attach(options)
+            else:
+                return
 
     def check_writable(self) -> None:
         """Wait until no other process holds the warehouse, and check that it can be written.
@@ -188,6 +276,7 @@ class Warehouse:
     def held(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Attach the warehouse read-write without a transaction, so no other process can use it."""
         with self._attached(""):
+            self.connection.execute("USE warehouse")
             yield self.connection
 
     def checkpoint_leftover_log(self) -> None:
@@ -199,20 +288,33 @@ class Warehouse:
     @contextmanager
     def _attached(self, options: str) -> Iterator[None]:
         with self.in_use, _lock_of(self.location):
-            self._attach(options)
+            if self._stays_attached == "READ_ONLY" != options:
+                self._detach()
+            if self._stays_attached is None:
+                self._attach(options)
             opened = time.monotonic()
             try:
-                self.connection.execute("USE warehouse")
+                if self.is_file:
+                    self.connection.execute("USE warehouse")
                 yield
             except duckdb.OutOfMemoryException as error:
                 raise NotEnoughMemory(str(error).splitlines()[0]) from None
             finally:
-                _quietly(self.connection, "USE memory")
-                _quietly(self.connection, "DETACH warehouse")
+                if self.lake and self.lake.catalog_file is None:
+                    # Attaching reads the whole catalog, and no other process has to wait for it.
+                    _quietly(self.connection, "USE memory")
+                    self._stays_attached = self._stays_attached or options
+                else:
+                    self._detach()
                 if options != "READ_ONLY":
                     seconds = time.monotonic() - opened
                     self.held_seconds += seconds
                     self.longest_hold_seconds = max(self.longest_hold_seconds, seconds)
+
+    def _detach(self) -> None:
+        _quietly(self.connection, "USE memory")
+        _quietly(self.connection, "DETACH warehouse")
+        self._stays_attached = None
 
     def _identity(self) -> tuple[int, int] | None:
         """Return the device and inode of the file; None for a DuckLake or a missing file."""
@@ -223,11 +325,13 @@ class Warehouse:
         return None if status is None else (status.st_dev, status.st_ino)
 
     def _attach(self, options: str) -> None:
-        statement = f"ATTACH {literal(self.location)} AS warehouse" + (
-            f" ({options})" if options else ""
-        )
+        chosen = f" ({options})" if options else ""
+        if self.lake:
+            statement = self.lake.attach(options)
+        else:
+            statement = f"ATTACH {literal(self.location)} AS warehouse{chosen}"
         deadline = time.monotonic() + self.wait_seconds
-        pause, said = 0.05, False
+        wait = Wait(self.location, self.wait_seconds, deadline)
         while True:
             identity = self._identity()
             message = ""
@@ -245,32 +349,9 @@ class Warehouse:
                 continue
             if not message:
                 return
-            if not _IS_LOCKED.search(message):
-                raise WarehouseUnreadable(
-                    f"The warehouse {self.location} cannot be opened: {message.splitlines()[0]}.",
-                    "The file is unchanged. Check CP_WAREHOUSE and the DuckDB version.",
-                )
-            if time.monotonic() > deadline:
-                raise WarehouseBusy(
-                    f"The warehouse {self.location} is held by {holder(message)}; "
-                    f"waited {self.wait_seconds:.0f} s.",
-                    "End that process, or run this again later. All downloads are kept.",
-                )
-            if not said:
-                _log.warning(
-                    "waiting for the warehouse %s: held by %s", self.location, holder(message)
-                )
-                said = True
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-
-
-def holder(message: str) -> str:
-    """Return who holds a file, from DuckDB's message: ``process 4711 (/usr/bin/duckdb)``."""
-    match = _HOLDER.search(message)
-    if match is None:
-        return "another process"
-    return f"process {match['process']} ({match['program']})"
+            if self.lake:
+                message = self.lake.refusal(message)
+            wait.for_holder(message)
 
 
 def _lock_of(location: str) -> threading.RLock:

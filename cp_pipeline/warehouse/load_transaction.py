@@ -4,7 +4,6 @@ Belongs here: numbering loads, appending rows, lineage, superseding.
 Does not belong: opening the transaction (``loader``), adding columns (``dataset_tables``).
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,7 +30,6 @@ class Commit:
         exports: the batch.
         result: receives the loads.
         run_id: the Dagster run, for lineage.
-        is_file: whether the warehouse is a DuckDB file, which allows one writer at a time.
     """
 
     def __init__(
@@ -40,11 +38,8 @@ class Commit:
         exports: NumberedExports,
         result: BatchResult,
         run_id: str,
-        *,
-        is_file: bool,
     ) -> None:
         self._connection = connection
-        self._is_file = is_file
         self._exports = exports
         self._result = result
         self._run_id = run_id
@@ -107,11 +102,9 @@ class Commit:
     def _first_load_id(self) -> int:
         """Return the load id of export 0 of the batch.
 
-        Load ids count up from 1, which lets DuckDB join them by position (``create_view``).
-
-        A DuckLake has no sequences and allows two writers at once. There the id is the time in
-        microseconds since 1970: two writers almost never get the same number, and R and JavaScript
-        hold it exactly.
+        Load ids count up from 1, which lets DuckDB join them by position (``create_view``). No
+        other process numbers loads at the same time: it cannot open the file, or has no turn
+        (``lake``).
 
         In a rebuild, the number of an export is the id of its earlier load, which it keeps.
         """
@@ -124,8 +117,7 @@ class Commit:
             " UNION ALL SELECT max(greatest(load_id, superseded_by)) FROM lineage.compacted"
             " UNION ALL SELECT max(highest_load_id) FROM lineage.erasures)"
         ).fetchone()
-        following = (row[0] if row and row[0] else 0) + 1
-        return following if self._is_file else max(time.time_ns() // 1000, following)
+        return (row[0] if row and row[0] else 0) + 1
 
     def _already_loaded(self, numbers: set[int]) -> dict[int, int]:
         """Return, by export number, the loads that another process made in the meantime.

@@ -9,6 +9,8 @@ A partition is loaded completely or not at all. A batch of partitions is one tra
 """
 
 import itertools
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from cp_pipeline.warehouse.column_types import Column
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.dataset_tables import read_all_columns, read_columns
 from cp_pipeline.warehouse.errors import FileRefused, LoadRefused, NotEnoughMemory, SubjectErased
+from cp_pipeline.warehouse.lake import TurnLost
 from cp_pipeline.warehouse.load_transaction import Commit
 from cp_pipeline.warehouse.profile import Profile, profiles
 from cp_pipeline.warehouse.row_erasure import read_erased
@@ -34,6 +37,9 @@ from cp_pipeline.warehouse.widening import (
     read_loads,
     rebuild,
 )
+
+# Only where writers of a DuckLake do not wait for each other (``lake``).
+_MOST_TURNS_LOST = 1000
 
 
 class _StagedOnOldColumns(Exception):
@@ -67,6 +73,7 @@ class Loader:
         warehouse.spill_to(scratch / "spilled")
         self._staging = BatchStaging(warehouse.connection, landing, scratch)
         self._columns: dict[str, dict[str, Column]] = {}
+        self._turns_lost = 0
         # The kinds that old loads need, where these are wider than the kinds of the new files.
         self._at_least: dict[str, dict[str, Column]] = {}
         if warehouse.exists():
@@ -110,6 +117,14 @@ class Loader:
                 with self._warehouse.in_use:
                     self._commit(exports, staged, numbers, looks, result, again)
             except _StagedOnOldColumns:
+                continue
+            except TurnLost:
+                # Look again whether its executions are loaded, and what columns there are.
+                result.loads.clear()
+                self._turns_lost += 1
+                if self._turns_lost > _MOST_TURNS_LOST:
+                    raise
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311  (no secret)
                 continue
             except (duckdb.OutOfMemoryException, MemoryError) as error:
                 raise NotEnoughMemory(first_line(error)) from None
@@ -173,13 +188,7 @@ class Loader:
                 _refuse_erased(connection, exports, result)
                 to_rebuild = self._needed_rebuilds(connection, staged, rebuilt)
                 if not to_rebuild:
-                    commit = Commit(
-                        connection,
-                        exports,
-                        result,
-                        self._run_id,
-                        is_file=self._warehouse.is_file,
-                    )
+                    commit = Commit(connection, exports, result, self._run_id)
                     commit.execute(staged, numbers, rebuilt, looks, again)
                     for dataset_name in staged:
                         self._columns[dataset_name] = read_columns(connection, dataset_name)

@@ -73,9 +73,10 @@ def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
     """
     if not warehouse.is_file:
         raise WarehouseError(
-            "A DuckLake cannot be rebuilt and replaced as a file can.",
+            "A DuckLake cannot be rebuilt yet.",
             "Set CP_WAREHOUSE to a new DuckLake and run cp-pipeline sync: landed files are not "
-            "downloaded again.",
+            "downloaded again. Earlier executions, cuts and the record of actions are only in the "
+            "old one.",
         )
     path = file_of(warehouse)
     with replacing(path) as scratch, ExitStack() as held:

@@ -29,6 +29,8 @@ from cp_pipeline.warehouse.connection import Warehouse
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
 # schemas.
 _COPIED = ("exports", "lineage", "study", "staging", "marts")
+# Of a DuckLake only, and nothing for readers.
+_TURN = ("lineage", "turn")
 _FOR_READERS = 0o644
 # The columns of a wider table get no comment each.
 _COMMENTED = 200
@@ -92,10 +94,12 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
         # One run publishes at a time (the pool `warehouse`), so no process that lives wrote these.
         remove_partial(path)
         partial = partial_of(path)
-        with warehouse.reading() as connection, _attached(connection, partial):
-            tables = _copy(connection)
-            _note_publication(connection, run_id)
-            rows = _count(connection)
+        # Outside the reading, which is a transaction where the warehouse is a DuckLake.
+        with warehouse.in_use, _attached(warehouse.connection, partial):
+            with warehouse.reading() as connection:
+                tables = _copy(connection)
+                _note_publication(connection, run_id)
+            rows = _count(warehouse.connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
         partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
         partial.replace(path)
@@ -130,7 +134,7 @@ def _copy(connection: duckdb.DuckDBPyConnection) -> int:
         " SELECT schema_name, view_name, comment FROM duckdb_views()"
         " WHERE database_name = 'warehouse' AND NOT internal ORDER BY ALL"
     ).fetchall()
-    copied = [row for row in found if row[0] in _COPIED]
+    copied = [row for row in found if row[0] in _COPIED and row[:2] != _TURN]
     for schema in _COPIED:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS published.{schema}")
     for schema, name, comment in copied:

@@ -74,7 +74,8 @@ def failing_rows(
 
     Args:
         warehouse: where the test ran.
-        test: its SQL, as dbt compiled it, where the database is named after the warehouse's file.
+        test: its SQL, as dbt compiled it, where the database is named after the warehouse's file
+            (``warehouse`` for a DuckLake).
         columns: the columns to return.
         limit: the number of different values, the most frequent first.
 
@@ -83,7 +84,8 @@ def failing_rows(
         QueryRefused: DuckDB cannot execute it.
     """
     selected = ", ".join(map(quoted, columns))
-    own = test.replace(f"{quoted(Path(warehouse.location).stem)}.", "")
+    database = Path(warehouse.location).stem if warehouse.is_file else "warehouse"
+    own = test.replace(f"{quoted(database)}.", "")
     answer = query(
         warehouse,
         f"SELECT {selected}, count(*) AS rows FROM ({own}) AS found GROUP BY ALL"

@@ -4,7 +4,9 @@ Belongs here: the subject's rows in every table of a warehouse or of the publish
 ``lineage.erasures``. Does not belong: files (``landing``), Dagster's events
 (``defs.instance.event_erasure``), the order of the steps (``ingest.subject_erasure``).
 
-A deleted row stays readable in the free pages of its file, so the file is rewritten.
+A deleted row stays readable in the free pages of its file, so the file is rewritten. A DuckLake
+also has it in older snapshots, data files and statistics, so the tables are written anew, and all
+older snapshots are given up (``lake_maintenance``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,7 @@ from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
+from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
 from cp_pipeline.warehouse.schema import insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
@@ -162,10 +165,13 @@ def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int)
             " UNION ALL SELECT max(load_id) FROM lineage.compacted)"
         ).fetchone()
         for (schema, table), condition in conditions.items():
-            if condition:
-                connection.execute(
-                    f"DELETE FROM {quoted(schema)}.{quoted(table)} WHERE {condition}"
-                )
+            if not condition:
+                continue
+            name = f"{quoted(schema)}.{quoted(table)}"
+            if warehouse.is_file:
+                connection.execute(f"DELETE FROM {name} WHERE {condition}")
+            else:
+                write_table_anew(connection, name, condition)
         if subject_id not in read_erased(connection):
             record = {
                 "subject_id": subject_id,
@@ -177,6 +183,8 @@ def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int)
             insert_rows(connection, "erasures", [record])
     if warehouse.is_file:
         write_anew(warehouse)
+    else:
+        forget_snapshots(warehouse)
     return _unclear(conditions)
 
 

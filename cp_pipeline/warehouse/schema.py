@@ -196,8 +196,11 @@ def is_current(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the default database has the current tables and views."""
     present = _present(connection)
     complete = all(columns.keys() <= present.get(name, set()) for name, columns in _ALL.items())
-    if not complete or not has_tables(connection):
-        return False
+    return complete and has_tables(connection) and has_version(connection)
+
+
+def has_version(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a warehouse with tables was last written with these definitions."""
     row = connection.execute("SELECT version FROM lineage.schema_version").fetchone()
     return row is not None and row[0] == _VERSION
 

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import polars as pl
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.warehouse import Warehouse, query
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 
@@ -44,6 +44,8 @@ class BuiltSite(Site):
     def dbt(self, *arguments: str) -> dict[str, str]:
         """Run dbt, and return the outcome of each model and test by name."""
         settings = {
+            "CP_DATA_DIR": str(self.storage.data_dir),
+            "CP_DUCKDB_SECRETS": str(self.storage.duckdb_secrets or ""),
             "CP_WAREHOUSE": self.storage.warehouse,
             "CP_VISITS": str(self.storage.visits),
             "CP_TIMEZONE": self.storage.timezone,
@@ -74,8 +76,8 @@ class BuiltSite(Site):
         return outcomes
 
     def frame(self, sql: str) -> pl.DataFrame:
-        with duckdb.connect(self.storage.warehouse, read_only=True) as warehouse:
-            return pl.DataFrame(warehouse.sql(sql))
+        with Warehouse.of(self.storage) as warehouse:
+            return query(warehouse, sql)
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ def test_numbers_of_dropped_loads_are_never_given_again(storage: StorageSettings
     compact(storage, ALL)
     warehouse = Warehouse(storage.warehouse)
     with warehouse.transaction() as connection:
-        commit = Commit(connection, {}, None, "", is_file=True)  # type: ignore[arg-type]
+        commit = Commit(connection, {}, None, "")  # type: ignore[arg-type]
         assert commit._first_load_id() == highest + 501
 
 

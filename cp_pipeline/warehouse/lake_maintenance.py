@@ -1,0 +1,170 @@
+"""Maintenance of a DuckLake: fewer files, older snapshots given up, nothing left of erased rows.
+
+Belongs here: DuckLake's own functions for it, in the right order, each in a turn. Does not belong:
+which rows are dropped (``compaction``, ``row_erasure``).
+
+DuckLake keeps every row that was ever written, as long as a snapshot shows it: in data files, in
+rows that the catalog itself has (inlined data), and as least and greatest values in its statistics.
+The statistics of a table never shrink. So an erasure writes the tables anew, without the rows: when
+no snapshot shows the old table any more, all that belonged to it is removed.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import literal
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.errors import WarehouseError
+from cp_pipeline.warehouse.lake import CATALOG, first_line, without_passwords
+
+# So long a query on another host may go on with what it sees.
+_KEPT = timedelta(days=1)
+_CATALOG_TABLES = (
+    "SELECT format('%I.%I', schemaname, relname) FROM pg_stat_user_tables"
+    " WHERE relname LIKE 'ducklake%'"
+)
+
+
+def tidy_lake(warehouse: Warehouse) -> tuple[int, int]:
+    """Merge small files, and give up snapshots older than a day; return old and new bytes.
+
+    The bytes are those of the data files that the current snapshot needs.
+
+    Raises:
+        WarehouseBusy: another host writes for longer than the waiting time.
+        WarehouseError: DuckLake refused a step; all rows are as they were. Run it again.
+    """
+    before = _data_bytes(warehouse)
+    _call(warehouse, "ducklake_flush_inlined_data('warehouse')")
+    _call(warehouse, "ducklake_rewrite_data_files('warehouse')")
+    _call(warehouse, "ducklake_merge_adjacent_files('warehouse')")
+    _expire(warehouse, datetime.now(UTC) - _KEPT)
+    _remove_orphans(warehouse)
+    return before, _data_bytes(warehouse)
+
+
+def forget_snapshots(warehouse: Warehouse) -> None:
+    """Give up all snapshots but the current one, and remove what only they needed.
+
+    Raises:
+        WarehouseBusy: another host writes for longer than the waiting time.
+        WarehouseError: DuckLake refused a step. Run it again.
+    """
+    # A snapshot stays as long as it is the current one.
+    _expire(warehouse, datetime.now(UTC) + _KEPT)
+    _remove_orphans(warehouse)
+    if warehouse.lake is not None and warehouse.lake.catalog_file is not None:
+        _write_catalog_anew(warehouse, warehouse.lake.catalog_file)
+    else:
+        _vacuum_catalog(warehouse)
+
+
+@contextmanager
+def building_models(warehouse: Warehouse) -> Iterator[None]:
+    """Let no other host build models in the block, nor remove files that no snapshot needs.
+
+    Nothing happens where the warehouse is a file, or a lake with a catalog file: one process at a
+    time can open it.
+
+    Raises:
+        WarehouseBusy: another host builds models for longer than the waiting time.
+    """
+    lake = warehouse.lake
+    if lake is None or lake.catalog_file is not None:
+        yield
+        return
+    with closing(Warehouse(warehouse.location, warehouse.wait_seconds, lake)) as apart:
+        with apart.held() as connection:
+            connection.execute("USE memory")
+            connection.execute("BEGIN")
+            lake.lock(connection, warehouse.wait_seconds, of_models=True)
+        # The lock ends with the connection, and so with this process.
+        yield
+
+
+def write_table_anew(connection: duckdb.DuckDBPyConnection, name: str, without: str) -> None:
+    """Replace a table by one without some rows, inside a transaction.
+
+    Args:
+        connection: a connection with an open transaction.
+        name: the table, quoted.
+        without: the SQL condition of the rows to leave out.
+    """
+    schema, _, table = name.partition(".")
+    found = connection.execute(f"SELECT count(*) FROM {name} WHERE {without}").fetchone()
+    if not found or not found[0]:
+        return
+    connection.execute(f"DROP TABLE IF EXISTS {schema}._written_anew")
+    connection.execute(
+        f"CREATE TABLE {schema}._written_anew AS FROM {name} WHERE ({without}) IS NOT TRUE"
+    )
+    connection.execute(f"DROP TABLE {name}")
+    connection.execute(f"ALTER TABLE {schema}._written_anew RENAME TO {table}")
+
+
+def _expire(warehouse: Warehouse, until: datetime) -> None:
+    moment = f"TIMESTAMPTZ {literal(until.isoformat())}"
+    _call(warehouse, f"ducklake_expire_snapshots('warehouse', older_than => {moment})")
+    # Files are scheduled for deletion once no snapshot needs them; no one can read them then.
+    _call(warehouse, "ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
+
+
+def _remove_orphans(warehouse: Warehouse) -> None:
+    """Remove data files that a killed process wrote and did not commit.
+
+    Nobody else writes: loads wait for this turn, and models for the lock.
+    """
+    moment = f"TIMESTAMPTZ {literal((datetime.now(UTC) + _KEPT).isoformat())}"
+    with building_models(warehouse):
+        _call(warehouse, f"ducklake_delete_orphaned_files('warehouse', older_than => {moment})")
+
+
+def _call(warehouse: Warehouse, function: str) -> None:
+    try:
+        with warehouse.turn() as connection:
+            connection.execute(f"CALL {function}").fetchall()
+    except duckdb.Error as error:
+        step = function.partition("(")[0]
+        raise WarehouseError(
+            f"{step} failed on {warehouse.location}: {without_passwords(first_line(error))}.",
+            "All current rows are as they were. Run this again.",
+        ) from None
+
+
+def _data_bytes(warehouse: Warehouse) -> int:
+    with warehouse.reading() as connection:
+        row = connection.execute(
+            "SELECT coalesce(sum(file_size_bytes + delete_file_size_bytes), 0)::BIGINT"
+            " FROM ducklake_table_info('warehouse')"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _vacuum_catalog(warehouse: Warehouse) -> None:
+    """Rewrite DuckLake's tables in PostgreSQL, whose pages still have deleted rows.
+
+    PostgreSQL's own statistics have values, too: of these tables, and of tables that are dropped.
+    """
+    with warehouse.held() as connection:
+        connection.execute("USE memory")
+        rows = connection.execute(
+            f"FROM postgres_query('{CATALOG}', {literal(_CATALOG_TABLES)})"
+        ).fetchall()
+        for name in (*(name for (name,) in rows), "pg_catalog.pg_statistic"):
+            statement = f"VACUUM (FULL, ANALYZE) {name}"
+            connection.execute(
+                f"CALL postgres_execute('{CATALOG}', {literal(statement)},"
+                " use_transaction => false)"
+            )
+
+
+def _write_catalog_anew(warehouse: Warehouse, file: Path) -> None:
+    """Rewrite the catalog file, whose free pages still have deleted rows."""
+    from cp_pipeline.warehouse.file_swap import write_anew  # noqa: PLC0415
+
+    with Warehouse(str(file), warehouse.wait_seconds) as catalog:
+        write_anew(catalog)

@@ -1,0 +1,18 @@
+"""The tests of this folder run where DuckDB's extension is installed (``make test-lake``)."""
+
+import pytest
+
+from cp_pipeline.warehouse import WarehouseUnreadable
+from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline_tests.lakes import ENGINE
+
+
+@pytest.fixture(autouse=True)
+def _extensions() -> None:
+    try:
+        extension_file("ducklake")
+    except WarehouseUnreadable as error:
+        if ENGINE != "file":
+            # `make test-lake` names the engine, and must not skip what it is for.
+            raise
+        pytest.skip(f"{error} `make test-lake` runs this test.")

@@ -1,0 +1,201 @@
+"""Several hosts load into one lake at once, are killed, and lose their turn.
+
+``EXPORTS=400 pytest cp_pipeline_tests/lake/test_hosts.py`` loads more; the catalog is PostgreSQL.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline_tests.lake.host import SUBJECTS_AT_ONCE
+from cp_pipeline_tests.lakes import PASSWORD, postgres_lake, server
+
+EXPORTS = int(os.environ.get("EXPORTS", "40"))
+KILLS = int(os.environ.get("KILLS", "2"))
+HOSTS = 4
+DATASETS = ("Growing", "New", "Plain", "Widening")
+SUBJECTS = range(1, EXPORTS // len(DATASETS) + 1)
+FIRST = range(1, SUBJECTS.stop, SUBJECTS_AT_ONCE)
+_LOCKS = "SELECT pid FROM pg_locks WHERE locktype = ''advisory''"
+
+
+def csv_of(subject_id: int, dataset: str) -> bytes:
+    """A file; some of a data set have another column, or values that need a wider one."""
+    value = f"{subject_id}.50" if dataset == "Widening" and subject_id % 4 == 3 else "7"
+    more = dataset == "Growing" and subject_id % 3 == 2
+    header, ending = ("N,V,W\n", ",w\n") if more else ("N,V\n", "\n")
+    return (header + "".join(f"{n},{value}{ending}" for n in range(1, 15))).encode()
+
+
+class Hosts:
+    """A served study, and a lake that several hosts load it into."""
+
+    def __init__(self, service: Sandbox, folder: Path) -> None:
+        self.folder = folder
+        self.variables = {**service.environment, **postgres_lake(folder)}
+        storage = {"CP_DATA_DIR": str(folder / "reader")} | self.variables
+        self.warehouse = Warehouse.of(StorageSettings.from_environment(storage))
+
+    def start(self, number: int, different: str = "") -> subprocess.Popen[str]:
+        firsts = list(FIRST)
+        random.Random(number).shuffle(firsts)
+        own = {"CP_DATA_DIR": str(self.folder / f"host-{number}"), "CP_HOST": different}
+        with self.log(number).open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "cp_pipeline_tests.lake.host", *map(str, firsts)],
+                env=os.environ | self.variables | own, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+
+    def log(self, number: int) -> Path:
+        return self.folder / f"host-{number}.log"
+
+    def load(self, hosts: int = 1, different: str = "") -> None:
+        """Let so many hosts load everything at once; none may fail."""
+        running = [self.start(number, different) for number in range(hosts)]
+        failed = "".join(each.communicate(timeout=1500)[0] for each in running)
+        said = "".join(self.log(number).read_text() for number in range(hosts))
+        assert [each.returncode for each in running] == [0] * hosts, said
+        assert failed == ""
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with self.warehouse.reading() as connection:
+            return connection.execute(sql).fetchall()
+
+    def check(self) -> None:
+        """Each export is loaded once, all rows are there, and no file is an orphan."""
+        exports = len(SUBJECTS) * len(DATASETS)
+        loads = self.rows("SELECT count(*), count(DISTINCT load_id) FROM lineage.loads")
+        assert loads == [(exports, exports)]
+        assert self.rows("SELECT count(*) FROM lineage.current_loads") == [(exports,)]
+        for dataset in DATASETS:
+            differing = self.rows(
+                "SELECT load_id, row_count, _load_id, counted FROM"
+                f" (FROM lineage.loads WHERE dataset_name = '{dataset}') FULL JOIN"
+                f" (SELECT _load_id, count(*) AS counted FROM history.{dataset} GROUP BY ALL)"
+                " ON load_id = _load_id WHERE row_count IS DISTINCT FROM counted"
+            )
+            assert differing == []
+        types = self.rows("SELECT DISTINCT typeof(V) FROM history.Widening")
+        assert types == [("DOUBLE",)]
+        assert self.orphans() == []
+
+    def orphans(self) -> list[tuple[object, ...]]:
+        with self.warehouse.turn() as connection:
+            return connection.execute(
+                "CALL ducklake_delete_orphaned_files('warehouse', dry_run => true,"
+                " older_than => now() + INTERVAL 1 HOUR)"
+            ).fetchall()
+
+    def contents(self) -> list[tuple[object, ...]]:
+        """One hash of the rows of each data set, without load ids."""
+        return self.rows(
+            " UNION ALL ".join(
+                f"SELECT '{name}' AS name, bit_xor(hash(found)), count(*) FROM"
+                f" (SELECT * EXCLUDE (_load_id) FROM exports.{name}) AS found"
+                for name in DATASETS
+            )
+            + " ORDER BY name"
+        )
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Sandbox]:
+    study = SandboxStudy.empty()
+    for subject_id in SUBJECTS:
+        for dataset in DATASETS:
+            study.put(subject_id=subject_id, data_set_name=dataset, csv=csv_of(subject_id, dataset))
+    with Sandbox(study) as serving:
+        yield serving
+
+
+@pytest.fixture
+def hosts(service: Sandbox, tmp_path: Path) -> Iterator[Hosts]:
+    made = Hosts(service, tmp_path / "shared")
+    with made.warehouse:
+        yield made
+
+
+@pytest.fixture
+def catalog() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the catalog's server, beside those of the hosts."""
+    with duckdb.connect() as connection:
+        connection.execute(f"LOAD '{extension_file('postgres_scanner')}'")
+        connection.execute(
+            f"ATTACH 'host=127.0.0.1 port={server().port} dbname=postgres user=cp"
+            f" password={PASSWORD}' AS server (TYPE postgres)"
+        )
+        yield connection
+
+
+def locks(catalog: duckdb.DuckDBPyConnection) -> int:
+    return len(catalog.execute(f"FROM postgres_query('server', '{_LOCKS}')").fetchall())
+
+
+def until_inside(host: subprocess.Popen[str], turns: int = 1) -> None:
+    """Let a host that stops inside its turns go on until it is inside the last of so many."""
+    assert host.stdout is not None
+    assert host.stdin is not None
+    for turn in range(turns):
+        if turn:
+            host.stdin.write("\n")
+            host.stdin.flush()
+        assert host.stdout.readline() == "inside\n"
+
+
+def test_hosts_load_the_same_exports_at_once(hosts: Hosts) -> None:
+    hosts.load(HOSTS)
+    hosts.check()
+
+
+def test_the_row_is_enough_without_the_lock(hosts: Hosts) -> None:
+    hosts.load(2, "no-lock")
+    hosts.check()
+
+
+def test_killed_hosts_leave_no_lock_and_no_difference(
+    hosts: Hosts, service: Sandbox, tmp_path: Path, catalog: duckdb.DuckDBPyConnection
+) -> None:
+    for kill in range(KILLS):
+        # Inside the turn: the rows are written, and not committed.
+        host = hosts.start(kill, "stops-inside")
+        until_inside(host, kill + 1)
+        assert locks(catalog) == 1
+        host.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        while locks(catalog):
+            assert time.monotonic() - killed < 1
+        host.communicate()
+        # At any other time.
+        host = hosts.start(kill)
+        time.sleep(random.Random(kill).uniform(2, 8))
+        host.send_signal(signal.SIGKILL)
+        host.communicate()
+    # The connection of the lock ends before COMMIT: nothing of this turn is written.
+    host = hosts.start(1, "stops-inside")
+    until_inside(host)
+    before = hosts.rows("SELECT count(*) FROM lineage.loads")
+    ending = _LOCKS.replace("pid", "pg_terminate_backend(pid)")
+    catalog.execute(f"CALL postgres_execute('server', '{ending}')")
+    while locks(catalog):
+        time.sleep(0.05)
+    assert hosts.rows("SELECT count(*) FROM lineage.loads") == before
+    heard, _ = host.communicate(timeout=600)
+    assert PASSWORD not in heard + hosts.log(1).read_text()
+    hosts.load()
+    undisturbed = Hosts(service, tmp_path / "undisturbed")
+    undisturbed.load()
+    with undisturbed.warehouse:
+        assert hosts.contents() == undisturbed.contents()
