@@ -355,6 +355,7 @@ class StorageSettings:
     timezone: str = ""
     # The visits of subjects of whom CentrePoint tells none; need not exist.
     visits: Path = Path("data/visits.csv")
+    report: Path = Path("data/study-report.html")
     # Of a DuckLake: where its data files lie, if its catalog is a file; and the folder of DuckDB's
     # persistent secrets (None: DuckDB's own).
     lake_data_path: str = ""
@@ -362,6 +363,16 @@ class StorageSettings:
     # The location in an object store, such as s3://bucket/prefix; empty if the landing is a folder.
     landing_url: str = ""
     landing_folder: Path | None = None
+
+    @property
+    def workbook(self) -> Path:
+        """The Excel workbook beside the published file, unless a person names another path."""
+        return self.published.with_suffix(".xlsx")
+
+    @property
+    def workbook_scratch(self) -> Path:
+        """The folder in which a workbook is made, with a scratch folder for each process."""
+        return self.data_dir / "workbook_scratch"
 
     @property
     def landing(self) -> Path:
@@ -404,6 +415,7 @@ class StorageSettings:
         actor = read.text("CP_ACTOR", _user())
         timezone = read.timezone("CP_TIMEZONE")
         visits = read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB)
+        report = read.path("CP_REPORT", data_dir / "study-report.html", _BY_ALL)
         secrets = None
         if read.text("CP_DUCKDB_SECRETS"):
             secrets = read.path("CP_DUCKDB_SECRETS", Path(), _BY_DUCKDB)
@@ -422,6 +434,7 @@ class StorageSettings:
             actor=actor,
             timezone=timezone,
             visits=visits,
+            report=report,
             landing_url=landing_url,
             landing_folder=None if folder == data_dir / "landing" else folder,
             lake_data_path=lake_data,
@@ -486,6 +499,7 @@ def anchor_paths() -> None:
     os.environ["CP_VISITS"] = str(storage.visits)
     if storage.landing_folder:
         os.environ["CP_LANDING"] = str(storage.landing_folder)
+    os.environ["CP_REPORT"] = str(storage.report)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cp_pipeline.charts import bars, coverage_map, curve, in_markdown, label_in_markdown
+from cp_pipeline.charts import (
+    bars,
+    coverage_map,
+    curve,
+    in_markdown,
+    label_in_markdown,
+    share_bar,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 # The length that the Dagster UI shows without a click (dagster-webserver 1.13.27).
@@ -169,3 +176,24 @@ def test_no_entry_of_the_legend_covers_the_next(number: int) -> None:
     assert len(places) == len(STATES) + 1
     assert all(left + 5 * signs <= right - 14 for (left, signs), (right, _) in pairwise(places))
     assert places[-1][0] + 5 * places[-1][1] < float(str(drawn(picture).get("width")))
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole", "label"),
+    [
+        ({}, 0, "nothing"),
+        ({"yes": 0, "no": 0}, 0, "nothing"),
+        ({"current": 1999, "failed": 1}, 0, "current 1,999, failed 1"),
+        ({"yes": 1}, 1000, "yes 1"),
+        ({"yes": 3, "unknown": 0, "no": 1}, 0, "yes 3, no 1"),
+    ],
+)
+def test_a_bar_of_shares_names_its_parts_and_hides_none(
+    parts: dict[str, int], whole: int, label: str
+) -> None:
+    drawing = drawn(share_bar(parts, whole))
+    assert drawing.get("aria-label") == label
+    widths = [float(str(each.get("width"))) for each in drawing.iter(f"{SVG}rect")]
+    assert len(widths) == sum(number > 0 for number in parts.values())
+    assert all(width >= 1.5 for width in widths)
+    assert sum(widths) <= float(str(drawing.get("width"))) + 0.1

@@ -18,7 +18,7 @@ from cp_pipeline.charts.svg import FAINT, INK, Sheet
 
 ROWS_WITH_NAMES = 60
 _SHARED_ROWS = 120
-_COLOURS = {
+STATE_COLOURS = {
     "current": "#2a9d68",
     "stale": "#e9b949",
     "missing": "#9aa7b5",
@@ -174,7 +174,7 @@ def _draw(sheet: Sheet, left: float, top: float, height: float, count: int, cell
     room = wide - _LEAST_SHARE_PIXELS * len(cell)
     for state, number in cell:
         share = wide if len(cell) == 1 else _LEAST_SHARE_PIXELS + room * number / subjects
-        sheet.box(left, top, share, height * count, _COLOURS.get(state, _NO_EXPORT))
+        sheet.box(left, top, share, height * count, STATE_COLOURS.get(state, _NO_EXPORT))
         left += share
     if len(cell) == 1 and height > _GAP * 4:
         for place in range(1, count + 1):
@@ -206,7 +206,7 @@ def _name_rows(
 def _legend_entries(counted: Mapping[str, int]) -> Iterator[tuple[float, str, str, bool]]:
     """Yield the place of each entry, its words, its colour, and whether there is one in the map."""
     left = 10.0
-    for state, colour in (*_COLOURS.items(), ("no export", _NO_EXPORT)):
+    for state, colour in (*STATE_COLOURS.items(), ("no export", _NO_EXPORT)):
         number = counted.get(state, 0)
         words = state if colour == _NO_EXPORT else f"{state} {number:,}"
         yield left, words, colour, number > 0

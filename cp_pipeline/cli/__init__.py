@@ -32,6 +32,7 @@ _COMMANDS = {
     "sandbox": "sandbox:sandbox",
     "sync": "sync:sync",
     "publish": "publish:publish",
+    "report": "report:report",
     "status": "status:status",
     "query": "query:query_command",
     "doctor": "doctor:doctor",

@@ -37,9 +37,10 @@ def erase(
 ) -> None:
     """Remove a subject from landing, quarantine, warehouse, published file and Dagster's storage.
 
-    All logs and results of dbt's builds are removed too. lineage.erasures keeps the fact of the
-    erasure, and sync skips the subject from then on. This cannot be undone. Copies and backups
-    elsewhere are not erased: delete the subject there yourself.
+    All logs and results of dbt's builds are removed too, with the study report and the workbook.
+    lineage.erasures keeps the fact of the erasure, and sync skips the subject from then on. This
+    cannot be undone. Copies and backups elsewhere are not erased: delete the subject there
+    yourself.
     """
     if (subject_id is None) == (identifier is None):
         raise click.UsageError("Give either --subject or --subject-identifier.")
@@ -71,6 +72,9 @@ def erase(
             f"{storage.published} is removed, because it has tables without a column for the "
             "subject. Run `cp-pipeline publish` to create the file again."
         )
+    for path in erased.removed:
+        made_by = "report" if path == storage.report else "publish --xlsx"
+        answers.print(f"{path} is removed. Run `cp-pipeline {made_by}` to make it again.")
     if erased.unclear_tables:
         answers.print(
             f"Tables without a column for the subject: {', '.join(erased.unclear_tables)}. They "

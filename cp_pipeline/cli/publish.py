@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
@@ -20,15 +22,28 @@ from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from dagster import ExecuteInProcessResult, JobExecutionResult
+
 EXIT_NOT_PUBLISHED = 1
+_BESIDE = "beside the published file"
 
 
 @click.command()
+@click.option(
+    "--xlsx",
+    "workbook",
+    is_flag=False,
+    flag_value=_BESIDE,
+    metavar="[PATH]",
+    help="Also write the marts as an Excel workbook; by default beside the published file.",
+)
 @as_json
-def publish(as_json: bool) -> None:
-    """Build the SQL models, test them, and replace the analysts' file.
+def publish(workbook: str | None, as_json: bool) -> None:
+    """Build the SQL models, test them, and replace the analysts' file and the study report.
 
-    Exit code 0: published; 1: a model or a test of it failed, and the old file stays.
+    Exit code 0: published; 1: a model or a test of it failed, and the old file stays, or the
+    report could not be made.
     """
     empty: Said = {
         "published": None,
@@ -37,8 +52,32 @@ def publish(as_json: bool) -> None:
         "bytes": 0,
         "run_id": None,
         "reason": None,
+        "report": None,
+        "workbook": None,
     }
-    leave("publish", run_publish, empty, as_json=as_json)
+
+    def work(said: Said) -> int:
+        code = run_publish(said)
+        if workbook is not None and said["published"]:
+            _write_workbook(said, None if workbook == _BESIDE else Path(workbook).absolute())
+        return code
+
+    leave("publish", work, empty, as_json=as_json)
+
+
+def _write_workbook(said: Said, path: Path | None) -> None:
+    # A slow import that only this option needs.
+    from cp_pipeline.warehouse.workbook import write_workbook  # noqa: PLC0415
+
+    storage = StorageSettings.from_environment()
+    with errors.status("Writing the workbook …"):
+        written = write_workbook(storage, path)
+    said["workbook"] = str(written.path)
+    answers.print(f"The marts are in the workbook {written.path}.")
+    for remark in written.remarks:
+        errors.print(remark, style="yellow")
+    if path is not None and path != storage.workbook:
+        errors.print("erase does not know this path: delete the workbook yourself if it must go.")
 
 
 @contextmanager
@@ -77,7 +116,8 @@ def run_publish(said: Said | None = None) -> int:
         run_id = said["run_id"] = str(uuid4())
         with command_run(storage, run_id) as run:
             result = run.execute(job)
-    if not result.success:
+    made = result.asset_materializations_for_node("published")
+    if not made:
         errors.print(f"Not published; {storage.published} stays as it was.", style="red")
         said["reason"] = reason(result.all_events)
         errors.print(said["reason"])
@@ -86,11 +126,21 @@ def run_publish(said: Said | None = None) -> int:
         if not check.passed and check.severity is AssetCheckSeverity.ERROR:
             errors.print(f"The check {check.check_name} is red.", style="red")
             errors.print(check.description or "", markup=False)
-    (made,) = result.asset_materializations_for_node("published")
     said["published"] = str(storage.published)
-    said |= {name: int(str(made.metadata[name].value)) for name in ("tables", "rows", "bytes")}
-    answers.print(
-        f"{count(int(str(made.metadata['tables'].value)), 'table')} published in "
-        f"{storage.published}."
-    )
-    return 0
+    said |= {name: int(str(made[0].metadata[name].value)) for name in ("tables", "rows", "bytes")}
+    answers.print(f"{count(said['tables'], 'table')} published in {storage.published}.")
+    return _say_report(result, storage, said)
+
+
+def _say_report(
+    result: "ExecuteInProcessResult | JobExecutionResult", storage: StorageSettings, said: Said
+) -> int:
+    """Say where the study report is, or why it was not made; return the exit code."""
+    if result.success:
+        said["report"] = str(storage.report)
+        answers.print(f"The study report is {storage.report}.")
+        return 0
+    errors.print(f"The study report is not made; {storage.report} stays as it was.", style="red")
+    said["reason"] = reason(result.all_events)
+    errors.print(said["reason"])
+    return EXIT_NOT_PUBLISHED

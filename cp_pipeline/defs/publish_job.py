@@ -1,7 +1,8 @@
-"""Publishing: build the models, then replace the published file for analysts.
+"""Publishing: build the models, replace the published file for analysts, and report.
 
 Belongs here: the asset ``published``, the job ``publish``, and the sensor that starts it.
-Does not belong: writing the file (``warehouse.published_file``), the models (``dbt_project``).
+Does not belong: writing the file (``warehouse.published_file``), the models (``dbt_project``), the
+report (``report_asset``).
 
 The sensor waits until no run is loading. Then it compares the state of the warehouse with the
 published state. So it publishes once for many loads, no matter what started them.
@@ -16,6 +17,7 @@ from cp_pipeline.defs.active_runs import active_runs
 from cp_pipeline.defs.asset_tags import FRESH, OWNERS, PUBLISHING, TAGS
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import failures_explained
+from cp_pipeline.defs.report_asset import STUDY_REPORT, study_report_asset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 
@@ -64,7 +66,7 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
 def publishing_definitions(
     models: Iterable[dg.AssetKey], upstream: Iterable[dg.AssetKey], seconds: int
 ) -> dg.Definitions:
-    """Return the asset, the job that builds the models and publishes, and the job's sensor.
+    """Return the assets, the job that builds the models and publishes, and the job's sensor.
 
     Args:
         models: the SQL models.
@@ -74,15 +76,17 @@ def publishing_definitions(
     keys = list(models)
     publish = dg.define_asset_job(
         "publish",
-        selection=dg.AssetSelection.assets(*keys, PUBLISHED),
+        selection=dg.AssetSelection.assets(*keys, PUBLISHED, STUDY_REPORT),
         tags=TAGS,
         description=(
-            "Build and test the SQL models, then replace the published file. The sensor "
-            "`publish_after_loads` and `cp-pipeline publish` run this job."
+            "Build and test the SQL models, then replace the published file and the study report. "
+            "The sensor `publish_after_loads` and `cp-pipeline publish` run this job."
         ),
     )
     return dg.Definitions(
-        assets=dg.with_source_code_references([_published_asset([*upstream, *keys])]),
+        assets=dg.with_source_code_references(
+            [_published_asset([*upstream, *keys]), study_report_asset(PUBLISHED)]
+        ),
         jobs=[publish],
         sensors=[_publish_after_loads(seconds)],
     )

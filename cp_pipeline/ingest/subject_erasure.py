@@ -11,6 +11,7 @@ step can be repeated, so a second run completes the work of a killed process.
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.landing import (
@@ -21,6 +22,8 @@ from cp_pipeline.landing import (
     remember_erasure,
     texts_of,
 )
+from cp_pipeline.locks.partial_files import remove_with_partial
+from cp_pipeline.locks.scratch_folders import remove_abandoned
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
@@ -60,12 +63,14 @@ class Erased:
 
     ``published_removed``: the published file had to be removed completely. ``unclear_tables``:
     tables that someone else made in the warehouse, whose columns do not identify the subject.
-    ``cuts``: the cuts that had the subject; they are not what they were.
+    ``cuts``: the cuts that had the subject; they are not what they were. ``removed``: files that
+    were made of the published file, and can be made anew: the study report, the workbook.
     """
 
     published_removed: bool
     unclear_tables: tuple[str, ...]
     cuts: tuple[str, ...] = ()
+    removed: tuple[Path, ...] = ()
 
 
 class SyncRunning(PipelineError):
@@ -103,6 +108,8 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
 def erase(storage: StorageSettings, subject_id: int) -> Erased:
     """Remove the subject from warehouse, published file, landing and quarantine.
 
+    The study report and the workbook are removed whole.
+
     Args:
         storage: the settings with their paths.
         subject_id: the subject.
@@ -117,6 +124,10 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
         for path in old_files(warehouse):
             path.unlink()
     published_is_there = erase_from_published(storage.published, subject_id)
+    remove_abandoned(storage.workbook_scratch)
+    removed = tuple(
+        path for path in (storage.report, storage.workbook) if remove_with_partial(path)
+    )
     cuts = erase_from_cuts(storage, subject_id)
     erase_files(landing, subject_id)
-    return Erased(not published_is_there, unclear, cuts)
+    return Erased(not published_is_there, unclear, cuts, removed)

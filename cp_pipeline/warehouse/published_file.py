@@ -11,18 +11,17 @@ write to the warehouse while it is attached.
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import duckdb
 
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
+from cp_pipeline.locks.partial_files import partial_of, remove_partial
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
@@ -36,7 +35,6 @@ _TURN = ("lineage", "turn")
 _FOR_READERS = 0o644
 # The columns of a wider table get no comment each.
 _COMMENTED = 200
-_PARTIAL = ".{name}.{unique}.partial"
 # Use the sum, because the maximum does not change if the clock was set back.
 _STATE = """
 SELECT concat_ws('.',
@@ -94,8 +92,9 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
         raise PipelineError("Nothing is loaded yet, so nothing can be published.", "Sync first.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # One run publishes at a time (the pool `warehouse`), so no process that lives wrote these.
         remove_partial(path)
-        partial = path.with_name(_PARTIAL.format(name=path.name, unique=uuid4().hex))
+        partial = partial_of(path)
         # Outside the reading, which is a transaction where the warehouse is a DuckLake.
         with warehouse.in_use, _attached(warehouse.connection, partial):
             with warehouse.reading() as connection:
@@ -198,11 +197,3 @@ def _count(connection: duckdb.DuckDBPyConnection) -> int:
         " WHERE database_name = 'published' AND schema_name = 'exports'"
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-def remove_partial(path: Path) -> None:
-    """Remove files of a killed process. One run publishes at a time (the pool ``warehouse``)."""
-    mine = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{32}\.partial(\.wal)?")
-    for leftover in path.parent.iterdir():
-        if mine.fullmatch(leftover.name):
-            leftover.unlink(missing_ok=True)

@@ -17,12 +17,12 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.domain.study_details import SubjectName
+from cp_pipeline.locks.partial_files import remove_partial
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
 from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
-from cp_pipeline.warehouse.published_file import remove_partial
 from cp_pipeline.warehouse.schema import insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})

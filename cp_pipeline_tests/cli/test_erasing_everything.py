@@ -73,10 +73,19 @@ def test_after_sync_publish_and_runs_of_dagster_no_byte_of_an_erased_subject_is_
         left.parent.mkdir(parents=True)
         left.write_text(MARKER)
         (storage.data_dir / "dbt" / "dbt.log").write_text(f"{SUBJECT} {MARKER}")
+        # What is made of the published file, and what a killed process left of it.
+        for path in (storage.report, storage.workbook):
+            path.write_text(f"{SUBJECT} {MARKER}")
+            path.with_name(f".{path.name}.{'0a' * 16}.partial").write_text(MARKER)
+        half = storage.workbook_scratch / "killed" / "sheet1"
+        half.parent.mkdir(parents=True)
+        (half.parent / ".lock").touch()
+        half.write_text(MARKER)
         texts = {MARKER, str(SUBJECT)}
         before = found_in(storage.data_dir, texts)
         for name in (
             "warehouse.duckdb", "centrepoint.duckdb", "dbt/dbt.log", "dbt/builds/killed/",
+            "study-report.html", "centrepoint.xlsx", "workbook_scratch/killed/",
             "dagster_home/history/runs.db", "dagster_home/history/runs/index.db",
             f"landing/4711/{SUBJECT}/", f"quarantine/4711/{SUBJECT}/",
         ):  # fmt: skip
@@ -84,6 +93,8 @@ def test_after_sync_publish_and_runs_of_dagster_no_byte_of_an_erased_subject_is_
 
         done = run("erase", "--subject", str(SUBJECT), "--yes")
         assert done.returncode == 0, done.stderr
+        for made in ("report", "publish --xlsx"):
+            assert f"is removed. Run `cp-pipeline {made}` to make it again." in done.stdout
         record = f"landing/.erased/{SUBJECT}.json"
         assert found_in(storage.data_dir, texts) == {record: {str(SUBJECT)}}
         named = [path for path in storage.data_dir.rglob("*") if str(SUBJECT) in path.name]

@@ -72,8 +72,14 @@ def test_each_command_says_what_it_did_as_json(
     assert [(each["study_id"], each["outcome"]) for each in status["asked"]] == [(4711, ANSWERED)]
     doctor = said("doctor", run("doctor", "--json", folder=tmp_path))
     assert "study 4711" in [each["name"] for each in doctor["checks"] if each["passed"]]
-    published = said("publish", run("publish", "--json", folder=tmp_path))
+    published = said("publish", run("publish", "--json", "--xlsx", folder=tmp_path))
     assert published["published"] == str(tmp_path / "data" / "centrepoint.duckdb")
+    assert Path(published["workbook"]).read_bytes().startswith(b"PK")
+    assert Path(published["report"]).read_text().startswith("<!DOCTYPE html>")
+    Path(published["report"]).unlink()
+    reported = said("report", run("report", "--json", folder=tmp_path))
+    assert reported["report"] == published["report"]
+    assert reported["bytes"] == Path(published["report"]).stat().st_size
     with duckdb.connect(published["published"], read_only=True) as file:
         asked = file.execute("SELECT asked_for, outcome FROM lineage.listings").fetchall()
     assert asked == [("whole listing", ANSWERED)]

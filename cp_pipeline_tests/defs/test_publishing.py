@@ -36,6 +36,15 @@ def test_the_sensor_publishes_once_for_all_that_was_loaded(
     result = job.execute_in_process(instance=instance)
     assert result.success
     (event,) = result.asset_materializations_for_node("published")
+    (reported,) = result.asset_materializations_for_node("study_report")
+    report = StorageSettings.from_environment().report
+    assert reported.metadata["path"].value == str(report)
+    assert reported.metadata["bytes"].value == report.stat().st_size
+    preview = str(reported.metadata["preview"].value)
+    assert "| Current | **100 %** 47 of 47 partitions |" in preview
+    # Dagster shows it without a click, and stores no subject's number with it.
+    assert len(preview) < 1000
+    assert "108" not in preview
     keys, reason = evaluated(instance)
     assert not keys
     assert "has the current state of the warehouse" in reason
