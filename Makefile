@@ -1,6 +1,7 @@
 # What a person does with this project. Needs Python 3.11 to 3.13, and make.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PORT ?= 3000
 SANDBOX_PORT ?= 8765
 
@@ -9,28 +10,34 @@ SANDBOX_PORT ?= 8765
 UV := $(shell command -v uv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ifdef UV
-PIP_OR_UV = VIRTUAL_ENV=.venv $(UV) pip install --quiet $(1) || $(PIP) $(1)
+PIP_OR_UV = VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet $(1) || $(PIP) $(1)
 else
 PIP_OR_UV = $(PIP) $(1)
 endif
 
-.PHONY: help demo dev test lint install development clean constraints benchmarks docs serve test-lake
+.PHONY: help demo dev test lint install hosts development clean constraints benchmarks docs serve test-lake
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: .venv/installed  ## make .venv with all that cp-pipeline needs, pinned
+install: $(VENV)/installed  ## make .venv with all that cp-pipeline needs, pinned
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
 	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints.txt)
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(call PIP_OR_UV,--no-deps --no-build-isolation -e .)
 	@touch $@
 
-development: .venv/developed  ## install, and what the tests and the linters need
+development: $(VENV)/developed  ## install, and what the tests and the linters need
 
-.venv/developed: .venv/installed constraints-development.txt
+$(VENV)/developed: $(VENV)/installed constraints-development.txt
 	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-development.txt)
+	@touch $@
+
+hosts: .venv/hosted  ## install, and the extras for an object store and PostgreSQL
+
+.venv/hosted: .venv/installed constraints-hosts.txt
+	$(call PIP_OR_UV,--no-deps --require-hashes -r constraints-hosts.txt)
 	@touch $@
 
 demo: install  ## sync a synthetic study and print a few answers
@@ -86,6 +93,8 @@ PIN := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-
 constraints:  ## pin everything anew (needs pip-tools)
 	$(PIN) --upgrade --extra development -o constraints-development.txt pyproject.toml
 	@# The same versions, without the packages for development.
+	cp constraints-development.txt constraints-hosts.txt
+	$(PIN) --extra object-store --extra postgres --build-deps-for editable -o constraints-hosts.txt pyproject.toml
 	cp constraints-development.txt constraints.txt
 	$(PIN) --build-deps-for editable -o constraints.txt pyproject.toml
 	@# The same versions with the DuckDB that DuckLake's extensions fit.

@@ -85,7 +85,7 @@ def load_lossless(root: Path, export_files: list[ExportFile], warehouse: Path) -
         loader = Loader(Warehouse(str(warehouse)), landing, scratch)
         for start in range(0, len(landed), BATCH_FILES):
             some = [each for each in landed[start : start + BATCH_FILES] if each is not None]
-            texts = threads.map(lambda each: read_csv_text(landing.path_of(each), scratch), some)
+            texts = threads.map(lambda each: read_csv_text(landing.root / each.path, scratch), some)
             loader.load(
                 {
                     Partition(each.subject_id, DATASET): [ExportToLoad(each, text)]

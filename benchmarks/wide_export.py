@@ -70,7 +70,7 @@ def load_lossless(root: Path, export_file: ExportFile, warehouse: Path) -> None:
     landed = landing.find(export_file)
     assert landed is not None
     with landing.scratch_folder() as scratch:
-        text = read_csv_text(landing.path_of(landed), scratch)
+        text = read_csv_text(landing.root / landed.path, scratch)
         batch = {Partition(landed.subject_id, DATASET): [ExportToLoad(landed, text)]}
         Loader(Warehouse(str(warehouse)), landing, scratch).load(batch)
 

@@ -1,12 +1,16 @@
-"""An alert: one message for all problems that are new, posted to a webhook as JSON.
+"""An alert: one message for all problems that are new, to a webhook as JSON and by e-mail.
 
 Belongs here: the text, and sending it. Does not belong: finding problems (``defs.problems``), the
 settings (``notify_settings``).
 """
 
 import json
-from collections.abc import Collection, Sequence
+import smtplib
+import ssl
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 import requests
@@ -18,7 +22,9 @@ from cp_pipeline.notify_settings import NotifySettings
 
 _NAMED = 20
 _LONGEST = 500
+_LONGEST_SUBJECT = 120
 _SECONDS = 15
+WEBHOOK, EMAIL = "webhook", "e-mail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +32,30 @@ class Problem:
     """Something that a person should know.
 
     ``key``: the same as long as the same problem lasts. ``link``: a page of the Dagster UI.
+    ``by_run``: a run that failed has it; Dagster's own sensor sends an e-mail for each such run.
     """
 
     key: str
     words: str
     link: str = ""
+    by_run: bool = False
 
 
 class AlertNotDelivered(PipelineError):
-    """The webhook did not take the alert."""
+    """The webhook or the mail server did not take the alert."""
+
+
+def channels(settings: NotifySettings) -> Mapping[str, Callable[[Sequence[Problem]], None]]:
+    """Return, for each channel that is set, the function that sends one alert.
+
+    The functions raise ``AlertNotDelivered``.
+    """
+    found: dict[str, Callable[[Sequence[Problem]], None]] = {}
+    if settings.webhook:
+        found[WEBHOOK] = partial(post_alert, settings)
+    if settings.email_to:
+        found[EMAIL] = partial(mail_alert, settings)
+    return found
 
 
 def alert_text(problems: Sequence[Problem]) -> str:
@@ -50,8 +71,8 @@ def alert_text(problems: Sequence[Problem]) -> str:
     return "\n".join(lines)
 
 
-def send_alert(settings: NotifySettings, problems: Sequence[Problem]) -> None:
-    """Post one alert.
+def post_alert(settings: NotifySettings, problems: Sequence[Problem]) -> None:
+    """Post one alert to the webhook.
 
     Raises:
         AlertNotDelivered: no answer, or an answer that is no success; without the address.
@@ -74,9 +95,56 @@ def send_alert(settings: NotifySettings, problems: Sequence[Problem]) -> None:
         )
 
 
-def new_problems(problems: Sequence[Problem], told: Collection[str]) -> list[Problem]:
-    """Return the problems that were not told yet."""
-    return [each for each in problems if each.key not in told]
+def mail_alert(settings: NotifySettings, problems: Sequence[Problem]) -> None:
+    """Send one alert by e-mail, over TLS.
+
+    Raises:
+        AlertNotDelivered: the mail server cannot be used, or refused the message.
+    """
+    message = EmailMessage()
+    message["From"], message["To"] = settings.email_from, ", ".join(settings.email_to)
+    message["Subject"] = _email_subject(problems)
+    message.set_content(alert_text(problems))
+    context, reason = ssl.create_default_context(), ""
+    try:
+        with _mail_server(settings, context) as server:
+            if settings.smtp_type == "STARTTLS":
+                server.starttls(context=context)
+            if settings.smtp_password:
+                server.login(settings.smtp_user, settings.smtp_password)
+            server.send_message(message)
+    except (smtplib.SMTPException, OSError) as error:
+        code = getattr(error, "smtp_code", None)
+        reason = f"{type(error).__name__}{f' {code}' if code else ''}"
+    # Outside the handler, as above: what a server says may repeat what it was sent.
+    if reason:
+        raise AlertNotDelivered(
+            f"The mail server {settings.smtp_host}, port {settings.smtp_port}, did not take an "
+            f"alert: {reason}.",
+            "Check the variables CP_NOTIFY_SMTP_… . The next tick tries again.",
+        )
+
+
+def _mail_server(settings: NotifySettings, context: ssl.SSLContext) -> smtplib.SMTP:
+    host, port = settings.smtp_host, settings.smtp_port
+    if settings.smtp_type == "SSL":
+        return smtplib.SMTP_SSL(host, port, timeout=_SECONDS, context=context)
+    return smtplib.SMTP(host, port, timeout=_SECONDS)
+
+
+def _email_subject(problems: Sequence[Problem]) -> str:
+    (first, *others) = problems
+    words = f"{count(len(problems), 'new problem')}" if others else redact(first.words)
+    return " ".join(f"cp-pipeline: {words}".split())[:_LONGEST_SUBJECT]
+
+
+def new_problems(
+    problems: Sequence[Problem], told: Collection[str], channel: str = WEBHOOK
+) -> list[Problem]:
+    """Return the problems that were not told yet, and that this channel tells."""
+    return [
+        each for each in problems if each.key not in told and not (channel == EMAIL and each.by_run)
+    ]
 
 
 def _filled(template: Any, text: str) -> Any:  # noqa: ANN401  (any JSON)

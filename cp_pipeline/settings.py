@@ -23,6 +23,7 @@ DialectSetting = Literal["auto", Dialect]
 PRODUCTION_API_URL = "https://api.actigraphcorp.com/dataaccess/v3"
 PRODUCTION_TOKEN_URL = "https://auth.actigraphcorp.com/connect/token"  # noqa: S105  (an address)
 
+_OBJECTS = re.compile(r"(s3|az)://[A-Za-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
 _SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")
 
@@ -128,6 +129,23 @@ class _Reader:
                 "https:// and port, separated by commas."
             )
         return tuple(dict.fromkeys(hosts))
+
+    def object_store(self, name: str) -> str:
+        """Return the location in an object store; empty if the value is a folder.
+
+        The value is not repeated in a complaint: it may have credentials, which do not belong here.
+        """
+        value = self.text(name)
+        if "://" not in value:
+            return ""
+        if not _OBJECTS.fullmatch(value):
+            self.complaints.append(
+                f"{name} must be a folder, s3://bucket/prefix or az://container/prefix, without "
+                "credentials and in the letters a-z, A-Z, 0-9, '.', '_' and '-'. The credentials "
+                "belong in the store's own variables (AWS_…, AZURE_…)."
+            )
+            return ""
+        return value.rstrip("/")
 
     def timezone(self, name: str) -> str:
         value = self.text(name)
@@ -266,6 +284,8 @@ class CentrePointSettings:
     dialect: DialectSetting = "auto"
     requests_per_minute: int = 450
     download_threads: int = 16
+    # How many hosts share CP_REQUESTS_PER_MINUTE; ``requests_per_minute`` is this host's share.
+    hosts: int = 1
     allow_insecure_http: bool = False
     private_hosts: tuple[str, ...] = ()
     whole_listing_hours: float = WHOLE_LISTING_HOURS
@@ -296,6 +316,7 @@ class CentrePointSettings:
         token_url = read.url("CP_TOKEN_URL", PRODUCTION_TOKEN_URL, insecure)
         client_id = read.required("CP_CLIENT_ID", "the API client's name, from ActiGraph")
         client_secret = read.required("CP_CLIENT_SECRET", "the API client's secret")
+        requests, hosts = read.positive("CP_REQUESTS_PER_MINUTE", 450), read.positive("CP_HOSTS", 1)
         settings = cls(
             api_url=api_url,
             token_url=token_url,
@@ -303,8 +324,9 @@ class CentrePointSettings:
             client_secret=client_secret,
             study_ids=tuple(dict.fromkeys(int(s) for s in study_ids if s.isdecimal())),
             dialect=cast("DialectSetting", dialect),
-            requests_per_minute=read.positive("CP_REQUESTS_PER_MINUTE", 450),
+            requests_per_minute=max(requests // hosts, 1),
             download_threads=read.positive("CP_DOWNLOAD_THREADS", 16),
+            hosts=hosts,
             allow_insecure_http=insecure,
             private_hosts=read.hosts("CP_ALLOW_PRIVATE_HOSTS"),
             whole_listing_hours=read.positive_number("CP_WHOLE_LISTING_HOURS", WHOLE_LISTING_HOURS),
@@ -337,11 +359,20 @@ class StorageSettings:
     # persistent secrets (None: DuckDB's own).
     lake_data_path: str = ""
     duckdb_secrets: Path | None = None
+    # The location in an object store, such as s3://bucket/prefix; empty if the landing is a folder.
+    landing_url: str = ""
+    landing_folder: Path | None = None
 
     @property
     def landing(self) -> Path:
-        """The folder of the unchanged files."""
-        return self.data_dir / "landing"
+        """The folder of the unchanged files; with an object store, only of scratch folders."""
+        return self.landing_folder or self.data_dir / "landing"
+
+    @property
+    def has_many_writers(self) -> bool:
+        """Whether several processes may write the warehouse at once; a file has one writer."""
+        # A DuckLake whose catalog is a file has a data path of its own.
+        return self.warehouse.startswith("ducklake:") and not self.lake_data_path
 
     @property
     def dagster_home(self) -> Path:
@@ -376,18 +407,23 @@ class StorageSettings:
         secrets = None
         if read.text("CP_DUCKDB_SECRETS"):
             secrets = read.path("CP_DUCKDB_SECRETS", Path(), _BY_DUCKDB)
+        landing_url = read.object_store("CP_LANDING")
+        folder = data_dir / "landing"
+        if not landing_url:
+            folder = read.path("CP_LANDING", folder, _BY_ALL)
         read.finish()
-        largest = int(gigabytes * 10**9)
         return cls(
-            data_dir,
-            warehouse,
-            published,
-            wait,
-            largest,
-            own,
-            actor,
-            timezone,
-            visits,
+            data_dir=data_dir,
+            warehouse=warehouse,
+            published=published,
+            warehouse_wait_seconds=wait,
+            largest_csv_bytes=int(gigabytes * 10**9),
+            dbt_project=own,
+            actor=actor,
+            timezone=timezone,
+            visits=visits,
+            landing_url=landing_url,
+            landing_folder=None if folder == data_dir / "landing" else folder,
             lake_data_path=lake_data,
             duckdb_secrets=secrets,
         )
@@ -448,6 +484,8 @@ def anchor_paths() -> None:
     if storage.duckdb_secrets:
         os.environ["CP_DUCKDB_SECRETS"] = str(storage.duckdb_secrets)
     os.environ["CP_VISITS"] = str(storage.visits)
+    if storage.landing_folder:
+        os.environ["CP_LANDING"] = str(storage.landing_folder)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
 

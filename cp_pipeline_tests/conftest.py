@@ -24,6 +24,8 @@ from cp_pipeline_tests.warehouses import publish
 _TOGETHER = (
     "/browser/",
     "/cli/test_erasing",
+    "/defs/test_postgres.py",
+    "/landing/test_object_store.py",
     "/models/test_executions.py",
     "/models/test_numbers.py",
     "/reliability/test_killed_at_random.py",

@@ -18,11 +18,16 @@ class Site:
     """A served study and its data folder."""
 
     def __init__(
-        self, sandbox: FaultySandbox, data_dir: Path, lake: dict[str, str] | None = None
+        self,
+        sandbox: FaultySandbox,
+        data_dir: Path,
+        lake: dict[str, str] | None = None,
+        landing: str = "",
     ) -> None:
         self.sandbox = sandbox
         chosen = warehouse_variables(data_dir) if lake is None else lake
-        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir), **chosen})
+        variables = {"CP_DATA_DIR": str(data_dir), "CP_LANDING": landing, **chosen}
+        self.storage = StorageSettings.from_environment(variables)
 
     def put(self, csv_text: str | bytes, *, subject_id: int = 1, dataset: str = DATASET) -> None:
         encoded = csv_text.encode() if isinstance(csv_text, str) else csv_text

@@ -58,7 +58,7 @@ def test_of_many_files_that_are_read_together(seed: int, tmp_path: Path) -> None
     expected: list[tuple[int, int, str, int]] = []
     for number in range(40):
         rows = records(chance, 2500)
-        texts[number] = read_csv_text(Path("unpacked"), tmp_path, written(rows).encode())
+        texts[number] = read_csv_text(written(rows).encode(), tmp_path)
         expected += [(number, *row) for row in rows]
     assert all(text.spans_lines and text.body for text in texts.values())
     warehouse = Warehouse(str(tmp_path / "warehouse.duckdb"))

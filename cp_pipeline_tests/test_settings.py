@@ -279,3 +279,39 @@ def test_the_details_of_a_study_are_off_unless_a_person_wants_them() -> None:
 def test_wrong_settings_of_the_details_are_named(variables: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         CentrePointSettings.from_environment({**DETAILS, **variables})
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/a/b-c_d.e", "az://container/x/"])
+def test_the_landing_may_be_in_an_object_store(place: str, tmp_path: Path) -> None:
+    storage = StorageSettings.from_environment({"CP_DATA_DIR": str(tmp_path), "CP_LANDING": place})
+    assert storage.landing_url == place.rstrip("/")
+    assert storage.landing == tmp_path / "landing"
+
+
+def test_the_landing_may_be_another_folder(tmp_path: Path) -> None:
+    storage = StorageSettings.from_environment({"CP_LANDING": str(tmp_path / "files")})
+    assert (storage.landing_url, storage.landing) == ("", tmp_path / "files")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "s3://key:TopSecret@bucket/x",
+        "s3://bucket/x?sig=TopSecret",
+        "s3://bucket/TopSecret#",
+        "gs://TopSecret/x",
+        "https://TopSecret.blob.core.windows.net/x",
+        "s3:///TopSecret",
+    ],
+)
+def test_another_place_and_credentials_in_it_are_refused_and_not_repeated(place: str) -> None:
+    with pytest.raises(SettingsError, match="CP_LANDING must be a folder, s3://") as raised:
+        StorageSettings.from_environment({"CP_LANDING": place})
+    assert "TopSecret" not in str(raised.value)
+
+
+def test_the_requests_are_divided_among_the_hosts() -> None:
+    hosts = {"CP_REQUESTS_PER_MINUTE": "100", "CP_HOSTS": "3"}
+    settings = CentrePointSettings.from_environment({**NEEDED, **hosts})
+    assert (settings.requests_per_minute, settings.hosts) == (33, 3)
+    assert "CP_HOSTS is '0'" in refusal_of(**NEEDED, CP_HOSTS="0")

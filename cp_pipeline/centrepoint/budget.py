@@ -22,7 +22,7 @@ class RequestBudget:
 
     The service allows 500 requests a minute for all processes of one IP address. Our default is
     lower, so that a process with another data folder can also send requests. A 429 still makes us
-    wait.
+    wait. Hosts do not know of each other's requests: `CP_HOSTS` divides the number among them.
 
     Args:
         per_minute: the number of requests.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from cp_pipeline.cli.interruption import aborted, never_lose_ctrl_c
+from cp_pipeline.cli.interruption import aborted, leave_soon_after_ctrl_c, never_lose_ctrl_c
 from cp_pipeline.cli.log_lines import add_loudness, show_log_lines
 from cp_pipeline.cli.machine_output import say_early_error
 from cp_pipeline.cli.screen import errors
@@ -24,6 +24,8 @@ from cp_pipeline.settings import anchor_paths, for_the_owner_alone
 
 EXIT_AT_FAULT = 2
 
+# They serve until Ctrl-C, and take their time to shut down what they started.
+_SERVERS = {"sandbox", "ui"}
 # Module and name of each command. Only the requested command is imported.
 _COMMANDS = {
     "demo": "demo:demo",
@@ -63,8 +65,11 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="cp-pipeline")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Load a CentrePoint study's data set exports into DuckDB, and keep them current."""
+    if context.invoked_subcommand not in _SERVERS:
+        leave_soon_after_ctrl_c()
     show_log_lines()
     read_env_file(Path.cwd())
     for_the_owner_alone()

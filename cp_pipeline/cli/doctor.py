@@ -18,6 +18,7 @@ from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.env_file import read_differently
+from cp_pipeline.landing import ObjectStore, PlaceChecked, check_place
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse, loaded_executions
 
@@ -65,7 +66,19 @@ def _examine(said: Said) -> int:
             + (count(len(loaded), "export") + " loaded" if warehouse.exists() else "not made yet")
         ),
     )
+    if storage.landing_url:
+        checks.ask("landing", lambda: check_place(ObjectStore.at(storage.landing_url)), _place)
     return EXIT_AT_FAULT if checks.failed else 0
+
+
+def _place(checked: PlaceChecked) -> str:
+    words = f"{checked.where}: may be written, read and removed from"
+    if checked.keeps_versions:
+        words += (
+            ". It keeps versions of removed files: what is erased stays there until a lifecycle "
+            "rule removes it (docs/hosts.md)"
+        )
+    return words
 
 
 class _Checks:
@@ -108,7 +121,16 @@ def _settings(access: CentrePointSettings) -> str:
     studies = ", ".join(map(str, access.study_ids))
     hosts = ", ".join(access.private_hosts)
     private = f", private hosts allowed in file links: {hosts}" if hosts else ""
-    return f"{access.api_url}, study {studies}, dialect {access.dialect}{private}"
+    return (
+        f"{access.api_url}, study {studies}, dialect {access.dialect}, {_requests(access)}{private}"
+    )
+
+
+def _requests(access: CentrePointSettings) -> str:
+    words = f"at most {access.requests_per_minute} requests a minute"
+    if access.hosts == 1:
+        return words
+    return f"{words} from this host (CP_REQUESTS_PER_MINUTE divided among {access.hosts} hosts)"
 
 
 def _check_details(checks: _Checks, access: CentrePointSettings, centrepoint: CentrePoint) -> None:

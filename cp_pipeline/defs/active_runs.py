@@ -10,7 +10,11 @@ from typing import Any
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS
-from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED, end_orphaned_runs
+from cp_pipeline.defs.instance.orphaned_runs import (
+    LOAD_ASSETS,
+    UNFINISHED,
+    end_orphaned_runs,
+)
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.locks.run_locks import RunLocks
@@ -51,7 +55,9 @@ def _covers(run: dg.DagsterRun) -> Covers | None:
             for subject in subjects
         }
         return lambda partition: partition in chosen
-    if DATASET_EXPORTS in (run.asset_selection or ()):
+    # A job's own run names no assets: it is for all of them.
+    selected = run.asset_selection or ({DATASET_EXPORTS} if run.job_name == LOAD_ASSETS else ())
+    if DATASET_EXPORTS in selected:
         key = run.tags.get("dagster/partition")
         # A run without this tag is for a range. It may load any partition, so all of them wait.
         return lambda partition: key is None or key_of(partition) == key

@@ -15,6 +15,8 @@ from cp_pipeline.defs.events import (
     listing_metadata,
     observations,
 )
+from cp_pipeline.defs.instance.event_batches import EventBatches
+from cp_pipeline.defs.instance.orphaned_runs import LOAD_ASSETS
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import (
     failures_explained,
@@ -24,8 +26,12 @@ from cp_pipeline.defs.load_steps import (
 )
 from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.domain.texts import NO_EXPORTS
+from cp_pipeline.defs.study_details import STUDY_DETAILS, study_details
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import Request
+
+SKIPPED_TAG = "cp_pipeline/skipped"
 
 
 class LoadingConfig(dg.Config):
@@ -56,8 +62,9 @@ def export_files(
     with failures_explained(source, context):
         pipeline = source.open()
         new_survey, _ = survey(context, pipeline)
-        for observation in observations(new_survey.plan.replaced):
-            context.log_event(observation)
+        with EventBatches(context.instance, context) as events:
+            for observation in observations(new_survey.plan.replaced):
+                events.log(observation)
         context.log.info(
             f"CentrePoint lists {new_survey.numbers.exports} exports in "
             f"{new_survey.numbers.partitions} partitions"
@@ -112,11 +119,47 @@ def dataset_exports(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Load the partitions that the run is for; each gets its own materialization.
 
-    Yields nothing, because Dagster would store the same result for every partition of the run
-    (dagster issue 18123). Without a yield, it would materialize partitions that have no export.
+    With several partitions it yields nothing, because Dagster would store the same result for each
+    of them (dagster issue 18123). So Dagster skips what is downstream in the same run. With one
+    partition, its result is yielded, and the run goes on.
     """
     requested = [
         partition_of(key) for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)
     ]
-    load_requested(context, source, Request.of_partitions(requested, refresh=config.refresh))
-    yield from ()
+    request = Request.of_partitions(requested, refresh=config.refresh)
+    if len(requested) > 1:
+        _say_what_is_skipped(context, len(requested))
+        load_requested(context, source, request)
+        return
+    held: dict[Partition, dg.AssetMaterialization] = {}
+    load_requested(context, source, request, held=held)
+    for event in held.values():
+        yield dg.MaterializeResult(metadata=event.metadata, tags=event.tags)
+
+
+def _say_what_is_skipped(context: dg.AssetExecutionContext, partitions: int) -> None:
+    """Name the selected assets that Dagster will skip, in the run's log and in a tag."""
+    ours = {export_files.key, LISTED_EXECUTIONS, dataset_exports.key, STUDY_DETAILS}
+    skipped = sorted(
+        key.to_user_string() for key in (context.run.asset_selection or frozenset()) - ours
+    )
+    if not skipped:
+        return
+    context.instance.add_run_tags(context.run.run_id, {SKIPPED_TAG: ", ".join(skipped)})
+    context.log.warning(
+        f"This run has {count(partitions, 'partition')}, so it skips the other selected assets: "
+        f"{', '.join(skipped)}. They are built by the job `publish`, which the sensor "
+        "`publish_after_loads` starts when this run has ended."
+    )
+
+
+load_assets = dg.define_asset_job(
+    LOAD_ASSETS,
+    selection=dg.AssetSelection.assets(export_files, study_details, dataset_exports),
+    tags=TAGS,
+    description=(
+        "The listing, the study's details, and the partitions that you choose. It joins these "
+        "assets to the sensor `new_program_executions` on their pages. The sensor itself requests "
+        "`sync` and `load_partitions`, which take any set of partitions in one run."
+    ),
+)

@@ -6,7 +6,7 @@ Belongs here: combining the definitions. Does not belong: a definition (``assets
 import dagster as dg
 
 from cp_pipeline.defs.answer_check import centrepoint_answers
-from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions
+from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions, load_assets
 from cp_pipeline.defs.checks import dataset_exports_checks
 from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
 from cp_pipeline.defs.locked_runs import locking_runs
@@ -37,7 +37,7 @@ def build_defs(
             [export_files, listed_executions, dataset_exports, study_details]
         ),
         asset_checks=[dataset_exports_checks, centrepoint_answers],
-        jobs=[sync, load_partitions_job, compact],
+        jobs=[sync, load_partitions_job, load_assets, compact],
         sensors=[new_program_executions(sensor_seconds)],
         resources={"source": locking_runs(source or PipelineResource())},
         # One slot lets one step run at a time. So a process for each step would only cost time and

@@ -25,7 +25,7 @@ from cp_pipeline.defs.events import (
     observations,
     time_spent_metadata,
 )
-from cp_pipeline.defs.instance.logged_events import LoggedEvents
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.missing_events import (
     compare_events,
@@ -149,11 +149,13 @@ def load_requested(
     source: PipelineResource,
     request: Request,
     before: Callable[[Context, Pipeline], None] = lambda *_: None,
+    held: dict[Partition, dg.AssetMaterialization] | None = None,
 ) -> None:
     """Load what is requested; each partition gets its materialization as soon as it is loaded.
 
     If the request names partitions, those that need no loading get a materialization too. If it is
-    for the whole study, ``before`` is called first.
+    for the whole study, ``before`` is called first. With ``held``, the requested partitions'
+    materializations are put there, and the caller yields them.
 
     Raises:
         dagster.Failure: partitions failed (it names them; all others are loaded), or the run could
@@ -165,22 +167,26 @@ def load_requested(
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
         if request.is_whole:
             before(context, pipeline)
-        outcome = _Outcome(LoggedEvents(context))
-        try:
-            parts = deque(pipeline.parts(request))
-            number = 0
-            while parts:
-                part, number = parts.popleft(), number + 1
-                if number > 1 or parts:
-                    context.log.info(f"Part {number} of {number + len(parts)}: {_subjects(part)}")
-                parts.extend(_load_part(context, source, pipeline, part, outcome))
-        finally:
-            if outcome.listed_after is not None:
-                # Of a large study, comparing all partitions takes longer than loading a few.
-                compares = request.is_whole or has_run_ended_badly(
-                    context.instance, source.run_locks()
-                )
-                _store_outcome(context, pipeline, outcome, outcome.listed_after, compares=compares)
+        with EventBatches(context.instance, context) as events:
+            outcome = _Outcome(events, held)
+            try:
+                parts = deque(pipeline.parts(request))
+                number = 0
+                while parts:
+                    part, number = parts.popleft(), number + 1
+                    if number > 1 or parts:
+                        of_all = f"Part {number} of {number + len(parts)}"
+                        context.log.info(f"{of_all}: {_subjects(part)}")
+                    parts.extend(_load_part(context, source, pipeline, part, outcome))
+            finally:
+                if outcome.listed_after is not None:
+                    # Of a large study, comparing all partitions takes longer than loading a few.
+                    compares = request.is_whole or has_run_ended_badly(
+                        context.instance, source.run_locks()
+                    )
+                    _store_outcome(
+                        context, pipeline, outcome, outcome.listed_after, compares=compares
+                    )
         context.log.info(
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )
@@ -192,11 +198,19 @@ def load_requested(
 class _Outcome:
     """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
 
-    events: LoggedEvents
+    events: EventBatches
+    held: dict[Partition, dg.AssetMaterialization] | None
     listed_after: int | None = None
     loaded: int = 0
     has_plan: bool = False
     failures: list[PartitionFailed] = field(default_factory=list)
+
+    def log(self, partition: Partition, event: dg.AssetMaterialization) -> None:
+        """Store a partition's event, or hold it for the caller."""
+        if self.held is not None:
+            self.held[partition] = event
+        else:
+            self.events.log(event)
 
 
 def _load_part(
@@ -212,14 +226,15 @@ def _load_part(
     names = pipeline.names()
     log_survey(context, new_survey, names)
     if request.partitions is not None:
-        store_current(context, new_survey.plan, listed_after, names)
+        _log_current(context, new_survey.plan, listed_after, names, outcome)
     outcome.has_plan |= bool(new_survey.plan.to_load)
     source.planned(new_survey.plan)
     with pipeline.execute(new_survey, context.run.run_id) as results:
         for result in results:
             if isinstance(result, PartitionLoaded):
                 with pipeline.timings.on(Activity.RECORDS):
-                    outcome.events.log(materialization(result, listed_after, None, names))
+                    event = materialization(result, listed_after, None, names)
+                    outcome.log(result.partition, event)
                 outcome.loaded += 1
             else:
                 outcome.failures.append(result)
@@ -234,22 +249,22 @@ def _subjects(request: Request) -> str:
     return f"{count(len(subjects), 'subject')}, {subjects[0]} to {subjects[-1]}"
 
 
-def store_current(
-    context: Context, plan: Plan, listed_after: int, names: StudyNames = NO_NAMES
+def _log_current(
+    context: Context, plan: Plan, listed_after: int, names: StudyNames, outcome: _Outcome
 ) -> None:
     """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
         current = PartitionLoaded(partition, (), plan.kept[partition])
-        context.log_event(materialization(current, listed_after, before, names))
+        outcome.log(partition, materialization(current, listed_after, before, names))
     if plan.current:
         context.log.info(
             f"{count(len(plan.current), 'partition')} already current; nothing was downloaded"
         )
     pending = sorted(plan.pending.keys() - plan.to_load.keys() - plan.kept.keys())
     for partition in pending:
-        context.log_event(no_export(partition, listed_after, NOT_WRITTEN))
+        outcome.log(partition, no_export(partition, listed_after, NOT_WRITTEN))
     for partition in plan.without_export:
-        context.log_event(no_export(partition, listed_after, NOT_LISTED))
+        outcome.log(partition, no_export(partition, listed_after, NOT_LISTED))
     if plan.without_export:
         context.log.info(
             f"CentrePoint lists no export for {len(plan.without_export)} of the requested "
@@ -295,18 +310,20 @@ def _store_outcome(
         compares: whether to compare all partitions with Dagster's events, and to store those that
             are missing.
     """
-    log, compared = outcome.events.log, None
+    held, compared = outcome.held or {}, None
+    events = outcome.events
     if compares:
-        compared = store_missing_events(pipeline, context.instance, log, listed_after)
+        compared = store_missing_events(pipeline, context.instance, events, listed_after, held=held)
     if compared and compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
             "in Dagster. The events are stored now; nothing was downloaded."
         )
-        compared = compare_events(pipeline, context.instance)
+        compared = compare_events(pipeline, context.instance, held)
     # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
     for observation in observations(failure.export_file for failure in outcome.failures):
-        context.log_event(observation)
+        outcome.events.log(observation)
+    outcome.events.flush()
     if outcome.has_plan:
         timings = pipeline.where_the_time_went()
         context.log.info(f"Where the time went: {timings}")

@@ -9,12 +9,13 @@ has no event of them. A run for the whole study compares at its end. All other r
 a sync with nothing to load, compare if a run has ended badly and its lock file still exists.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS, VERSION_TAG, materialization
+from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs, remove_locks_of_ended_runs
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.domain.exports import Partition
@@ -43,8 +44,15 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 1
 
 
-def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventComparison:
+def compare_events(
+    pipeline: Pipeline, instance: dg.DagsterInstance, held: Collection[Partition] = ()
+) -> EventComparison:
     """Compare Dagster's data version of each partition with the executions in the warehouse.
+
+    Args:
+        pipeline: has the warehouse.
+        instance: has the events.
+        held: partitions whose event Dagster stores a moment later.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -63,6 +71,8 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventCom
         for partition, version in versions.items():
             tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
             known = frozenset(tag.split(",")) if tag else frozenset[str]()
+            if partition in held:
+                continue
             if not known or not version.still_listed <= known <= version.loaded:
                 differing[partition] = (known, version.loaded)
     return EventComparison(examined, differing)
@@ -71,18 +81,20 @@ def compare_events(pipeline: Pipeline, instance: dg.DagsterInstance) -> EventCom
 def store_missing_events(
     pipeline: Pipeline,
     instance: dg.DagsterInstance,
-    log: Callable[[dg.AssetMaterialization], None],
+    events: EventBatches,
     listed_after: int,
     at_most: int | None = None,
+    held: Collection[Partition] = (),
 ) -> EventComparison:
     """Store the missing events; nothing is downloaded or loaded.
 
     Args:
         pipeline: has the warehouse.
         instance: has the events.
-        log: stores an event.
+        events: stores the events.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
         at_most: the maximum number of events to store now; None is no limit.
+        held: see ``compare_events``.
 
     Returns:
         The comparison from before the events were stored.
@@ -90,7 +102,8 @@ def store_missing_events(
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    compared = compare_events(pipeline, instance)
+    events.flush()
+    compared = compare_events(pipeline, instance, held)
     if not compared.differing:
         return compared
     partitions = list(compared.differing)[:at_most]
@@ -101,7 +114,8 @@ def store_missing_events(
         # 1 is older than every observation: a partition that is not up to date must be stale, even
         # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
-        log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+        events.log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+    events.flush()
     return compared
 
 
@@ -142,10 +156,9 @@ def recover_orphaned_runs(
     end_orphaned_runs(instance, locks)
     missing = 0
     if has_run_ended_badly(instance, locks):
-        log = instance.report_runless_asset_event
-        missing = len(
-            store_missing_events(pipeline, instance, log, listed_after, at_most).differing
-        )
+        with EventBatches(instance) as events:
+            compared = store_missing_events(pipeline, instance, events, listed_after, at_most)
+        missing = len(compared.differing)
     if at_most is None or missing <= at_most:
         remove_locks_of_ended_runs(instance, locks)
     return missing

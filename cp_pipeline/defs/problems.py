@@ -8,23 +8,30 @@ gone and comes back is new again. Nothing is sent unless CP_NOTIFY_WEBHOOK is se
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from cp_pipeline.alerts import AlertNotDelivered, Problem, new_problems, send_alert
-from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, evaluate_answers
+from cp_pipeline.alerts import EMAIL, WEBHOOK, AlertNotDelivered, Problem, channels, new_problems
+from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, TROUBLES, evaluate_answers
 from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.automation_trouble import failing_sensors, stale_assets
 from cp_pipeline.defs.events import EXPORT_FILES
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import redact
 from cp_pipeline.notify_settings import NotifySettings
+from cp_pipeline.warehouse import LastingFailure
 
 _WAREHOUSE_SECONDS = 5.0
-_JOBS = ("sync", "load_partitions", "publish", "compact")
+_JOBS = ("sync", "load_partitions", "load_assets", "publish", "compact")
 _ANSWERS = dg.AssetCheckKey(EXPORT_FILES, CENTREPOINT_ANSWERS)
+_SENSORS = ("new_program_executions", "publish_after_loads", "email_on_failed_run")
+# The assets with a freshness policy.
+_KEPT_FRESH = (EXPORT_FILES, dg.AssetKey("published"))
+# By channel, the keys of the problems that people know of.
+Told = Mapping[str, frozenset[str]]
 
 
 def telling_definitions(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.Definitions:
@@ -86,14 +93,15 @@ def problems_sensor(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.SensorDe
         description=(
             "Keeps the check `centrepoint_answers` of `export_files` current, and tells people "
             "once of each new problem: CentrePoint does not answer, a partition failed, a check is "
-            "red. Sends to CP_NOTIFY_WEBHOOK, if that is set."
+            "red, a sensor fails, an asset is stale. Sends to CP_NOTIFY_WEBHOOK and to "
+            "CP_NOTIFY_EMAIL_TO, if they are set."
         ),
     )
     def sensor(
         context: dg.SensorEvaluationContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.SkipReason:
         words, told = watch(context.instance, source, checks, _told(context.cursor))
-        context.update_cursor(json.dumps(sorted(told)))
+        context.update_cursor(json.dumps({name: sorted(keys) for name, keys in told.items()}))
         return dg.SkipReason(words)
 
     return sensor
@@ -103,15 +111,15 @@ def watch(
     instance: dg.DagsterInstance,
     source: PipelineResource,
     checks: list[dg.AssetCheckKey],
-    told: frozenset[str],
-) -> tuple[str, frozenset[str]]:
-    """Find problems, and send one alert of the new ones; return words, and the keys that are told.
+    told: Told,
+) -> tuple[str, Told]:
+    """Find problems, and send one alert of the new ones; return words, and what is told now.
 
     Args:
         instance: has the results of checks.
         source: opens the configured studies.
         checks: see ``problems_sensor``.
-        told: the keys of the problems that people know of.
+        told: what the last tick returned.
     """
     try:
         settings = NotifySettings.from_environment()
@@ -124,22 +132,33 @@ def watch(
     except PipelineError as error:
         return str(error), told
     now = frozenset(each.key for each in found)
-    new = new_problems(found, told)
-    words = count(len(found), "problem") + (f", {len(new):,} of them new" if new else "")
-    if new and settings.webhook:
+    new = new_problems(found, frozenset[str]().union(*told.values()))
+    words = [count(len(found), "problem") + (f", {len(new):,} of them new" if new else "")]
+    # A channel that is not set has told everything: setting it does not repeat old problems.
+    after = dict.fromkeys((WEBHOOK, EMAIL), now)
+    for channel, send in channels(settings).items():
+        before = told.get(channel, frozenset())
+        unknown = new_problems(found, before, channel)
+        if not unknown:
+            continue
         try:
-            send_alert(settings, new)
+            send(unknown)
         except AlertNotDelivered as error:
-            return f"{words}. {error}", told & now
-        words += ", told"
-    return words, now
+            words.append(str(error))
+            after[channel] = before & now
+        else:
+            words.append(f"told by {channel}")
+    return "; ".join(words), after
 
 
-def _told(cursor: str | None) -> frozenset[str]:
+def _told(cursor: str | None) -> Told:
     try:
-        return frozenset(json.loads(cursor or "[]"))
+        said = json.loads(cursor or "{}")
+        # A list: up to 0.1.0 there was one channel.
+        by_channel = said if isinstance(said, dict) else {WEBHOOK: said, EMAIL: said}
+        return {str(name): frozenset(keys) for name, keys in by_channel.items()}
     except (ValueError, TypeError):
-        return frozenset()
+        return {}
 
 
 def _store_if_different(instance: dg.DagsterInstance, found: dg.AssetCheckEvaluation) -> None:
@@ -168,6 +187,16 @@ def _problems(
     checks: list[dg.AssetCheckKey],
     settings: NotifySettings,
 ) -> Iterator[Problem]:
+    yield from _of_checks(instance, checks, settings.ui_url)
+    yield from _of_automation(instance, settings.ui_url)
+    pipeline = source.open()
+    pipeline.wait_at_most(_WAREHOUSE_SECONDS)
+    yield from _of_runs(instance, pipeline.failed_exports(), settings.ui_url)
+
+
+def _of_checks(
+    instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], ui_url: str
+) -> Iterator[Problem]:
     results = _newest(instance, [_ANSWERS, *checks])
     for key, result in sorted(results.items(), key=lambda each: each[0].to_user_string()):
         if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR:
@@ -175,18 +204,38 @@ def _problems(
             yield Problem(
                 f"check {key.to_user_string()}",
                 f"Check {key.name} of {asset} is red: {result.description or 'see its page'}",
-                f"{settings.ui_url}/assets/{asset}?view=checks",
+                f"{ui_url}/assets/{asset}?view=checks",
             )
-    pipeline = source.open()
-    pipeline.wait_at_most(_WAREHOUSE_SECONDS)
-    failures = pipeline.failed_exports()
+
+
+def _of_automation(instance: dg.DagsterInstance, ui_url: str) -> Iterator[Problem]:
+    for name, error in failing_sensors(instance, _SENSORS):
+        yield Problem(
+            f"sensor {name}",
+            f"The sensor {name} failed {TROUBLES} times in a row: {error}",
+            f"{ui_url}/locations/cp_pipeline.definitions/sensors/{name}",
+        )
+    for key, since in stale_assets(instance, _KEPT_FRESH).items():
+        asset = "/".join(key.path)
+        yield Problem(
+            f"stale {asset}",
+            f"The asset {asset} is stale (by its freshness policy, since {since}): see its sensor.",
+            f"{ui_url}/assets/{asset}",
+        )
+
+
+def _of_runs(
+    instance: dg.DagsterInstance, failures: Sequence[LastingFailure], ui_url: str
+) -> Iterator[Problem]:
     for failed in failures:
+        run = instance.get_run_by_id(failed.run_id) if failed.run_id else None
         yield Problem(
             f"failed {failed.study_id} {failed.subject_id} {failed.dataset_name} "
             f"{failed.study_program_id} {failed.file_name}",
             f"Study {failed.study_id}, subject {failed.subject_id}, data set "
             f"{failed.dataset_name}, file {failed.file_name}: {failed.error}",
-            f"{settings.ui_url}/runs/{failed.run_id}" if failed.run_id else "",
+            f"{ui_url}/runs/{failed.run_id}" if failed.run_id else "",
+            by_run=_has_location(run),
         )
     runs_named = {failed.run_id for failed in failures}
     for job in _JOBS:
@@ -195,5 +244,11 @@ def _problems(
                 yield Problem(
                     f"run {run.run_id}",
                     f"The newest run of the job {job} failed.",
-                    f"{settings.ui_url}/runs/{run.run_id}",
+                    f"{ui_url}/runs/{run.run_id}",
+                    by_run=_has_location(run),
                 )
+
+
+def _has_location(run: dg.DagsterRun | None) -> bool:
+    """Whether Dagster's own sensor sees the run fail: it does not see the runs of commands."""
+    return run is not None and run.remote_job_origin is not None

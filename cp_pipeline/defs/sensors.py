@@ -4,14 +4,15 @@ Belongs here: when to ask CentrePoint, which run to request, and saying why none
 Does not belong: what is new (``ingest.look_survey``), which failed partitions may be tried again
 (``ingest.retry_schedule``).
 
-A tick looks for new program executions and requests at most one run. It never takes long: what it
+A tick looks for new program executions and requests at most one run; of a burst, as many as may
+write at once, which is one unless the warehouse is a DuckLake. It never takes long: what it
 could not finish, the next tick goes on with. A run lists the files of many subjects; a tick lists
 the files of few. Once a day a run lists the whole study, which alone finds withdrawn exports.
 """
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -21,7 +22,10 @@ import dagster as dg
 from cp_pipeline.centrepoint import PAGE_SIZE
 from cp_pipeline.defs.active_runs import Covers, active_runs
 from cp_pipeline.defs.asset_tags import TAGS
+from cp_pipeline.defs.assets import load_assets
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata, observations
+from cp_pipeline.defs.instance.event_batches import EventBatches
+from cp_pipeline.defs.instance.pool import slots_of_pool
 from cp_pipeline.defs.jobs import load_partitions_job
 from cp_pipeline.defs.jobs import sync as sync_job
 from cp_pipeline.defs.load_steps import STUDY_TAG
@@ -32,6 +36,7 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.ingest import (
+    SUBJECTS_AT_ONCE,
     Look,
     LookPosition,
     LookSurvey,
@@ -95,7 +100,9 @@ def new_program_executions(seconds: int) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="new_program_executions",
-        jobs=[load_partitions_job, sync_job],
+        # The last one is never requested. Dagster shows a sensor on the page of an asset only if
+        # the sensor has a job of that asset, and the others are op jobs.
+        jobs=[load_partitions_job, sync_job, load_assets],
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags=TAGS,
@@ -162,7 +169,8 @@ def tick(
         return _request_partitions(instance, pipeline, found.plan, wanted, memory, seconds, moment)
     # One after another: there is one slot, and a run of a burst takes a while.
     if not active and not found.failure and (found.to_list or listing_is_due):
-        return _request_sync(pipeline, found.to_list, memory, seconds, moment)
+        slots = slots_of_pool(instance) if pipeline.storage.has_many_writers else 1
+        return _request_sync(pipeline, found.to_list, slots, memory, seconds, moment)
     if found.changed:
         metadata = listing_metadata(pipeline.states(), pipeline.names())
         event = dg.AssetMaterialization(EXPORT_FILES, metadata=metadata)
@@ -219,8 +227,9 @@ def _request_partitions(
     moment: datetime,
 ) -> dg.SensorResult:
     stale = [item for item in plan.replaced if item.partition in set(wanted)]
-    for observation in observations(stale[:_OBSERVED]):
-        instance.report_runless_asset_event(observation)
+    with EventBatches(instance) as events:
+        for observation in observations(stale[:_OBSERVED]):
+            events.log(observation)
     by_dataset: dict[str, list[int]] = {}
     for partition in sorted(wanted):
         by_dataset.setdefault(partition.dataset_name, []).append(partition.subject_id)
@@ -231,26 +240,36 @@ def _request_partitions(
         for each in plan.to_load[partition]
     )
     ops = {"load_chosen_partitions": {"config": config}}
-    return _request(pipeline, "load_partitions", ops, versions, memory, seconds, moment)
+    return _request(pipeline, "load_partitions", [ops], versions, memory, seconds, moment)
 
 
 def _request_sync(
     pipeline: Pipeline,
     subjects: Collection[int],
+    slots: int,
     memory: Memory,
     seconds: int,
     moment: datetime,
 ) -> dg.SensorResult:
-    """Request the job ``sync``: for these subjects, or for the whole study."""
+    """Request the job ``sync`` for the whole study, or for these subjects, in ``slots`` runs."""
     some = sorted(subjects)
-    ops = {"sync_exports": {"config": {"subject_ids": some, "only_due": True}}}
+    ops = [
+        {"sync_exports": {"config": {"subject_ids": each, "only_due": True}}}
+        for each in divided(some, slots)
+    ]
     return _request(pipeline, "sync", ops, map(str, some), memory, seconds, moment)
+
+
+def divided(subjects: Sequence[int], slots: int) -> list[Sequence[int]]:
+    """Divide the subjects of a burst among runs, each with as many as it lists at once."""
+    size = max(ceil(len(subjects) / slots), SUBJECTS_AT_ONCE)
+    return [subjects[start : start + size] for start in range(0, len(subjects), size)] or [subjects]
 
 
 def _request(
     pipeline: Pipeline,
     job: str,
-    ops: Mapping[str, object],
+    ops: Sequence[Mapping[str, object]],
     what: Iterable[str],
     memory: Memory,
     seconds: int,
@@ -263,13 +282,16 @@ def _request(
     pause = _growing(seconds, memory.times - 1) if memory.times > 1 else timedelta(0)
     memory.not_before = max(memory.not_before, (moment + pause).timestamp())
     studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
-    request = dg.RunRequest(
-        run_key=f"{digest}-{memory.times}-{moment.timestamp():.0f}",
-        job_name=job,
-        run_config={"ops": dict(ops)},
-        tags={STUDY_TAG: studies},
-    )
-    return dg.SensorResult(run_requests=[request], cursor=memory.write())
+    requests = [
+        dg.RunRequest(
+            run_key=f"{digest}-{memory.times}-{moment.timestamp():.0f}-{number}",
+            job_name=job,
+            run_config={"ops": dict(each)},
+            tags={STUDY_TAG: studies},
+        )
+        for number, each in enumerate(ops)
+    ]
+    return dg.SensorResult(run_requests=requests, cursor=memory.write())
 
 
 def _in_trouble(

@@ -17,7 +17,7 @@ from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_aft
 from cp_pipeline.ingest.study_refresh import RefreshedDetails
 from cp_pipeline.ingest.subject_erasure import Erasable, Erased, SyncRunning, erasable, erase
 from cp_pipeline.ingest.subprocess_executor import ProcessLost
-from cp_pipeline.ingest.survey import Request, Survey
+from cp_pipeline.ingest.survey import SUBJECTS_AT_ONCE, Request, Survey
 from cp_pipeline.ingest.timings import Activity, Timings
 from cp_pipeline.ingest.warehouse_rebuild import LeftOut, Rebuilt, rebuild
 from cp_pipeline.warehouse import (
@@ -33,6 +33,7 @@ __all__ = [
     "ATTEMPTS",
     "EVERYTHING",
     "NOT_FORESEEN",
+    "SUBJECTS_AT_ONCE",
     "Account",
     "Activity",
     "Erasable",

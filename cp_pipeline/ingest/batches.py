@@ -13,7 +13,13 @@ from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.fetching import Fetched, explain
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
 from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.landing import ExportRefused, LandedFile, Landing, erase_files
+from cp_pipeline.landing import (
+    ExportRefused,
+    LandedFile,
+    Landing,
+    LandingUnusable,
+    erase_files,
+)
 from cp_pipeline.warehouse import (
     BatchResult,
     ExportToLoad,
@@ -133,7 +139,8 @@ class BatchLoader:
             erase_files(self._landing, partition.subject_id)
             export_file = replace(export_file, file_name="(erased)")
         elif isinstance(error, ExportRefused | FileRefused):
-            self._landing.quarantine(landed, explain(error))
+            with self._landing.scratch_folder() as scratch:
+                self._landing.quarantine(landed, explain(error), scratch)
         return PartitionFailed(partition, export_file, "load", explain(error))
 
 
@@ -157,11 +164,11 @@ def load_in_halves(
         apart: whether the exports of one partition may be loaded separately.
 
     Raises:
-        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be used.
+        WarehouseBusy, WarehouseUnreadable, LandingUnusable: warehouse or landing cannot be used.
     """
     try:
         return loader.load(exports, ready, again=again)
-    except (WarehouseBusy, WarehouseUnreadable):
+    except (WarehouseBusy, WarehouseUnreadable, LandingUnusable):
         raise
     except Exception as error:  # noqa: BLE001  (any error fails only its part)
         parts = _parts(exports, apart=apart)

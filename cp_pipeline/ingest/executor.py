@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol, Self
@@ -36,6 +36,8 @@ PARTITIONS_AHEAD = 1024
 BATCH_SECONDS = 5.0
 _BATCHES_AHEAD = 2
 _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
+# A server may be silent for a minute. A download that has not ended after this time is left alone.
+_SECONDS_TO_END = 2.0
 
 
 class Executor(Protocol):
@@ -83,6 +85,7 @@ class ThreadExecutor:
         self._loader = loader
         self._time_spent = timings
         self._downloads = ThreadPoolExecutor(threads, "download")
+        self._downloading: set[Future[Fetched]] = set()
         self._loads = ThreadPoolExecutor(1, "load")
         self._loading: Future[None] | None = None
         # Whether the caller is ready for the results. `_decided`: it is ready, or will never be.
@@ -105,11 +108,17 @@ class ThreadExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop all threads; a batch that is being loaded is completed."""
+        """Stop all threads; a batch that is being loaded is completed.
+
+        A download that waits for a silent server ends by itself later. Its file is not kept,
+        because its scratch folder is gone by then.
+        """
         self._end()
         self._room.open_for_good()
-        self._downloads.shutdown(wait=True, cancel_futures=True)
+        self._downloads.shutdown(wait=False, cancel_futures=True)
         self._loads.shutdown(wait=True)
+        late = wait(self._downloading.copy(), _SECONDS_TO_END).not_done
+        self._downloads.shutdown(wait=not late)
 
     def _end(self) -> None:
         self._stop.set()
@@ -189,9 +198,11 @@ class ThreadExecutor:
             partition, planned = following
             self._under_way += 1
             future = self._downloads.submit(self._fetch, partition, planned)
+            self._downloading.add(future)
             future.add_done_callback(partial(self._has_arrived, partition))
 
     def _has_arrived(self, partition: Partition, future: "Future[Fetched]") -> None:
+        self._downloading.discard(future)
         self._arrived.put((partition, future))
 
     def _fetch(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:

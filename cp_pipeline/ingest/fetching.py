@@ -29,6 +29,7 @@ from cp_pipeline.landing import (
     IncompleteFile,
     LandedFile,
     Landing,
+    LandingUnusable,
     read_csv_text,
 )
 from cp_pipeline.warehouse import ExportToLoad, NotEnoughMemory
@@ -75,13 +76,13 @@ class Fetching:
 
         Raises:
             ServiceError: CentrePoint itself fails, so other downloads would fail too.
-            DiskUnusable: the landing cannot be written or read.
+            DiskUnusable, LandingUnusable: the landing cannot be written or read.
         """
         ready: list[ExportToLoad] = []
         for each in planned:
             try:
                 ready.append(self._export(each))
-            except (ServiceError, DiskUnusable):
+            except (ServiceError, DiskUnusable, LandingUnusable):
                 raise
             except Exception as error:  # noqa: BLE001  (any error fails this partition)
                 if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
@@ -115,16 +116,17 @@ class Fetching:
 
     def _read(self, landed: LandedFile, content: bytes | None) -> CsvText:
         try:
-            with self._time_spent.on(Activity.DECODE):
-                return read_csv_text(
-                    self._landing.path_of(landed),
-                    self._scratch,
-                    content,
-                    largest_bytes=self._largest_csv_bytes,
-                )
+            if content is not None:
+                return self._decoded(content)
+            with self._landing.local(landed.path, self._scratch) as path:
+                return self._decoded(path)
         except ExportRefused as error:
-            self._landing.quarantine(landed, str(error))
+            self._landing.quarantine(landed, str(error), self._scratch)
             raise
+
+    def _decoded(self, source: Path | bytes) -> CsvText:
+        with self._time_spent.on(Activity.DECODE):
+            return read_csv_text(source, self._scratch, largest_bytes=self._largest_csv_bytes)
 
     def _download(
         self, export_file: ExportFile, requests: FileRequests
@@ -143,7 +145,7 @@ class Fetching:
                 )
                 return landed, arriving.content
         except ExportFileError as error:
-            self._landing.quarantine_incomplete(incomplete, str(error))
+            self._landing.quarantine_incomplete(incomplete, str(error), self._scratch)
             raise
         finally:
             if incomplete.landed is not None:

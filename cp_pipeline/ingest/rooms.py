@@ -4,6 +4,7 @@ Belongs here: opening them from the settings, and adding up the time.
 Does not belong: using them (``pipeline``, ``executor``).
 """
 
+import platform
 from dataclasses import dataclass
 
 from cp_pipeline.centrepoint import CentrePoint
@@ -34,8 +35,8 @@ class Rooms:
 
     def __init__(self, access: CentrePointSettings, storage: StorageSettings) -> None:
         self.storage = storage
-        self.centrepoint = CentrePoint(access, storage.landing / REQUEST_LEDGER)
-        self.landing = Landing(storage.landing)
+        self.centrepoint = CentrePoint(access, storage.landing / _ledger(access))
+        self.landing = Landing.of(storage)
         self.warehouse = Warehouse.of(storage)
         self.timings = Timings()
 
@@ -50,3 +51,11 @@ class Rooms:
         warehouse = self.warehouse
         warehouse.held_seconds += spent.held
         warehouse.longest_hold_seconds = max(warehouse.longest_hold_seconds, spent.longest_hold)
+
+
+def _ledger(access: CentrePointSettings) -> str:
+    """Return the name of the ledger; with several hosts, each has its own, also in one folder.
+
+    Its times are of one machine's clock (``centrepoint.budget``).
+    """
+    return REQUEST_LEDGER if access.hosts == 1 else f"{REQUEST_LEDGER}-{platform.node()}"

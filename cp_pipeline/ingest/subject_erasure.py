@@ -79,7 +79,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
         SyncGoing: exports are being fetched or loaded now.
         WarehouseError: the warehouse cannot be read.
     """
-    landing = Landing(storage.landing)
+    landing = Landing.of(storage)
     if is_in_use(landing):
         raise SyncRunning(
             "Exports are being fetched or loaded now.",
@@ -110,7 +110,7 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
     Raises:
         WarehouseError: a file cannot be opened or written; run it again.
     """
-    landing = Landing(storage.landing)
+    landing = Landing.of(storage)
     remember_erasure(landing, subject_id)
     with Warehouse.of(storage) as warehouse:
         unclear = erase_from_warehouse(warehouse, subject_id, count_files(landing, subject_id))

@@ -9,6 +9,7 @@ files that were landed but never loaded, and loads that were compacted or erased
 every landed file, in the order of program executions, including loads that had been compacted.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,8 @@ from cp_pipeline.landing import (
     ExportRefused,
     LandedFile,
     Landing,
-    is_intact,
     landed_files,
     read_csv_text,
-    read_description,
     remembered_erasures,
 )
 from cp_pipeline.settings import StorageSettings
@@ -78,7 +77,7 @@ def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *
         WarehouseBusy: another process holds the warehouse.
         WarehouseError: the new warehouse cannot be built; the old one is unchanged.
     """
-    landing = Landing(storage.landing)
+    landing = Landing.of(storage)
     with (
         Warehouse.of(storage) as warehouse,
         landing.scratch_folder() as scratch,
@@ -130,8 +129,9 @@ class _Building:
         """Return the files of the old warehouse's loads, with their load ids."""
         found = []
         earlier = self._new.earlier or ()
-        for load in earlier:
-            landed = read_description(self._landing.root / load.landing_path)
+        paths = [load.landing_path for load in earlier]
+        described = self._landing.files.each(self._landing.described, paths)
+        for load, (_, landed) in zip(earlier, described, strict=True):
             if landed is None or landed.sha256 != load.file_sha256:
                 self.left_out.append(LeftOut(load.landing_path, _GONE))
             else:
@@ -151,17 +151,17 @@ class _Building:
         return list(enumerate(everything, start=1))
 
     def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
-        if not is_intact(self._landing, landed):
-            altered = self._landing.path_of(landed).exists()
-            reason = "its bytes have changed since the download: the checksum differs"
-            self.left_out.append(LeftOut(landed.path, reason if altered else _GONE))
-            return None
         try:
-            text = read_csv_text(self._landing.path_of(landed), self._scratch)
+            with self._landing.local(landed.path, self._scratch) as path, path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256:
+                    return ExportToLoad(landed, read_csv_text(path, self._scratch), load_id)
+            reason = "its bytes have changed since the download: the checksum differs"
         except ExportRefused as error:
-            self.left_out.append(LeftOut(landed.path, str(error)))
-            return None
-        return ExportToLoad(landed, text, load_id)
+            reason = str(error)
+        except OSError:
+            reason = _GONE
+        self.left_out.append(LeftOut(landed.path, reason))
+        return None
 
     def _load(self, batch: Batch) -> None:
         if not batch.exports:

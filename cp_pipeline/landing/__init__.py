@@ -1,11 +1,17 @@
-"""The landing: unchanged files on disk, their checksums, and reading them.
+"""The landing: unchanged files in a folder or an object store, their checksums, and reading them.
 
 Belongs here: files, decompression, CSV validation.
 Does not belong: HTTP, DuckDB, Dagster, what a value means.
 """
 
 from cp_pipeline.landing.csv_text import CsvText, read_csv_text
-from cp_pipeline.landing.errors import CsvRefused, ExportRefused, PackingRefused
+from cp_pipeline.landing.errors import (
+    CsvRefused,
+    ExportRefused,
+    LandingUnavailable,
+    LandingUnusable,
+    PackingRefused,
+)
 from cp_pipeline.landing.file_erasure import (
     count_files,
     erase_files,
@@ -13,8 +19,11 @@ from cp_pipeline.landing.file_erasure import (
     remembered_erasures,
     texts_of,
 )
-from cp_pipeline.landing.inventory import is_in_use, is_intact, landed_files
-from cp_pipeline.landing.store import IncompleteFile, LandedFile, Landing, read_description
+from cp_pipeline.landing.inventory import is_in_use, landed_files
+from cp_pipeline.landing.landed_file import IncompleteFile, LandedFile
+from cp_pipeline.landing.object_store import ObjectStore
+from cp_pipeline.landing.place_check import PlaceChecked, check_place
+from cp_pipeline.landing.store import Landing
 
 __all__ = [
     "CsvRefused",
@@ -23,14 +32,17 @@ __all__ = [
     "IncompleteFile",
     "LandedFile",
     "Landing",
+    "LandingUnavailable",
+    "LandingUnusable",
+    "ObjectStore",
     "PackingRefused",
+    "PlaceChecked",
+    "check_place",
     "count_files",
     "erase_files",
     "is_in_use",
-    "is_intact",
     "landed_files",
     "read_csv_text",
-    "read_description",
     "remember_erasure",
     "remembered_erasures",
     "texts_of",

@@ -62,19 +62,17 @@ class CsvText:
 
 
 def read_csv_text(
-    path: Path,
+    source: Path | bytes,
     scratch: Path,
-    content: bytes | None = None,
     *,
     thorough: bool = False,
     largest_bytes: int | None = None,
 ) -> CsvText:
-    """Decompress and validate the export at ``path``.
+    """Decompress and validate an export.
 
     Args:
-        path: a landed file.
+        source: the path of a landed file, or its bytes, if they are already in memory.
         scratch: a scratch folder for the text of a large file.
-        content: the file's bytes, if they are already in memory.
         thorough: check the length of each single record; see ``CsvStructure``.
         largest_bytes: the limit for each decompressed layer; None for no limit.
 
@@ -84,11 +82,11 @@ def read_csv_text(
             end.
     """
     structure = CsvStructure()
-    unpacked = unpack(path if content is None else content, largest_bytes)
+    unpacked = unpack(source, largest_bytes)
     try:
         small, large = _collect(structure.records(unpacked, thorough=thorough), scratch)
     except CsvRefused as error:
-        if is_packed(path):
+        if is_packed(source):
             _check_the_rest(unpacked)
         else:
             error.may_be_damaged = True

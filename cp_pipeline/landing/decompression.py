@@ -61,9 +61,11 @@ def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[b
         yield from chunks
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(source: Path | bytes) -> bool:
     """Whether a file is compressed, by its magic number, and therefore has a checksum."""
-    with path.open("rb", buffering=0) as file:
+    if isinstance(source, bytes):
+        return source.startswith((GZIP_MAGIC, *ZIP_MAGICS))
+    with source.open("rb", buffering=0) as file:
         return file.read(len(ZIP_MAGICS[0])).startswith((GZIP_MAGIC, *ZIP_MAGICS))
 
 

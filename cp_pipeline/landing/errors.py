@@ -1,8 +1,11 @@
-"""The errors in the bytes of one export file; each fails only the file's own partition.
+"""The errors of the landing: of one export file, which fail its partition, and of the place.
 
 ExportRefused
 ├── PackingRefused     the gzip or ZIP around the CSV is damaged, or its format is not supported
 └── CsvRefused         the CSV itself is malformed; the error has the line number, if it is known
+
+LandingUnusable        the object store itself: every file fails, and a person has to do something
+└── LandingUnavailable it does not answer now
 
 Belongs here: the error classes. Does not belong: their messages (the modules that raise them).
 """
@@ -35,3 +38,13 @@ class CsvRefused(ExportRefused):
     def __init__(self, what: str, line: int | None = None) -> None:
         super().__init__(what if line is None else f"Line {line}: {what}")
         self.line = line
+
+
+class LandingUnusable(PipelineError):
+    """The object store of the landing cannot be used, so no other file can be landed either."""
+
+
+class LandingUnavailable(LandingUnusable):
+    """The object store does not answer now."""
+
+    passing = True

@@ -4,11 +4,13 @@ Belongs here: creating, holding, testing and removing them. Does not belong: wha
 run whose process is gone (``defs.instance.orphaned_runs``).
 
 The system frees a lock when its process ends, however it ends, and process ids that are used again
-cannot mislead. A lock is known on every machine that shares the data folder.
+cannot mislead. A file names its host: of a process on another host, a lock says nothing, because a
+file system that hosts share need not know locks.
 """
 
 import fcntl
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -57,6 +59,8 @@ class RunLocks:
         # Renamed when it is locked: before, it would look like the file of a process that is gone.
         part = self.folder / f".{path.name}.{os.getpid()}"
         file = part.open("w")
+        file.write(platform.node())
+        file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         part.replace(path)
         return file
@@ -71,13 +75,20 @@ class RunLocks:
         return sorted(path.name for path in self.folder.glob("[!.]*"))
 
     def is_held(self, run_id: str) -> bool:
-        """Whether the process of the run lives."""
+        """Whether the process of the run lives, if it is on this host."""
         with suppress(FileNotFoundError), (self.folder / run_id).open("r") as file:
             try:
                 # Shared: others who test at the same time do not disturb each other.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
+        return False
+
+    def is_of_another_host(self, run_id: str) -> bool:
+        """Whether another host has created the lock file, so that its lock says nothing here."""
+        with suppress(FileNotFoundError):
+            # An earlier version of this project named no host.
+            return (self.folder / run_id).read_text() not in {"", platform.node()}
         return False
 
     def released(self) -> list[str]:

@@ -122,9 +122,8 @@ class BatchStaging:
     ) -> Exception | None:
         """Find the file at fault in a group: check it record by record, then read it alone."""
         try:
-            read_csv_text(
-                self._landing.path_of(export.landed), self._scratch, thorough=True
-            ).discard()
+            with self._landing.local(export.landed.path, self._scratch) as path:
+                read_csv_text(path, self._scratch, thorough=True).discard()
             if not alone:
                 stage(self._connection, "alone", {0: export.text}, {}, self._scratch)
         except CsvRefused as refusal:

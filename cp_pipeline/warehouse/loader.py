@@ -210,7 +210,8 @@ class Loader:
         Raises:
             LoadRefused: a file is missing and cannot be restored.
         """
-        gone = [load for load in loads if not (self._landing.root / load.landing_path).exists()]
+        missing = self._landing.missing([load.landing_path for load in loads])
+        gone = [load for load in loads if load.landing_path in missing]
         asked: set[int] = set()
         while True:
             if gone:

@@ -68,7 +68,7 @@ def rebuild(
         dataset_name: the data set.
         wanted: its columns by lower-case name, in table order, with the new kinds.
         loads: all loads of the data set.
-        landing: the folder with the original files.
+        landing: has the original files.
         scratch: a scratch folder for what does not fit in memory.
         table: the table to create; each data set of a batch needs another name.
 
@@ -98,7 +98,8 @@ def _read_all(
     wider = dict(columns)
     for load in loads:
         try:
-            text = read_csv_text(landing.root / load.landing_path, scratch)
+            with landing.local(load.landing_path, scratch) as path:
+                text = read_csv_text(path, scratch)
         except (ExportRefused, OSError) as error:
             raise LandedFileGone(load, str(error)) from error
         try:

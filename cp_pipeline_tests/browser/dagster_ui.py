@@ -197,9 +197,15 @@ def free_port() -> int:
 
 @contextmanager
 def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
-    """Run only ``dagster dev -w workspace.yaml``, with an empty home; stop all its processes."""
+    """Run only ``dg dev``, with an empty home; stop all its processes.
+
+    Not in the checkout: Dagster would let a ``.env`` there overrule the sandbox.
+    """
     home, dagster_home = folder / "home", folder / "data" / "dagster_home"
     home.mkdir()
+    (home / "pyproject.toml").symlink_to(REPOSITORY / "pyproject.toml")
+    # dg only looks whether they are there. Python finds the package through PYTHONPATH.
+    (home / "cp_pipeline" / "defs").mkdir(parents=True)
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -222,11 +228,11 @@ def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
     # Otherwise dbt would parse the models first.
     prepared_project(storage)
     port = free_port()
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(REPOSITORY / "workspace.yaml")]
+    command = [str(Path(sys.executable).with_name("dg")), "dev", "--port", str(port)]
     log = folder / "dagster_dev.log"
     with log.open("wb") as said:
         server = subprocess.Popen(
-            [*command, "-p", str(port)],
+            command,
             cwd=home,
             env=variables,
             stdout=said,
@@ -243,12 +249,12 @@ def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
 
 def _wait_for_answer(ui: DagsterUi, server: subprocess.Popen[bytes], log: Path) -> None:
     def answers() -> bool:
-        assert server.poll() is None, f"dagster dev ended:\n{log.read_text()[-3000:]}"
+        assert server.poll() is None, f"dg dev ended:\n{log.read_text()[-3000:]}"
         with suppress(OSError):
             return bool(ui.ask("{ version }"))
         return False
 
-    until("an answer of dagster dev", answers)
+    until("an answer of dg dev", answers)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
@@ -257,9 +263,9 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, how)
         with suppress(AssertionError):
-            until("the end of dagster dev", lambda: _ended(server), seconds)
+            until("the end of dg dev", lambda: _ended(server), seconds)
             return
-    raise AssertionError("a process of dagster dev is left")
+    raise AssertionError("a process of dg dev is left")
 
 
 def _ended(server: subprocess.Popen[bytes]) -> bool:

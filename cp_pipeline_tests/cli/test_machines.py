@@ -189,14 +189,19 @@ def test_no_color_means_no_colour(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "seconds"),
-    [("listing", 0.5), ("file", 0.5), ("file", 6.0)],
-    ids=["listing", "Dagster starts", "loading"],
+    ("kind", "seconds", "pause"),
+    [
+        ("listing", 0.5, 0.08),
+        ("file", 0.5, 0.08),
+        ("file", 6.0, 0.08),
+        ("file", 6.0, 50.0),
+    ],
+    ids=["listing", "Dagster starts", "loading", "silent file"],
 )
 def test_ctrl_c_exits_with_130_and_the_next_sync_goes_on(
-    sandbox: FaultySandbox, tmp_path: Path, kind: Any, seconds: float
+    sandbox: FaultySandbox, tmp_path: Path, kind: Any, seconds: float, pause: float
 ) -> None:
-    sandbox.trickle(kind=kind, pause_seconds=0.08)
+    sandbox.trickle(kind=kind, pause_seconds=pause)
     sandbox.forget_requests()
     command = [sys.executable, "-m", "cp_pipeline.cli", "sync"]
     with subprocess.Popen(
@@ -208,12 +213,36 @@ def test_ctrl_c_exits_with_130_and_the_next_sync_goes_on(
         signal.sigtimedwait([], seconds)
         syncing.send_signal(signal.SIGINT)
         try:
-            _, stderr = syncing.communicate(timeout=60)
+            # Five seconds to clean up; this machine may be slow.
+            _, stderr = syncing.communicate(timeout=20)
         finally:
             syncing.kill()
     assert syncing.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert len(sync_all()) > 0
+
+
+def test_ctrl_c_does_not_wait_for_threads_that_do_not_end(tmp_path: Path) -> None:
+    waiting = (
+        "from threading import Event\n"
+        "from cp_pipeline.cli.interruption import leave_soon_after_ctrl_c\n"
+        "leave_soon_after_ctrl_c()\n"
+        "try:\n    print('waiting', flush=True)\n    Event().wait()\n"
+        "finally:\n    Event().wait()\n"
+    )
+    command = [sys.executable, "-c", waiting]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as held:
+        assert held.stdout is not None
+        assert held.stdout.readline() == "waiting\n"
+        held.send_signal(signal.SIGINT)
+        try:
+            _, stderr = held.communicate(timeout=20)
+        finally:
+            held.kill()
+    assert held.returncode == 130
+    assert "Interrupted" in stderr
 
 
 def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:

@@ -84,6 +84,18 @@ def test_materializable_assets_and_jobs_link_to_their_code() -> None:
             assert "dagster/code_references" in spec.metadata
 
 
+def test_the_page_of_each_asset_shows_a_sensor() -> None:
+    definitions = build_defs(models=model_definitions())
+    snapshot = RepositorySnap.from_def(definitions.get_repository_def())
+    # Dagster's UI says "No automations found" where no sensor has a job of the asset.
+    jobs = {job for sensor in snapshot.sensors for job in sensor.target_dict}
+    assert {
+        node.asset_key.to_user_string()
+        for node in snapshot.asset_nodes
+        if not jobs & set(node.job_names)
+    } == {"listed_executions"}
+
+
 def test_the_resource_shows_the_names_of_its_variables_and_no_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

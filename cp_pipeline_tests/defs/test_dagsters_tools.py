@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from cp_pipeline_tests.conftest import rows
 from cp_pipeline_tests.faults import FaultySandbox
@@ -61,3 +63,9 @@ def test_dg_lists_what_there_is() -> None:
     assert done.returncode == 0, done.stderr
     for name in ("dataset_exports", "published", "new_program_executions", "load_partitions"):
         assert re.search(rf'"{name}"', done.stdout), name
+
+
+def test_the_workspace_and_dg_load_the_same_definitions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": project["code_location_target_module"]}]}

@@ -1,21 +1,33 @@
 """People are told once of each new problem: alerts caught by a local webhook and a mail server."""
 
 import json
-import shutil
 import socket
-import ssl
-import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    TickData,
+    TickStatus,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.error import SerializableErrorInfo
 
-from cp_pipeline.alerts import AlertNotDelivered, Problem, send_alert
+from cp_pipeline.alerts import AlertNotDelivered, Problem, post_alert
 from cp_pipeline.defs.answer_check import evaluate_answers
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
@@ -26,6 +38,9 @@ from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.defs.conftest import run_job
 from cp_pipeline_tests.defs.test_sensor import BAD_FILE, Sensor
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.mail_server import MailServer, mail_server
+
+__all__ = ["mail_server"]
 
 ANSWERS = dg.AssetCheckKey(dg.AssetKey("export_files"), "centrepoint_answers")
 
@@ -165,20 +180,29 @@ def test_a_long_silence_turns_the_check_red(
     assert "CP_STUDY_ID" in str(found.description)
 
 
-def test_an_alert_that_was_not_taken_is_sent_again(
-    sandbox: FaultySandbox, instance: dg.DagsterInstance, webhook: Webhook, study: SandboxStudy
+def test_an_alert_that_one_channel_did_not_take_is_sent_again_by_that_one(
+    sandbox: FaultySandbox,
+    instance: dg.DagsterInstance,
+    webhook: Webhook,
+    mail_server: MailServer,
+    study: SandboxStudy,
 ) -> None:
     study.put(subject_id=1, data_set_name="X", raw=BAD_FILE, file_name="bad.csv.gz")
+    # As a command does it: Dagster's own sensor for e-mail does not see its run.
     run_job(instance, "sync", raise_on_error=False)
     watching = Watching(instance)
     webhook.status = 500
     words = watching.tick()
     assert "HTTP 500" in words
+    assert "told by e-mail" in words
     assert "T0KEN" not in words
+    (message,) = mail_server.messages()
+    assert "Study 4711, subject 1, data set X, file bad.csv.gz: " in message
     webhook.status = 200
     webhook.caught.clear()
     watching.tick()
     assert len(webhook.texts()) == 1
+    assert mail_server.messages() == []
 
 
 def test_any_json_can_be_sent_and_no_address_is_shown(
@@ -186,7 +210,7 @@ def test_any_json_can_be_sent_and_no_address_is_shown(
 ) -> None:
     monkeypatch.setenv("CP_NOTIFY_WEBHOOK_JSON", '{"body": [{"say": "<$text>", "n": 1}]}')
     problems = [Problem(str(number), f'"{number}"\n') for number in range(50)]
-    send_alert(NotifySettings.from_environment(), problems)
+    post_alert(NotifySettings.from_environment(), problems)
     (caught,) = webhook.caught
     assert caught["body"][0]["n"] == 1
     assert caught["body"][0]["say"].startswith("<cp-pipeline: 50 new problems")
@@ -197,7 +221,7 @@ def test_any_json_can_be_sent_and_no_address_is_shown(
         monkeypatch.setenv("CP_NOTIFY_WEBHOOK", address)
         settings = NotifySettings.from_environment()
         with pytest.raises(AlertNotDelivered) as refused:
-            send_alert(settings, problems)
+            post_alert(settings, problems)
     assert "T0KEN" not in f"{refused.value} {settings!r} {refused.value.__context__}"
 
 
@@ -217,94 +241,112 @@ def test_a_wrong_setting_is_named_without_its_secret(name: str, value: str) -> N
     assert "T0KEN" not in str(refused.value)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
 def test_a_failed_run_is_told_by_email_with_the_partition(
     sandbox: FaultySandbox,
     study: SandboxStudy,
     instance: dg.DagsterInstance,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    mail_server: MailServer,
 ) -> None:
     study.put(subject_id=1, data_set_name="X", raw=BAD_FILE, file_name="bad.csv.gz")
     result = run_job(instance, "sync", raise_on_error=False)
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out",
-         str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    with _MailServer(certificate, key) as server:
-        for name, value in {
-            "CP_NOTIFY_EMAIL_TO": "a@example.org",
-            "CP_NOTIFY_SMTP_HOST": "localhost",
-            "CP_NOTIFY_SMTP_PORT": str(server.port),
-            "CP_NOTIFY_SMTP_PASSWORD": "hush",
-            "CP_NOTIFY_UI_URL": "https://dagster.example.org",
-            "SSL_CERT_FILE": str(certificate),
-        }.items():
-            monkeypatch.setenv(name, value)
-        sensor = build_defs(models=dg.Definitions()).resolve_sensor_def("email_on_failed_run")
-        context = dg.build_run_status_sensor_context(
-            sensor_name="email_on_failed_run",
-            dagster_event=result.get_run_failure_event(),
-            dagster_instance=instance,
-            dagster_run=result.dagster_run,
-        ).for_run_failure()
-        list(sensor(context) or ())
-    message = server.message()
+    sensor = build_defs(models=dg.Definitions()).resolve_sensor_def("email_on_failed_run")
+    context = dg.build_run_status_sensor_context(
+        sensor_name="email_on_failed_run",
+        dagster_event=result.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+    ).for_run_failure()
+    list(sensor(context) or ())
+    (message,) = mail_server.messages()
     for words in ("run of sync failed", "bad.csv.gz", "subject 1, data set X", result.run_id):
         assert words in message
     assert "hush" not in message
 
 
-class _MailServer:
-    """Takes one e-mail over TLS."""
+def test_silence_is_told_by_email_once(
+    sandbox: FaultySandbox,
+    instance: dg.DagsterInstance,
+    mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sync_all()
+    watching = Watching(instance)
+    watching.tick()
+    assert mail_server.messages() == []
+    monkeypatch.setenv("CP_ANSWER_HOURS", "0.000001")
+    # The server is there again at the third tick.
+    mail_server.refuses = True
+    words = watching.tick()
+    assert "SMTPDataError 550" in words
+    assert "hush" not in words
+    mail_server.refuses, mail_server.starttls = False, True
+    monkeypatch.setenv("CP_NOTIFY_SMTP_TYPE", "STARTTLS")
+    assert "told by e-mail" in watching.tick()
+    watching.tick()
+    (message,) = mail_server.messages()
+    subject, text = message.split("\n", 1)
+    assert subject.startswith("cp-pipeline: Check centrepoint_answers of export_files is red")
+    assert "Study 4711: CentrePoint last answered: " in text
+    assert "https://dagster.example.org/assets/export_files?view=checks" in text
+    for secret in ("hush", sandbox.environment["CP_CLIENT_SECRET"]):
+        assert secret not in message
+    assert len(mail_server.logins) == 2
 
-    def __init__(self, certificate: Path, key: Path) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-        self._socket = socket.create_server(("localhost", 0))
-        self.port = self._socket.getsockname()[1]
-        self._lines: list[str] = []
-        self._thread = Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> "_MailServer":
-        self._thread.start()
-        return self
+def test_a_failing_sensor_and_a_stale_asset_are_told(
+    sandbox: FaultySandbox, instance: dg.DagsterInstance, webhook: Webhook
+) -> None:
+    sync_all()
+    watching = Watching(instance)
+    store_ticks(instance, "new_program_executions", TickStatus.FAILURE, 2)
+    watching.tick()
+    assert webhook.texts() == []
+    store_ticks(instance, "new_program_executions", TickStatus.FAILURE, 1)
+    store_ticks(instance, "of_somebody_else", TickStatus.FAILURE, 3)
+    becomes_stale(instance, dg.AssetKey("published"))
+    watching.tick()
+    (text,) = webhook.texts()
+    assert "2 new problems" in text
+    assert "The sensor new_program_executions failed 3 times in a row: ValueError: odd" in text
+    assert "The asset published is stale" in text
+    store_ticks(instance, "new_program_executions", TickStatus.SKIPPED, 1)
+    assert watching.tick() == "1 problem"
+    assert webhook.texts() == []
 
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(10)
-        self._socket.close()
 
-    def message(self) -> str:
-        return "\n".join(self._lines)
+def store_ticks(instance: dg.DagsterInstance, name: str, status: TickStatus, times: int) -> None:
+    """Store ticks of a sensor as Dagster's daemon does."""
+    location = InProcessCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="cp_pipeline.definitions"),
+        location_name="cp_pipeline.definitions",
+    )
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+    if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
+        instance.add_instigator_state(state)
+    cause = SerializableErrorInfo("ValueError: odd\n", [], "ValueError")
+    error = SerializableErrorInfo("SensorExecutionError: …", [], "SensorExecutionError", cause)
+    for _ in range(times):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=name,
+                instigator_type=InstigatorType.SENSOR,
+                status=status,
+                timestamp=time.time(),
+                error=error if status is TickStatus.FAILURE else None,
+                selector_id=state.selector_id,
+            )
+        )
 
-    def _serve(self) -> None:
-        plain, _ = self._socket.accept()
-        with self._context.wrap_socket(plain, server_side=True) as opened:
-            stream = opened.makefile("rw", newline="\r\n")
 
-            def say(words: str) -> None:
-                stream.write(f"{words}\n")
-                stream.flush()
-
-            say("220 localhost")
-            for line in stream:
-                command = line[:4].upper().strip()
-                if command == "EHLO":
-                    say("250-localhost\n250 AUTH PLAIN")
-                elif command == "AUTH":
-                    say("235 in")
-                elif command == "DATA":
-                    say("354 go on")
-                    for part in stream:
-                        if part.strip() == ".":
-                            break
-                        self._lines.append(part.rstrip())
-                    say("250 taken")
-                elif command == "QUIT":
-                    say("221 bye")
-                    return
-                else:
-                    say("250 yes")
+def becomes_stale(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
+    """Store the verdict of Dagster's daemon."""
+    instance.report_runless_asset_event(
+        FreshnessStateChange(
+            key=key,
+            new_state=FreshnessState.FAIL,
+            previous_state=FreshnessState.PASS,
+            state_change_timestamp=time.time(),
+        )
+    )

@@ -1,6 +1,8 @@
 """The assets and jobs, executed in real Dagster instances."""
 
 import re
+from collections import Counter
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -95,6 +97,44 @@ def test_all_partitions_load_even_if_a_pair_has_no_export(
     assert one('SELECT count(*) FROM exports."LeapAvgBarometer" WHERE _subject_id = 10832') == 0
 
 
+def test_a_run_of_one_partition_goes_on_downstream_and_one_of_several_says_what_it_skips(
+    sandbox: Sandbox, instance: dg.DagsterInstance
+) -> None:
+    materialize(instance, FILES)
+    published = dg.AssetKey("published")
+    # Without the models, `published` is next.
+    job = build_defs(models=dg.Definitions()).resolve_implicit_global_asset_job_def()
+
+    def run(**how: Any) -> dg.ExecuteInProcessResult:
+        selected = [EXPORTS, published]
+        return job.execute_in_process(instance=instance, asset_selection=selected, **how)
+
+    # The first loads it, the second finds it current, the third has no export.
+    for key in (pair(10821, DAILY), pair(10821, DAILY), pair(10832, "LeapAvgBarometer")):
+        result = run(partition_key=key)
+        events = result.asset_materializations_for_node("dataset_exports")
+        assert [each.partition for each in events if each.asset_key == EXPORTS] == [key]
+        assert len(result.asset_materializations_for_node("published")) == 1
+        compared = [
+            each.passed
+            for each in result.get_asset_check_evaluations()
+            if each.check_name == "records_match_lineage"
+        ]
+        assert compared
+        assert all(compared)
+    assert latest(instance, EXPORTS, pair(10821, DAILY)).metadata["rows"].value == 1
+    result = run(tags=rectangle(f"{DAILY}|10821", f"{DAILY}|10822"))
+    assert result.success
+    assert result.asset_materializations_for_node("published") == []
+    stored = instance.get_run_by_id(result.run_id)
+    assert stored is not None
+    assert stored.tags["cp_pipeline/skipped"] == "published"
+    assert any(
+        "skips the other selected assets: published" in entry.user_message
+        for entry in instance.all_logs(result.run_id)
+    )
+
+
 def test_a_current_partition_gets_an_event_and_is_downloaded_again_only_on_refresh(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
@@ -140,11 +180,15 @@ def test_the_sync_job_stores_an_event_for_each_partition_and_no_planned_events(
     result = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
     assert result.success
     assert len(instance.get_materialized_partitions(EXPORTS)) == 47
-    events = [event.event_type_value for event in result.all_events]
-    assert events.count("ASSET_MATERIALIZATION") == 48
-    assert events.count("ASSET_MATERIALIZATION_PLANNED") == 0
+    assert events_of(instance, result.run_id)["ASSET_MATERIALIZATION"] == 48
+    assert "ASSET_MATERIALIZATION_PLANNED" not in events_of(instance, result.run_id)
     again = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
-    assert len(again.get_asset_materialization_events()) == 1
+    assert events_of(instance, again.run_id)["ASSET_MATERIALIZATION"] == 1
+
+
+def events_of(instance: dg.DagsterInstance, run_id: str) -> Counter[str]:
+    events = [each.dagster_event for each in instance.all_logs(run_id)]
+    return Counter(event.event_type_value for event in events if event)
 
 
 def test_a_run_that_cannot_reach_the_service_fails_with_the_reason(

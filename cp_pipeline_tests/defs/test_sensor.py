@@ -8,7 +8,7 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensors import Memory, divided, tick
 from cp_pipeline.ingest import ATTEMPTS, pause_after
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one
@@ -114,7 +114,7 @@ def test_it_requests_exactly_what_was_executed_again(sensor: Sensor, sandbox: Sa
     assert "all 59" in sensor.reason()
 
 
-@pytest.mark.parametrize("job", ["load_partitions", "sync", "materialized by hand"])
+@pytest.mark.parametrize("job", ["load_partitions", "sync", "load_assets", "materialized by hand"])
 def test_it_requests_no_partition_of_an_active_run(sensor: Sensor, job: str) -> None:
     requested = sensor.requested()
     config = {"load_chosen_partitions": {"config": {"partitions": requested, "refresh": False}}}
@@ -276,3 +276,23 @@ def test_a_cursor_of_another_version_is_ignored() -> None:
     assert Memory.read("12345") == Memory()
     assert Memory.read('{"unheard_of": 1}') == Memory()
     assert Memory.read(Memory(1.5, 2, "x", 3).write()) == Memory(1.5, 2, "x", 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "slots", "sizes"),
+    [
+        (0, 4, [0]),
+        (150, 4, [150]),
+        (200, 4, [200]),
+        (500, 4, [200, 200, 100]),
+        (2000, 4, [500] * 4),
+        (2001, 4, [501, 501, 501, 498]),
+        (2000, 1, [2000]),
+    ],
+)
+def test_a_burst_is_divided_among_as_many_runs_as_may_write(
+    number: int, slots: int, sizes: list[int]
+) -> None:
+    parts = divided(range(number), slots)
+    assert [len(part) for part in parts] == sizes
+    assert [subject for part in parts for subject in part] == list(range(number))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.domain.exports import ExportFile, Instant
-from cp_pipeline.landing import IncompleteFile, Landing, read_csv_text, read_description
+from cp_pipeline.landing import IncompleteFile, Landing, read_csv_text
 
 ITEM = ExportFile(
     study_id=4711,
@@ -51,12 +51,12 @@ def files(folder: Path) -> list[Path]:
 def test_the_bytes_are_kept_to_the_letter_with_their_checksum(landing: Landing) -> None:
     with landing.scratch_folder() as scratch:
         landed = landing.keep(ITEM, iter([BYTES[:5], BYTES[5:]]), scratch)
-    assert landing.path_of(landed).read_bytes() == BYTES
+    assert (landing.root / landed.path).read_bytes() == BYTES
     assert landed.sha256 == hashlib.sha256(BYTES).hexdigest()
     assert landed.byte_count == len(BYTES)
     assert landed.execution == ITEM.execution.verbatim
     assert landed.key == ITEM.key
-    assert read_description(landing.path_of(landed)) == landed
+    assert landing.described(landed.path) == landed
     assert b"secret-signature" not in b"".join(path.read_bytes() for path in files(landing.root))
 
 
@@ -68,7 +68,7 @@ def test_no_name_of_the_servers_becomes_a_path(landing: Landing, name: str) -> N
     item = replace(ITEM, file_name=name, dataset_name=name, study_program_id=name)
     with landing.scratch_folder() as scratch:
         landed = landing.keep(item, iter([BYTES]), scratch)
-    path = landing.path_of(landed)
+    path = landing.root / landed.path
     assert path.resolve().is_relative_to(landing.root.resolve())
     assert all(c.isascii() and (c.isalnum() or c in "-_./") for c in landed.path)
     assert ".." not in landed.path
@@ -98,7 +98,7 @@ def test_a_landed_file_is_found_by_its_very_execution(landing: Landing) -> None:
 def test_a_file_is_found_only_while_its_checksum_holds(landing: Landing) -> None:
     with landing.scratch_folder() as scratch:
         landed = landing.keep(ITEM, iter([BYTES]), scratch)
-    path = landing.path_of(landed)
+    path = landing.root / landed.path
     path.write_bytes(BYTES[:-1] + b"x")
     assert landing.find(ITEM) is None
     path.write_bytes(BYTES)
@@ -113,9 +113,9 @@ def test_of_two_contents_of_one_execution_the_newer_is_found(landing: Landing) -
     with landing.scratch_folder() as scratch:
         first = landing.keep(ITEM, iter([BYTES]), scratch)
         second = landing.keep(ITEM, iter([BYTES + b"x"]), scratch)
-    os.utime(landing.path_of(first), ns=(1, 1))
+    os.utime((landing.root / first.path), ns=(1, 1))
     assert landing.find(ITEM) == second
-    os.utime(landing.path_of(second), ns=(0, 0))
+    os.utime((landing.root / second.path), ns=(0, 0))
     assert landing.find(ITEM) == first
 
 
@@ -134,8 +134,9 @@ def test_what_arrived_of_an_interrupted_file_can_be_kept_in_quarantine(landing: 
         for data in (b"first attempt", BYTES):
             with pytest.raises(Interrupted):
                 landing.keep(ITEM, half(data), scratch, incomplete)
-        target = landing.quarantine_incomplete(incomplete, "too short")
-    assert target is not None
+        refused = landing.quarantine_incomplete(incomplete, "too short", scratch)
+    assert refused is not None
+    target = landing.root.with_name("quarantine") / refused.path
     assert target.read_bytes() == BYTES[: len(BYTES) // 2]
     said = json.loads(target.with_suffix(".json").read_text())
     assert said["refused"] == "too short"
@@ -146,16 +147,16 @@ def test_what_arrived_of_an_interrupted_file_can_be_kept_in_quarantine(landing: 
 def test_where_nothing_arrived_nothing_is_quarantined(landing: Landing) -> None:
     with landing.scratch_folder() as scratch:
         incomplete = IncompleteFile(scratch / "x.incomplete")
-        assert landing.quarantine_incomplete(incomplete, "no answer") is None
+        assert landing.quarantine_incomplete(incomplete, "no answer", scratch) is None
     assert not landing.root.with_name("quarantine").exists()
 
 
 def test_a_refused_file_lies_beside_the_landing_with_the_reason(landing: Landing) -> None:
     with landing.scratch_folder() as scratch:
         landed = landing.keep(ITEM, iter([BYTES]), scratch)
-        target = landing.quarantine(landed, "Line 3: wrong.")
+        landing.quarantine(landed, "Line 3: wrong.", scratch)
+    target = landing.root.with_name("quarantine") / landed.path
     assert target.read_bytes() == BYTES
-    assert target.is_relative_to(landing.root.with_name("quarantine"))
     assert json.loads(target.with_suffix(".json").read_text())["refused"] == "Line 3: wrong."
     assert landing.find(ITEM) is None
     assert files(landing.root) == []
@@ -206,12 +207,12 @@ def test_a_large_text_lies_aside_until_it_is_discarded_and_a_refused_one_not_at_
             packed = gzip.compress(b"A,B\n" + rows + end, 1)
             landed = landing.keep(item, iter([packed]), scratch)
             if whole:
-                text = read_csv_text(landing.path_of(landed), scratch)
+                text = read_csv_text((landing.root / landed.path), scratch)
                 assert (text.record_count, text.body) == (1_200_000, None)
                 assert text.path is not None
                 assert text.path.read_bytes() == rows
                 text.discard()
             else:
                 with pytest.raises(Exception, match="never closed"):
-                    read_csv_text(landing.path_of(landed), scratch)
+                    read_csv_text((landing.root / landed.path), scratch)
             assert [path.name for path in files(scratch)] == [".lock"]

@@ -39,9 +39,9 @@ ORPHANS = (
 
 POINTS = [
     ("before", "call cp_pipeline.ingest.fetching:read_csv_text", 1),
-    ("after", "call cp_pipeline.landing.store:_write_all", 7),
-    ("before", "call cp_pipeline.landing.store:_describe", 5),
-    ("after", "call cp_pipeline.landing.store:_describe", 5),
+    ("after", "call cp_pipeline.landing.folder:write_all", 7),
+    ("before", "call cp_pipeline.landing.store:named", 5),
+    ("after", "call cp_pipeline.landing.store:named", 5),
     ("before", "os.rename {data}/landing/.aside", 4),
     ("after", "call cp_pipeline.ingest.fetching:read_csv_text", 9),
     # The first transaction stores the listing; the second one loads.

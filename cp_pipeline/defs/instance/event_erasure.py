@@ -1,6 +1,7 @@
 """Erasing a subject who withdrew consent from Dagster's storage.
 
-Belongs here: Dagster's SQLite files and logs. Does not belong: everything else
+Belongs here: Dagster's SQLite files and logs. Does not belong: which rows and texts
+(``table_erasure``), PostgreSQL (``postgres_erasure``), everything else
 (``ingest.subject_erasure``).
 
 Dagster cannot remove the events of one partition: ``wipe_asset_partitions`` is not implemented for
@@ -10,11 +11,10 @@ a run, table of a check, picture, cursor, log) it overwrites the texts of this s
 number if that means the subject. SQLite keeps deleted data in free pages and in its write-ahead
 log. So each file is rewritten, and its log is emptied.
 
-Private parts of Dagster: the tables of its SQLite files, and that ``SqliteEventLogStorage`` uses
-them. A version of Dagster is refused until somebody has examined its tables.
+Private parts of Dagster: that ``SqliteEventLogStorage`` uses these files. A version of Dagster is
+refused until somebody has examined its tables.
 """
 
-import json
 import re
 import sqlite3
 from collections.abc import Collection, Iterator
@@ -22,23 +22,24 @@ from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
-from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
+from dagster import serialize_value
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from cp_pipeline.charts import label_in_markdown
 from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
+from cp_pipeline.defs.instance.postgres_erasure import (
+    DatabaseInUse,
+    databases_of,
+    erase_from_database,
+)
+from cp_pipeline.defs.instance.table_erasure import REPLACEMENT, SUBJECT_TAG, erase_from_tables
 from cp_pipeline.domain.errors import PipelineError
 
 # The versions whose SQLite tables were examined: which columns hold text about a subject.
 KNOWN_DAGSTERS = ("1.13",)
-_REPLACEMENT = "(erased)"
 # Recognized by name: SQLite loses its locks if this process opens and closes the file itself.
 _SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
 _WAIT_SECONDS = 30.0
-# Dagster's own tag of a run that a person starts for one partition.
-_SUBJECT_TAG = "dagster/partition/subject"
-# The columns with the configuration of runs.
-_CONFIGURATIONS = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
 
 
 class StorageInUse(PipelineError):
@@ -49,8 +50,8 @@ def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__ver
     """Check whether a subject can be erased from Dagster's storage.
 
     Raises:
-        StorageInUse: a run is active, the events are not in SQLite files, or this version of
-            Dagster is not known.
+        StorageInUse: a run is active, the events are neither in SQLite files nor on PostgreSQL, or
+            this version of Dagster is not known.
     """
     if dagster_version.rpartition(".")[0] not in KNOWN_DAGSTERS:
         raise StorageInUse(
@@ -65,10 +66,11 @@ def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__ver
             f"A Dagster run is active ({', '.join(active[:3])}).",
             "Wait until it has ended, or terminate it in Dagster's UI. Then run this again.",
         )
-    if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
+    is_of_files = isinstance(instance.event_log_storage, SqliteEventLogStorage)
+    if not is_of_files and not databases_of(instance):
         raise StorageInUse(
-            "Dagster does not store its events in SQLite files. cp-pipeline can erase a subject "
-            "only from SQLite files.",
+            "Dagster stores its events neither in SQLite files nor on PostgreSQL. cp-pipeline can "
+            "erase a subject only from these.",
             "Delete the events of the subject's partitions yourself, then run this command with "
             "--no-dagster.",
         )
@@ -94,6 +96,14 @@ def erase_events(
     check_erasable(instance)
     instance.delete_dynamic_partition("subjects", str(subject_id))
     pattern = _pattern(texts, subject_id, labels)
+    for url in databases_of(instance):
+        try:
+            erase_from_database(url, subject_id, pattern)
+        except DatabaseInUse as error:
+            raise StorageInUse(
+                f"Dagster's tables on PostgreSQL cannot be rewritten: {error}.",
+                "Stop Dagster's web servers and daemon on all hosts, then run this command again.",
+            ) from None
     for path in sorted(Path(instance.root_directory).rglob("*")):
         if not path.is_file() or path.is_symlink():
             continue
@@ -121,7 +131,7 @@ def _pattern(
         for form in (shown, *_in_json(shown)):
             forms.append(f"(?<=%3E){re.escape(form)}(?=%3C/text)")
         forms.append(rf"(?<=[Ss]ubject ){re.escape(label)}(?![0-9A-Za-z-])")
-    forms.append(f'(?<={_SUBJECT_TAG}": "){subject_id}(?=")')
+    forms.append(f'(?<={SUBJECT_TAG}": "){subject_id}(?=")')
     return re.compile("|".join(forms))
 
 
@@ -138,10 +148,7 @@ def _erase_from_sqlite(path: Path, subject_id: int, pattern: re.Pattern[str]) ->
             opened.execute("PRAGMA secure_delete = ON")
             opened.execute("BEGIN IMMEDIATE")
             tables = _text_columns(opened)
-            _delete_events(opened, tables, subject_id)
-            _overwrite(opened, tables, pattern)
-            _drop_rows_of_checks(opened, tables, subject_id)
-            _overwrite_configurations(opened, tables, subject_id)
+            erase_from_tables(opened, tables, subject_id, pattern)
             opened.execute("COMMIT")
             opened.execute("VACUUM")
             (busy, *_) = opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -168,146 +175,9 @@ def _text_columns(opened: sqlite3.Connection) -> dict[str, list[str]]:
     }
 
 
-def _delete_events(
-    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
-) -> None:
-    """Delete the events of the subject's partitions, and what Dagster derived from them."""
-    # Keys read `data set|subject`.
-    of_subject = f"partition LIKE '%|{subject_id}'"
-    if "event_logs" not in tables:
-        return
-    if "asset_event_tags" in tables:
-        opened.execute(
-            "DELETE FROM asset_event_tags WHERE event_id IN"
-            f" (SELECT id FROM event_logs WHERE {of_subject})"
-        )
-    opened.execute(f"DELETE FROM event_logs WHERE {of_subject}")
-    if "partition" in tables.get("asset_check_executions", ()):
-        opened.execute(f"DELETE FROM asset_check_executions WHERE {of_subject}")
-    if "asset_keys" in tables:
-        _renew_asset_keys(opened, subject_id)
-
-
-def _renew_asset_keys(opened: sqlite3.Connection, subject_id: int) -> None:
-    """Replace each asset's copy of its last materialization, and clear its cache of partitions."""
-    opened.execute("UPDATE asset_keys SET cached_status_data = NULL")
-    rows = opened.execute(
-        "SELECT asset_key, last_materialization FROM asset_keys"
-        f" WHERE last_materialization LIKE '%|{subject_id}\"%'"
-    ).fetchall()
-    for asset_key, _ in rows:
-        last = opened.execute(
-            "SELECT id, event FROM event_logs WHERE asset_key = ?"
-            " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
-            [asset_key],
-        ).fetchone()
-        serialized = last and serialize_value(
-            EventLogRecord(
-                storage_id=last[0], event_log_entry=deserialize_value(last[1], EventLogEntry)
-            )
-        )
-        opened.execute(
-            "UPDATE asset_keys SET last_materialization = ? WHERE asset_key = ?",
-            [serialized, asset_key],
-        )
-
-
-def _overwrite(
-    opened: sqlite3.Connection, tables: dict[str, list[str]], pattern: re.Pattern[str]
-) -> None:
-    """Overwrite the texts in all tables.
-
-    Events of other partitions are skipped: they are by far the most, and have none of the texts.
-    """
-    for table, columns in tables.items():
-        condition = " WHERE partition IS NULL" if table == "event_logs" else ""
-        for column in columns:
-            found = opened.execute(f'SELECT rowid, "{column}" FROM "{table}"{condition}')
-            changed = [
-                (pattern.sub(_REPLACEMENT, text), rowid)
-                for rowid, text in found
-                if isinstance(text, str) and pattern.search(text)
-            ]
-            opened.executemany(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', changed)
-
-
-def _overwrite_configurations(
-    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
-) -> None:
-    """Replace the subject in the configurations of runs and ticks with 0, and in tags of runs."""
-    if "run_tags" in tables:
-        opened.execute(
-            "UPDATE run_tags SET value = ? WHERE key = ? AND value = ?",
-            [_REPLACEMENT, _SUBJECT_TAG, str(subject_id)],
-        )
-    for table, column in _CONFIGURATIONS:
-        if column not in tables.get(table, ()):
-            continue
-        found = opened.execute(
-            f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?", [f"%{subject_id}%"]
-        )
-        changed = [
-            (json.dumps(_without_subject(json.loads(text), subject_id)), rowid)
-            for rowid, text in found
-        ]
-        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
-
-
-def _without_subject(stored: object, subject_id: int, *, configured: bool = False) -> object:
-    """Return the value with 0 for the subject's number in the lists of a run's configuration."""
-    if isinstance(stored, dict):
-        return {
-            name: _without_subject(value, subject_id, configured=configured or name == "run_config")
-            for name, value in stored.items()
-        }
-    if isinstance(stored, list):
-        return [
-            0
-            if configured and type(each) is int and each == subject_id
-            else _without_subject(each, subject_id, configured=configured)
-            for each in stored
-        ]
-    return stored
-
-
-def _drop_rows_of_checks(
-    opened: sqlite3.Connection, tables: dict[str, list[str]], subject_id: int
-) -> None:
-    """Remove the subject's rows from the tables in the results of checks."""
-    for table, column in (("event_logs", "event"), ("asset_check_executions", "evaluation_event")):
-        if column not in tables.get(table, ()):
-            continue
-        found = opened.execute(
-            f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE ?",
-            [f'%"subject": {subject_id}%'],
-        )
-        changed = [
-            (json.dumps(_without_rows(json.loads(text), subject_id)), rowid)
-            for rowid, text in found
-        ]
-        opened.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
-
-
-def _without_rows(stored: object, subject_id: int) -> object:
-    """Return the value without the table rows whose column ``subject`` is this subject."""
-    if isinstance(stored, dict):
-        return {name: _without_rows(value, subject_id) for name, value in stored.items()}
-    if isinstance(stored, list):
-        return [
-            _without_rows(each, subject_id)
-            for each in stored
-            if not (
-                isinstance(each, dict)
-                and isinstance(each.get("data"), dict)
-                and each["data"].get("subject") == subject_id
-            )
-        ]
-    return stored
-
-
 def _erase_from_log(path: Path, pattern: re.Pattern[str]) -> None:
     """Overwrite the texts in a file that a run wrote, such as its output."""
     before = path.read_text(errors="surrogateescape")
-    after = pattern.sub(_REPLACEMENT, before)
+    after = pattern.sub(REPLACEMENT, before)
     if after != before:
         path.write_text(after, errors="surrogateescape")

@@ -19,7 +19,7 @@ Private parts of Dagster: the class ``SqliteEventLogStorage``, its methods ``_co
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
 )
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy import Connection, CursorResult, Engine, QueuePool, create_engine
 
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.settings import SettingsError
@@ -39,6 +39,20 @@ _ENGINES = 8
 _WAIT_SECONDS = 30
 # Events of the begin and the end of a run; Dagster's names for them start like this.
 _OF_RUNS = frozenset(each for each in dg.DagsterEventType if each.value.startswith("PIPELINE_"))
+
+
+_OF_PARTITIONS = frozenset(
+    {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+)
+
+
+def _id_of(inserted: CursorResult[Any]) -> int:
+    key = inserted.inserted_primary_key
+    return int(key[0]) if key else 0
+
+
+def _is_of_partition(event: dg.EventLogEntry) -> bool:
+    return event.is_dagster_event and event.dagster_event_type in _OF_PARTITIONS
 
 
 class KeptOpenEventLog(SqliteEventLogStorage):
@@ -84,6 +98,30 @@ class KeptOpenEventLog(SqliteEventLogStorage):
             # The web server watches this file only, but SQLite writes new events to its log.
             with suppress(FileNotFoundError):
                 os.utime(self.path_for_shard(event.run_id))
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events of assets, all of one run and one kind, in three transactions.
+
+        Raises:
+            StorageUnwritable: the disk is full, or a file cannot be written.
+        """
+        run_ids = {event.run_id for event in events}
+        if len(run_ids) != 1 or not all(map(_is_of_partition, events)):
+            super().store_event_batch(events)
+            return
+        (run_id,) = run_ids
+        with storage_errors_explained():
+            rows = [self.prepare_insert_event(event) for event in events]
+            with self.run_connection(run_id) as connection:
+                for row in rows:
+                    connection.execute(row)
+            with self.index_transaction() as connection:
+                ids = [_id_of(connection.execute(row)) for row in rows]
+            self.store_asset_event_tags(events, ids)
+            # As Dagster's own storage on PostgreSQL: the asset knows its last event.
+            self.store_asset_event(events[-1], ids[-1])
+            with suppress(FileNotFoundError):
+                os.utime(self.path_for_shard(run_id))
 
     def _set_synchronous(self, run_id: str, level: str) -> None:
         """Set whether a commit waits until all stored events are on the disk."""

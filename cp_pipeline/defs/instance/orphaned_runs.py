@@ -6,6 +6,9 @@ partitions a run loads (``active_runs``), events that such a run did not store (
 Dagster's default launcher does not watch the processes that it starts, and it does not know the
 process of ``cp-pipeline sync``. If a process is killed, its run would stay "started" and keep the
 pool's only slot. So each run holds a lock file while its process lives (``locked_runs``).
+
+If Dagster's storage is a server's, runs of other hosts are in it, too. A run that has no lock file
+of this host may live there, so it is left to Dagster's run monitoring.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -35,6 +38,7 @@ _TIME_TO_LOCK = {
     dg.DagsterRunStatus.STARTING: timedelta(minutes=5),
     dg.DagsterRunStatus.STARTED: timedelta(minutes=2),
 }
+LOAD_ASSETS = "load_assets"
 _REASON = "The process of this run is gone: it was killed, or the machine was restarted."
 
 
@@ -54,11 +58,13 @@ def end_orphaned_runs(
         The ids of the runs that were ended.
     """
     _free_slots_of_ended_runs(instance)
-    ended = []
+    ended, hosts_share = [], is_of_a_server(instance)
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
         is_known = run.run_id in locks.all()
         if is_known and locks.is_held(run.run_id):
+            continue
+        if hosts_share and (not is_known or locks.is_of_another_host(run.run_id)):
             continue
         if not is_known and not _should_be_locked(record, now or datetime.now(UTC)):
             continue
@@ -69,6 +75,12 @@ def end_orphaned_runs(
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
+
+
+def is_of_a_server(instance: dg.DagsterInstance) -> bool:
+    """Whether a database server stores the runs, so that other hosts may have some of them."""
+    # The public name in both of Dagster's storages on a server.
+    return any(hasattr(instance.run_storage, name) for name in ("postgres_url", "mysql_url"))
 
 
 def remove_locks_of_ended_runs(instance: dg.DagsterInstance, locks: RunLocks) -> None:
@@ -95,9 +107,8 @@ def _is_ours(run: dg.DagsterRun) -> bool:
     """Whether a run is of a job or an asset of cp-pipeline that reads or writes the warehouse."""
     ours = {"export_files", "dataset_exports", "published"}
     selected = {key.to_user_string() for key in run.asset_selection or ()}
-    return run.job_name in {"sync", "load_partitions", "compact", "publish"} or bool(
-        selected & ours
-    )
+    jobs = {"sync", "load_partitions", LOAD_ASSETS, "compact", "publish"}
+    return run.job_name in jobs or bool(selected & ours)
 
 
 def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:

@@ -3,8 +3,8 @@
 Belongs here: recognizing these errors, and their messages. Does not belong: opening the home
 (``defs.instance.dagster_home``), the events that are stored (``events``).
 
-Dagster stores events in SQLite files and does not catch SQLAlchemy's errors. Their text has an SQL
-statement and its values, which do not help a person and must not be in a log.
+Dagster stores events in SQLite files or on PostgreSQL, and does not catch SQLAlchemy's errors.
+Their text has an SQL statement and its values, which do not help a person and must not be in a log.
 """
 
 import errno
@@ -29,7 +29,12 @@ _INACCESSIBLE = frozenset(
     {"attempt to write a readonly database", "unable to open database file", "disk I/O error"}
 )
 # A table or column that an older Dagster did not create.
-_MISSING = re.compile("no such (table|column)|has no column named")
+_MISSING = re.compile(
+    'no such (table|column)|has no column named|(relation|column) "[^"]+" does not exist'
+)
+# The packages of Dagster's storage on PostgreSQL, and of the driver that SQLAlchemy 2.1 takes for
+# `postgresql://`.
+_POSTGRES, _OTHER_DRIVER = ("dagster_postgres", "psycopg2"), "psycopg"
 _DAMAGED = frozenset({"file is not a database", "database disk image is malformed"})
 
 
@@ -68,6 +73,59 @@ class StorageOutdated(StorageUnwritable):
         )
 
 
+class ServerUnusable(StorageUnwritable):
+    """Dagster's storage is on PostgreSQL, and cannot be used."""
+
+    passing = True
+
+
+@contextmanager
+def server_errors_explained() -> Iterator[None]:
+    """Turn errors of PostgreSQL into readable errors.
+
+    Raises:
+        ServerUnusable: the server does not answer, or refuses the user or a statement.
+        StorageUnwritable: a package is missing, or ``dagster.yaml`` names another driver.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name == _OTHER_DRIVER:
+            raise StorageUnwritable(
+                "dagster.yaml names a PostgreSQL storage without its driver, so SQLAlchemy takes "
+                "one with which Dagster does not work.",
+                "Write `scheme: postgresql+psycopg2` below `postgres_db:` (docs/hosts.md).",
+            ) from None
+        if error.name in _POSTGRES:
+            raise StorageUnwritable(
+                f"dagster.yaml names a PostgreSQL storage, but {error.name} is not installed.",
+                "Install it: `pip install 'cp-pipeline[postgres]'`.",
+            ) from None
+        raise
+    except Exception as error:
+        if (reason := _of_server(error)) is None:
+            raise
+        raise ServerUnusable(
+            f"Dagster's storage on PostgreSQL cannot be used: {reason}.",
+            "See whether the server runs, and what `storage:` in dagster.yaml and its variables "
+            "say. Then run this again. The next sync loads the rest, and stores missing events.",
+        ) from None
+
+
+def _of_server(error: BaseException | None) -> str | None:
+    """Return the first line of what PostgreSQL said; None if the error is of something else.
+
+    The line has the user, never the password, and no statement.
+    """
+    said = None
+    while error is not None:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if type(original).__module__.partition(".")[0] in _POSTGRES:
+            said = str(original).strip().partition("\n")[0].rstrip(".")
+        error = error.__cause__
+    return said
+
+
 @contextmanager
 def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
     """Turn errors of SQLite and of the system about Dagster's home into readable errors.
@@ -80,7 +138,8 @@ def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
         StorageOutdated: a table or column is missing that an older Dagster did not create.
     """
     try:
-        yield
+        with server_errors_explained():
+            yield
     except (DBAPIError, sqlite3.Error, OSError) as error:
         folder = home or Path(os.environ.get("DAGSTER_HOME", ""))
         if not _is_of(folder, error):

@@ -37,7 +37,12 @@ PARTS = [
     (f"{EVENT_LOG}:SqliteEventLogStorage.store_event", ["self", "event"]),
     (f"{EVENT_LOG}:SqliteEventLogStorage.wipe", ["self"]),
     (f"{EVENT_LOG}:SqliteEventLogStorage.dispose", ["self"]),
-    ("dagster:OpExecutionContext.consume_events", ["self"]),
+    (f"{EVENT_LOG}:SqliteEventLogStorage.store_event_batch", ["self", "events"]),
+    (f"{EVENT_LOG}:SqliteEventLogStorage.store_asset_event", ["self", "event", "event_id"]),
+    (f"{EVENT_LOG}:SqliteEventLogStorage.store_asset_event_tags", ["self", "events", "event_ids"]),
+    ("dagster:OpExecutionContext.get_step_execution_context", ["self"]),
+    ("dagster._core.events:StepMaterializationData", ["materialization"]),
+    ("dagster._core.events:AssetObservationData", ["asset_observation"]),
     ("dagster._core.instance.ref:InstanceRef.from_dir", ["base_dir", "overrides"]),
     ("dagster._core.storage.noop_compute_log_manager:NoOpComputeLogManager", None),
 ]

@@ -1,0 +1,226 @@
+"""An object store as the place of the landed files: S3, or Azure's blobs.
+
+Belongs here: objects and their names. Does not belong: what is in an object (``store``), the words
+for the store's errors (``object_errors``).
+
+``obstore`` reads the credentials from the store's own variables (``AWS_…``, ``AZURE_…``) or from
+the machine's role. They are no settings of ours, and nothing here shows them.
+
+An object is visible when it is whole. It is created only if its name is free, so no host changes
+what another one wrote (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+from cp_pipeline.landing.errors import LandingUnusable
+from cp_pipeline.landing.files import Answer, Files
+from cp_pipeline.landing.object_errors import explained
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore as Client
+
+# Larger objects are sent in parts, of which each may take the time of a request. obstore does not
+# send parts under a condition, so the name is looked at first.
+ONE_REQUEST_BYTES = 64 << 20
+_THREADS = 16
+_ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
+# A part of a request's time; obstore's own, 30 s, ends the upload of a large file on a slow line.
+_REQUEST = timedelta(minutes=2)
+_RETRIES = 5
+_RETRY_FOR = timedelta(minutes=1)
+
+
+class ObjectStore(Files):
+    """The objects below a prefix of a bucket.
+
+    Args:
+        client: of the bucket and the prefix.
+        where: the location, for people.
+        folder: a folder below the prefix; empty, or with '/' at its end.
+    """
+
+    def __init__(self, client: "Client", where: str, folder: str = "") -> None:
+        self._client = client
+        self._where = where
+        self._folder = folder
+
+    @classmethod
+    def at(cls, location: str) -> Self:
+        """Return the store of a location such as ``s3://bucket/prefix``; no request is made.
+
+        Raises:
+            LandingUnusable: a variable of the store is missing, or the package ``obstore``.
+        """
+        try:
+            from obstore.store import from_url  # noqa: PLC0415  (an extra, and slow to import)
+        except ModuleNotFoundError:
+            raise LandingUnusable(
+                f"CP_LANDING is {location}, but the package obstore is not installed.",
+                "Install it: `pip install 'cp-pipeline[object-store]'`.",
+            ) from None
+        with explained(location):
+            client = from_url(
+                location,
+                client_options={
+                    "timeout": _REQUEST,
+                    "connect_timeout": timedelta(seconds=10),
+                    # With options of ours, obstore does not read these variables itself.
+                    "allow_http": any(os.environ.get(each) == "true" for each in _ALLOW_HTTP),
+                },
+                retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
+            )
+        return cls(client, location)
+
+    def in_folder(self, folder: str) -> Self:
+        """Return the same store with all names below a folder."""
+        return type(self)(self._client, f"{self._where}/{folder}", f"{self._folder}{folder}/")
+
+    def __str__(self) -> str:
+        return self._where
+
+    def subfolders(self, folder: str) -> set[str]:
+        """Return the names of the folders directly in ``folder``."""
+        from obstore import list_with_delimiter  # noqa: PLC0415
+
+        with explained(self._where):
+            found = list_with_delimiter(self._client, f"{self._folder}{folder}" or None)
+        return {each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]}
+
+    def below(self, folder: str) -> Iterator[str]:
+        """Yield the names of all objects below ``folder``, in the names' order."""
+        yield from sorted(each["path"] for each in self._listed(folder))
+
+    def newest(self, folder: str, beginning: str) -> list[str]:
+        """Return the objects in ``folder`` whose names begin so, the newest first."""
+        wanted = f"{folder}/{beginning}"
+        found = [each for each in self._listed(folder) if each["path"].startswith(wanted)]
+        found.sort(key=lambda each: each["last_modified"], reverse=True)
+        return [each["path"] for each in found]
+
+    def _listed(self, folder: str) -> "list[ObjectMeta]":
+        from obstore import list as list_objects  # noqa: PLC0415
+
+        with explained(self._where):
+            found = list_objects(self._client, f"{self._folder}{folder}").collect()
+        for each in found:
+            each["path"] = each["path"].removeprefix(self._folder)
+        return list(found)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of this name."""
+        from obstore import head  # noqa: PLC0415
+
+        try:
+            with explained(self._where, name):
+                head(self._client, self._folder + name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a small object."""
+        from obstore import get  # noqa: PLC0415
+
+        with explained(self._where, name):
+            return bytes(get(self._client, self._folder + name).bytes())
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a small object that must not exist yet."""
+        self._create(name, content)
+
+    def _create(self, name: str, content: bytes | Path) -> str | None:
+        from obstore import put  # noqa: PLC0415
+
+        with explained(self._where, name):
+            return put(self._client, self._folder + name, content, mode="create")["version"]
+
+    def create_versioned(self, name: str, content: bytes) -> bool:
+        """Create an object; return whether the store keeps versions of removed objects."""
+        return self._create(name, content) not in {None, "null"}
+
+    def replace(self, name: str, content: bytes, scratch: Path) -> None:  # noqa: ARG002
+        """Write a small object, in place of one of the same name."""
+        self._overwrite(name, content)
+
+    def _overwrite(self, name: str, content: bytes | Path) -> None:
+        from obstore import put  # noqa: PLC0415
+
+        with explained(self._where, name):
+            put(self._client, self._folder + name, content, chunk_size=ONE_REQUEST_BYTES // 4)
+
+    def put(self, name: str, part: Path) -> None:
+        """Upload a file, and remove it here; it is not uploaded if the same object exists."""
+        is_small = part.stat().st_size <= ONE_REQUEST_BYTES
+        try:
+            if not is_small and self.exists(name):
+                raise FileExistsError(name)
+            if is_small:
+                self._create(name, part)
+            else:
+                self._overwrite(name, part)
+        except FileExistsError:
+            if self.checksum(name) != _checksum(part):
+                # Damaged: the name has the checksum of other bytes.
+                self._overwrite(name, part)
+        part.unlink()
+
+    @contextmanager
+    def local(self, name: str, scratch: Path) -> Iterator[Path]:
+        """Provide a copy in ``scratch``, removed at the end."""
+        path = scratch / f"{uuid4().hex}.copy"
+        try:
+            with path.open("wb") as file:
+                file.writelines(self._chunks(name))
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def checksum(self, name: str) -> str:
+        """Return the SHA-256 of an object's bytes; the whole object is read."""
+        checksum = hashlib.sha256()
+        for chunk in self._chunks(name):
+            checksum.update(chunk)
+        return checksum.hexdigest()
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        from obstore import get  # noqa: PLC0415
+
+        with explained(self._where, name):
+            for chunk in get(self._client, self._folder + name):
+                yield bytes(chunk)
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it exists."""
+        self._remove([name])
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove all objects below a folder."""
+        if names := list(self.below(folder)):
+            self._remove(names)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        from obstore import delete  # noqa: PLC0415
+
+        with explained(self._where):
+            delete(self._client, [self._folder + name for name in names])
+
+    def each(
+        self, ask: Callable[[str], Answer], names: Sequence[str]
+    ) -> Iterator[tuple[str, Answer]]:
+        """Yield the answer for each name, in order; asked on many threads at once."""
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from zip(names, threads.map(ask, names), strict=True)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
