@@ -165,10 +165,11 @@ COLUMNS = {
     "published_at": "When this file was written (UTC).",
     "state_of_warehouse": "Changes with every new listing, load or failure.",
 }
-# Functions of the warehouse; the published file has none.
+# Functions of the warehouse; the published file has `subject_of`.
 MACROS = {
     "as_of": "Rows of the loads that were the latest at an instant of program execution.",
     "as_loaded": "Rows of loads that were current in the warehouse at an instant, by its clock.",
+    "subject_of": "The number of the subject with an identifier, such as 0042 or 101-0042.",
 }
 EXPORT = "One row per record of {name}, from the newest execution of each export."
 WIDE_EXPORT = " Columns without a comment are as in the export."

@@ -99,8 +99,8 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
         with warehouse.in_use, _attached(warehouse.connection, partial):
             with warehouse.reading() as connection:
                 tables = _copy(connection)
+                connection.execute(subject_macro("published."))
                 _note_publication(connection, run_id)
-            warehouse.connection.execute(subject_macro("published."))
             rows = _count(warehouse.connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
         partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
