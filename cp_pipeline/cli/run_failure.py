@@ -24,7 +24,7 @@ def reason(events: Sequence["DagsterEvent"]) -> str:
 def only_partitions_failed(events: Sequence["DagsterEvent"]) -> bool:
     """Whether the run finished, and only partitions failed, each with its reason."""
     # Imported here, because importing Dagster takes a second. After a run it is imported already.
-    from cp_pipeline.defs.load_steps import FAILED_PARTITIONS  # noqa: PLC0415
+    from cp_pipeline.defs.load_outcome import FAILED_PARTITIONS  # noqa: PLC0415
 
     failures = [
         event.step_failure_data.user_failure_data for event in events if event.is_step_failure

@@ -9,29 +9,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import dagster as dg
 
-from cp_pipeline.defs.checks import log_checks
 from cp_pipeline.defs.events import (
     DATASET_EXPORTS,
-    EXPORT_FILES,
     NOT_LISTED,
     NOT_WRITTEN,
-    listing_metadata,
     materialization,
     no_export,
-    observations,
-    time_spent_metadata,
 )
 from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
+from cp_pipeline.defs.load_outcome import NAMED, Context, Outcome, failure_of, named, store_outcome
 from cp_pipeline.defs.missing_events import (
-    compare_events,
     has_run_ended_badly,
     newest_event,
-    store_missing_events,
 )
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
@@ -42,7 +35,6 @@ from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import (
     EVERYTHING,
     Activity,
-    PartitionFailed,
     PartitionLoaded,
     Pipeline,
     Plan,
@@ -52,16 +44,11 @@ from cp_pipeline.ingest import (
     redact,
 )
 
-Context = dg.OpExecutionContext | dg.AssetExecutionContext
 # For failures that may pass, such as a restart of the service. Delays: 30 s, 1 and 2 minutes.
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-# The metadata key of a run in which only partitions failed. Other failures do not have it.
-FAILED_PARTITIONS = "failed_partitions"
-TIME_SPENT_TAG = "cp_pipeline/time_spent"
 STUDY_TAG = "cp_pipeline/study"
-_NAMED = 20
 _EVENTS_AT_ONCE = 500
 _SECONDS_TO_LOG = 10.0
 
@@ -99,7 +86,7 @@ def _logged(context: Context) -> Callable[[int, int], None]:
 
 def log_survey(context: Context, new_survey: Survey, names: StudyNames = NO_NAMES) -> None:
     """Log invalid items and remarks about a listing; a check names the invalid items too."""
-    for item in new_survey.invalid[:_NAMED]:
+    for item in new_survey.invalid[:NAMED]:
         named = names.in_message(str(item))
         context.log.error(f"A listed item is invalid, so nothing is loaded from it. {named}")
     for remark in (*new_survey.remarks(), *new_survey.plan.remarks()):
@@ -168,7 +155,7 @@ def load_requested(
         if request.is_whole:
             before(context, pipeline)
         with EventBatches(context.instance, context) as events:
-            outcome = _Outcome(events, held)
+            outcome = Outcome(events, held)
             try:
                 parts = deque(pipeline.parts(request))
                 number = 0
@@ -184,33 +171,14 @@ def load_requested(
                     compares = request.is_whole or has_run_ended_badly(
                         context.instance, source.run_locks()
                     )
-                    _store_outcome(
+                    store_outcome(
                         context, pipeline, outcome, outcome.listed_after, compares=compares
                     )
         context.log.info(
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )
         if outcome.failures:
-            raise _failure(outcome.failures, outcome.loaded, pipeline.names())
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What a run did so far; ``listed_after``: see ``survey``, None before the first one."""
-
-    events: EventBatches
-    held: dict[Partition, dg.AssetMaterialization] | None
-    listed_after: int | None = None
-    loaded: int = 0
-    has_plan: bool = False
-    failures: list[PartitionFailed] = field(default_factory=list)
-
-    def log(self, partition: Partition, event: dg.AssetMaterialization) -> None:
-        """Store a partition's event, or hold it for the caller."""
-        if self.held is not None:
-            self.held[partition] = event
-        else:
-            self.events.log(event)
+            raise failure_of(outcome, pipeline.names())
 
 
 def _load_part(
@@ -218,7 +186,7 @@ def _load_part(
     source: PipelineResource,
     pipeline: Pipeline,
     request: Request,
-    outcome: _Outcome,
+    outcome: Outcome,
 ) -> Sequence[Request]:
     """Survey, and load what is planned; return what to load next."""
     new_survey, listed_after = survey(context, pipeline, request)
@@ -250,7 +218,7 @@ def _subjects(request: Request) -> str:
 
 
 def _log_current(
-    context: Context, plan: Plan, listed_after: int, names: StudyNames, outcome: _Outcome
+    context: Context, plan: Plan, listed_after: int, names: StudyNames, outcome: Outcome
 ) -> None:
     """Store an event for each partition that needs no loading or has no export."""
     for partition, before in _with_events(context.instance, plan.current):
@@ -268,7 +236,7 @@ def _log_current(
     if plan.without_export:
         context.log.info(
             f"CentrePoint lists no export for {len(plan.without_export)} of the requested "
-            f"partitions ({_names(plan.without_export)}). Nothing was loaded for them."
+            f"partitions ({named(plan.without_export)}). Nothing was loaded for them."
         )
 
 
@@ -292,64 +260,3 @@ def _with_events(
             fetched = instance.fetch_materializations(by_id, limit=_EVENTS_AT_ONCE).records
             events = {event.partition_key: event.asset_materialization for event in fetched}
         yield from ((partition, events.get(key_of(partition))) for partition in chunk)
-
-
-def _store_outcome(
-    context: Context, pipeline: Pipeline, outcome: _Outcome, listed_after: int, *, compares: bool
-) -> None:
-    """Store the new state as an event of ``export_files``, and run the checks.
-
-    The seconds by activity are stored in that event, in the run's log and in its tag
-    ``cp_pipeline/time_spent``.
-
-    Args:
-        context: logs the events.
-        pipeline: has the warehouse.
-        outcome: what the run did.
-        listed_after: see ``survey``.
-        compares: whether to compare all partitions with Dagster's events, and to store those that
-            are missing.
-    """
-    held, compared = outcome.held or {}, None
-    events = outcome.events
-    if compares:
-        compared = store_missing_events(pipeline, context.instance, events, listed_after, held=held)
-    if compared and compared.differing:
-        context.log.info(
-            f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
-            "in Dagster. The events are stored now; nothing was downloaded."
-        )
-        compared = compare_events(pipeline, context.instance, held)
-    # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
-    for observation in observations(failure.export_file for failure in outcome.failures):
-        outcome.events.log(observation)
-    outcome.events.flush()
-    if outcome.has_plan:
-        timings = pipeline.where_the_time_went()
-        context.log.info(f"Where the time went: {timings}")
-        context.instance.add_run_tags(context.run.run_id, {TIME_SPENT_TAG: timings})
-    context.log_event(
-        dg.AssetMaterialization(
-            EXPORT_FILES,
-            metadata=listing_metadata(pipeline.states(), pipeline.names())
-            | time_spent_metadata(pipeline.seconds_spent()),
-        )
-    )
-    log_checks(context, pipeline, compared)
-
-
-def _failure(failures: Sequence[PartitionFailed], loaded: int, names: StudyNames) -> dg.Failure:
-    lines = [f"- {names.in_message(str(failure))}" for failure in failures[:_NAMED]]
-    if len(failures) > _NAMED:
-        lines.append(f"- and {len(failures) - _NAMED} more (lineage.failures lists all)")
-    return dg.Failure(
-        description=f"{count(len(failures), 'partition')} failed, {loaded:,} loaded:\n"
-        + "\n".join(lines),
-        metadata={FAILED_PARTITIONS: len(failures), "loaded": loaded},
-        allow_retries=False,
-    )
-
-
-def _names(partitions: Sequence[object]) -> str:
-    names = "; ".join(str(partition) for partition in partitions[:_NAMED])
-    return names + ("; …" if len(partitions) > _NAMED else "")
