@@ -41,6 +41,7 @@ _COMMANDS = {
     "init": "init:init",
     "compact": "compact:compact",
     "rebuild": "rebuild:rebuild",
+    "move": "move:move",
     "cut": "cut:cut",
     "erase": "erase:erase",
 }

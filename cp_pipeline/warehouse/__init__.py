@@ -70,6 +70,7 @@ from cp_pipeline.warehouse.looks import (
     record_program_datasets,
     seen_executions,
 )
+from cp_pipeline.warehouse.moving import Moved, move
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
@@ -151,6 +152,7 @@ __all__ = [
     "LoadedExecution",
     "LoadedVersions",
     "Loader",
+    "Moved",
     "NewWarehouse",
     "NotEnoughMemory",
     "PartitionState",
@@ -198,6 +200,7 @@ __all__ = [
     "loaded_executions",
     "loaded_versions",
     "make_cut",
+    "move",
     "move_notes",
     "note",
     "old_files",

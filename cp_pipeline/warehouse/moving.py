@@ -1,0 +1,213 @@
+"""Move a warehouse: from a DuckDB file into a DuckLake, or back.
+
+Belongs here: copying every table with its load ids, and proving that the copy is equal. Does not
+belong: the landing, which stays where it is; the models, which are built anew; messages (``cli``).
+
+The old warehouse is only read. The new one appears at once: a lake by one transaction, a file by a
+rename. So a kill at any moment leaves either nothing or all of it, and it can be run again.
+(Data files of a killed transaction are removed by ``compact``.)
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns
+from cp_pipeline.warehouse.errors import WarehouseError
+from cp_pipeline.warehouse.file_swap import file_of, put_in_place, replacing
+from cp_pipeline.warehouse.lake import first_line, without_passwords
+
+# Each warehouse writes these for itself.
+_OWN = frozenset({("lineage", "turn"), ("lineage", "schema_version")})
+_Name = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was moved: tables, rows of all of them, loads. ``was_there``: by an earlier move."""
+
+    tables: int
+    rows: int
+    loads: int
+    was_there: bool = False
+
+
+def move(source: Warehouse, target: Warehouse) -> Moved:
+    """Copy a warehouse to a place that has no loads yet, and compare the copy.
+
+    Args:
+        source: where the loads are; it is not changed.
+        target: a DuckLake if ``source`` is a DuckDB file, and the other way round.
+
+    Raises:
+        WarehouseError: both are files, or both lakes; there is nothing to move; the target has
+            other loads; it cannot be written; or the copy differs. Then the target has nothing.
+    """
+    if source.is_file == target.is_file:
+        what = "DuckDB files" if source.is_file else "DuckLakes"
+        raise WarehouseError(
+            f"{source.location} and {target.location} are both {what}.",
+            "Copy a file with cp. Move a lake to a file first, and then to the other lake.",
+        )
+    if not source.exists():
+        raise WarehouseError(f"There is no warehouse at {source.location}.", "Check CP_WAREHOUSE.")
+    source.bring_up_to_date()
+    try:
+        if _has_loads(target):
+            return _moved_before(source, target)
+        return _into_file(source, target) if target.is_file else _into_lake(source, target)
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"The warehouse cannot be moved: {without_passwords(first_line(error))}.",
+            f"{source.location} is unchanged, and {target.location} has nothing of it.",
+        ) from None
+
+
+def _into_lake(source: Warehouse, target: Warehouse) -> Moved:
+    # Reading keeps other processes from writing the file meanwhile.
+    with (
+        source.reading(),
+        _attached(target.connection, source.location, "READ_ONLY"),
+        target.transaction() as connection,
+    ):
+        moved = _copy(connection, "other", "warehouse")
+        for dataset in read_all_columns(connection):
+            create_view(connection, dataset)
+    return moved
+
+
+def _into_file(source: Warehouse, target: Warehouse) -> Moved:
+    path = file_of(target)
+    with replacing(path) as scratch:
+        with closing(Warehouse(str(scratch))) as fresh:
+            with fresh.transaction():
+                # The tables, also those that have no rows.
+                pass
+            with _attached(source.connection, str(scratch)), source.reading() as connection:
+                moved = _copy(connection, "warehouse", "other")
+                listed = _digests(connection, "warehouse")
+            with fresh.transaction() as connection:
+                for dataset in read_all_columns(connection):
+                    create_view(connection, dataset)
+            # Again, because now it is read from the disk.
+            with fresh.reading() as connection:
+                _compare(listed, _digests(connection, "warehouse"))
+            with fresh.held() as connection:
+                connection.execute("CHECKPOINT warehouse")
+        scratch.chmod(0o600)
+        # What may be there has no loads.
+        put_in_place(scratch, path)
+    return moved
+
+
+def _has_loads(target: Warehouse) -> bool:
+    if not target.exists():
+        return False
+    with target.reading() as connection:
+        row = connection.execute("SELECT count(*) FROM lineage.loads").fetchone()
+    return bool(row and row[0])
+
+
+def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
+    """Return what an earlier move left, if all loads of the source are there and no others.
+
+    Raises:
+        WarehouseError: the target has other loads.
+    """
+    found = []
+    for warehouse in (source, target):
+        with warehouse.reading() as connection:
+            found.append(_digests(connection, "warehouse", schemas="'history'"))
+    if found[0] != found[1]:
+        raise WarehouseError(
+            f"{target.location} has loads of its own already.",
+            "Choose a place without a warehouse. Nothing has changed.",
+        )
+    with target.reading() as connection:
+        loads = _loads(connection, "warehouse")
+    return Moved(len(found[0]), sum(rows for rows, _ in found[0].values()), loads, was_there=True)
+
+
+@contextmanager
+def _attached(
+    connection: duckdb.DuckDBPyConnection, file: str, options: str = ""
+) -> Iterator[None]:
+    """Attach a DuckDB file as ``other``."""
+    connection.execute(f"ATTACH {literal(file)} AS other{f' ({options})' if options else ''}")
+    try:
+        yield
+    finally:
+        connection.execute("DETACH other")
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:
+    """Copy all rows from one attached database to the other, and compare them.
+
+    Raises:
+        WarehouseError: the copy differs.
+    """
+    there = _tables(connection, new)
+    for (schema, table), columns in _tables(connection, old).items():
+        name = f"{schema}.{quoted(table)}"
+        listed = ", ".join(map(quoted, columns))
+        if (schema, table) in there:
+            statement = f"INSERT INTO {new}.{name} BY NAME SELECT {listed} FROM {old}.{name}"
+        else:
+            statement = f"CREATE TABLE {new}.{name} AS SELECT {listed} FROM {old}.{name}"
+        connection.execute(statement)
+    listed_rows = _digests(connection, old)
+    _compare(listed_rows, _digests(connection, new))
+    rows = sum(number for number, _ in listed_rows.values())
+    return Moved(len(listed_rows), rows, _loads(connection, old))
+
+
+def _loads(connection: duckdb.DuckDBPyConnection, database: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {database}.lineage.loads").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
+    for (schema, table), digest in old.items():
+        if new.get((schema, table)) != digest:
+            raise WarehouseError(
+                f"The copy of {schema}.{table} differs from the original.",
+                "The old warehouse is unchanged. Report this, with the version of DuckDB.",
+            )
+
+
+def _tables(
+    connection: duckdb.DuckDBPyConnection,
+    database: str,
+    schemas: str = "'history', 'lineage', 'study'",
+) -> dict[_Name, list[str]]:
+    """Return the columns of each table, by schema and table, in table order."""
+    rows = connection.execute(
+        "SELECT schema_name, table_name, list(column_name ORDER BY column_index)"
+        " FROM duckdb_columns() SEMI JOIN duckdb_tables()"
+        " USING (database_name, schema_name, table_name)"
+        f" WHERE database_name = ? AND schema_name IN ({schemas}) GROUP BY ALL ORDER BY ALL",
+        [database],
+    ).fetchall()
+    return {(schema, name): columns for schema, name, columns in rows if (schema, name) not in _OWN}
+
+
+def _digests(
+    connection: duckdb.DuckDBPyConnection,
+    database: str,
+    schemas: str = "'history', 'lineage', 'study'",
+) -> dict[_Name, tuple[int, str]]:
+    """Return the number of rows of each table, and a sum of their hashes, whatever their order."""
+    found = {}
+    for (schema, table), columns in _tables(connection, database, schemas).items():
+        # By name: columns that were added later stand in another order elsewhere.
+        listed = ", ".join(map(quoted, sorted(columns)))
+        ((number, digest),) = connection.execute(
+            f"SELECT count(*), coalesce(sum(hash({listed})), 0)::VARCHAR"
+            f" FROM {database}.{schema}.{quoted(table)}"
+        ).fetchall()
+        found[schema, table] = (number, digest)
+    return found
