@@ -136,6 +136,9 @@ def _say_report(
     result: "ExecuteInProcessResult | JobExecutionResult", storage: StorageSettings, said: Said
 ) -> int:
     """Say where the study report is, or why it was not made; return the exit code."""
+    if result.success and not result.asset_materializations_for_node("study_report"):
+        errors.print("The study report is not made: the models that it is made of are missing.")
+        return 0
     if result.success:
         said["report"] = str(storage.report)
         answers.print(f"The study report is {storage.report}.")

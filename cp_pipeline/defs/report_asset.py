@@ -3,6 +3,8 @@
 Belongs here: the asset, and its preview in Dagster. Does not belong: the page (``report``).
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from cp_pipeline.charts import in_markdown, share_bar
@@ -10,6 +12,7 @@ from cp_pipeline.defs.asset_tags import OWNERS, PUBLISHING, TAGS
 from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.report import Report
+from cp_pipeline.warehouse.report_numbers import ModelsMissing
 
 STUDY_REPORT = dg.AssetKey("study_report")
 
@@ -24,6 +27,7 @@ def study_report_asset(published: dg.AssetKey) -> dg.AssetsDefinition:
         kinds={"html"},
         owners=OWNERS,
         tags=TAGS,
+        output_required=False,
         metadata={"file": "CP_REPORT, by default data/study-report.html"},
         description=(
             "One HTML file for people who look at the study: coverage, wear and validity by site "
@@ -33,10 +37,15 @@ def study_report_asset(published: dg.AssetKey) -> dg.AssetsDefinition:
     )
     def study_report(
         context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         with failures_explained(source, context):
-            report = source.write_report()
-        return dg.MaterializeResult(
+            try:
+                report = source.write_report()
+            except ModelsMissing as error:
+                # A project of one's own need not have these models.
+                context.log.warning(f"The study report is not made: {error}")
+                return
+        yield dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(report.path)),
                 "bytes": report.byte_count,

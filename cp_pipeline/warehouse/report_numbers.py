@@ -35,6 +35,10 @@ from cp_pipeline.warehouse.report_rows import (
 Row = TypeVar("Row", bound=NamedTuple)
 
 
+class ModelsMissing(PipelineError):
+    """The published file lacks models that the study report is made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReportNumbers:
     """All that the report says, of one published file."""
@@ -77,7 +81,7 @@ def read_report_numbers(published: Path) -> ReportNumbers:
             connection.execute(sql.PLACES)
             return _read(connection)
         except (duckdb.CatalogException, duckdb.BinderException) as error:
-            raise PipelineError(
+            raise ModelsMissing(
                 f"{published} lacks what the study report is made of: "
                 f"{str(error).splitlines()[0]}.",
                 "Run cp-pipeline publish, which builds all models.",

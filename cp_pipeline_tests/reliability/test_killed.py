@@ -54,7 +54,7 @@ POINTS = [
     ("after", "COMMIT", 2),
     ("before", "call cp_pipeline.defs.load_steps:materialization", 1),
     ("after", "call cp_pipeline.defs.load_steps:materialization", 3),
-    ("before", "call cp_pipeline.defs.load_steps:log_checks", 1),
+    ("before", "call cp_pipeline.defs.load_outcome:log_checks", 1),
 ]  # fmt: skip
 
 
@@ -122,12 +122,14 @@ def test_what_was_loaded_and_not_recorded_is_recorded_by_a_sync_with_nothing_to_
     storage: StorageSettings, service: Sandbox
 ) -> None:
     run_killed("sync", when="before", what=RECORD, nth=4)
-    assert len(without_event(storage)) == 11 - 3
+    # Events are stored in batches: of the three before, any number may be.
+    missing = len(without_event(storage))
+    assert 11 - 3 <= missing <= 11
     loads = rows("FROM lineage.loads ORDER BY load_id")
     service.forget_requests()
     done = run("sync")
     assert "0 exports in 0 partitions to load" in done.stdout
-    assert "8 partitions loaded by a run that ended badly had no event" in done.stdout
+    assert f"{missing} partitions loaded by a run that ended badly had no event" in done.stdout
     assert without_event(storage) == {}
     assert files_fetched(service) == 0
     assert rows("FROM lineage.loads ORDER BY load_id") == loads

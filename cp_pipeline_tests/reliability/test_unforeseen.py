@@ -33,7 +33,7 @@ _PLACES = {
     "profile": ("cp_pipeline.warehouse.loader", "profiles", "args[2][0].name == 'Boom'"),
     "commit": ("cp_pipeline.warehouse.load_transaction", "grow", "args[2][0].name == 'Boom'"),
     "typing": ("cp_pipeline.warehouse.batch_staging", "stage", "'Boom' in str(args[2])"),
-    "validation": ("cp_pipeline.ingest.fetching", "read_csv_text", "b'Boom' in (args[2] or b'')"),
+    "validation": ("cp_pipeline.ingest.fetching", "read_csv_text", "b'Boom' in args[0]"),
 }
 _FAULT = """
 from importlib import import_module
@@ -166,7 +166,7 @@ def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_aga
     def broken(*_: object, **__: object) -> None:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("cp_pipeline.defs.load_steps.observations", broken)
+    monkeypatch.setattr("cp_pipeline.defs.load_outcome.observations", broken)
     monkeypatch.setattr("cp_pipeline.defs.load_steps.materialization", broken)
     with dg.instance_for_test() as instance:
         done = (

@@ -25,6 +25,7 @@ DETAILS = """
 INSERT INTO study.studies (id, name) VALUES (4711, 'A trial');
 INSERT INTO study.sites (study_id, id, site_identifier, site_name)
 VALUES (4711, 1, '101', 'Graz'), (4711, 2, NULL, 'Pune');
+DELETE FROM study.subjects;
 INSERT INTO study.subjects (study_id, id, site_id, subject_identifier)
 SELECT 4711, subject_id, 1 + subject_id % 2, 'S' || subject_id FROM marts.subject_summary;
 INSERT INTO marts.subject_processing (study_id, subject_id, study_program_id, state)

@@ -16,6 +16,8 @@ from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_
 REPLACEMENT = "(erased)"
 # Dagster's own tag of a run that a person starts for one partition.
 SUBJECT_TAG = "dagster/partition/subject"
+# The asset's step.
+_ASSET = "dataset_exports"
 # The columns with the configuration of runs.
 _CONFIGURATIONS = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
 
@@ -58,6 +60,12 @@ def _delete_events(opened: Opened, tables: Mapping[str, Sequence[str]], subject_
             "DELETE FROM asset_event_tags WHERE event_id IN"
             f" (SELECT id FROM event_logs WHERE {of_subject})"
         )
+    # The output of a run of one partition has the metadata of its materialization, and no partition.
+    opened.execute(
+        "DELETE FROM event_logs WHERE dagster_event_type = 'STEP_OUTPUT' AND step_key = ?"
+        f" AND run_id IN (SELECT run_id FROM event_logs WHERE {of_subject})",
+        [_ASSET],
+    )
     opened.execute(f"DELETE FROM event_logs WHERE {of_subject}")
     if "partition" in tables.get("asset_check_executions", ()):
         opened.execute(f"DELETE FROM asset_check_executions WHERE {of_subject}")
