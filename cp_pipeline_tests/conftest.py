@@ -24,16 +24,21 @@ from cp_pipeline_tests.warehouses import publish
 _TOGETHER = (
     "/browser/",
     "/cli/test_erasing",
+    "/defs/test_checks.py",
     "/defs/test_postgres.py",
     "/landing/test_object_store.py",
     "/models/test_executions.py",
+    "/models/test_fourteen_rows.py",
+    "/models/test_independent_calculation.py",
     "/models/test_numbers.py",
+    "/models/test_scaffold.py",
     "/reliability/test_killed_at_random.py",
     "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_sentinel_dates.py",
     "/test_widening.py::test_a_column_of_exponents",
     "/warehouse/test_names_in_sql.py",
+    "/warehouse/test_subject_of.py",
 )
 
 
@@ -119,7 +124,7 @@ def _publish_study(folder: Path) -> None:
             "subject_identifier,visit,start,end\n10821,Baseline,2024-02-05,2024-02-07\n"
         )
         subject(site.storage.warehouse, 10821, None, "0042", "101")
-        site.build()
+        site.build("--resource-type", "model")
         publish(site.storage)
 
 

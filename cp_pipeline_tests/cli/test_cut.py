@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import select
-import shutil
 import stat
 import subprocess
 import sys
@@ -14,14 +13,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import rows, sync_all
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.warehouse_contents import run
 
 QUESTION = b"Why?"
-MODEL = "SELECT count(*) AS loads FROM {{ target.database }}.lineage.current_loads"
 
 
 def in_terminal(*command: str, answer: bytes, seconds: float = 100) -> tuple[int, str]:
@@ -51,18 +49,7 @@ def in_terminal(*command: str, answer: bytes, seconds: float = 100) -> tuple[int
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A dbt project with one model, so that a build takes little."""
-    folder = tmp_path / "models"
-    (folder / "models").mkdir(parents=True)
-    (folder / "macros").mkdir()
-    for name in ("profiles.yml", "macros/generate_schema_name.sql"):
-        shutil.copyfile(PROJECT / name, folder / name)
-    (folder / "dbt_project.yml").write_text(
-        "name: small\nconfig-version: 2\nprofile: cp_models\n"
-        "models: {+materialized: table, +schema: marts}\n"
-    )
-    (folder / "models" / "loads.sql").write_text(MODEL)
-    return folder
+    return small_project(tmp_path / "models")
 
 
 def test_a_cut_asks_why_and_freezes_what_is_current_with_its_models(

@@ -178,11 +178,6 @@ def test_killed_hosts_leave_no_lock_and_no_difference(
         while locks(catalog):
             assert time.monotonic() - killed < 1
         host.communicate()
-        # At any other time.
-        host = hosts.start(kill)
-        time.sleep(random.Random(kill).uniform(2, 8))
-        host.send_signal(signal.SIGKILL)
-        host.communicate()
     # The connection of the lock ends before COMMIT: nothing of this turn is written.
     host = hosts.start(1, "stops-inside")
     until_inside(host)
@@ -195,7 +190,15 @@ def test_killed_hosts_leave_no_lock_and_no_difference(
     heard, _ = host.communicate(timeout=600)
     assert PASSWORD not in heard + hosts.log(1).read_text()
     hosts.load()
+    elsewhere = Hosts(service, tmp_path / "elsewhere")
+    for kill in range(KILLS):
+        # At any other time.
+        host = elsewhere.start(kill)
+        time.sleep(random.Random(kill).uniform(1, 5))
+        host.send_signal(signal.SIGKILL)
+        host.communicate()
+    elsewhere.load()
     undisturbed = Hosts(service, tmp_path / "undisturbed")
     undisturbed.load()
-    with undisturbed.warehouse:
-        assert hosts.contents() == undisturbed.contents()
+    with undisturbed.warehouse, elsewhere.warehouse:
+        assert hosts.contents() == undisturbed.contents() == elsewhere.contents()

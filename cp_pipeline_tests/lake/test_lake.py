@@ -26,6 +26,7 @@ from cp_pipeline.warehouse import (
 from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests import lakes
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 
 MARK = "Zebra7319Quince"
@@ -125,6 +126,7 @@ def test_no_output_has_the_password(tmp_path: Path) -> None:
     with FaultySandbox(SandboxStudy.empty()) as service:
         lake = Lake(service, tmp_path / "data", lakes.postgres_lake(tmp_path / "data"))
         lake.put("N,V\n1,7\n")
+        lake.variables["CP_DBT_PROJECT"] = str(small_project(tmp_path / "models"))
         said = ""
         commands = (
             ["sync"], ["status"], ["doctor"], ["query", "--warehouse", "FROM lineage.loads"],

@@ -126,7 +126,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
                 files.zone_from(warehouse, subject, zone, str(since))
         lines = [f"P107,{name},{start},{end}" for name, (start, end) in VISITS.items()]
         built.storage.visits.write_text("\n".join(["subject_identifier,visit,start,end", *lines]))
-        built.dbt("build", "--exclude-resource-type", "unit_test")
+        built.build("--resource-type", "model")
         yield built
 
 

@@ -9,6 +9,7 @@ from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import SettingsError, StorageSettings
 from cp_pipeline_tests import forked
+from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -29,7 +30,7 @@ REFUSED = {
 }
 ALL_AT_ONCE = "-a*b[ab] {{ 7*7 }}'\"=;:~${HOME}%&,|ü💤"
 COMMANDS = (
-    ("sync",), ("publish",), ("query", "FROM marts.study_coverage"), ("status",),
+    ("sync",), ("publish",), ("query", "FROM marts.loads"), ("status",),
     ("compact", "--older-than", "0", "--yes"), ("erase", "--subject", "10821", "--yes"),
     ("rebuild",), ("query", "--warehouse", "FROM lineage.loads"),
 )  # fmt: skip
@@ -61,6 +62,8 @@ def test_every_command_works_where_names_are_as_bad_as_they_may_be(
     monkeypatch.setenv("CP_WAREHOUSE", str(folder / ALL_AT_ONCE / f"{file_name}.duckdb"))
     monkeypatch.setenv("CP_PUBLISHED", str(folder / "#;" / f"{ALL_AT_ONCE}#.duckdb"))
     monkeypatch.setenv("DAGSTER_HOME", str(folder / f"home # {ALL_AT_ONCE}"))
+    project = small_project(tmp_path / "models")
+    monkeypatch.setenv("CP_DBT_PROJECT", str(project))
     study = SandboxStudy.synthetic(study_id=4711, subjects=2, days=1, seed=1, epoch_rows=10)
     with Sandbox(study) as service:
         for name, value in service.environment.items():

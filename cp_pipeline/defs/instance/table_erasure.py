@@ -60,7 +60,7 @@ def _delete_events(opened: Opened, tables: Mapping[str, Sequence[str]], subject_
             "DELETE FROM asset_event_tags WHERE event_id IN"
             f" (SELECT id FROM event_logs WHERE {of_subject})"
         )
-    # The output of a run of one partition has the metadata of its materialization, and no partition.
+    # The output of a run of one partition has the metadata of its materialization, but no key.
     opened.execute(
         "DELETE FROM event_logs WHERE dagster_event_type = 'STEP_OUTPUT' AND step_key = ?"
         f" AND run_id IN (SELECT run_id FROM event_logs WHERE {of_subject})",
