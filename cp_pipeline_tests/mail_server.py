@@ -7,7 +7,6 @@ import email
 import email.policy
 import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -15,6 +14,8 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
+
+from cp_pipeline_tests.certificates import certificate_in
 
 
 class MailServer(ThreadingTCPServer):
@@ -95,13 +96,7 @@ def mail_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mai
     """Serve, with the settings that send to it."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not there")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out",
-         str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = certificate_in(tmp_path)
     with MailServer(certificate, key) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         for name, value in {

@@ -2,7 +2,6 @@
 
 import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 from cp_pipeline.centrepoint import DownloadFailed
 from cp_pipeline.domain.exports import ExportFile
 from cp_pipeline_tests.centrepoint.clients import Keeper
+from cp_pipeline_tests.certificates import certificate_in
 from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.study_site import Site
 
@@ -53,13 +53,7 @@ class Quiet(ThreadingHTTPServer):
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quiet]:
     """A server at https://localhost; this process trusts its certificate."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out",
-         str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = certificate_in(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
