@@ -17,7 +17,7 @@ import click
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
-from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
+from cp_pipeline.sandbox import LOOPBACK, Packing, Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 
 PORT = 8765
@@ -32,6 +32,7 @@ _SECONDS_TO_ANSWER = 30
 @click.option("--dataset", "dataset_names", multiple=True, help="Only this data set; repeatable.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same study.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
+@click.option("--host", default=LOOPBACK, show_default=True, help="Its name for others.")
 @click.option("--packing", type=click.Choice([each.value for each in Packing]), default="gzip")
 @click.option("--token-seconds", type=float, default=3600.0, show_default=True)
 @click.option("--link-seconds", type=float, default=14400.0, show_default=True)
@@ -47,6 +48,7 @@ def sandbox(
     dataset_names: tuple[str, ...],
     seed: int,
     port: int,
+    host: str,
     packing: str,
     token_seconds: float,
     link_seconds: float,
@@ -66,7 +68,7 @@ def sandbox(
         cp-pipeline sandbox --execute-again --subject 10821 --dataset ActivityDaily8
     """
     if execute_again:
-        _execute_again(port, subject_id, dataset_names)
+        _execute_again(f"http://{host}:{port}", subject_id, dataset_names)
         return
     study = SandboxStudy.synthetic(
         study_id=study_id,
@@ -83,6 +85,7 @@ def sandbox(
         requests_per_minute=requests_per_minute,
         packing=Packing(packing),
         port=port,
+        host=host,
     )
     try:
         with service:
@@ -91,8 +94,8 @@ def sandbox(
             _serve(service)
     except OSError as error:
         raise PipelineError(
-            f"The sandbox cannot use port {port}: {error.strerror}.",
-            "Is one running already? Choose another with --port.",
+            f"The sandbox cannot use port {port} of {host}: {error.strerror}.",
+            "Is one running already? Choose another with --port, or see --host.",
         ) from None
 
 
@@ -134,12 +137,12 @@ def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
         return child.wait()
 
 
-def _execute_again(port: int, subject_id: int | None, dataset_names: tuple[str, ...]) -> None:
+def _execute_again(address: str, subject_id: int | None, dataset_names: tuple[str, ...]) -> None:
     executed = []
     for dataset_name in dataset_names or (None,):
         asked = {"subjectId": subject_id, "dataSetName": dataset_name}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/sandbox/executions",
+        request = urllib.request.Request(  # noqa: S310
+            f"{address}/sandbox/executions",
             data=json.dumps({name: value for name, value in asked.items() if value}).encode(),
             headers={"Content-Type": "application/json"},
         )
@@ -148,8 +151,8 @@ def _execute_again(port: int, subject_id: int | None, dataset_names: tuple[str, 
                 executed += json.load(answer)["executed"]
         except urllib.error.URLError as error:
             raise PipelineError(
-                f"No sandbox answers on port {port}: {error.reason}.",
-                "Start one with cp-pipeline sandbox, or give its port with --port.",
+                f"No sandbox answers at {address}: {error.reason}.",
+                "Start one with cp-pipeline sandbox, or give its --port and --host.",
             ) from None
     answers.print(f"{count(len(executed), 'export')} executed again.")
     for item in executed:

@@ -15,9 +15,11 @@ from cp_pipeline.sandbox.server import Server
 from cp_pipeline.sandbox.service import API_PATH, TOKEN_PATH, Service
 from cp_pipeline.sandbox.study import SandboxStudy
 
+LOOPBACK = "127.0.0.1"
+
 
 class Sandbox:
-    """A local CentrePoint over real HTTP, on 127.0.0.1 alone; a context manager."""
+    """A local CentrePoint over real HTTP, on 127.0.0.1 by default; a context manager."""
 
     # Tests replace it by one that fails on demand.
     _service_type: type[Service] = Service
@@ -31,6 +33,7 @@ class Sandbox:
         requests_per_minute: int = 500,
         packing: Packing = Packing.GZIP,
         port: int = 0,
+        host: str = LOOPBACK,
         latency_seconds: float = 0.0,
     ) -> None:
         """Takes the study and how strict to be; starts nothing yet.
@@ -42,6 +45,7 @@ class Sandbox:
             requests_per_minute: requests to the API and for tokens let through in any 60 seconds.
             packing: of export files that have none of their own.
             port: 0 takes any free one.
+            host: a name or address of this machine, on which it listens and which its links have.
             latency_seconds: how long each answer takes on its way, as from a service far off.
 
         Raises:
@@ -57,12 +61,13 @@ class Sandbox:
         )
         self.execute_again = study.execute_again
         self._port = port
+        self._host = host
         self._server: Server | None = None
         self._stopped = threading.Event()
 
     def __enter__(self) -> Self:
         """Starts serving in a thread of its own, or raises OSError if the port is taken."""
-        self._server = Server(self._port, self._service.answer)
+        self._server = Server(self._host, self._port, self._service.answer)
         self._service.base_url = self.base_url
         self._stopped.clear()
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -92,10 +97,10 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:<port>`, while it serves."""
+        """`http://<host>:<port>`, while it serves."""
         if self._server is None:
             raise RuntimeError("The sandbox is not serving: use it in a with statement.")
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._host}:{self._server.server_port}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the loopback interface, with the standard library's server.
+"""HTTP/1.1 on one address, with the standard library's server.
 
 Belongs here: connections, and the bytes of a request and an answer. Does not belong: what is
 answered (`service.py`).
@@ -26,14 +26,14 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 256
 
-    def __init__(self, port: int, respond: Callable[[Request], Answer]) -> None:
-        """Listens at once, on a port of 127.0.0.1 (0: any free one), and serves when told to.
+    def __init__(self, host: str, port: int, respond: Callable[[Request], Answer]) -> None:
+        """Listens at once, on a name or address and a port (0: any free one).
 
-        Several threads call `respond` at the same time.
+        Serves when told to. Several threads call `respond` at the same time.
         """
         self.respond = respond
         self.connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), Connection)
+        super().__init__((host, port), Connection)
 
     def server_bind(self) -> None:
         """Binds without a look-up of the host's name, which takes seconds on some machines."""
