@@ -3,13 +3,12 @@
 Belongs here: what an administrator of PostgreSQL and of the store does before the first sync.
 Does not belong: what cp-pipeline itself makes (the lake, its tables).
 
-``setup.py passwords`` runs before PostgreSQL and the store, ``setup.py`` after them. Both change
-nothing that is there: run them as often as you want.
+``prepare.py passwords`` runs before PostgreSQL and the store, ``prepare.py`` after them. Both
+change nothing that is there: run them as often as you want.
 """
 
 import json
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -57,7 +56,7 @@ def make_all(passwords: dict[str, str]) -> None:
     until_it_answers("The object store", lambda: make_bucket(passwords))
     write(DAGSTER_HOME / ".pgpass", f"{POSTGRES}:5432:dagster:dagster:{passwords['dagster']}\n")
     for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(Path(__file__).with_name(name), DAGSTER_HOME / name)
+        write(DAGSTER_HOME / name, Path(__file__).with_name(name).read_text())
     write(
         STUDY / ".env",
         f"AWS_ACCESS_KEY_ID=study\nAWS_SECRET_ACCESS_KEY={passwords['study']}\n",
@@ -106,16 +105,16 @@ def make_secrets_of_duckdb(passwords: dict[str, str]) -> None:
         for name in ("ducklake", "postgres_scanner", "httpfs"):
             connection.execute(f"LOAD '{extension_file(name)}'")
         connection.execute(
-            f"CREATE OR REPLACE PERSISTENT SECRET catalog (TYPE postgres, HOST '{POSTGRES}',"
+            f"CREATE PERSISTENT SECRET IF NOT EXISTS catalog (TYPE postgres, HOST '{POSTGRES}',"
             f" DATABASE 'lake', USER 'lake', PASSWORD '{passwords['lake']}')"
         )
         connection.execute(
-            f"CREATE OR REPLACE PERSISTENT SECRET store (TYPE s3, KEY_ID 'study',"
+            f"CREATE PERSISTENT SECRET IF NOT EXISTS store (TYPE s3, KEY_ID 'study',"
             f" SECRET '{passwords['study']}', ENDPOINT '{STORE}', URL_STYLE 'path',"
             f" USE_SSL false, REGION 'us-east-1', SCOPE 's3://{BUCKET}')"
         )
         connection.execute(
-            "CREATE OR REPLACE PERSISTENT SECRET warehouse (TYPE ducklake, METADATA_PATH '',"
+            "CREATE PERSISTENT SECRET IF NOT EXISTS warehouse (TYPE ducklake, METADATA_PATH '',"
             f" DATA_PATH 's3://{BUCKET}/lake/',"
             " METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'catalog'})"
         )
