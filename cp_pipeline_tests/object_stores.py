@@ -64,7 +64,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     options = {
         "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "master.port": master,
         "volume.port": volume, "filer.port": filer, "s3.port": s3,
-        # Off: the first two listen on the same port in each server, the third reports to its makers.
+        # Off: two listen on the same port in each server, one reports to its makers.
         "s3.port.iceberg": 0, "s3.port.lance": 0, "master.telemetry": "false",
         "s3.config": folder / "s3.json", "volume.max": 20, "master.volumeSizeLimitMB": 64,
     }  # fmt: skip
