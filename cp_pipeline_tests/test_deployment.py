@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from dagster._core.instance.config import dagster_instance_config
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy

@@ -58,7 +58,9 @@ def sections(html: str) -> dict[str, str]:
 def test_the_build_ends_with_a_lost_page_a_broken_link_or_a_broken_anchor(
     tmp_path: Path, published_study: Path
 ) -> None:
-    for path in tracked("*.md", "docs*", "examples", "dbt_style_sql", "mkdocs.yml", ".env.example"):
+    for path in tracked(
+        "*.md", "docs*", "deploy", "examples", "dbt_style_sql", "mkdocs.yml", ".env.example"
+    ):
         copy = tmp_path / "tree" / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

@@ -11,7 +11,7 @@ import os
 import sys
 import tarfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, cast
 
 import obstore
 from dotenv import load_dotenv
@@ -31,7 +31,7 @@ def save(store: S3Store) -> int:
                 member.size, member.mode = each["size"], 0o600
                 member.mtime = int(each["last_modified"].timestamp())
                 # An object that is gone ends the copy: `compact` or `erase` runs, so do it again.
-                archive.addfile(member, obstore.open_reader(store, each["path"]))
+                archive.addfile(member, cast("IO[bytes]", obstore.open_reader(store, each["path"])))
                 count += 1
     return count
 
