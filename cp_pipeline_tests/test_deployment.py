@@ -103,11 +103,10 @@ def test_only_the_ui_is_reachable_and_only_from_this_machine() -> None:
     assert "--read-only" in SERVICES["webserver"]["command"]
 
 
-@pytest.mark.parametrize("name", [n for n, s in SERVICES.items() if s["image"] != "docker.io"])
+@pytest.mark.parametrize("name", SERVICES.keys() - {"postgres"})
 def test_our_images_have_no_rights(name: str) -> None:
     service = SERVICES[name]
-    if not service["image"].startswith("localhost/"):
-        return
+    assert service["image"].startswith("localhost/")
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True
     assert service["security_opt"] == ["no-new-privileges:true"]
