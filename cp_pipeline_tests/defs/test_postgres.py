@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,11 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs
 from cp_pipeline.defs.instance.storage_errors import StorageUnwritable
+from cp_pipeline.defs.missing_events import runs_ended_badly
+from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
@@ -102,6 +106,12 @@ def rows_with(server: PostgresServer, database: str, text: str) -> list[str]:
     return found
 
 
+def materializations(instance: dg.DagsterInstance, partition: Partition) -> int:
+    """The number of materializations of a partition."""
+    of_it = dg.AssetRecordsFilter(EXPORTS, asset_partitions=[key_of(partition)])
+    return len(instance.fetch_materializations(of_it, limit=1000).records)
+
+
 def test_a_killed_sync_is_ended_and_its_rerun_has_all_events(storage: StorageSettings) -> None:
     run_killed("sync", when="after", what="call cp_pipeline.defs.load_steps:materialization", nth=3)
     assert len(unfinished(storage)) == 1
@@ -161,6 +171,50 @@ def test_runs_of_other_hosts_are_left_to_run_monitoring(
             assert found is not None
             assert found.status is dg.DagsterRunStatus.STARTED
             instance.delete_run(run_id)
+
+
+@pytest.mark.parametrize("finder", ["sync", "sensor"])
+def test_another_host_stores_the_events_of_a_run_that_dagster_has_ended(
+    storage: StorageSettings,
+    service: FaultySandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finder: str,
+) -> None:
+    def look_after() -> str:
+        if finder == "sync":
+            return run("sync", "--subject", "10821").stdout
+        with open_instance(other) as instance:
+            asked = tick(instance, PipelineResource(), Memory(), 30, datetime.now(UTC))
+            return str(asked.skip_reason)
+
+    run("sync")
+    lost = {Partition(subject, "ActivityDaily8") for subject in (10821, 10822)}
+    for partition in lost:
+        service.execute_again(subject_id=partition.subject_id, data_set_name="ActivityDaily8")
+    run_killed("sync", when="after", what="call cp_pipeline.defs.load_steps:materialization", nth=2)
+    # Another host has its own data folder, and the same warehouse and Dagster.
+    monkeypatch.setenv("CP_WAREHOUSE", str(storage.warehouse))
+    monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other_host"))
+    other = StorageSettings.from_environment()
+    monkeypatch.setenv("DAGSTER_HOME", str(other.dagster_home))
+    shutil.copytree(storage.dagster_home, other.dagster_home)
+    # The run may live on its own host. So it is left alone, and so are its events.
+    look_after()
+    (killed,) = unfinished(other)
+    assert without_event(other) == {}
+    with open_instance(other) as instance:
+        before = {each: materializations(instance, each) for each in lost}
+        # As run monitoring does.
+        instance.report_run_failed(killed)
+        assert without_event(other).keys() == lost
+        look_after()
+        assert without_event(other) == {}
+        assert {each: materializations(instance, each) for each in lost} == {
+            each: number + 1 for each, number in before.items()
+        }
+        # That is done once.
+        assert runs_ended_badly(instance, RunLocks(other.data_dir)) == set()
 
 
 def test_no_row_of_an_erased_subject_is_left_on_the_server(
