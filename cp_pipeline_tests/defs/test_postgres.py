@@ -1,7 +1,6 @@
 """Dagster's storage on a real PostgreSQL, which other hosts use too (docs/hosts.md)."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,17 +25,11 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import one
 from cp_pipeline_tests.defs.conftest import EXPORTS, materialize, pair, rectangle, run_job
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.postgres_servers import PASSWORD, USER, PostgresServer, postgres_server
+from cp_pipeline_tests.postgres_servers import PASSWORD, PostgresServer, dagster_yaml
 from cp_pipeline_tests.reliability.leftovers import unfinished, without_event
 from cp_pipeline_tests.warehouse_contents import MARKER, found_in, run, run_killed
 
 SUBJECT = 73190462
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +52,6 @@ def service() -> Iterator[FaultySandbox]:
         yield running
 
 
-def configuration(
-    server: PostgresServer, database: str, scheme: str = "postgresql+psycopg2"
-) -> str:
-    """The `dagster.yaml` of docs/hosts.md, for this server."""
-    documented = Path(__file__).parents[2] / "docs" / "hosts.md"
-    found: list[str] = re.findall(r"```yaml\n(storage:.*?)```", documented.read_text(), re.DOTALL)
-    text = found[0]
-    text = text.replace("db.example.com", "127.0.0.1").replace("5432", str(server.port))
-    text = text.replace("username: dagster", f"username: {USER}").replace(
-        "db_name: dagster", f"db_name: {database}"
-    )
-    return text.replace("postgresql+psycopg2", scheme)
-
-
 @pytest.fixture
 def storage(
     server: PostgresServer, database: str, service: FaultySandbox, monkeypatch: pytest.MonkeyPatch
@@ -84,7 +63,7 @@ def storage(
     monkeypatch.setenv("DAGSTER_HOME", str(storage.dagster_home))
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", PASSWORD)
     storage.dagster_home.mkdir(parents=True)
-    (storage.dagster_home / "dagster.yaml").write_text(configuration(server, database))
+    (storage.dagster_home / "dagster.yaml").write_text(dagster_yaml(server, database))
     return storage
 
 
@@ -242,10 +221,10 @@ def test_a_server_that_cannot_be_used_is_explained_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     yaml = storage.dagster_home / "dagster.yaml"
-    yaml.write_text(configuration(server, database, scheme="postgresql"))
+    yaml.write_text(dagster_yaml(server, database, scheme="postgresql"))
     with pytest.raises(StorageUnwritable, match=r"scheme: postgresql\+psycopg2"):
         open_instance(storage)
-    yaml.write_text(configuration(server, database))
+    yaml.write_text(dagster_yaml(server, database))
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "WrongSecretOfPostgres")
     with pytest.raises(StorageUnwritable, match="password authentication failed") as raised:
         open_instance(storage)
