@@ -26,7 +26,7 @@ from cp_pipeline_tests.postgres_servers import PASSWORD, PostgresServer, dagster
 REPOSITORY = Path(cp_pipeline.__file__).parent.parent
 # Where Dagster's storage is: `sqlite`, or `postgres`, a real one on loopback. Read here, because no
 # test has variables of the person who runs it.
-DAGSTER_STORAGE = os.environ.get("CP_TEST_DAGSTER", "sqlite")
+DAGSTER_STORAGE = os.environ.get("TEST_DAGSTER", "sqlite")
 SENSOR_SECONDS = 5
 # docs/hosts.md says what it does.
 ONE_PLANNED_EVENT = "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS"
