@@ -25,7 +25,7 @@ _TOGETHER = (
     "/browser/",
     "/cli/test_erasing",
     "/defs/test_checks.py",
-    "/defs/test_postgres.py",
+    "/defs/test_postgres",
     "/landing/test_object_store.py",
     "/models/test_executions.py",
     "/models/test_fourteen_rows.py",

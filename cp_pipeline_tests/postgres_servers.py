@@ -5,6 +5,7 @@ Belongs here: starting and ending it. Does not belong: what is tested with it.
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -44,6 +45,18 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+
+def dagster_yaml(server: PostgresServer, database: str, scheme: str = "postgresql+psycopg2") -> str:
+    """The `dagster.yaml` of docs/hosts.md, for this server."""
+    documented = Path(__file__).parents[1] / "docs" / "hosts.md"
+    found: list[str] = re.findall(r"```yaml\n(storage:.*?)```", documented.read_text(), re.DOTALL)
+    text = found[0]
+    text = text.replace("db.example.com", "127.0.0.1").replace("5432", str(server.port))
+    text = text.replace("username: dagster", f"username: {USER}").replace(
+        "db_name: dagster", f"db_name: {database}"
+    )
+    return text.replace("postgresql+psycopg2", scheme)
 
 
 @contextmanager

@@ -234,7 +234,9 @@ def _recover_orphaned_runs(pipeline: Pipeline) -> None:
         WarehouseError: the warehouse cannot be read.
     """
     locks = RunLocks(pipeline.storage.data_dir)
-    if not locks.released():
+    from cp_pipeline.defs.instance.home_folder import home_folder, names_a_storage  # noqa: PLC0415
+
+    if not locks.released() and not names_a_storage(home_folder(pipeline.storage)):
         # The usual case, without Dagster, which takes a second to import.
         return
     from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415

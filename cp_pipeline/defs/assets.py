@@ -24,6 +24,7 @@ from cp_pipeline.defs.load_steps import (
     log_survey,
     survey,
 )
+from cp_pipeline.defs.missing_events import events_are_complete
 from cp_pipeline.defs.partitions import partition_of, subject_by_dataset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.study_details import STUDY_DETAILS, study_details
@@ -135,6 +136,7 @@ def dataset_exports(
     load_requested(context, source, request, held=held)
     for event in held.values():
         yield dg.MaterializeResult(metadata=event.metadata, tags=event.tags)
+    events_are_complete(context.instance, [context.run.run_id])
 
 
 def _say_what_is_skipped(context: dg.AssetExecutionContext, partitions: int) -> None:

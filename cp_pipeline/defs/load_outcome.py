@@ -68,13 +68,15 @@ def store_outcome(
     held, compared = outcome.held or {}, None
     events = outcome.events
     if compares:
-        compared = store_missing_events(pipeline, context.instance, events, listed_after, held=held)
+        compared = store_missing_events(
+            pipeline, context.instance, events, listed_after, held=held, own_run=context.run.run_id
+        )
     if compared and compared.differing:
         context.log.info(
             f"{count(len(compared.differing), 'partition')} loaded by an earlier run had no event "
             "in Dagster. The events are stored now; nothing was downloaded."
         )
-        compared = compare_events(pipeline, context.instance, held)
+        compared = compare_events(pipeline, context.instance, held, context.run.run_id)
     # A failed partition keeps its older version. Only an observation makes it stale in Dagster.
     for observation in observations(failure.export_file for failure in outcome.failures):
         outcome.events.log(observation)

@@ -23,8 +23,10 @@ from cp_pipeline.defs.instance.event_batches import EventBatches
 from cp_pipeline.defs.instance.storage_errors import storage_errors_explained
 from cp_pipeline.defs.load_outcome import NAMED, Context, Outcome, failure_of, named, store_outcome
 from cp_pipeline.defs.missing_events import (
-    has_run_ended_badly,
+    events_are_complete,
+    events_may_be_missing,
     newest_event,
+    runs_ended_badly,
 )
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.defs.resources import PipelineResource
@@ -152,6 +154,7 @@ def load_requested(
         pipeline = source.open()
         studies = ",".join(map(str, pipeline.centrepoint.settings.study_ids))
         context.instance.add_run_tags(context.run.run_id, {STUDY_TAG: studies})
+        events_may_be_missing(context.instance, context.run.run_id)
         if request.is_whole:
             before(context, pipeline)
         with EventBatches(context.instance, context) as events:
@@ -167,13 +170,16 @@ def load_requested(
                     parts.extend(_load_part(context, source, pipeline, part, outcome))
             finally:
                 if outcome.listed_after is not None:
+                    ended = runs_ended_badly(context.instance, source.run_locks())
                     # Of a large study, comparing all partitions takes longer than loading a few.
-                    compares = request.is_whole or has_run_ended_badly(
-                        context.instance, source.run_locks()
-                    )
+                    compares = request.is_whole or bool(ended)
                     store_outcome(
                         context, pipeline, outcome, outcome.listed_after, compares=compares
                     )
+                    events_are_complete(context.instance, ended)
+        if held is None:
+            # Otherwise the caller says it, once it has yielded the events.
+            events_are_complete(context.instance, [context.run.run_id])
         context.log.info(
             f"{count(outcome.loaded, 'partition')} loaded, {len(outcome.failures):,} failed"
         )

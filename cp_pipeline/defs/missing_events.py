@@ -6,24 +6,37 @@ Does not belong: what an event says (``events``), the check's messages (``checks
 A load is committed before Dagster stores its event. A run may be killed in between, or find no disk
 space in Dagster's home. Its partitions are then current, so no run loads them again, but Dagster
 has no event of them. A run for the whole study compares at its end. All other runs, the sensor, and
-a sync with nothing to load, compare if a run has ended badly and its lock file still exists.
+a sync with nothing to load, compare if a run has ended badly: its lock file still exists, or, in a
+storage that hosts share, its tag says that its events are incomplete. Partitions that an unfinished
+run has loaded are left out: it stores their events itself.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
 from cp_pipeline.defs.events import DATASET_EXPORTS, VERSION_TAG, materialization
 from cp_pipeline.defs.instance.event_batches import EventBatches
-from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs, remove_locks_of_ended_runs
+from cp_pipeline.defs.instance.orphaned_runs import (
+    UNFINISHED,
+    end_orphaned_runs,
+    is_of_a_server,
+    remove_locks_of_ended_runs,
+)
 from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionLoaded, Pipeline
 from cp_pipeline.locks.run_locks import RunLocks
+from cp_pipeline.warehouse import LoadedVersions
 
 # States in which CentrePoint lists no newer version than the loaded one.
 _UP_TO_DATE = frozenset({"current", "withdrawn"})
+# A tag of runs that load, in a storage that hosts share: whether all events of the run are stored.
+_EVENTS_TAG = "cp_pipeline/events"
+_INCOMPLETE, _COMPLETE = {_EVENTS_TAG: "incomplete"}, {_EVENTS_TAG: "complete"}
+_ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+_Known = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,7 @@ class EventComparison:
     """
 
     examined: int
-    differing: Mapping[Partition, tuple[frozenset[str], frozenset[str]]]
+    differing: Mapping[Partition, tuple[_Known, _Known]]
 
 
 def newest_event(instance: dg.DagsterInstance) -> int:
@@ -45,37 +58,59 @@ def newest_event(instance: dg.DagsterInstance) -> int:
 
 
 def compare_events(
-    pipeline: Pipeline, instance: dg.DagsterInstance, held: Collection[Partition] = ()
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    held: Collection[Partition] = (),
+    own_run: str = "",
 ) -> EventComparison:
     """Compare Dagster's data version of each partition with the executions in the warehouse.
+
+    Leave out partitions that another run has loaded which is not finished: it stores their events.
 
     Args:
         pipeline: has the warehouse.
         instance: has the events.
         held: partitions whose event Dagster stores a moment later.
+        own_run: the id of the run that compares; empty outside a run.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    storage = instance.event_log_storage
-    differing = {}
+    differing: dict[Partition, tuple[_Known, LoadedVersions]] = {}
     examined = 0
     for versions in pipeline.versions():
         examined += len(versions)
-        stored = storage.get_latest_tags_by_partition(
-            DATASET_EXPORTS,
-            dg.DagsterEventType.ASSET_MATERIALIZATION,
-            [VERSION_TAG],
-            asset_partitions=[key_of(partition) for partition in versions],
-        )
-        for partition, version in versions.items():
-            tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
-            known = frozenset(tag.split(",")) if tag else frozenset[str]()
-            if partition in held:
-                continue
-            if not known or not version.still_listed <= known <= version.loaded:
-                differing[partition] = (known, version.loaded)
-    return EventComparison(examined, differing)
+        differing.update(_differing(instance, versions, held))
+    if differing:
+        unfinished = set(instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))) - {own_run}
+        left_out = {*held, *pipeline.loaded_by(unfinished)}
+        # Once more: a run may have stored its events, and have ended, since they were read.
+        versions = {partition: version for partition, (_, version) in differing.items()}
+        differing = dict(_differing(instance, versions, left_out))
+    return EventComparison(
+        examined, {each: (known, version.loaded) for each, (known, version) in differing.items()}
+    )
+
+
+def _differing(
+    instance: dg.DagsterInstance,
+    versions: Mapping[Partition, LoadedVersions],
+    left_out: Collection[Partition],
+) -> Iterator[tuple[Partition, tuple[_Known, LoadedVersions]]]:
+    """Yield the partitions whose event names other executions, and what it names."""
+    stored = instance.event_log_storage.get_latest_tags_by_partition(
+        DATASET_EXPORTS,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        [VERSION_TAG],
+        asset_partitions=[key_of(partition) for partition in versions],
+    )
+    for partition, version in versions.items():
+        tag = stored.get(key_of(partition), {}).get(VERSION_TAG, "")
+        known = frozenset(tag.split(",")) if tag else _Known()
+        if partition in left_out:
+            continue
+        if not known or not version.still_listed <= known <= version.loaded:
+            yield partition, (known, version)
 
 
 def store_missing_events(
@@ -85,6 +120,7 @@ def store_missing_events(
     listed_after: int,
     at_most: int | None = None,
     held: Collection[Partition] = (),
+    own_run: str = "",
 ) -> EventComparison:
     """Store the missing events; nothing is downloaded or loaded.
 
@@ -94,7 +130,8 @@ def store_missing_events(
         events: stores the events.
         listed_after: a storage id from before the newest listing; see ``events.provenance``.
         at_most: the maximum number of events to store now; None is no limit.
-        held: see ``compare_events``.
+        held: see ``compare_events``, also for ``own_run``.
+        own_run: the id of the run that stores them.
 
     Returns:
         The comparison from before the events were stored.
@@ -103,7 +140,7 @@ def store_missing_events(
         WarehouseError: the warehouse cannot be read.
     """
     events.flush()
-    compared = compare_events(pipeline, instance, held)
+    compared = compare_events(pipeline, instance, held, own_run)
     if not compared.differing:
         return compared
     partitions = list(compared.differing)[:at_most]
@@ -119,11 +156,37 @@ def store_missing_events(
     return compared
 
 
-def has_run_ended_badly(instance: dg.DagsterInstance, locks: RunLocks) -> bool:
-    """Whether a run with a lock file has ended without success, so that events may be missing."""
-    ended = [instance.get_run_by_id(run_id) for run_id in locks.released()]
-    # If Dagster does not know a run, it was killed before Dagster stored it. It may have loaded.
-    return any(run is None or not run.is_success for run in ended)
+def events_may_be_missing(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Say that a run begins to load: until it says otherwise, its events may be incomplete."""
+    if is_of_a_server(instance):
+        instance.add_run_tags(run_id, _INCOMPLETE)
+
+
+def events_are_complete(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
+    """Say that no event of these runs is missing, so that no host compares because of them."""
+    for run_id in run_ids:
+        if is_of_a_server(instance) and instance.has_run(run_id):
+            instance.add_run_tags(run_id, _COMPLETE)
+
+
+def runs_ended_badly(instance: dg.DagsterInstance, locks: RunLocks) -> set[str]:
+    """Return the runs that have ended without success, so that events may be missing.
+
+    Orphaned runs of this host are ended first. Runs of other hosts are among them as soon as
+    Dagster has ended them, for instance by its run monitoring.
+    """
+    found = set()
+    if released := locks.released():
+        end_orphaned_runs(instance, locks)
+    for run_id in released:
+        run = instance.get_run_by_id(run_id)
+        # A run that Dagster does not know was killed before it was stored. It may have loaded.
+        if run is None or (run.is_finished and not run.is_success):
+            found.add(run_id)
+    if is_of_a_server(instance):
+        tagged = dg.RunsFilter(statuses=_ENDED_BADLY, tags=_INCOMPLETE)
+        found.update(instance.get_run_ids(tagged))
+    return found
 
 
 def recover_orphaned_runs(
@@ -135,7 +198,7 @@ def recover_orphaned_runs(
 ) -> int:
     """End orphaned runs, and store the missing events of runs that did not succeed.
 
-    Does nothing if the process of every run with a lock file lives.
+    Does nothing if no run has ended badly, on this host or in a storage that hosts share.
 
     Args:
         pipeline: has the warehouse.
@@ -151,14 +214,13 @@ def recover_orphaned_runs(
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
-    if not locks.released():
-        return 0
-    end_orphaned_runs(instance, locks)
+    ended = runs_ended_badly(instance, locks)
     missing = 0
-    if has_run_ended_badly(instance, locks):
+    if ended:
         with EventBatches(instance) as events:
             compared = store_missing_events(pipeline, instance, events, listed_after, at_most)
         missing = len(compared.differing)
     if at_most is None or missing <= at_most:
+        events_are_complete(instance, ended)
         remove_locks_of_ended_runs(instance, locks)
     return missing

@@ -49,6 +49,7 @@ from cp_pipeline.warehouse import (
     loaded_executions,
     loaded_versions,
     partition_states,
+    partitions_loaded_by,
     study_names,
 )
 
@@ -248,6 +249,14 @@ class Pipeline:
             if partition in wanted:
                 found.setdefault(partition, []).append(load)
         return {partition: tuple(loads) for partition, loads in sorted(found.items())}
+
+    def loaded_by(self, run_ids: Collection[str]) -> set[Partition]:
+        """Return the partitions with a current load of one of these Dagster runs.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read.
+        """
+        return partitions_loaded_by(self._questions, run_ids)
 
     def count_loaded(self, run_id: str) -> int:
         """Count the partitions that a Dagster run loaded.

@@ -82,6 +82,7 @@ from cp_pipeline.warehouse.partition_states import (
     lasting_failures,
     loaded_versions,
     partition_states,
+    partitions_loaded_by,
 )
 from cp_pipeline.warehouse.processing import SubjectProcessing, subjects_processing
 from cp_pipeline.warehouse.profile import Profile
@@ -206,6 +207,7 @@ __all__ = [
     "note",
     "old_files",
     "partition_states",
+    "partitions_loaded_by",
     "pending_since",
     "programs_of_datasets",
     "programs_without_datasets",

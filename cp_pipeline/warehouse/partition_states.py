@@ -4,7 +4,7 @@ Belongs here: reading ``lineage.partition_status`` and ``lineage.failures``.
 Does not belong: the definition of a state (``views``), the reaction to it (``ingest``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -128,6 +128,19 @@ def listed_datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
         " UNION SELECT dataset_name FROM lineage.current_loads ORDER BY ALL"
     ).fetchall()
     return [name for (name,) in rows]
+
+
+def partitions_loaded_by(warehouse: Warehouse, run_ids: Collection[str]) -> set[Partition]:
+    """Return the partitions with a current load of one of these Dagster runs."""
+    if not run_ids or not warehouse.exists():
+        return set()
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT subject_id, dataset_name FROM lineage.current_loads"
+            " WHERE list_contains(?::VARCHAR[], dagster_run_id)",
+            [sorted(run_ids)],
+        ).fetchall()
+    return {Partition(*row) for row in rows}
 
 
 def count_partitions(warehouse: Warehouse) -> int:

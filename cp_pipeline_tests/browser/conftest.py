@@ -7,6 +7,7 @@ test requests first. So the tests pass in any order.
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import pytest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.browser.dagster_ui import (
+    DAGSTER_STORAGE,
     ENDED,
     PATIENCE,
     REPOSITORY,
@@ -24,6 +26,7 @@ from cp_pipeline_tests.browser.dagster_ui import (
     until,
 )
 from cp_pipeline_tests.malformed_files import packed, with_record
+from cp_pipeline_tests.postgres_servers import postgres_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,7 +54,8 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
     study = SandboxStudy.synthetic(subjects=8, days=2, datasets=(DAILY, EPOCHS))
     with (
         Sandbox(study) as sandbox,
-        dagster_dev(sandbox, tmp_path_factory.mktemp("dagster_ui")) as served,
+        postgres_server() if DAGSTER_STORAGE == "postgres" else nullcontext() as postgres,
+        dagster_dev(sandbox, tmp_path_factory.mktemp("dagster_ui"), postgres) as served,
     ):
         yield served
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,9 +21,15 @@ from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import Sandbox
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.postgres_servers import PASSWORD, PostgresServer, dagster_yaml
 
 REPOSITORY = Path(cp_pipeline.__file__).parent.parent
+# Where Dagster's storage is: `sqlite`, or `postgres`, a real one on loopback. Read here, because no
+# test has variables of the person who runs it.
+DAGSTER_STORAGE = os.environ.get("TEST_DAGSTER", "sqlite")
 SENSOR_SECONDS = 5
+# docs/hosts.md says what it does.
+ONE_PLANNED_EVENT = "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS"
 # A long limit, because other processes may use the processors. No test waits longer than needed.
 PATIENCE = 120.0
 Answer = TypeVar("Answer")
@@ -149,11 +155,7 @@ class DagsterUi:
         return self.ask(
             "query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {"
             f" ... on Sensor {{ sensorState {{ {fields} }} }} }} }}",
-            selector={
-                "repositoryLocationName": "cp_pipeline.definitions",
-                "repositoryName": "__repository__",
-                "sensorName": name,
-            },
+            selector=_sensor(name),
         )["sensorOrError"]["sensorState"]
 
     def skip_reasons(self) -> list[str]:
@@ -161,14 +163,36 @@ class DagsterUi:
         found = self.sensor_state("new_program_executions", "ticks(limit: 500) { skipReason }")
         return [tick["skipReason"] for tick in found["ticks"] if tick["skipReason"]]
 
-    def stop_sensor(self, name: str) -> None:
+    def start_sensor(self, name: str) -> None:
         """Do what a click on the sensor's switch does."""
+        started = self.ask(
+            "mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {"
+            " ... on Sensor { sensorState { status } } } }",
+            selector=_sensor(name),
+        )["startSensor"]
+        assert started == {"sensorState": {"status": "RUNNING"}}
+
+    def stop_sensor(self, name: str) -> None:
+        """Do what another click on the sensor's switch does."""
         stopped = self.ask(
             "mutation($id: String!) { stopSensor(id: $id) {"
             " ... on StopSensorMutationResult { instigationState { status } } } }",
             id=self.sensor_state(name, "id")["id"],
         )["stopSensor"]
         assert stopped == {"instigationState": {"status": "STOPPED"}}
+
+    def load_range(self, partitions: Sequence[str]) -> str:
+        """Do what a click on "Launch backfill" does; return the id of the backfill."""
+        launched = self.ask(
+            "mutation($params: LaunchBackfillParams!) {"
+            " launchPartitionBackfill(backfillParams: $params) {"
+            " ... on LaunchBackfillSuccess { backfillId } } }",
+            params={
+                "assetSelection": [{"path": ["dataset_exports"]}],
+                "partitionNames": list(partitions),
+            },
+        )["launchPartitionBackfill"]
+        return str(launched["backfillId"])
 
     def publications(self) -> list[str]:
         """The status of each run that builds the models and publishes, newest first."""
@@ -188,6 +212,14 @@ class DagsterUi:
         return until("the warehouse to be free", look)[0]
 
 
+def _sensor(name: str) -> dict[str, str]:
+    return {
+        "repositoryLocationName": "cp_pipeline.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": name,
+    }
+
+
 def free_port() -> int:
     """A free port."""
     with socket.socket() as free:
@@ -196,10 +228,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
+def dagster_dev(
+    sandbox: Sandbox, folder: Path, postgres: PostgresServer | None = None
+) -> Iterator[DagsterUi]:
     """Run only ``dg dev``, with an empty home; stop all its processes.
 
-    Not in the checkout: Dagster would let a ``.env`` there overrule the sandbox.
+    Not in the checkout: Dagster would let a ``.env`` there overrule the sandbox. With ``postgres``,
+    a new database there is Dagster's storage, with the configuration of docs/hosts.md.
     """
     home, dagster_home = folder / "home", folder / "data" / "dagster_home"
     home.mkdir()
@@ -221,9 +256,16 @@ def dagster_dev(sandbox: Sandbox, folder: Path) -> Iterator[DagsterUi]:
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONWARNINGS": "ignore",
     }
+    if postgres is not None:
+        variables |= {"DAGSTER_PG_PASSWORD": PASSWORD, ONE_PLANNED_EVENT: "true"}
+        dagster_home.mkdir(parents=True)
+        documented = dagster_yaml(postgres, postgres.new_database())
+        often = documented.replace("run_monitoring:", "run_monitoring:\n  poll_interval_seconds: 2")
+        (dagster_home / "dagster.yaml").write_text(often)
     storage = StorageSettings.from_environment(variables)
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DAGSTER_HOME", str(dagster_home))
+        for name in ("DAGSTER_HOME", "DAGSTER_PG_PASSWORD"):
+            environment.setenv(name, variables.get(name, ""))
         open_instance(storage).dispose()
     # Otherwise dbt would parse the models first.
     prepared_project(storage)

@@ -8,11 +8,18 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline_tests.postgres_servers import PostgresServer, postgres_server
 
 EXPORTS = dg.AssetKey("dataset_exports")
 FILES = dg.AssetKey("export_files")
 LISTED = dg.AssetKey("listed_executions")
 DAILY = "ActivityDaily8"
+
+
+@pytest.fixture(scope="package")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture

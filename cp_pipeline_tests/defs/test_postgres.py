@@ -1,7 +1,7 @@
 """Dagster's storage on a real PostgreSQL, which other hosts use too (docs/hosts.md)."""
 
 import os
-import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,25 +14,22 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs
 from cp_pipeline.defs.instance.storage_errors import StorageUnwritable
+from cp_pipeline.defs.missing_events import runs_ended_badly
+from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.domain.exports import Partition
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import one
 from cp_pipeline_tests.defs.conftest import EXPORTS, materialize, pair, rectangle, run_job
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.postgres_servers import PASSWORD, USER, PostgresServer, postgres_server
+from cp_pipeline_tests.postgres_servers import PASSWORD, PostgresServer, dagster_yaml
 from cp_pipeline_tests.reliability.leftovers import unfinished, without_event
 from cp_pipeline_tests.warehouse_contents import MARKER, found_in, run, run_killed
 
 SUBJECT = 73190462
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +52,6 @@ def service() -> Iterator[FaultySandbox]:
         yield running
 
 
-def configuration(
-    server: PostgresServer, database: str, scheme: str = "postgresql+psycopg2"
-) -> str:
-    """The `dagster.yaml` of docs/hosts.md, for this server."""
-    documented = Path(__file__).parents[2] / "docs" / "hosts.md"
-    found: list[str] = re.findall(r"```yaml\n(storage:.*?)```", documented.read_text(), re.DOTALL)
-    text = found[0]
-    text = text.replace("db.example.com", "127.0.0.1").replace("5432", str(server.port))
-    text = text.replace("username: dagster", f"username: {USER}").replace(
-        "db_name: dagster", f"db_name: {database}"
-    )
-    return text.replace("postgresql+psycopg2", scheme)
-
-
 @pytest.fixture
 def storage(
     server: PostgresServer, database: str, service: FaultySandbox, monkeypatch: pytest.MonkeyPatch
@@ -80,7 +63,7 @@ def storage(
     monkeypatch.setenv("DAGSTER_HOME", str(storage.dagster_home))
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", PASSWORD)
     storage.dagster_home.mkdir(parents=True)
-    (storage.dagster_home / "dagster.yaml").write_text(configuration(server, database))
+    (storage.dagster_home / "dagster.yaml").write_text(dagster_yaml(server, database))
     return storage
 
 
@@ -100,6 +83,12 @@ def rows_with(server: PostgresServer, database: str, text: str) -> list[str]:
             if cursor.fetchone() != (0,):
                 found.append(table)
     return found
+
+
+def materializations(instance: dg.DagsterInstance, partition: Partition) -> int:
+    """The number of materializations of a partition."""
+    of_it = dg.AssetRecordsFilter(EXPORTS, asset_partitions=[key_of(partition)])
+    return len(instance.fetch_materializations(of_it, limit=1000).records)
 
 
 def test_a_killed_sync_is_ended_and_its_rerun_has_all_events(storage: StorageSettings) -> None:
@@ -163,6 +152,50 @@ def test_runs_of_other_hosts_are_left_to_run_monitoring(
             instance.delete_run(run_id)
 
 
+@pytest.mark.parametrize("finder", ["sync", "sensor"])
+def test_another_host_stores_the_events_of_a_run_that_dagster_has_ended(
+    storage: StorageSettings,
+    service: FaultySandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finder: str,
+) -> None:
+    def look_after() -> str:
+        if finder == "sync":
+            return run("sync", "--subject", "10821").stdout
+        with open_instance(other) as instance:
+            asked = tick(instance, PipelineResource(), Memory(), 30, datetime.now(UTC))
+            return str(asked.skip_reason)
+
+    run("sync")
+    lost = {Partition(subject, "ActivityDaily8") for subject in (10821, 10822)}
+    for partition in lost:
+        service.execute_again(subject_id=partition.subject_id, data_set_name="ActivityDaily8")
+    run_killed("sync", when="after", what="call cp_pipeline.defs.load_steps:materialization", nth=2)
+    # Another host has its own data folder, and the same warehouse and Dagster.
+    monkeypatch.setenv("CP_WAREHOUSE", str(storage.warehouse))
+    monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other_host"))
+    other = StorageSettings.from_environment()
+    monkeypatch.setenv("DAGSTER_HOME", str(other.dagster_home))
+    shutil.copytree(storage.dagster_home, other.dagster_home)
+    # The run may live on its own host. So it is left alone, and so are its events.
+    look_after()
+    (killed,) = unfinished(other)
+    assert without_event(other) == {}
+    with open_instance(other) as instance:
+        before = {each: materializations(instance, each) for each in lost}
+        # As run monitoring does.
+        instance.report_run_failed(killed)
+        assert without_event(other).keys() == lost
+        look_after()
+        assert without_event(other) == {}
+        assert {each: materializations(instance, each) for each in lost} == {
+            each: number + 1 for each, number in before.items()
+        }
+        # That is done once.
+        assert runs_ended_badly(instance, RunLocks(other.data_dir)) == set()
+
+
 def test_no_row_of_an_erased_subject_is_left_on_the_server(
     storage: StorageSettings, server: PostgresServer, database: str
 ) -> None:
@@ -188,10 +221,10 @@ def test_a_server_that_cannot_be_used_is_explained_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     yaml = storage.dagster_home / "dagster.yaml"
-    yaml.write_text(configuration(server, database, scheme="postgresql"))
+    yaml.write_text(dagster_yaml(server, database, scheme="postgresql"))
     with pytest.raises(StorageUnwritable, match=r"scheme: postgresql\+psycopg2"):
         open_instance(storage)
-    yaml.write_text(configuration(server, database))
+    yaml.write_text(dagster_yaml(server, database))
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "WrongSecretOfPostgres")
     with pytest.raises(StorageUnwritable, match="password authentication failed") as raised:
         open_instance(storage)

@@ -12,6 +12,7 @@ from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from cp_pipeline.defs.instance.home_folder import home_folder
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.instance.storage_errors import (
     StorageOutdated,
@@ -49,7 +50,7 @@ telemetry:
 
 def prepare_dagster_home(storage: StorageSettings) -> Path:
     """Create Dagster's home if it does not exist, and set ``DAGSTER_HOME`` to it."""
-    home = _home(storage)
+    home = home_folder(storage)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
@@ -62,10 +63,6 @@ def prepare_dagster_home(storage: StorageSettings) -> Path:
             part.unlink(missing_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
-
-
-def _home(storage: StorageSettings) -> Path:
-    return Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home).expanduser().absolute()
 
 
 # For a run whose output is on the screen. To capture it as well, Dagster starts four processes. If
@@ -93,7 +90,7 @@ def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> 
         StorageOutdated: an older Dagster created it, and it lacks what this version reads.
         PipelineError: its ``dagster.yaml`` cannot be read.
     """
-    home = _home(storage)
+    home = home_folder(storage)
     try:
         with storage_errors_explained(home):
             return _open_instance(prepare_dagster_home(storage), captures_output=captures_output)
