@@ -68,7 +68,8 @@ def lake(variables: dict[str, str], tmp_path: Path) -> Iterator[Site]:
 
 
 def content(site: Site) -> list[list[tuple[object, ...]]]:
-    return [site.rows(sql) for sql in CONTENT]
+    with Warehouse.of(site.storage) as warehouse, warehouse.reading() as connection:
+        return [connection.execute(sql).fetchall() for sql in CONTENT]
 
 
 def test_all_loads_are_kept_whenever_a_rebuild_is_killed(
