@@ -63,7 +63,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     master, volume, filer, s3 = _free_ports(4)
     options = {
         "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "master.port": master,
-        "volume.port": volume, "filer.port": filer, "s3.port": s3, "s3.port.iceberg": 0,
+        "volume.port": volume, "filer.port": filer, "s3.port": s3,
+        # Fixed ports, which a second server on this machine would not get.
+        "s3.port.iceberg": 0, "s3.port.lance": 0,
         "s3.config": folder / "s3.json", "volume.max": 20, "master.volumeSizeLimitMB": 64,
     }  # fmt: skip
     command = [weed, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
