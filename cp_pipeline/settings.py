@@ -130,19 +130,19 @@ class _Reader:
             )
         return tuple(dict.fromkeys(hosts))
 
-    def object_store(self, name: str) -> str:
-        """Return the location in an object store; empty if the value is a folder.
+    def object_store(self, name: str, *, or_folder: bool = False) -> str:
+        """Return the location in an object store; empty without one, or if it is a folder.
 
         The value is not repeated in a complaint: it may have credentials, which do not belong here.
         """
         value = self.text(name)
-        if "://" not in value:
+        if not value or (or_folder and "://" not in value):
             return ""
         if not _OBJECTS.fullmatch(value):
             self.complaints.append(
-                f"{name} must be a folder, s3://bucket/prefix or az://container/prefix, without "
-                "credentials and in the letters a-z, A-Z, 0-9, '.', '_' and '-'. The credentials "
-                "belong in the store's own variables (AWS_…, AZURE_…)."
+                f"{name} must be {'a folder, ' if or_folder else ''}s3://bucket/prefix or "
+                "az://container/prefix, without credentials and in the letters a-z, A-Z, 0-9, '.', "
+                "'_' and '-'. The credentials belong in the store's own variables (AWS_…, AZURE_…)."
             )
             return ""
         return value.rstrip("/")
@@ -363,6 +363,8 @@ class StorageSettings:
     # The location in an object store, such as s3://bucket/prefix; empty if the landing is a folder.
     landing_url: str = ""
     landing_folder: Path | None = None
+    # The location in an object store to which the published file is uploaded, too; empty for none.
+    publish_to: str = ""
 
     @property
     def workbook(self) -> Path:
@@ -419,10 +421,13 @@ class StorageSettings:
         secrets = None
         if read.text("CP_DUCKDB_SECRETS"):
             secrets = read.path("CP_DUCKDB_SECRETS", Path(), _BY_DUCKDB)
-        landing_url = read.object_store("CP_LANDING")
+        landing_url = read.object_store("CP_LANDING", or_folder=True)
         folder = data_dir / "landing"
         if not landing_url:
             folder = read.path("CP_LANDING", folder, _BY_ALL)
+        publish_to = read.object_store("CP_PUBLISH_TO")
+        if publish_to and landing_url and f"{publish_to}/".startswith(f"{landing_url}/"):
+            read.complaints.append("CP_PUBLISH_TO must not be below CP_LANDING.")
         read.finish()
         return cls(
             data_dir=data_dir,
@@ -439,6 +444,7 @@ class StorageSettings:
             landing_folder=None if folder == data_dir / "landing" else folder,
             lake_data_path=lake_data,
             duckdb_secrets=secrets,
+            publish_to=publish_to,
         )
 
 

@@ -74,6 +74,9 @@ def _examine(said: Said) -> int:
         )
     if storage.landing_url:
         checks.ask("landing", lambda: check_place(ObjectStore.at(storage.landing_url)), _place)
+    if storage.publish_to:
+        upload = partial(ObjectStore.at, storage.publish_to, "the published file in")
+        checks.ask("published file", lambda: check_place(upload(), overwrites=True), _place)
     return EXIT_AT_FAULT if checks.failed else 0
 
 

@@ -6,6 +6,7 @@ Does not belong: the work (``ingest.subject_erasure``, ``defs.instance.event_era
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -72,9 +73,7 @@ def erase(
             f"{storage.published} is removed, because it has tables without a column for the "
             "subject. Run `cp-pipeline publish` to create the file again."
         )
-    for path in erased.removed:
-        made_by = "report" if path == storage.report else "publish --xlsx"
-        answers.print(f"{path} is removed. Run `cp-pipeline {made_by}` to make it again.")
+    _print_removed(storage, erased.removed)
     if erased.unclear_tables:
         answers.print(
             f"Tables without a column for the subject: {', '.join(erased.unclear_tables)}. They "
@@ -86,6 +85,17 @@ def erase(
             "files, old versions that the object store keeps, and PostgreSQL's write-ahead log may "
             "still have the subject's data (docs/lake.md)."
         )
+
+
+def _print_removed(storage: StorageSettings, removed: Iterable[Path]) -> None:
+    if storage.publish_to:
+        answers.print(
+            f"The published file in {storage.publish_to} is removed. Run `cp-pipeline publish` to "
+            "upload it again. If the store keeps old versions, remove them there."
+        )
+    for path in removed:
+        made_by = "report" if path == storage.report else "publish --xlsx"
+        answers.print(f"{path} is removed. Run `cp-pipeline {made_by}` to make it again.")
 
 
 def _print_stored(stored: Erasable, subject_id: int) -> None:

@@ -54,6 +54,8 @@ def publish(workbook: str | None, as_json: bool) -> None:
         "reason": None,
         "report": None,
         "workbook": None,
+        "uploaded": None,
+        "sha256": None,
     }
 
     def work(said: Said) -> int:
@@ -129,6 +131,9 @@ def run_publish(said: Said | None = None) -> int:
     said["published"] = str(storage.published)
     said |= {name: int(str(made[0].metadata[name].value)) for name in ("tables", "rows", "bytes")}
     answers.print(f"{count(said['tables'], 'table')} published in {storage.published}.")
+    if "uploaded" in made[0].metadata:
+        said |= {name: str(made[0].metadata[name].value) for name in ("uploaded", "sha256")}
+        answers.print(f"Uploaded to {said['uploaded']} (SHA-256 {said['sha256']}).")
     return _say_report(result, storage, said)
 
 

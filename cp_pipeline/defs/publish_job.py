@@ -50,8 +50,10 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with failures_explained(source, context):
             result = source.publish(context.run.run_id)
+        uploaded = {"uploaded": result.uploaded, "sha256": result.sha256}
         return dg.MaterializeResult(
             metadata={
+                **(uploaded if result.uploaded else {}),
                 "path": dg.MetadataValue.path(str(result.path)),
                 "tables": result.tables,
                 "rows": result.rows,

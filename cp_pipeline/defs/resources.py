@@ -52,11 +52,11 @@ class PipelineResource:
         return RunLocks(self.storage().data_dir)
 
     def publish(self, run_id: str) -> Published:
-        """Replace the analysts' file."""
+        """Replace the analysts' file, and its copy in an object store if the settings name one."""
         storage = self.storage()
         with Warehouse.of(storage) as warehouse:
             move_notes(storage.data_dir, warehouse)
-            return publish_current(warehouse, storage.published, run_id)
+            return publish_current(warehouse, storage.published, run_id, storage.publish_to)
 
     def write_report(self) -> Report:
         """Write the study report of the published file."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.landing import (
     Landing,
+    ObjectStore,
     count_files,
     erase_files,
     is_in_use,
@@ -108,7 +109,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
 def erase(storage: StorageSettings, subject_id: int) -> Erased:
     """Remove the subject from warehouse, published file, landing and quarantine.
 
-    The study report and the workbook are removed whole.
+    The study report, the workbook and the uploaded published file are removed whole.
 
     Args:
         storage: the settings with their paths.
@@ -128,6 +129,10 @@ def erase(storage: StorageSettings, subject_id: int) -> Erased:
     removed = tuple(
         path for path in (storage.report, storage.workbook) if remove_with_partial(path)
     )
+    if storage.publish_to:
+        # Whole: the file of this host may be older, or missing.
+        uploaded = ObjectStore.at(storage.publish_to, "the published file in")
+        uploaded.remove(storage.published.name)
     cuts = erase_from_cuts(storage, subject_id)
     erase_files(landing, subject_id)
     return Erased(not published_is_there, unclear, cuts, removed)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.batches import Batch, load_in_halves
 from cp_pipeline.ingest.fetching import explain
 from cp_pipeline.landing import (
@@ -31,10 +32,12 @@ from cp_pipeline.warehouse import (
     Loader,
     NewWarehouse,
     Warehouse,
+    WarehouseError,
     building_anew,
     record_erasures,
 )
 
+_NAMED = 3
 _GONE = "the file, or its description, is missing from the landing"
 
 
@@ -55,7 +58,7 @@ class Rebuilt:
 
     ``old_was_read``: whether the lineage of the old warehouse was readable and is copied.
     ``never_loaded``: the number of landed files that the old warehouse did not have. ``kept_as``:
-    the path of the old file now.
+    the path of the old file now; None for a DuckLake.
     """
 
     loads: int
@@ -75,16 +78,20 @@ def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *
 
     Raises:
         WarehouseBusy: another process holds the warehouse.
-        WarehouseError: the new warehouse cannot be built; the old one is unchanged.
+        WarehouseError: the new warehouse cannot be built, or would lack loads of a DuckLake; the
+            old one is unchanged.
     """
     landing = Landing.of(storage)
     with (
         Warehouse.of(storage) as warehouse,
         landing.scratch_folder() as scratch,
     ):
-        with building_anew(warehouse) as new:
+        with building_anew(warehouse, scratch) as new:
             building = _Building(landing, scratch, new, saw)
             building.load_all()
+            if building.left_out and not warehouse.is_file:
+                # Unlike an old file, the old tables do not stay for long.
+                raise _incomplete(storage.warehouse, building.left_out)
         return Rebuilt(
             loads=building.loads,
             rows=building.rows,
@@ -93,6 +100,15 @@ def rebuild(storage: StorageSettings, saw: Callable[[int, int], None] = lambda *
             never_loaded=building.never_loaded,
             kept_as=new.kept_as,
         )
+
+
+def _incomplete(location: str, left_out: list[LeftOut]) -> WarehouseError:
+    return WarehouseError(
+        f"{count(len(left_out), 'load')} of {location} cannot be loaded again: "
+        f"{'; '.join(map(str, left_out[:_NAMED]))}{' …' if len(left_out) > _NAMED else ''}.",
+        "The DuckLake is unchanged, and still has them. Restore these files of the landing from a "
+        "backup, and run rebuild again.",
+    )
 
 
 class _Building:

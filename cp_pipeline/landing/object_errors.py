@@ -32,7 +32,7 @@ def explained(where: str, name: str = "") -> Iterator[None]:
     """Turn the errors of ``obstore`` into errors of the landing.
 
     Args:
-        where: the location, for people.
+        where: what the store is for, and the location, for people.
         name: the object that is asked for.
 
     Raises:
@@ -58,44 +58,42 @@ def explained(where: str, name: str = "") -> Iterator[None]:
 def _in_words(where: str, message: str) -> LandingUnusable:
     if _NO_BUCKET.search(message):
         return LandingUnusable(
-            f"The landing {where} does not exist: there is no such bucket or container.",
-            f"Create it, or correct CP_LANDING. {_SEE_DOCTOR}",
+            f"{where[0].upper()}{where[1:]} does not exist: there is no such bucket or container.",
+            f"Create it, or correct its name in the settings. {_SEE_DOCTOR}",
         )
     if _NO_CREDENTIALS.search(message):
         return LandingUnusable(
-            f"There are no credentials for the landing {where}.",
+            f"There are no credentials for {where}.",
             "Set the store's own variables (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), or give this machine a "
             f"role. {_SEE_DOCTOR}",
         )
     if _REFUSED.search(message):
         return LandingUnusable(
-            f"The object store refuses access to the landing {where}{_code(message)}.",
+            f"The object store refuses access to {where}{_code(message)}.",
             "See whether the credentials in its variables (AWS_…, AZURE_…) are right, and whether "
             f"they may read, write, list and delete there. {_SEE_DOCTOR}",
         )
     if _NOT_HTTPS.search(message):
         return LandingUnusable(
-            f"The address of the object store for the landing {where} is not HTTPS.",
+            f"The address of the object store for {where} is not HTTPS.",
             "Only for a store on this machine or in a network of your own: set AWS_ALLOW_HTTP=true "
             "(or AZURE_ALLOW_HTTP=true).",
         )
     again = f"Run this again when it answers. {_SEE_DOCTOR}"
     if _TOO_MANY.search(message):
-        words = f"The object store of the landing {where} asks for fewer requests{_code(message)}."
+        words = f"The object store of {where} asks for fewer requests{_code(message)}."
         return LandingUnavailable(words, again)
     if _SLOW.search(message):
         return LandingUnavailable(
-            f"The object store of the landing {where} is too slow: a request took too long.", again
+            f"The object store of {where} is too slow: a request took too long.", again
         )
     if _UNREACHABLE.search(message):
         return LandingUnavailable(
-            f"The object store of the landing {where} cannot be reached.",
+            f"The object store of {where} cannot be reached.",
             f"See whether its address is right (AWS_ENDPOINT_URL, AZURE_STORAGE_ENDPOINT). {again}",
         )
-    return LandingUnavailable(
-        f"The object store of the landing {where} cannot be used{_code(message)}.", again
-    )
+    return LandingUnavailable(f"The object store of {where} cannot be used{_code(message)}.", again)
 
 
 def _code(message: str) -> str:

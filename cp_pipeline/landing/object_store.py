@@ -46,16 +46,24 @@ class ObjectStore(Files):
         client: of the bucket and the prefix.
         where: the location, for people.
         folder: a folder below the prefix; empty, or with '/' at its end.
+        use: what the store is for, for people.
     """
 
-    def __init__(self, client: "Client", where: str, folder: str = "") -> None:
+    def __init__(
+        self, client: "Client", where: str, folder: str = "", use: str = "the landing"
+    ) -> None:
         self._client = client
         self._where = where
         self._folder = folder
+        self._use = use
 
     @classmethod
-    def at(cls, location: str) -> Self:
+    def at(cls, location: str, use: str = "the landing") -> Self:
         """Return the store of a location such as ``s3://bucket/prefix``; no request is made.
+
+        Args:
+            location: the bucket and the prefix.
+            use: what the store is for, for people.
 
         Raises:
             LandingUnusable: a variable of the store is missing, or the package ``obstore``.
@@ -64,10 +72,10 @@ class ObjectStore(Files):
             from obstore.store import from_url  # noqa: PLC0415  (an extra, and slow to import)
         except ModuleNotFoundError:
             raise LandingUnusable(
-                f"CP_LANDING is {location}, but the package obstore is not installed.",
+                f"{location} is an object store, but the package obstore is not installed.",
                 "Install it: `pip install 'cp-pipeline[object-store]'`.",
             ) from None
-        with explained(location):
+        with explained(f"{use} {location}"):
             client = from_url(
                 location,
                 client_options={
@@ -78,20 +86,26 @@ class ObjectStore(Files):
                 },
                 retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
             )
-        return cls(client, location)
+        return cls(client, location, use=use)
 
     def in_folder(self, folder: str) -> Self:
         """Return the same store with all names below a folder."""
-        return type(self)(self._client, f"{self._where}/{folder}", f"{self._folder}{folder}/")
+        where = f"{self._where}/{folder}"
+        return type(self)(self._client, where, f"{self._folder}{folder}/", self._use)
 
     def __str__(self) -> str:
         return self._where
+
+    @property
+    def named(self) -> str:
+        """What the store is for, and its location, for people."""
+        return f"{self._use} {self._where}"
 
     def subfolders(self, folder: str) -> set[str]:
         """Return the names of the folders directly in ``folder``."""
         from obstore import list_with_delimiter  # noqa: PLC0415
 
-        with explained(self._where):
+        with explained(self.named):
             found = list_with_delimiter(self._client, f"{self._folder}{folder}" or None)
         return {each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]}
 
@@ -109,7 +123,7 @@ class ObjectStore(Files):
     def _listed(self, folder: str) -> "list[ObjectMeta]":
         from obstore import list as list_objects  # noqa: PLC0415
 
-        with explained(self._where):
+        with explained(self.named):
             found = list_objects(self._client, f"{self._folder}{folder}").collect()
         for each in found:
             each["path"] = each["path"].removeprefix(self._folder)
@@ -120,7 +134,7 @@ class ObjectStore(Files):
         from obstore import head  # noqa: PLC0415
 
         try:
-            with explained(self._where, name):
+            with explained(self.named, name):
                 head(self._client, self._folder + name)
         except FileNotFoundError:
             return False
@@ -130,7 +144,7 @@ class ObjectStore(Files):
         """Return the content of a small object."""
         from obstore import get  # noqa: PLC0415
 
-        with explained(self._where, name):
+        with explained(self.named, name):
             return bytes(get(self._client, self._folder + name).bytes())
 
     def create(self, name: str, content: bytes) -> None:
@@ -140,7 +154,7 @@ class ObjectStore(Files):
     def _create(self, name: str, content: bytes | Path) -> str | None:
         from obstore import put  # noqa: PLC0415
 
-        with explained(self._where, name):
+        with explained(self.named, name):
             return put(self._client, self._folder + name, content, mode="create")["version"]
 
     def create_versioned(self, name: str, content: bytes) -> bool:
@@ -154,7 +168,7 @@ class ObjectStore(Files):
     def _overwrite(self, name: str, content: bytes | Path) -> None:
         from obstore import put  # noqa: PLC0415
 
-        with explained(self._where, name):
+        with explained(self.named, name):
             put(self._client, self._folder + name, content, chunk_size=ONE_REQUEST_BYTES // 4)
 
     def put(self, name: str, part: Path) -> None:
@@ -172,6 +186,22 @@ class ObjectStore(Files):
                 # Damaged: the name has the checksum of other bytes.
                 self._overwrite(name, part)
         part.unlink()
+
+    def upload(self, name: str, path: Path, checksum: str) -> None:
+        """Upload a file, in place of an object of the same name; the file stays.
+
+        The object is visible when it is whole. Its metadata ``sha256`` is the checksum.
+        """
+        from obstore import put  # noqa: PLC0415
+
+        with explained(self.named, name):
+            put(
+                self._client,
+                self._folder + name,
+                path,
+                attributes={"sha256": checksum},
+                chunk_size=ONE_REQUEST_BYTES // 4,
+            )
 
     @contextmanager
     def local(self, name: str, scratch: Path) -> Iterator[Path]:
@@ -194,7 +224,7 @@ class ObjectStore(Files):
     def _chunks(self, name: str) -> Iterator[bytes]:
         from obstore import get  # noqa: PLC0415
 
-        with explained(self._where, name):
+        with explained(self.named, name):
             for chunk in get(self._client, self._folder + name):
                 yield bytes(chunk)
 
@@ -210,7 +240,7 @@ class ObjectStore(Files):
     def _remove(self, names: Sequence[str]) -> None:
         from obstore import delete  # noqa: PLC0415
 
-        with explained(self._where):
+        with explained(self.named):
             delete(self._client, [self._folder + name for name in names])
 
     def each(

@@ -71,7 +71,7 @@ def _into_lake(source: Warehouse, target: Warehouse) -> Moved:
     # Reading keeps other processes from writing the file meanwhile.
     with (
         source.reading(),
-        _attached(target.connection, source.location, "READ_ONLY"),
+        file_attached(target.connection, source.location, "READ_ONLY"),
         target.transaction() as connection,
     ):
         moved = _copy(connection, "other", "warehouse")
@@ -87,15 +87,15 @@ def _into_file(source: Warehouse, target: Warehouse) -> Moved:
             with fresh.transaction():
                 # The tables, also those that have no rows.
                 pass
-            with _attached(source.connection, str(scratch)), source.reading() as connection:
+            with file_attached(source.connection, str(scratch)), source.reading() as connection:
                 moved = _copy(connection, "warehouse", "other")
-                listed = _digests(connection, "warehouse")
+                listed = digests(connection, "warehouse")
             with fresh.transaction() as connection:
                 for dataset in read_all_columns(connection):
                     create_view(connection, dataset)
             # Again, because now it is read from the disk.
             with fresh.reading() as connection:
-                _compare(listed, _digests(connection, "warehouse"))
+                compare(listed, digests(connection, "warehouse"))
             with fresh.held() as connection:
                 connection.execute("CHECKPOINT warehouse")
         scratch.chmod(0o600)
@@ -121,7 +121,7 @@ def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
     found = []
     for warehouse in (source, target):
         with warehouse.reading() as connection:
-            found.append(_digests(connection, "warehouse", schemas="'history'"))
+            found.append(digests(connection, "warehouse", schemas="'history'"))
     if found[0] != found[1]:
         raise WarehouseError(
             f"{target.location} has loads of its own already.",
@@ -133,7 +133,7 @@ def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
 
 
 @contextmanager
-def _attached(
+def file_attached(
     connection: duckdb.DuckDBPyConnection, file: str, options: str = ""
 ) -> Iterator[None]:
     """Attach a DuckDB file as ``other``."""
@@ -159,8 +159,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:
         else:
             statement = f"CREATE TABLE {new}.{name} AS SELECT {listed} FROM {old}.{name}"
         connection.execute(statement)
-    listed_rows = _digests(connection, old)
-    _compare(listed_rows, _digests(connection, new))
+    listed_rows = digests(connection, old)
+    compare(listed_rows, digests(connection, new))
     rows = sum(number for number, _ in listed_rows.values())
     return Moved(len(listed_rows), rows, _loads(connection, old))
 
@@ -170,7 +170,12 @@ def _loads(connection: duckdb.DuckDBPyConnection, database: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
+def compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
+    """Compare the ``digests`` of the original with those of its copy.
+
+    Raises:
+        WarehouseError: the copy differs.
+    """
     for (schema, table), digest in old.items():
         if new.get((schema, table)) != digest:
             raise WarehouseError(
@@ -195,7 +200,7 @@ def _tables(
     return {(schema, name): columns for schema, name, columns in rows if (schema, name) not in _OWN}
 
 
-def _digests(
+def digests(
     connection: duckdb.DuckDBPyConnection,
     database: str,
     schemas: str = "'history', 'lineage', 'study'",

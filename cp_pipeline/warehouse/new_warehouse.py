@@ -1,7 +1,8 @@
 """Build a new warehouse next to the old one, copy some lineage, and replace the old one.
 
 Belongs here: reading the old warehouse if it is readable, copying what the landing does not have,
-keeping the old file. Does not belong: loading landed files (``ingest.warehouse_rebuild``).
+keeping the old file. Does not belong: loading landed files (``ingest.warehouse_rebuild``), putting
+the new tables into a DuckLake (``lake_rebuild``).
 
 The old file is held during the rebuild, so no process loads rows into it that the new file would
 lack. It is kept next to the new one as ``….before-rebuild-<time>``.
@@ -27,6 +28,7 @@ from cp_pipeline.warehouse.file_swap import (
     replacing,
     sync_folder,
 )
+from cp_pipeline.warehouse.lake_rebuild import replace_tables
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 
@@ -64,20 +66,22 @@ class NewWarehouse:
 
 
 @contextmanager
-def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
+def building_anew(warehouse: Warehouse, folder: Path) -> Iterator[NewWarehouse]:
     """Build a new warehouse in the block; at the end of the block it replaces the old one.
+
+    Args:
+        warehouse: the old warehouse.
+        folder: a scratch folder, for the new tables of a DuckLake.
 
     Raises:
         WarehouseBusy: another process holds the old file, or is replacing it.
-        WarehouseError: it is a DuckLake, or another file replaced the old one during the rebuild.
+        WarehouseError: another file replaced the old one during the rebuild; or it is a DuckLake
+            that cannot be read, or that another host changed.
     """
     if not warehouse.is_file:
-        raise WarehouseError(
-            "A DuckLake cannot be rebuilt yet.",
-            "Set CP_WAREHOUSE to a new DuckLake and run cp-pipeline sync: landed files are not "
-            "downloaded again. Earlier executions, cuts and the record of actions are only in the "
-            "old one.",
-        )
+        with _building_lake_anew(warehouse, folder / "rebuilt.duckdb") as new:
+            yield new
+        return
     path = file_of(warehouse)
     with replacing(path) as scratch, ExitStack() as held:
         identity = _identity(path)
@@ -90,14 +94,45 @@ def building_anew(warehouse: Warehouse) -> Iterator[NewWarehouse]:
         new.kept_as = _take_the_place(scratch, path, identity)
 
 
+@contextmanager
+def _building_lake_anew(warehouse: Warehouse, scratch: Path) -> Iterator[NewWarehouse]:
+    """Build the new tables in a DuckDB file; at the end of the block one commit replaces the old.
+
+    Other hosts may load meanwhile. Then nothing is replaced.
+    """
+    if not warehouse.exists():
+        raise WarehouseError(
+            f"{warehouse.location} is not made yet, so it cannot be rebuilt.",
+            "Run cp-pipeline sync: landed files are not downloaded again.",
+        )
+    # Now, not before the commit: the old warehouse may be of an earlier version.
+    warehouse.bring_up_to_date()
+    with ExitStack() as held, closing(Warehouse(str(scratch))) as fresh:
+        old = _remember(warehouse, held)
+        if old is None:
+            raise WarehouseError(
+                f"The lineage of {warehouse.location} cannot be read, so it cannot be rebuilt.",
+                "Nothing has changed. Restore its catalog and its data files from a backup, or set "
+                "CP_WAREHOUSE to a new DuckLake and run cp-pipeline sync: landed files are not "
+                "downloaded again.",
+            )
+        _begin(fresh, scratch, old)
+        held.close()
+        yield NewWarehouse(fresh, *_read_loads(old))
+        fresh.close()
+        _carry_over(scratch, old)
+        replace_tables(warehouse, scratch)
+
+
 def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnection | None:
     """Hold the old warehouse and copy its lineage to ``memory.was_…``; None if unreadable."""
-    if not Path(warehouse.location).exists():
+    if not warehouse.has_file():
         return None
     try:
         connection = held.enter_context(warehouse.held())
-        # Checkpoint, so that the file has no write-ahead log that would have to move with it.
-        connection.execute("CHECKPOINT warehouse")
+        if warehouse.is_file:
+            # Checkpoint, so that the file has no write-ahead log that would have to move with it.
+            connection.execute("CHECKPOINT warehouse")
         if not has_tables(connection):
             return None
         there = connection.execute(

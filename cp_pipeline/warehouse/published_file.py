@@ -10,6 +10,7 @@ write to the warehouse while it is attached.
 """
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.landing import ObjectStore
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.locks.partial_files import partial_of, remove_partial
 from cp_pipeline.warehouse import descriptions
@@ -47,12 +49,18 @@ SELECT concat_ws('.',
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published: the number of tables and rows, and the file size in bytes."""
+    """What was published: the number of tables and rows, and the file size in bytes.
+
+    ``uploaded``: the location of the object to which it was uploaded, and ``sha256`` its checksum;
+    empty if it was not.
+    """
 
     path: Path
     tables: int
     rows: int
     byte_count: int
+    uploaded: str = ""
+    sha256: str = ""
 
 
 def state_of_warehouse(warehouse: Warehouse) -> str:
@@ -76,16 +84,20 @@ def published_state(path: Path) -> str:
     return str(row[0]) if row else ""
 
 
-def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Published:
+def publish_current(
+    warehouse: Warehouse, path: Path, run_id: str = "", upload_to: str = ""
+) -> Published:
     """Write a new analysts' file and put it in place.
 
     Args:
         warehouse: the warehouse.
         path: the path of the file (``CP_PUBLISHED``).
         run_id: the Dagster run, for lineage.
+        upload_to: a location in an object store (``CP_PUBLISH_TO``), to which the file is uploaded
+            before it replaces the old one; empty for none.
 
     Raises:
-        PipelineError: the warehouse does not exist yet, or the file cannot be written.
+        PipelineError: the warehouse does not exist yet, or the file cannot be written or uploaded.
         WarehouseError: the warehouse cannot be opened.
     """
     if not warehouse.exists():
@@ -104,13 +116,27 @@ def publish_current(warehouse: Warehouse, path: Path, run_id: str = "") -> Publi
             rows = _count(warehouse.connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
         partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
+        # First, so that a file that could not be uploaded is published again.
+        uploaded = _upload(partial, path.name, upload_to) if upload_to else ("", "")
         partial.replace(path)
     except (OSError, duckdb.IOException) as error:
         raise PipelineError(
             f"The published file {path} cannot be written: {error}.",
             "The old file is unchanged. Check the disk space and that the folder is writable.",
         ) from error
-    return Published(path, tables, rows, path.stat().st_size)
+    return Published(path, tables, rows, path.stat().st_size, *uploaded)
+
+
+def _upload(partial: Path, name: str, location: str) -> tuple[str, str]:
+    """Upload the file, or remove it; return the object's location and its checksum."""
+    try:
+        with partial.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        ObjectStore.at(location, "the published file in").upload(name, partial, checksum)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return f"{location}/{name}", checksum
 
 
 @contextlib.contextmanager

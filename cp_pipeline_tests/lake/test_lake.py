@@ -141,7 +141,7 @@ def test_no_output_has_the_password(tmp_path: Path) -> None:
         for command in (["sync"], ["status"], ["doctor"]):
             said += _run(unreachable, command)
     assert "cannot be opened" in said
-    assert "A DuckLake cannot be rebuilt yet" in said
+    assert "in the new ducklake:warehouse" in said
     assert lakes.PASSWORD not in said
     secret = re.compile(r"\.duckdb_secret$")
     for folder in (tmp_path / "data", tmp_path / "other"):
@@ -154,7 +154,10 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
     variables = {"CP_DATA_DIR": str(tmp_path), "CP_WAREHOUSE": f"ducklake:{tmp_path}/w.ducklake"}
     with Warehouse.of(StorageSettings.from_environment(variables)) as warehouse:
         assert not warehouse.exists()
-        with pytest.raises(WarehouseError, match="cannot be rebuilt"), building_anew(warehouse):
+        with (
+            pytest.raises(WarehouseError, match="cannot be rebuilt"),
+            building_anew(warehouse, tmp_path),
+        ):
             pass
     assert list(tmp_path.iterdir()) == []
     secret = {"CP_DATA_DIR": str(tmp_path), "CP_WAREHOUSE": "ducklake:nothing"}

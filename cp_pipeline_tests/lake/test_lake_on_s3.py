@@ -134,7 +134,8 @@ def test_no_output_has_the_credentials(
     for name, store in {"works": writer, "refuses": reader, "dead": dead}.items():
         folder = tmp_path / name
         variables = {**lakes.postgres_lake(folder, store), **models, "CP_DATA_DIR": str(folder)}
-        environment = {**os.environ, **service.environment, **variables}
+        variables |= {"CP_PUBLISH_TO": f"s3://{BUCKET}/for-analysts/{name}"}
+        environment = {**os.environ, **store, **service.environment, **variables}
         for command in commands if name == "works" else [["sync"], ["doctor"]]:
             done = subprocess.run(
                 [sys.executable, "-m", "cp_pipeline.cli", *command],
@@ -148,7 +149,9 @@ def test_no_output_has_the_credentials(
             file for file in folder.rglob("*") if file.is_file() and "secrets" not in file.parts
         ]
         said += "".join(file.read_bytes().decode(errors="replace") for file in kept)
-    assert said.count("may be written, read and removed") == 1
+    assert said.count("/: may be written, read and removed") == 1
+    assert "for-analysts/works: may be written, read and removed from" in said
+    assert f"Uploaded to s3://{BUCKET}/for-analysts/works/centrepoint.duckdb" in said
     # A sync that fails, and doctor, on each of the two other stores.
     assert said.count("The data files of ducklake:warehouse cannot be used") >= 4
     assert "Unexpected error" not in said

@@ -9,8 +9,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.store import S3Store
 
+from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.ingest import erase, rebuild
 from cp_pipeline.landing import (
     IncompleteFile,
@@ -24,6 +27,7 @@ from cp_pipeline.landing import (
     object_store,
 )
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.settings import SettingsError, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.landing.test_store import BYTES, ITEM, Interrupted, half
 from cp_pipeline_tests.object_stores import S3Server, s3_server
@@ -266,3 +270,45 @@ def test_a_killed_sync_leaves_no_half_object(
             (5,),
         ]
         assert list((site.storage.landing / ".aside").iterdir()) == []
+
+
+def test_the_published_file_is_uploaded_whole_or_not_at_all(
+    site: Site, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
+    monkeypatch.setenv("CP_LANDING", location)
+    monkeypatch.setenv("CP_PUBLISH_TO", f"{location}-published/")
+    below = {"CP_LANDING": location, "CP_PUBLISH_TO": f"{location}/published"}
+    with pytest.raises(SettingsError, match="below CP_LANDING"):
+        StorageSettings.from_environment(below)
+    site.load("N\n1\n")
+    done = PipelineResource().publish("run")
+    file = done.path.read_bytes()
+    assert done.uploaded == f"{location}-published/centrepoint.duckdb"
+    assert done.sha256 == hashlib.sha256(file).hexdigest()
+    client = S3Store.from_url(f"{location}-published", client_options={"allow_http": True})
+    uploaded = obstore.get(client, "centrepoint.duckdb")
+    assert uploaded.attributes["sha256"] == done.sha256
+    assert bytes(uploaded.bytes()) == file
+    check_place(ObjectStore.at(f"{location}-published"), overwrites=True)
+
+    site.load("N\n2\n", subject_id=2)
+    with monkeypatch.context() as refused:
+        for name, value in READER.items():
+            refused.setenv(name, value)
+        with pytest.raises(LandingUnusable, match=r"the published file in s3://.*AccessDenied"):
+            PipelineResource().publish("run")
+        store = ObjectStore.at(f"{location}-published", "the published file in")
+        with pytest.raises(LandingUnusable, match="refuses access to the published file in"):
+            check_place(store, overwrites=True)
+    assert done.path.read_bytes() == file
+    assert [each.name for each in done.path.parent.glob("*centrepoint*")] == [done.path.name]
+    assert bytes(obstore.get(client, "centrepoint.duckdb").bytes()) == file
+
+    again = PipelineResource().publish("run")
+    assert again.rows == 2
+    got = obstore.get(client, "centrepoint.duckdb")
+    assert hashlib.sha256(bytes(got.bytes())).hexdigest() == again.sha256 != done.sha256
+    erase(StorageSettings.from_environment(), 2)
+    with pytest.raises(FileNotFoundError):
+        obstore.head(client, "centrepoint.duckdb")
