@@ -7,7 +7,8 @@
 Both engines run on the DuckDB of .venv-lake; ``--other`` names a Python with another DuckDB, for
 one more column of the file. PostgreSQL is a real one on loopback and waits for the disk. A writer
 is a process with a data folder of its own; each loads its share of the subjects, without Dagster. A
-DuckDB file has one writer, because one process at a time can open it. ``--syncs N`` makes N small
+DuckDB file has one writer, because one process at a time can open it. The questions of
+queries/README.md are asked with the first number of exports. ``--syncs N`` makes N small
 syncs, each of which loads the exports of one subject, and then compacts; ``--syncs 0`` leaves this
 out, and without numbers of exports nothing else is measured.
 """
@@ -29,14 +30,14 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
+from lake_server import Server, compacted, files, show_compaction
 from many_exports import SHAPES, Shape
 from served import Served, served
 
 from cp_pipeline.ingest import PartitionFailed, Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Warehouse, compact
-from cp_pipeline.warehouse.lake import CATALOG
-from cp_pipeline_tests.lakes import Postgres, secrets
+from cp_pipeline.warehouse import Warehouse
+from cp_pipeline_tests.lakes import Postgres
 
 FIRST_SUBJECT = 10821
 # Of the small syncs.
@@ -44,42 +45,6 @@ SUBJECTS = 20
 QUERIES = Path(__file__).parents[1] / "queries" / "README.md"
 BLOCK = re.compile(r"^## (\d+)\.|^```sql(?: warehouse)?\n(.*?)```", re.MULTILINE | re.DOTALL)
 AGAIN = 5
-# A snapshot is kept for a day; so the benchmark sets the time of all snapshots back.
-AGED = "UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '2 days'"
-
-
-@dataclass
-class Server:
-    """The PostgreSQL of all lakes."""
-
-    postgres: Postgres
-    databases: dict[Path, str] = field(default_factory=dict)
-
-    def lake(self, folder: Path) -> dict[str, str]:
-        """Return the variables of a new lake with a new database."""
-        name = self.databases[folder] = f"lake_{len(self.databases)}"
-        self.postgres.execute(f"CREATE DATABASE {name}")
-        return secrets(folder, name, self.postgres.port)
-
-    def age(self, folder: Path) -> None:
-        """Make all snapshots of a lake two days older."""
-        self.postgres.execute(AGED, self.databases[folder])
-
-    def processor_seconds(self) -> float:
-        """Return the processor time of the server and of all its processes, ended or not."""
-        main = int((self.postgres.data / "postmaster.pid").read_text().split()[0])
-        ticks = 0
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                # After the name, which may have spaces: state, parent, …, utime (11th) to cstime.
-                words = path.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(path.parent.name) == main:
-                ticks += sum(map(int, words[11:15]))
-            elif int(words[1]) == main:
-                ticks += sum(map(int, words[11:13]))
-        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -108,6 +73,8 @@ class Contender:
             subprocess.Popen(
                 [self.python, __file__, "--write", str(first), str(first + share)],
                 env={**self.variables, "CP_DATA_DIR": str(folder / f"host_{first}")},
+                # DuckDB's progress bar.
+                stdout=subprocess.DEVNULL,
             )
             for first in range(FIRST_SUBJECT, FIRST_SUBJECT + shape.subjects, share)
         ]
@@ -138,7 +105,7 @@ class Contender:
         return time.perf_counter() - started
 
     def report(self) -> None:
-        """Print the medians."""
+        """Print the medians of all runs so far."""
         print(
             f"  {self.name:24} {statistics.median(self.seconds):7.2f} s wall,"
             f" {statistics.median(self.processor):7.2f} s processor"
@@ -161,39 +128,6 @@ def write(first: int, stop: int) -> None:
             failed = [result for result in results if isinstance(result, PartitionFailed)]
         if failed:
             sys.exit(f"{len(failed)} partitions failed, the first: {failed[0]}")
-
-
-def files(storage: StorageSettings, folder: Path) -> str:
-    """Say what a lake has, for people."""
-    with Warehouse.of(storage) as warehouse, warehouse.reading() as connection:
-        current, size, snapshots, catalog = connection.execute(
-            "SELECT sum(file_count + delete_file_count),"
-            " sum(file_size_bytes + delete_file_size_bytes) / 1e6,"
-            " (SELECT count(*) FROM ducklake_snapshots('warehouse')),"
-            f" (SELECT size FROM postgres_query('{CATALOG}', 'SELECT pg_database_size("
-            "current_database()) AS size')) / 1e6 FROM ducklake_table_info('warehouse')"
-        ).fetchall()[0]
-    there = [path.stat().st_size for path in (folder / "lake").rglob("*.parquet")]
-    return (
-        f"{current:,.0f} data files ({size:.2f} MB) now, {len(there):,} in the folder"
-        f" ({sum(there) / 1e6:.2f} MB); {snapshots:,} snapshots, catalog {catalog:.1f} MB"
-    )
-
-
-def compacted(storage: StorageSettings) -> float:
-    """Compact, and return the seconds."""
-    started = time.perf_counter()
-    with Warehouse.of(storage) as warehouse:
-        compact(warehouse)
-    return time.perf_counter() - started
-
-
-def show_compaction(storage: StorageSettings, server: Server, folder: Path) -> None:
-    """Print what a lake has, and what is left of it after compact, now and two days later."""
-    print(f"    before compact           {files(storage, folder)}", flush=True)
-    print(f"    compact ({compacted(storage):5.1f} s)        {files(storage, folder)}", flush=True)
-    server.age(folder)
-    print(f"    2 days later ({compacted(storage):5.1f} s)   {files(storage, folder)}", flush=True)
 
 
 def questions() -> Iterator[tuple[str, str]]:
@@ -259,8 +193,10 @@ def compare_questions(contenders: list[Contender]) -> None:
         print(f"    {name:4} " + "; ".join(told), flush=True)
 
 
-def compare(shape: Shape, server: Server, runs: int, other: Path | None, root: Path) -> None:
-    """Load with all contenders in turn, compact, and ask."""
+def compare(
+    shape: Shape, server: Server, runs: int, other: Path | None, root: Path, *, asking: bool
+) -> None:
+    """Load with all contenders in turn, ask, and compact."""
     contenders = [Contender("file, 1 writer", sys.executable)]
     if other is not None:
         contenders.append(Contender("file, other DuckDB", str(other)))
@@ -272,11 +208,12 @@ def compare(shape: Shape, server: Server, runs: int, other: Path | None, root: P
     with served(shape.subjects, shape.days, shape.epoch_rows) as study:
         for run in range(runs):
             for place, each in enumerate(contenders):
-                each.load(shape, study, server, root / f"{shape.subjects}_{run}_{place}")
-        for each in contenders:
-            each.report()
+                each.load(shape, study, server, root / f"{run}_{place}")
+                if run == runs - 1:
+                    each.report()
         lakes = [each for each in contenders if each.lake]
-        compare_questions([each for each in contenders if each not in lakes[1:]])
+        if asking:
+            compare_questions([each for each in contenders if each not in lakes[1:]])
         for each in lakes:
             print(f"  {each.name}", flush=True)
             show_compaction(each.storage(), server, each.folder)
@@ -318,18 +255,19 @@ def grow(number: int, server: Server, root: Path) -> None:
                 print(f"\n{'Lake' if lake else 'File'}: {len(list(results))} exports, and then")
             first.warehouse.close()
             if not lake:
-                small_syncs(study, variables, 0, min(number, 100))
+                small_syncs(study, variables, 0, max(1, number // 10))
                 size = Path(storage.warehouse).stat().st_size / 1e6
                 seconds = compacted(storage)
                 after = Path(storage.warehouse).stat().st_size / 1e6
                 print(f"    {size:.1f} MB, after compact ({seconds:.1f} s) {after:.1f} MB")
                 continue
             print(f"    at first                 {files(storage, folder)}", flush=True)
-            for done in range(0, number, 100):
-                small_syncs(study, variables, done, min(number - done, 100))
+            step = max(1, number // 10)
+            for done in range(0, number, step):
+                small_syncs(study, variables, done, min(number - done, step))
                 print(f"    {files(storage, folder)}", flush=True)
             show_compaction(storage, server, folder)
-            small_syncs(study, variables, number, min(number, 100))
+            small_syncs(study, variables, number, step)
             show_compaction(storage, server, folder)
 
 
@@ -358,7 +296,9 @@ def main() -> None:
     try:
         for exports in options.exports:
             runs = options.runs if exports == 200 else 1
-            compare(SHAPES[exports], Server(server), runs, options.other, root / str(exports))
+            asking = exports == options.exports[0]
+            part = root / str(exports)
+            compare(SHAPES[exports], Server(server), runs, options.other, part, asking=asking)
         if options.syncs:
             grow(options.syncs, Server(server), root)
     finally:
