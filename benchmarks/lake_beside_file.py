@@ -291,6 +291,8 @@ def main() -> None:
     if options.ask:
         ask()
         return
+    # With it, Python would compile our package at each start, but no installed one.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     root, server = Path(tempfile.mkdtemp(prefix="cp-pipeline-benchmark-")), Postgres(durable=True)
     root.chmod(0o755)
     try:
