@@ -2,13 +2,12 @@
 
     make .venv-lake/installed
     PYTHONPATH=. .venv-lake/bin/python benchmarks/lake_beside_file.py [200 2000] [--runs 3]
-        [--other .venv/bin/python] [--syncs 1000]
+        [--writers 1 2 4] [--no-questions] [--other .venv/bin/python] [--syncs 1000]
 
 Both engines run on the DuckDB of .venv-lake; ``--other`` names a Python with another DuckDB, for
 one more column of the file. PostgreSQL is a real one on loopback and waits for the disk. A writer
 is a process with a data folder of its own; each loads its share of the subjects, without Dagster. A
-DuckDB file has one writer, because one process at a time can open it. The questions of
-queries/README.md are asked with the first number of exports. ``--syncs N`` makes N small
+DuckDB file has one writer, because one process at a time can open it. ``--syncs N`` makes N small
 syncs, each of which loads the exports of one subject, and then compacts; ``--syncs 0`` leaves this
 out, and without numbers of exports nothing else is measured.
 """
@@ -193,16 +192,15 @@ def compare_questions(contenders: list[Contender]) -> None:
         print(f"    {name:4} " + "; ".join(told), flush=True)
 
 
-def compare(
-    shape: Shape, server: Server, runs: int, other: Path | None, root: Path, *, asking: bool
-) -> None:
+def compare(exports: int, server: Server, root: Path, options: argparse.Namespace) -> None:
     """Load with all contenders in turn, ask, and compact."""
+    shape, runs = SHAPES[exports], options.runs if exports == 200 else 1
     contenders = [Contender("file, 1 writer", sys.executable)]
-    if other is not None:
-        contenders.append(Contender("file, other DuckDB", str(other)))
+    if options.other is not None:
+        contenders.append(Contender("file, other DuckDB", str(options.other)))
     contenders += [
         Contender(f"lake, {n} writer{'s' * (n > 1)}", sys.executable, n, lake=True)
-        for n in (1, 2, 4)
+        for n in options.writers
     ]
     print(f"\n{shape}; medians of {runs}", flush=True)
     with served(shape.subjects, shape.days, shape.epoch_rows) as study:
@@ -212,7 +210,7 @@ def compare(
                 if run == runs - 1:
                     each.report()
         lakes = [each for each in contenders if each.lake]
-        if asking:
+        if options.questions:
             compare_questions([each for each in contenders if each not in lakes[1:]])
         for each in lakes:
             print(f"  {each.name}", flush=True)
@@ -280,6 +278,10 @@ def main() -> None:
     arguments.add_argument("exports", type=int, nargs="*", choices=(*SHAPES, []), metavar="EXPORTS")
     arguments.add_argument("--runs", type=int, default=3, help="of 200 exports; one of more")
     arguments.add_argument("--other", type=Path, help="a Python with another DuckDB")
+    arguments.add_argument("--writers", type=int, nargs="+", default=[1, 2, 4], help="of the lake")
+    arguments.add_argument(
+        "--no-questions", dest="questions", action="store_false", help="do not build the models"
+    )
     arguments.add_argument("--syncs", type=int, default=1000)
     arguments.add_argument("--write", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments.add_argument("--ask", action="store_true", help=argparse.SUPPRESS)
@@ -297,10 +299,7 @@ def main() -> None:
     root.chmod(0o755)
     try:
         for exports in options.exports:
-            runs = options.runs if exports == 200 else 1
-            asking = exports == options.exports[0]
-            part = root / str(exports)
-            compare(SHAPES[exports], Server(server), runs, options.other, part, asking=asking)
+            compare(exports, Server(server), root / str(exports), options)
         if options.syncs:
             grow(options.syncs, Server(server), root)
     finally:
