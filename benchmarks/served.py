@@ -34,6 +34,10 @@ class Served:
         """Execute the data set's program again for all subjects, and return their number."""
         return self._ask(dataset)
 
+    def execute_subject_again(self, subject_id: int) -> int:
+        """Execute all programs of a subject again, and return the number of its exports."""
+        return self._ask(str(subject_id))
+
     def _ask(self, question: str) -> int:
         self.questions.write(f"{question}\n")
         self.questions.flush()
@@ -80,6 +84,8 @@ def main() -> None:
             if question == "listing":
                 print(sum(request.kind == "listing" for request in sandbox.requests), flush=True)
                 sandbox.forget_requests()
+            elif question.isdecimal():
+                print(len(sandbox.execute_again(subject_id=int(question))), flush=True)
             else:
                 print(len(sandbox.execute_again(data_set_name=question)), flush=True)
 

@@ -75,9 +75,12 @@ def secrets(
 
 
 class Postgres:
-    """A PostgreSQL server of its own on loopback; ended with this process."""
+    """A PostgreSQL server of its own on loopback; ended with this process.
 
-    def __init__(self) -> None:
+    ``durable``: whether a commit waits for the disk, as in earnest.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cp-postgres-"))
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
@@ -94,8 +97,8 @@ class Postgres:
             f"--pwfile={password}", "--encoding=UTF8",
         )  # fmt: skip
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off"
-            " -c max_connections=200"
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder}"
+            f" -c fsync={'on' if durable else 'off'} -c max_connections=200"
         )
         self._run(
             "pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "-o", options,

@@ -14,8 +14,8 @@ import duckdb
 
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.invalid_items import has_table
 from cp_pipeline.warehouse.partition_states import listed_datasets
+from cp_pipeline.warehouse.schema import has_table
 
 SHOWN = 50
 _PARTITION = "current.subject_id AS subject, current.dataset_name AS dataset"
@@ -172,7 +172,9 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
     if not warehouse.exists():
         return Finding(0, 0, (), ())
     with warehouse.reading() as connection:
-        if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(connection):
+        if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(
+            connection, "unusable_items"
+        ):
             return Finding(0, 0, (), ())
         if question is Question.LISTED_EXECUTION_IS_LOADED:
             return _listed_execution_is_loaded(connection)

@@ -26,7 +26,7 @@ from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.published_file import publish_current
 from cp_pipeline.warehouse.row_erasure import erase_from_published
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MANIFEST = "manifest.json"
@@ -107,11 +107,8 @@ def make_cut(storage: StorageSettings, name: str, reason: str | None) -> Cut:
 
 def is_kept(connection: duckdb.DuckDBPyConnection) -> str:
     """Return SQL: whether a cut needs the load ``load_id``. An earlier version has no cuts."""
-    row = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
-        " AND schema_name = 'lineage' AND table_name = 'cuts'"
-    ).fetchone()
-    return "load_id IN (SELECT load_id FROM lineage.cuts)" if row and row[0] else "false"
+    there = has_table(connection, "cuts")
+    return "load_id IN (SELECT load_id FROM lineage.cuts)" if there else "false"
 
 
 def erase_from_cuts(storage: StorageSettings, subject_id: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import duckdb
 
 from cp_pipeline.domain.exports import InvalidItem
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 _COLUMNS = (
     "study_id, subject_id, study_program_id, dataset_name, file_name, program_execution, reason"
@@ -28,19 +28,10 @@ def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
 
 def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
     """Return the invalid items; empty if an earlier version made the warehouse (no table)."""
-    if not has_table(connection):
+    if not has_table(connection, "unusable_items"):
         return []
     rows = connection.execute(f"SELECT {_COLUMNS} FROM lineage.unusable_items").fetchall()
     return sorted((InvalidItem(*row) for row in rows), key=str)
-
-
-def has_table(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the default database has the table of invalid items."""
-    found = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
-        " AND schema_name = 'lineage' AND table_name = 'unusable_items'"
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def replace_invalid(

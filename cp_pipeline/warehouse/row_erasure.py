@@ -23,7 +23,7 @@ from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
 from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
 _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
@@ -69,7 +69,7 @@ def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
         return frozenset()
     with warehouse.reading() as connection:
         # The table is missing if no one wrote to the warehouse since an earlier version made it.
-        return read_erased(connection) if _ERASURES in _columns(connection) else frozenset()
+        return read_erased(connection) if has_table(connection, "erasures") else frozenset()
 
 
 def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:

@@ -204,6 +204,17 @@ def has_version(connection: duckdb.DuckDBPyConnection) -> bool:
     return row is not None and row[0] == _VERSION
 
 
+def has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether the default database has a table of ``lineage`` or ``study``."""
+    # duckdb_tables() gets the size of every table, with two queries of a lake's catalog for each.
+    found = connection.execute(
+        "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()"
+        " AND schema_name IN ('lineage', 'study') AND table_name = ?",
+        [name],
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, columns, views and macro that the default database lacks.
 
@@ -213,11 +224,16 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         return
     for schema in ("history", "exports", "lineage", "study"):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    present = _present(connection)
+    present, lake = _present(connection), _is_lake(connection)
     for name, columns in _ALL.items():
         table = qualified(name)
         definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({definition})")
+        if lake and name not in present:
+            # DuckLake keeps no statistics of a table that never had a row, and asks its catalog
+            # for them again for each column of each query: 20 queries, not 4 (DuckDB 1.5.5).
+            connection.execute(f"INSERT INTO {table} ({next(iter(columns))}) VALUES (NULL)")
+            connection.execute(f"DELETE FROM {table}")
         for column in columns.keys() - present.get(name, columns.keys()):
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
         if name in present and name in _TABLES and "study_program_id" in columns:
@@ -230,13 +246,23 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _present(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
     """Return the existing columns of each table in ``lineage`` and ``study``."""
+    # Not with duckdb_tables(), as in ``has_table``.
     rows = connection.execute(
-        "SELECT table_name, list(column_name) FROM duckdb_columns() SEMI JOIN duckdb_tables()"
-        " USING (database_name, schema_name, table_name)"
+        "SELECT table_name, list(column_name) FROM duckdb_columns() AS columns"
         " WHERE database_name = current_database() AND schema_name IN ('lineage', 'study')"
+        " AND NOT EXISTS (FROM duckdb_views() AS views"
+        " WHERE views.database_name = columns.database_name"
+        " AND views.schema_name = columns.schema_name AND view_name = table_name)"
         " GROUP BY table_name"
     ).fetchall()
     return {name: set(columns) for name, columns in rows}
+
+
+def _is_lake(connection: duckdb.DuckDBPyConnection) -> bool:
+    row = connection.execute(
+        "SELECT type FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchone()
+    return row is not None and row[0] == "ducklake"
 
 
 def _spell_programs_alike(connection: duckdb.DuckDBPyConnection, table: str) -> None:

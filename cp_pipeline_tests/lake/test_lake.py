@@ -121,6 +121,25 @@ def test_a_reader_sees_one_state(tmp_path: Path) -> None:
                 assert connection.execute(counted).fetchall() == [(2,)]
 
 
+def test_the_catalog_has_statistics_of_tables_without_rows(tmp_path: Path) -> None:
+    # Without them DuckLake asks its catalog for each column in each query.
+    storage = StorageSettings.from_environment(
+        {"CP_DATA_DIR": str(tmp_path), **lakes.postgres_lake(tmp_path)}
+    )
+    with Warehouse.of(storage) as warehouse:
+        with warehouse.transaction():
+            pass
+        with warehouse.reading() as connection:
+            without = connection.execute(
+                "FROM postgres_query('__ducklake_metadata_warehouse', 'SELECT table_name"
+                " FROM ducklake_table LEFT JOIN ducklake_table_stats USING (table_id)"
+                " WHERE record_count IS NULL')"
+            ).fetchall()
+            rows = connection.execute("SELECT count(*) FROM lineage.loads").fetchone()
+    assert without == []
+    assert rows == (0,)
+
+
 def test_no_output_has_the_password(tmp_path: Path) -> None:
     """Of commands that work and of commands that cannot reach the catalog; nor does any file."""
     with FaultySandbox(SandboxStudy.empty()) as service:
