@@ -24,14 +24,34 @@ ENGINE = os.environ.get("CP_TEST_WAREHOUSE", "file")
 PASSWORD = "Very-Secret-Catalog"
 
 
+@cache
 def warehouse_variables(data_dir: Path) -> dict[str, str]:
-    """Return the variables of a new warehouse with the engine of this run."""
+    """Return the variables of the warehouse of a data folder, with the engine of this run."""
     if ENGINE == "catalog-file":
         return {"CP_WAREHOUSE": f"ducklake:{data_dir}/warehouse.ducklake"}
     if ENGINE == "postgres":
         return postgres_lake(data_dir)
     assert ENGINE == "file", ENGINE
     return {}
+
+
+def copied(old: Path, new: Path) -> None:
+    """Copy a data folder with its warehouse, which no process may have open."""
+    taken = warehouse_variables(old), warehouse_variables(new)
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns("secrets"), dirs_exist_ok=True)
+    moved = f"UPDATE ducklake_metadata SET value = '{new}/lake/' WHERE key = 'data_path'"
+    if ENGINE == "catalog-file":
+        with duckdb.connect(f"{new}/warehouse.ducklake") as catalog:
+            catalog.execute(moved)
+    if ENGINE == "postgres":
+        before, after = (_databases[each["CP_DUCKDB_SECRETS"]] for each in taken)
+        server().execute(f"DROP DATABASE {after}")
+        server().execute(f"CREATE DATABASE {after} TEMPLATE {before}")
+        server().execute(moved, after)
+
+
+# The database of each folder of secrets.
+_databases: dict[str, str] = {}
 
 
 def postgres_lake(folder: Path) -> dict[str, str]:
@@ -44,6 +64,7 @@ def postgres_lake(folder: Path) -> dict[str, str]:
 def secrets(folder: Path, database: str, port: int) -> dict[str, str]:
     """Make the secrets of a lake, and name them."""
     kept = folder / "secrets"
+    _databases[str(kept)] = database
     kept.mkdir(mode=0o700, parents=True)
     with duckdb.connect(config={"secret_directory": str(kept)}) as connection:
         for name in ("ducklake", "postgres_scanner"):

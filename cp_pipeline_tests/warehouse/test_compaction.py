@@ -26,7 +26,7 @@ from cp_pipeline_tests.warehouse_contents import (
     run,
     run_killed,
 )
-from cp_pipeline_tests.warehouses import compact, compactable
+from cp_pipeline_tests.warehouses import changing, compact, compactable
 
 DAILY = "ActivityDaily8"
 ALL = timedelta(0)
@@ -98,7 +98,7 @@ def test_as_of_refuses_an_instant_whose_rows_are_gone_and_answers_all_others(
 
 def test_numbers_of_dropped_loads_are_never_given_again(storage: StorageSettings) -> None:
     # The load with the highest id is superseded, as when an older execution is loaded late.
-    with duckdb.connect(storage.warehouse) as opened:
+    with changing(storage) as opened:
         highest = opened.execute("SELECT max(load_id) FROM lineage.loads").fetchall()[0][0]
         opened.execute(
             "INSERT INTO lineage.loads BY NAME SELECT * REPLACE (load_id + 500 AS load_id)"
@@ -189,7 +189,7 @@ def test_whoever_had_opened_the_file_before_it_was_replaced_writes_to_the_new_on
 
 
 def test_a_warehouse_of_an_earlier_version_gets_what_it_lacks(storage: StorageSettings) -> None:
-    with duckdb.connect(storage.warehouse) as opened:
+    with changing(storage) as opened:
         opened.execute("DROP TABLE lineage.compacted")
         opened.execute("DROP TABLE lineage.erasures")
         opened.execute("CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE SELECT 'old'")

@@ -11,6 +11,7 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, erase_from_published, publish_current, study_names
 from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.warehouse_contents import run
+from cp_pipeline_tests.warehouses import changing, reading
 
 # By the number: the site's identifier, and the subject's.
 PEOPLE = {
@@ -56,8 +57,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSetting
         with warehouse.transaction():
             pass
         for number, (site, identifier) in PEOPLE.items():
-            subject(settings.warehouse, number, None, identifier or "x", site)
-        with duckdb.connect(settings.warehouse) as opened:
+            subject(settings, number, None, identifier or "x", site)
+        with changing(settings) as opened:
             opened.execute("UPDATE study.subjects_history SET subject_identifier = '' WHERE id = 9")
         publish_current(warehouse, settings.published)
         yield settings
@@ -84,7 +85,7 @@ def test_it_answers_as_the_commands_do(storage: StorageSettings, identifier: str
 
 
 def test_what_it_cannot_answer_it_says_in_words(storage: StorageSettings) -> None:
-    with duckdb.connect(storage.warehouse, read_only=True) as opened:
+    with reading(storage) as opened:
         with pytest.raises(duckdb.Error, match=r"2 subjects .* 0001: 1 \(101-0001\); 2 \(102-0001"):
             opened.execute("SELECT subject_of('0001')")
         with pytest.raises(duckdb.Error, match=r"No subject has the identifier 9\. .FROM study"):
