@@ -12,7 +12,7 @@ from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.lakes import warehouse_variables
+from cp_pipeline_tests.lakes import extensions_verified_once, warehouse_variables
 from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.shared_dbt import shared_dbt
@@ -67,6 +67,12 @@ def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session", autouse=True)
 def dbt_is_shared(shared_folder: Path) -> Iterator[None]:
     with shared_dbt(shared_folder / "dbt"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lakes_are_fast() -> Iterator[None]:
+    with extensions_verified_once():
         yield
 
 

@@ -11,6 +11,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +20,7 @@ from uuid import uuid4
 import duckdb
 import pytest
 
-from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline.warehouse.lake import Lake, extension_file
 
 ENGINE = os.environ.get("CP_TEST_WAREHOUSE", "file")
 PASSWORD = "Very-Secret-Catalog"
@@ -33,6 +35,28 @@ def warehouse_variables(data_dir: Path) -> dict[str, str]:
         return postgres_lake(data_dir)
     assert ENGINE == "file", ENGINE
     return {}
+
+
+@contextmanager
+def extensions_verified_once() -> Iterator[None]:
+    """Let DuckDB verify its extensions once, and not for each connection of this process.
+
+    It hashes 80 MB each time, which is most of the time of a small test.
+    """
+    if ENGINE == "file":
+        yield
+        return
+    with duckdb.connect() as connection:
+        for name in ("ducklake", "postgres_scanner"):
+            connection.execute(f"LOAD '{extension_file(name)}'")
+    config = Lake.config
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(Lake, "config", lambda lake: config(lake) | _VERIFIED)
+        yield
+
+
+# The configuration of a connection whose extensions are verified.
+_VERIFIED = {"allow_unsigned_extensions": "true"}
 
 
 def copied(old: Path, new: Path) -> None:
@@ -66,7 +90,7 @@ def secrets(folder: Path, database: str, port: int) -> dict[str, str]:
     kept = folder / "secrets"
     _databases[str(kept)] = database
     kept.mkdir(mode=0o700, parents=True)
-    with duckdb.connect(config={"secret_directory": str(kept)}) as connection:
+    with duckdb.connect(config={"secret_directory": str(kept)} | _VERIFIED) as connection:
         for name in ("ducklake", "postgres_scanner"):
             connection.execute(f"LOAD '{extension_file(name)}'")
         connection.execute(
@@ -116,7 +140,7 @@ class Postgres:
 
     def execute(self, sql: str, database: str = "postgres") -> None:
         """Execute one statement outside a transaction."""
-        with duckdb.connect() as connection:
+        with duckdb.connect(config=_VERIFIED) as connection:
             connection.execute(f"LOAD '{extension_file('postgres_scanner')}'")
             connection.execute(
                 f"ATTACH 'host=127.0.0.1 port={self.port} dbname={database} user=cp"
