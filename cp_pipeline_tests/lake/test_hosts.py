@@ -165,7 +165,7 @@ def until_inside(host: subprocess.Popen[str], turns: int = 1) -> None:
 
 def until_it_loads(hosts: Hosts, number: int) -> None:
     """Wait until a host has read the lake, and downloads."""
-    while not any((hosts.folder / f"host-{number}").rglob("*.gz")):
+    while not any((hosts.folder / f"host-{number}" / "landing").rglob("*.json")):
         time.sleep(0.02)
 
 

@@ -26,6 +26,8 @@ from cp_pipeline_tests.models import trial_files as files
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.independent_calculation import File, Person, Row
 
+pytestmark = pytest.mark.both_engines
+
 BERLIN, KOLKATA, PACIFIC = "Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"
 PEOPLE = {
     101: Person(PACIFIC),
