@@ -20,6 +20,8 @@ from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish, reading
 
+# Whether tests without the mark `both_engines` are tried on the engine of this run, too.
+_ALL = "CP_TEST_UNMARKED" in os.environ
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
@@ -84,7 +86,7 @@ def no_settings_of_the_person(
         if name.startswith("CP_") or name == "DAGSTER_HOME":
             monkeypatch.delenv(name)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "data"))
-    if request.node.get_closest_marker("both_engines") or os.environ.get("EXPLORE"):
+    if request.node.get_closest_marker("both_engines") or _ALL:
         for name, value in warehouse_variables(tmp_path / "data").items():
             monkeypatch.setenv(name, value)
     yield
