@@ -65,6 +65,7 @@ def test_superseded_loads_go_and_what_they_were_stays_on_record(storage: Storage
     assert one(f'SELECT count(DISTINCT _load_id) FROM history."{DAILY}"') == 5
 
 
+@pytest.mark.both_engines
 def test_nothing_younger_than_asked_is_dropped(storage: StorageSettings) -> None:
     before = contents()
     assert compactable(storage).loads == 0
@@ -72,6 +73,7 @@ def test_nothing_younger_than_asked_is_dropped(storage: StorageSettings) -> None
     assert contents() == before
 
 
+@pytest.mark.both_engines
 def test_as_of_refuses_an_instant_whose_rows_are_gone_and_answers_all_others(
     storage: StorageSettings,
 ) -> None:

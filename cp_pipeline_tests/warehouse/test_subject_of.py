@@ -15,6 +15,8 @@ from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.warehouse_contents import run
 from cp_pipeline_tests.warehouses import changing, reading
 
+pytestmark = pytest.mark.both_engines
+
 # By the number: the site's identifier, and the subject's.
 PEOPLE = {
     1: ("101", "0001"),
