@@ -57,7 +57,7 @@ def extensions_verified_once() -> Iterator[None]:
 
 
 # The configuration of a connection whose extensions are verified.
-_VERIFIED = {"allow_unsigned_extensions": "true"}
+_VERIFIED: dict[str, str | bool | int | float | list[str]] = {"allow_unsigned_extensions": "true"}
 
 
 def copied(old: Path, new: Path) -> None:
@@ -97,7 +97,7 @@ def secrets(
     _databases[str(kept)] = database
     kept.mkdir(mode=0o700, parents=True)
     data_path = f"s3://{BUCKET}/{database}/" if store else f"{folder}/lake/"
-    with duckdb.connect(config={"secret_directory": str(kept)} | _VERIFIED) as connection:
+    with duckdb.connect(config={**_VERIFIED, "secret_directory": str(kept)}) as connection:
         for name in ("ducklake", "postgres_scanner", *(["httpfs"] if store else [])):
             connection.execute(f"LOAD '{extension_file(name)}'")
         if store:

@@ -91,11 +91,14 @@ def test_it_answers_as_the_commands_do(storage: StorageSettings, identifier: str
 
 
 def test_what_it_cannot_answer_it_says_in_words(storage: StorageSettings) -> None:
-    with reading(storage) as opened:
-        with pytest.raises(duckdb.Error, match=r"2 subjects .* 0001: 1 \(101-0001\); 2 \(102-0001"):
-            opened.execute("SELECT subject_of('0001')")
-        with pytest.raises(duckdb.Error, match=r"No subject has the identifier 9\. .FROM study"):
-            opened.execute("SELECT subject_of('9')")
+    refusals = {
+        "0001": r"2 subjects .* 0001: 1 \(101-0001\); 2 \(102-0001",
+        "9": r"No subject has the identifier 9\. .FROM study",
+    }
+    for identifier, words in refusals.items():
+        # A lake is read in a transaction, which ends with the first error.
+        with reading(storage) as opened, pytest.raises(duckdb.Error, match=words):
+            opened.execute("SELECT subject_of(?)", [identifier])
     assert answered(storage, None) is None
 
 
