@@ -21,7 +21,7 @@ from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish, reading
 
 # Whether tests without the mark `both_engines` are tried on the engine of this run, too.
-_ALL = "CP_TEST_UNMARKED" in os.environ
+_ALL = "UNMARKED" in os.environ
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
