@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -13,13 +12,16 @@ from cp_pipeline.ingest import PartitionResult, Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.lakes import extensions_verified_once, warehouse_variables
 from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.shared_dbt import shared_dbt
 from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
-from cp_pipeline_tests.warehouses import publish
+from cp_pipeline_tests.warehouses import publish, reading
 
+# Whether tests without the mark `both_engines` are tried on the engine of this run, too.
+_ALL = "UNMARKED" in os.environ
 # Tests that share a fixture which takes many seconds to make: one process runs all of them.
 _TOGETHER = (
     "/browser/",
@@ -70,12 +72,23 @@ def dbt_is_shared(shared_folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lakes_are_fast() -> Iterator[None]:
+    with extensions_verified_once():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_settings_of_the_person(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith("CP_") or name == "DAGSTER_HOME":
             monkeypatch.delenv(name)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "data"))
+    if request.node.get_closest_marker("both_engines") or _ALL:
+        for name, value in warehouse_variables(tmp_path / "data").items():
+            monkeypatch.setenv(name, value)
     yield
     # Otherwise a command that runs in this process sets the absolute paths of the next one.
     for name in ("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"):
@@ -123,7 +136,7 @@ def _publish_study(folder: Path) -> None:
         site.storage.visits.write_text(
             "subject_identifier,visit,start,end\n10821,Baseline,2024-02-05,2024-02-07\n"
         )
-        subject(site.storage.warehouse, 10821, None, "0042", "101")
+        subject(site.storage, 10821, None, "0042", "101")
         site.build("--resource-type", "model")
         publish(site.storage)
 
@@ -142,8 +155,8 @@ def sync_all(exports: Pipeline | None = None, *, refresh: bool = False) -> list[
 
 def rows(sql: str) -> list[tuple[object, ...]]:
     """Query the warehouse file as an analyst does."""
-    with duckdb.connect(StorageSettings.from_environment().warehouse, read_only=True) as opened:
-        return opened.execute(sql).fetchall()
+    with reading(StorageSettings.from_environment()) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def one(sql: str) -> object:

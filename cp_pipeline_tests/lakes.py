@@ -11,6 +11,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -18,21 +20,63 @@ from uuid import uuid4
 import duckdb
 import pytest
 
-from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline.warehouse.lake import Lake, extension_file
 from cp_pipeline_tests.object_stores import BUCKET
 
 ENGINE = os.environ.get("CP_TEST_WAREHOUSE", "file")
 PASSWORD = "Very-Secret-Catalog"
 
 
+@cache
 def warehouse_variables(data_dir: Path) -> dict[str, str]:
-    """Return the variables of a new warehouse with the engine of this run."""
+    """Return the variables of the warehouse of a data folder, with the engine of this run."""
     if ENGINE == "catalog-file":
         return {"CP_WAREHOUSE": f"ducklake:{data_dir}/warehouse.ducklake"}
     if ENGINE == "postgres":
         return postgres_lake(data_dir)
     assert ENGINE == "file", ENGINE
     return {}
+
+
+@contextmanager
+def extensions_verified_once() -> Iterator[None]:
+    """Let DuckDB verify its extensions once, and not for each connection of this process.
+
+    It hashes 80 MB each time, which is most of the time of a small test.
+    """
+    if ENGINE == "file":
+        yield
+        return
+    with duckdb.connect() as connection:
+        for name in ("ducklake", "postgres_scanner"):
+            connection.execute(f"LOAD '{extension_file(name)}'")
+    config = Lake.config
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(Lake, "config", lambda lake: config(lake) | _VERIFIED)
+        yield
+
+
+# The configuration of a connection whose extensions are verified.
+_VERIFIED: dict[str, str | bool | int | float | list[str]] = {"allow_unsigned_extensions": "true"}
+
+
+def copied(old: Path, new: Path) -> None:
+    """Copy a data folder with its warehouse, which no process may have open."""
+    taken = warehouse_variables(old), warehouse_variables(new)
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns("secrets"), dirs_exist_ok=True)
+    moved = f"UPDATE ducklake_metadata SET value = '{new}/lake/' WHERE key = 'data_path'"
+    if ENGINE == "catalog-file":
+        with duckdb.connect(f"{new}/warehouse.ducklake") as catalog:
+            catalog.execute(moved)
+    if ENGINE == "postgres":
+        before, after = (_databases[each["CP_DUCKDB_SECRETS"]] for each in taken)
+        server().execute(f"DROP DATABASE {after}")
+        server().execute(f"CREATE DATABASE {after} TEMPLATE {before}")
+        server().execute(moved, after)
+
+
+# The database of each folder of secrets.
+_databases: dict[str, str] = {}
 
 
 def postgres_lake(folder: Path, store: dict[str, str] | None = None) -> dict[str, str]:
@@ -50,9 +94,10 @@ def secrets(
 ) -> dict[str, str]:
     """Make the secrets of a lake, and name them."""
     kept = folder / "secrets"
+    _databases[str(kept)] = database
     kept.mkdir(mode=0o700, parents=True)
     data_path = f"s3://{BUCKET}/{database}/" if store else f"{folder}/lake/"
-    with duckdb.connect(config={"secret_directory": str(kept)}) as connection:
+    with duckdb.connect(config={**_VERIFIED, "secret_directory": str(kept)}) as connection:
         for name in ("ducklake", "postgres_scanner", *(["httpfs"] if store else [])):
             connection.execute(f"LOAD '{extension_file(name)}'")
         if store:
@@ -112,7 +157,7 @@ class Postgres:
 
     def execute(self, sql: str, database: str = "postgres") -> None:
         """Execute one statement outside a transaction."""
-        with duckdb.connect() as connection:
+        with duckdb.connect(config=_VERIFIED) as connection:
             connection.execute(f"LOAD '{extension_file('postgres_scanner')}'")
             connection.execute(
                 f"ATTACH 'host=127.0.0.1 port={self.port} dbname={database} user=cp"

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import duckdb
-
 from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Pipeline
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.settings import CentrePointSettings, StorageSettings, is_lake
+from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Load, Warehouse
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.lakes import warehouse_variables
+from cp_pipeline_tests.warehouses import reading
 
 DATASET = "Kinds"
 
@@ -49,10 +48,7 @@ class Site:
         return load
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        if not is_lake(self.storage.warehouse):
-            with duckdb.connect(self.storage.warehouse, read_only=True) as opened:
-                return opened.execute(sql).fetchall()
-        with Warehouse.of(self.storage) as warehouse, warehouse.reading() as connection:
+        with reading(self.storage) as connection:
             return connection.execute(sql).fetchall()
 
     def loaded_partitions(self) -> int:

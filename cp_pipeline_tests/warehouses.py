@@ -1,10 +1,39 @@
-"""The warehouse's operations on the warehouse of the settings, opened and closed for each call."""
+"""The warehouse of the settings, whatever its engine is, opened and closed for each call.
 
+Belongs here: what tests of both engines do with it. Does not belong: which one it is (``lakes``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
+import duckdb
+
 from cp_pipeline import warehouse
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import StorageSettings, is_lake
 from cp_pipeline.warehouse import OLDER_THAN, Compactable, Compacted, Published, Warehouse
+
+
+@contextmanager
+def reading(storage: StorageSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open it as an analyst does: a DuckDB file without our code."""
+    if not is_lake(storage.warehouse):
+        with duckdb.connect(storage.warehouse, read_only=True) as connection:
+            yield connection
+        return
+    with Warehouse.of(storage) as opened, opened.reading() as connection:
+        yield connection
+
+
+@contextmanager
+def changing(storage: StorageSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open it to change what no operation of ours would change."""
+    if not is_lake(storage.warehouse):
+        with duckdb.connect(storage.warehouse) as connection:
+            yield connection
+        return
+    with Warehouse.of(storage) as lake, lake.held() as connection:
+        yield connection
 
 
 def publish(storage: StorageSettings, run_id: str = "") -> Published:

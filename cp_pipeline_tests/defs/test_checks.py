@@ -155,12 +155,12 @@ def test_an_export_that_is_not_listed_any_more(
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     run_job(loaded, "sync")
     assert failed(loaded) == {}
-    warehouse = StorageSettings.from_environment().warehouse
+    storage = StorageSettings.from_environment()
     (export,) = (
         e for e in usual_study().export_files if (e.subject_id, e.data_set_name) == (10822, DAILY)
     )
-    program(warehouse, export.study_program_id, "Activity (30)")
-    subject(warehouse, 10822, None, "0042", "101")
+    program(storage, export.study_program_id, "Activity (30)")
+    subject(storage, 10822, None, "0042", "101")
     run_job(loaded, "sync")
     assert failed(loaded) == {"exports_are_still_listed": (1, WARN)}
     table = evaluations(loaded)["exports_are_still_listed"].metadata["first_at_fault"]

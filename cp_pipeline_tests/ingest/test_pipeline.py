@@ -17,6 +17,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 DAILY = "ActivityDaily8"
 
 
+@pytest.mark.both_engines
 def test_every_export_is_loaded_once_with_the_rows_of_its_file(
     sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
@@ -38,6 +39,7 @@ def test_every_export_is_loaded_once_with_the_rows_of_its_file(
         assert one(f'SELECT count(*) FROM exports."{dataset}"') == total
 
 
+@pytest.mark.both_engines
 def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_exports(
     sandbox: FaultySandbox,
 ) -> None:
@@ -53,6 +55,7 @@ def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_expor
         assert Instant.parse(str(verbatim)).nanoseconds == nanoseconds
 
 
+@pytest.mark.both_engines
 def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: FaultySandbox) -> None:
     sync_all()
     before = rows("SELECT * FROM lineage.loads ORDER BY load_id")
@@ -63,6 +66,7 @@ def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: FaultySandbo
     assert rows("SELECT * FROM lineage.loads ORDER BY load_id") == before
 
 
+@pytest.mark.both_engines
 def test_a_program_executed_again_is_fetched_once_and_the_old_rows_stay_in_history(
     sandbox: FaultySandbox,
 ) -> None:
@@ -95,6 +99,7 @@ def test_a_program_executed_again_is_fetched_once_and_the_old_rows_stay_in_histo
     )
 
 
+@pytest.mark.both_engines
 def test_an_older_execution_never_replaces_a_newer_one(
     sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
@@ -111,6 +116,7 @@ def test_an_older_execution_never_replaces_a_newer_one(
     assert rows('SELECT A FROM exports."X"') == [(2,)]
 
 
+@pytest.mark.both_engines
 def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
     sandbox: FaultySandbox,
 ) -> None:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, 
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouse_contents import run
+from cp_pipeline_tests.warehouses import changing
 
 FIRST = "2024-02-28T10:05:08.1000000+00:00"
 SECOND = "2024-02-29T10:05:08.5899754+00:00"
@@ -101,7 +101,7 @@ def test_a_pending_export_that_was_never_loaded_waits_and_others_do_not(here: Si
 
 def wait(hours: float) -> None:
     """Make the pending exports look as if they were pending for this many hours."""
-    with duckdb.connect(StorageSettings.from_environment().warehouse) as opened:
+    with changing(StorageSettings.from_environment()) as opened:
         opened.execute(
             "UPDATE lineage.export_files SET pending_since = pending_since - ? * INTERVAL 1 HOUR",
             [hours],
@@ -316,7 +316,7 @@ def test_a_warehouse_that_has_a_program_in_both_cases_counts_its_rows_once(
     sync_all()
     counted = one('SELECT count(*) FROM exports."ActivityDaily8"')
     # As an earlier version left it: every export twice, also with the program in capitals.
-    with duckdb.connect(StorageSettings.from_environment().warehouse) as opened:
+    with changing(StorageSettings.from_environment()) as opened:
         opened.execute("DELETE FROM lineage.schema_version")
         opened.execute(
             "INSERT INTO lineage.loads SELECT * REPLACE (load_id + 1000 AS load_id,"

@@ -2,9 +2,10 @@
 
 Its arguments are the first subject of each of its requests. ``CP_HOST`` says what is different:
 ``no-lock`` leaves out the advisory lock; ``stops-inside`` waits inside the turn, before COMMIT,
-for a line on stdin, and says so on stdout.
+for a line on stdin, and says so on stdout; ``never-ends`` loads everything again and again.
 """
 
+import itertools
 import os
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from cp_pipeline.ingest import PartitionFailed, Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import lake, load_transaction
 
-SUBJECTS_AT_ONCE = 5
+SUBJECTS_AT_ONCE = 2
 
 
 def main() -> None:
@@ -24,8 +25,11 @@ def main() -> None:
     if different == "stops-inside":
         _stop_inside()
     access, storage = CentrePointSettings.from_environment(), StorageSettings.from_environment()
-    for first in map(int, sys.argv[1:]):
-        request = Request.of(range(first, first + SUBJECTS_AT_ONCE))
+    never_ends = different == "never-ends"
+    firsts = list(map(int, sys.argv[1:]))
+    for first in itertools.cycle(firsts) if never_ends else firsts:
+        subjects = range(first, first + SUBJECTS_AT_ONCE)
+        request = Request.of(subjects, refresh=never_ends)
         while True:
             pipeline = Pipeline(access, storage)
             try:

@@ -1,6 +1,7 @@
 """Several hosts load into one lake at once, are killed, and lose their turn.
 
-``EXPORTS=400 pytest cp_pipeline_tests/lake/test_hosts.py`` loads more; the catalog is PostgreSQL.
+``EXPORTS=400 pytest cp_pipeline_tests/lake/test_hosts.py`` loads more, ``KILLS=100`` kills more
+hosts; the catalog is PostgreSQL.
 """
 
 import os
@@ -17,13 +18,14 @@ import pytest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, compact
 from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests.lake.host import SUBJECTS_AT_ONCE
 from cp_pipeline_tests.lakes import PASSWORD, postgres_lake, server
 
 EXPORTS = int(os.environ.get("EXPORTS", "40"))
-KILLS = int(os.environ.get("KILLS", "2"))
+# As many inside a turn as at any other time.
+KILLS = int(os.environ.get("KILLS", "12")) // 2
 HOSTS = 4
 DATASETS = ("Growing", "New", "Plain", "Widening")
 SUBJECTS = range(1, EXPORTS // len(DATASETS) + 1)
@@ -45,8 +47,9 @@ class Hosts:
     def __init__(self, service: Sandbox, folder: Path) -> None:
         self.folder = folder
         self.variables = {**service.environment, **postgres_lake(folder)}
-        storage = {"CP_DATA_DIR": str(folder / "reader")} | self.variables
-        self.warehouse = Warehouse.of(StorageSettings.from_environment(storage))
+        reader = {"CP_DATA_DIR": str(folder / "reader")} | self.variables
+        self.storage = StorageSettings.from_environment(reader)
+        self.warehouse = Warehouse.of(self.storage)
 
     def start(self, number: int, different: str = "") -> subprocess.Popen[str]:
         firsts = list(FIRST)
@@ -76,10 +79,16 @@ class Hosts:
 
     def check(self) -> None:
         """Each export is loaded once, all rows are there, and no file is an orphan."""
-        exports = len(SUBJECTS) * len(DATASETS)
-        loads = self.rows("SELECT count(*), count(DISTINCT load_id) FROM lineage.loads")
-        assert loads == [(exports, exports)]
-        assert self.rows("SELECT count(*) FROM lineage.current_loads") == [(exports,)]
+        assert self.rows("SELECT count(*) FROM lineage.loads") == [(EXPORTS,)]
+        self.check_rows()
+        assert self.orphans() == []
+
+    def check_rows(self) -> None:
+        """No export is current twice, no load has another's number, and rows equal lineage."""
+        loads = self.rows("SELECT count(*) = count(DISTINCT load_id) FROM lineage.loads")
+        assert loads == [(True,)]
+        current = "SELECT count(*), count(DISTINCT (subject_id, dataset_name))"
+        assert self.rows(f"{current} FROM lineage.current_loads") == [(EXPORTS, EXPORTS)]
         for dataset in DATASETS:
             differing = self.rows(
                 "SELECT load_id, row_count, _load_id, counted FROM"
@@ -90,7 +99,6 @@ class Hosts:
             assert differing == []
         types = self.rows("SELECT DISTINCT typeof(V) FROM history.Widening")
         assert types == [("DOUBLE",)]
-        assert self.orphans() == []
 
     def orphans(self) -> list[tuple[object, ...]]:
         with self.warehouse.turn() as connection:
@@ -155,6 +163,22 @@ def until_inside(host: subprocess.Popen[str], turns: int = 1) -> None:
         assert host.stdout.readline() == "inside\n"
 
 
+def until_it_loads(hosts: Hosts, number: int) -> None:
+    """Wait until a host has read the lake, and downloads."""
+    while not any((hosts.folder / f"host-{number}" / "landing").rglob("*.json")):
+        time.sleep(0.02)
+
+
+def killed(host: subprocess.Popen[str], catalog: duckdb.DuckDBPyConnection) -> None:
+    """Kill a host; its lock is free within a second."""
+    host.send_signal(signal.SIGKILL)
+    moment = time.monotonic()
+    while locks(catalog):
+        assert time.monotonic() - moment < 1
+    host.communicate()
+    assert host.returncode == -signal.SIGKILL
+
+
 def test_hosts_load_the_same_exports_at_once(hosts: Hosts) -> None:
     hosts.load(HOSTS)
     hosts.check()
@@ -171,34 +195,44 @@ def test_killed_hosts_leave_no_lock_and_no_difference(
     for kill in range(KILLS):
         # Inside the turn: the rows are written, and not committed.
         host = hosts.start(kill, "stops-inside")
-        until_inside(host, kill + 1)
+        until_inside(host, 1 + kill % 2)
         assert locks(catalog) == 1
-        host.send_signal(signal.SIGKILL)
-        killed = time.monotonic()
-        while locks(catalog):
-            assert time.monotonic() - killed < 1
-        host.communicate()
-    # The connection of the lock ends before COMMIT: nothing of this turn is written.
+        killed(host, catalog)
+    for kill in range(KILLS, 2 * KILLS):
+        # At any other time.
+        host = hosts.start(kill, "never-ends")
+        until_it_loads(hosts, kill)
+        time.sleep(random.Random(kill).uniform(0, 2))
+        killed(host, catalog)
+    undisturbed = Hosts(service, tmp_path / "undisturbed")
+    loading = undisturbed.start(0)
+    hosts.load()
+    loading.communicate(timeout=600)
+    hosts.check_rows()
+    with undisturbed.warehouse:
+        undisturbed.check()
+        assert hosts.contents() == undisturbed.contents()
+    # What the killed hosts wrote and did not commit is removed with the rest.
+    with Warehouse.of(hosts.storage) as warehouse:
+        compact(warehouse)
+    assert hosts.orphans() == []
+
+
+def test_nothing_of_a_turn_is_written_whose_lock_is_lost(
+    hosts: Hosts, catalog: duckdb.DuckDBPyConnection
+) -> None:
     host = hosts.start(1, "stops-inside")
-    until_inside(host)
+    until_inside(host, 2)
     before = hosts.rows("SELECT count(*) FROM lineage.loads")
     ending = _LOCKS.replace("pid", "pg_terminate_backend(pid)")
     catalog.execute(f"CALL postgres_execute('server', '{ending}')")
     while locks(catalog):
         time.sleep(0.05)
-    assert hosts.rows("SELECT count(*) FROM lineage.loads") == before
+    # Another host has its turn meanwhile.
+    hosts.load()
+    after = hosts.rows("SELECT count(*) FROM lineage.loads")
+    assert before < after
     heard, _ = host.communicate(timeout=600)
     assert PASSWORD not in heard + hosts.log(1).read_text()
-    hosts.load()
-    elsewhere = Hosts(service, tmp_path / "elsewhere")
-    for kill in range(KILLS):
-        # At any other time.
-        host = elsewhere.start(kill)
-        time.sleep(random.Random(kill).uniform(1, 5))
-        host.send_signal(signal.SIGKILL)
-        host.communicate()
-    elsewhere.load()
-    undisturbed = Hosts(service, tmp_path / "undisturbed")
-    undisturbed.load()
-    with undisturbed.warehouse, elsewhere.warehouse:
-        assert hosts.contents() == undisturbed.contents() == elsewhere.contents()
+    assert hosts.rows("SELECT count(*) FROM lineage.loads") == after
+    hosts.check_rows()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml  # type: ignore[import-untyped]
 
+from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
@@ -194,6 +196,12 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(WarehouseUnreadable, match="has a password in its METADATA_PATH") as caught:
         query(Warehouse.of(StorageSettings.from_environment(secret)), "SELECT 1")
     assert lakes.PASSWORD not in str(caught.value)
+
+
+def test_models_are_built_one_at_a_time() -> None:
+    """Two threads of dbt would be two writers that take no turns."""
+    profile = yaml.safe_load((PROJECT / "profiles.yml").read_text())["cp_models"]
+    assert profile["outputs"]["lake"]["threads"] == 1
 
 
 def _environment(lake: Lake) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -11,6 +10,7 @@ from cp_pipeline.ingest import Request
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import BuiltSite, built_site
+from cp_pipeline_tests.warehouses import changing
 
 TIMES = "SUBJECTID,TIME,STEPS\n"
 CHANGES = "rows_added, rows_removed, rows_changed, columns_added, columns_removed"
@@ -128,7 +128,7 @@ def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
                 site.put(at(f"01:00,{steps}"), subject_id=subject, dataset="Kept")
             site.sync()
         site.dbt("run", *EXECUTIONS)
-        with duckdb.connect(site.storage.warehouse) as warehouse:
+        with changing(site.storage) as warehouse:
             # Erase subject 1, and compact the superseded load of subject 2.
             gone = warehouse.execute(
                 "SELECT load_id FROM lineage.loads WHERE subject_id = 1 OR load_id IN"

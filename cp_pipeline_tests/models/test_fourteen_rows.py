@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from cp_pipeline.sandbox import SandboxStudy
@@ -17,6 +16,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models import trial_files as files
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.trial_files import DAILY, EPOCHS, epochs, utc
+from cp_pipeline_tests.warehouses import changing
 
 README = Path(__file__).parents[2] / "README.md"
 PACIFIC = "America/Los_Angeles"
@@ -110,9 +110,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
         _put_files(built)
         built.sync()
         for subject in (1, 2, 3, 11, 14, 141, 142):
-            files.subject(built.storage.warehouse, subject, PACIFIC)
-        files.visit(built.storage.warehouse, 11, "Baseline", FEBRUARY[0], FEBRUARY[-1])
-        files.visit(built.storage.warehouse, 11, "Week 12.", MAY[0], MAY[-1])
+            files.subject(built.storage, subject, PACIFIC)
+        files.visit(built.storage, 11, "Baseline", FEBRUARY[0], FEBRUARY[-1])
+        files.visit(built.storage, 11, "Week 12.", MAY[0], MAY[-1])
         built.outcomes = built.dbt("build", "--exclude-resource-type", "unit_test")
         yield built
 
@@ -284,7 +284,7 @@ def test_the_highest_study_version_decides_and_the_preferred_program_before_it(
 ) -> None:
     chosen = "SELECT dataset_name, compared_by FROM marts.chosen_programs WHERE subject_id = 8"
     assert site.rows(f"{chosen} AND is_chosen") == [("ActivityDaily8", "data set version")]
-    with duckdb.connect(site.storage.warehouse) as warehouse:
+    with changing(site.storage) as warehouse:
         # A column that a warehouse of an earlier version does not have.
         warehouse.execute("ALTER TABLE lineage.loads ADD COLUMN IF NOT EXISTS study_version BIGINT")
         warehouse.execute(
@@ -309,7 +309,7 @@ def test_incremental_days_are_those_of_a_full_build_whatever_changed(site: Built
     site.dbt("run", "--select", *tables)
     assert days() == before
     # The subject's time zone becomes known, a program is executed again, and cut points change.
-    files.subject(site.storage.warehouse, 9, PACIFIC, "S-9")
+    files.subject(site.storage, 9, PACIFIC, "S-9")
     csv = "TIMESTAMPUTC" + WORN + epochs(utc("2024-02-05 09:00"), 60, ["7,4.0,1,1"] * 90)
     site.put(csv, subject_id=2, dataset=EPOCHS)
     site.sync()
@@ -329,7 +329,7 @@ def test_incremental_days_are_those_of_a_full_build_whatever_changed(site: Built
     batches = log.count('insert into "warehouse"."marts"."epoch_days" by name')
     assert batches >= int(str(loads)) - 1 > 1
     # A new name needs no new days.
-    with duckdb.connect(site.storage.warehouse) as warehouse:
+    with changing(site.storage) as warehouse:
         warehouse.execute(
             "UPDATE study.subjects_history SET subject_identifier = 'new' WHERE id = 9"
         )

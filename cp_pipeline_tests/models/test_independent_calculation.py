@@ -26,6 +26,8 @@ from cp_pipeline_tests.models import trial_files as files
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.independent_calculation import File, Person, Row
 
+pytestmark = pytest.mark.both_engines
+
 BERLIN, KOLKATA, PACIFIC = "Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"
 PEOPLE = {
     101: Person(PACIFIC),
@@ -119,11 +121,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
         for file in _study_files():
             built.put(file.rows.write_csv(), subject_id=file.subject, dataset=file.dataset)
         built.sync()
-        warehouse = built.storage.warehouse
         for subject, person in PEOPLE.items():
-            files.subject(warehouse, subject, person.zone)
+            files.subject(built.storage, subject, person.zone)
             for since, zone in person.changes:
-                files.zone_from(warehouse, subject, zone, str(since))
+                files.zone_from(built.storage, subject, zone, str(since))
         lines = [f"P107,{name},{start},{end}" for name, (start, end) in VISITS.items()]
         built.storage.visits.write_text("\n".join(["subject_identifier,visit,start,end", *lines]))
         built.build("--resource-type", "model")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
+from cp_pipeline_tests.warehouses import changing
 
 MODELS = [f"staging.{name}" for name in FAMILIES] + [f"marts.{name}" for name in MARTS]
 
@@ -85,7 +85,7 @@ def test_before_anything_was_synced(tmp_path: Path, made: str) -> None:
     with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path)
         if made == "schemas":
-            with duckdb.connect(site.storage.warehouse) as warehouse:
+            with changing(site.storage) as warehouse:
                 for schema in ("exports", "history", "lineage"):
                     warehouse.execute(f"CREATE SCHEMA {schema}")
         # Run the tests in one case only; they are the same in both.

@@ -6,10 +6,10 @@ make of them.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import duckdb
+from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.warehouses import changing
 
 DAILY, EPOCHS = "ActivityDaily8", "ActivityEpochs10"
 _NOW = "TIMESTAMP '2024-01-01', NULL::TIMESTAMP"
@@ -29,7 +29,7 @@ def epochs(start: datetime, seconds: int, rows: Iterable[str]) -> str:
 
 
 def subject(
-    warehouse: str | Path,
+    storage: StorageSettings,
     subject_id: int,
     zone: str | None,
     identifier: str = "",
@@ -37,7 +37,7 @@ def subject(
 ) -> None:
     """Add a subject to ``study.subjects``."""
     _insert(
-        warehouse,
+        storage,
         "INSERT INTO study.subjects_history BY NAME SELECT ? AS id, 4711 AS study_id,"
         " ? AS site_identifier, ? AS subject_identifier, ? AS timezone, 'wrist' AS"
         f" wear_position, valid_from, valid_to FROM (SELECT {_NOW}) AS held(valid_from, valid_to)",
@@ -45,10 +45,10 @@ def subject(
     )
 
 
-def zone_from(warehouse: str | Path, subject_id: int, zone: str, since: str) -> None:
+def zone_from(storage: StorageSettings, subject_id: int, zone: str, since: str) -> None:
     """Add a row to ``study.timezones``."""
     _insert(
-        warehouse,
+        storage,
         "INSERT INTO study.timezones_history BY NAME SELECT 4711 AS study_id, ? AS subject_id,"
         " ? AS timezone, ?::TIMESTAMP AS effective_date_utc, valid_from, valid_to"
         f" FROM (SELECT {_NOW}) AS held(valid_from, valid_to)",
@@ -56,10 +56,10 @@ def zone_from(warehouse: str | Path, subject_id: int, zone: str, since: str) -> 
     )
 
 
-def visit(warehouse: str | Path, subject_id: int, name: str, start: str, end: str) -> None:
+def visit(storage: StorageSettings, subject_id: int, name: str, start: str, end: str) -> None:
     """Add a planned visit of 7 days with at least 4, and a subject's visit with a wear period."""
     _insert(
-        warehouse,
+        storage,
         "INSERT INTO study.planned_visits_history BY NAME SELECT len(?) % 1000 AS"
         " study_planned_visit_id, 4711 AS study_id, ? AS visit_name, 7 AS"
         " planned_wear_period_duration, 4 AS minimum_visit_wear_period_compliance, valid_from,"
@@ -68,7 +68,7 @@ def visit(warehouse: str | Path, subject_id: int, name: str, start: str, end: st
         [name, name, name],
     )
     _insert(
-        warehouse,
+        storage,
         "INSERT INTO study.visits_history BY NAME SELECT len(?) + ? * 1000 AS actual_visit_id, 4711"
         " AS study_id, ? AS subject_id, len(?) % 1000 AS visit_id, ? AS visit_name, ?::TIMESTAMP"
         " AS visit_date, ?::TIMESTAMP AS wear_period_start_date, ?::TIMESTAMP AS"
@@ -78,16 +78,16 @@ def visit(warehouse: str | Path, subject_id: int, name: str, start: str, end: st
     )
 
 
-def program(warehouse: str | Path, study_program_id: str, name: str) -> None:
+def program(storage: StorageSettings, study_program_id: str, name: str) -> None:
     """Give a study program its name."""
     _insert(
-        warehouse,
+        storage,
         "INSERT INTO study.programs BY NAME SELECT 4711 AS study_id, ? AS study_program_id,"
         " ? AS study_program_name",
         [study_program_id, name],
     )
 
 
-def _insert(warehouse: str | Path, sql: str, values: list[object]) -> None:
-    with duckdb.connect(str(warehouse)) as opened:
-        opened.execute(sql, values)
+def _insert(storage: StorageSettings, sql: str, values: list[object]) -> None:
+    with changing(storage) as connection:
+        connection.execute(sql, values)

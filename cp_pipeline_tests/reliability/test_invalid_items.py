@@ -5,7 +5,6 @@ import urllib.request
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
 from cp_pipeline.cli.sync import run_sync
@@ -19,6 +18,7 @@ from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import run
+from cp_pipeline_tests.warehouses import changing
 
 EXECUTION = "lastSuccessfulProgramExecutionTimeStamp"
 BROKEN: list[dict[str, Any]] = [
@@ -225,7 +225,7 @@ def test_an_erased_subjects_broken_item_is_neither_named_nor_written_down(three:
 
 def test_a_warehouse_of_an_earlier_version_learns_of_broken_items(three: Site) -> None:
     sync_all()
-    with duckdb.connect(three.storage.warehouse) as earlier:
+    with changing(three.storage) as earlier:
         earlier.execute("DROP TABLE lineage.unusable_items")
     assert run("status").returncode == 0
     assert open_pipeline().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
 import pytest
 
 from cp_pipeline.domain.exports import ExportKey, Partition
@@ -29,8 +28,11 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline_tests.cells import value_of
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.lakes import ENGINE, warehouse_variables
+from cp_pipeline_tests.warehouses import reading
 
-STUDIES = int(os.environ.get("SOAK", "10"))
+# A lake takes ten times as long.
+STUDIES = int(os.environ.get("SOAK", "10" if ENGINE == "file" else "2"))
 SEED = int(os.environ.get("SOAK_SEED", "20261125"))
 ROUNDS = 3
 
@@ -103,7 +105,10 @@ class _Study:
         self.sandbox = FaultySandbox(
             SandboxStudy.empty(), packing=self.packing, requests_per_minute=10**6
         )
-        self.storage = StorageSettings.from_environment({"CP_DATA_DIR": str(folder / "data")})
+        data = folder / "data"
+        self.storage = StorageSettings.from_environment(
+            {"CP_DATA_DIR": str(data), **warehouse_variables(data)}
+        )
         self.exports: list[_Export] = []
         # One fault per sync, each at most once. All of them may hit one file, and a file is
         # requested at most four times.
@@ -223,7 +228,7 @@ def _check_cells(study: _Study, loaded: dict[ExportKey, _Table]) -> None:
     """Check that each loaded cell equals what Python's csv wrote."""
     if not loaded:
         return
-    with duckdb.connect(study.storage.warehouse, read_only=True) as opened:
+    with reading(study.storage) as opened:
         for key, (header, records) in loaded.items():
             dataset = key.dataset_name
             described = opened.execute(f"DESCRIBE exports.{quoted(dataset)}").fetchall()

@@ -1,6 +1,5 @@
 """A warehouse with data to compact, to rebuild and to erase, copied for each test."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from cp_pipeline.ingest import Pipeline, Request
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.lakes import copied, warehouse_variables
 from cp_pipeline_tests.warehouse_contents import MARKED_SUBJECT, MARKER
 
 DAILY = "ActivityDaily8"
@@ -24,7 +24,9 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Sandbox(study) as service:
         exports = Pipeline(
             CentrePointSettings.from_environment(service.environment),
-            StorageSettings.from_environment({"CP_DATA_DIR": str(data_dir)}),
+            StorageSettings.from_environment(
+                {"CP_DATA_DIR": str(data_dir), **warehouse_variables(data_dir)}
+            ),
         )
         sync(exports)
         service.execute_again(subject_id=10821)
@@ -41,7 +43,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
     """A copy of that study's data folder; the environment's settings point to it."""
-    shutil.copytree(finished_study, tmp_path / "data")
+    copied(finished_study, tmp_path / "data")
     return StorageSettings.from_environment()
 
 

@@ -26,7 +26,7 @@ from cp_pipeline_tests.warehouse_contents import (
     run,
     run_killed,
 )
-from cp_pipeline_tests.warehouses import compact, compactable
+from cp_pipeline_tests.warehouses import changing, compact, compactable
 
 DAILY = "ActivityDaily8"
 ALL = timedelta(0)
@@ -65,6 +65,7 @@ def test_superseded_loads_go_and_what_they_were_stays_on_record(storage: Storage
     assert one(f'SELECT count(DISTINCT _load_id) FROM history."{DAILY}"') == 5
 
 
+@pytest.mark.both_engines
 def test_nothing_younger_than_asked_is_dropped(storage: StorageSettings) -> None:
     before = contents()
     assert compactable(storage).loads == 0
@@ -72,6 +73,7 @@ def test_nothing_younger_than_asked_is_dropped(storage: StorageSettings) -> None
     assert contents() == before
 
 
+@pytest.mark.both_engines
 def test_as_of_refuses_an_instant_whose_rows_are_gone_and_answers_all_others(
     storage: StorageSettings,
 ) -> None:
@@ -98,7 +100,7 @@ def test_as_of_refuses_an_instant_whose_rows_are_gone_and_answers_all_others(
 
 def test_numbers_of_dropped_loads_are_never_given_again(storage: StorageSettings) -> None:
     # The load with the highest id is superseded, as when an older execution is loaded late.
-    with duckdb.connect(storage.warehouse) as opened:
+    with changing(storage) as opened:
         highest = opened.execute("SELECT max(load_id) FROM lineage.loads").fetchall()[0][0]
         opened.execute(
             "INSERT INTO lineage.loads BY NAME SELECT * REPLACE (load_id + 500 AS load_id)"
@@ -189,7 +191,7 @@ def test_whoever_had_opened_the_file_before_it_was_replaced_writes_to_the_new_on
 
 
 def test_a_warehouse_of_an_earlier_version_gets_what_it_lacks(storage: StorageSettings) -> None:
-    with duckdb.connect(storage.warehouse) as opened:
+    with changing(storage) as opened:
         opened.execute("DROP TABLE lineage.compacted")
         opened.execute("DROP TABLE lineage.erasures")
         opened.execute("CREATE OR REPLACE MACRO as_of(dataset, instant) AS TABLE SELECT 'old'")

@@ -41,6 +41,7 @@ def values(site: Site, instant: datetime) -> list[tuple[object, ...]]:
     return site.rows(f"SELECT N FROM as_loaded('{DATASET}', '{naive}') ORDER BY N")
 
 
+@pytest.mark.both_engines
 def test_as_loaded_is_what_was_current_here_and_refuses_what_is_gone(site: Site) -> None:
     site.load("N\n1\n")
     first = datetime.now(UTC)
@@ -72,6 +73,7 @@ def test_compact_keeps_what_a_cut_needs_and_a_rebuild_knows_the_cut(site: Site) 
         assert opened.execute(f'SELECT N FROM exports."{DATASET}"').fetchall() == [(1,)]
 
 
+@pytest.mark.both_engines
 def test_a_manifest_names_each_load_and_the_file_is_read_only(site: Site) -> None:
     site.load("N\n1\n")
     make_cut(site.storage, "final", "primary endpoint")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from cp_pipeline.ingest import batches, rebuild
@@ -19,7 +18,7 @@ from cp_pipeline_tests.warehouse_contents import (
     run,
     run_killed,
 )
-from cp_pipeline_tests.warehouses import compact
+from cp_pipeline_tests.warehouses import changing, compact
 
 MOMENTS = "SELECT load_id, loaded_at, dagster_run_id FROM lineage.loads ORDER BY ALL"
 
@@ -62,7 +61,7 @@ def test_what_was_compacted_does_not_come_back(storage: StorageSettings) -> None
 
 
 def test_what_was_landed_and_not_loaded_is_left_to_the_next_sync(storage: StorageSettings) -> None:
-    with duckdb.connect(storage.warehouse) as opened:
+    with changing(storage) as opened:
         opened.execute("DELETE FROM lineage.loads WHERE subject_id = 7")
         opened.execute("DELETE FROM history.\"Notes\" WHERE _load_id NOT IN"
                        " (SELECT load_id FROM lineage.loads)")  # fmt: skip
