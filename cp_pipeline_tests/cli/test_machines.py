@@ -11,7 +11,6 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -43,7 +42,7 @@ def test_a_schema_describes_each_field(command: str) -> None:
     assert all(each.get("description") for each in schema["properties"].values())
 
 
-def test_each_command_says_what_it_did_as_json(
+def test_commands_say_what_they_did_as_json(
     sandbox: FaultySandbox, study: SandboxStudy, tmp_path: Path
 ) -> None:
     study.put(subject_id=1, data_set_name="X", raw=b"\x1f\x8bnot gzip", file_name="bad.csv.gz")
@@ -72,17 +71,6 @@ def test_each_command_says_what_it_did_as_json(
     assert [(each["study_id"], each["outcome"]) for each in status["asked"]] == [(4711, ANSWERED)]
     doctor = said("doctor", run("doctor", "--json", folder=tmp_path))
     assert "study 4711" in [each["name"] for each in doctor["checks"] if each["passed"]]
-    published = said("publish", run("publish", "--json", "--xlsx", folder=tmp_path))
-    assert published["published"] == str(tmp_path / "data" / "centrepoint.duckdb")
-    assert Path(published["workbook"]).read_bytes().startswith(b"PK")
-    assert Path(published["report"]).read_text().startswith("<!DOCTYPE html>")
-    Path(published["report"]).unlink()
-    reported = said("report", run("report", "--json", folder=tmp_path))
-    assert reported["report"] == published["report"]
-    assert reported["bytes"] == Path(published["report"]).stat().st_size
-    with duckdb.connect(published["published"], read_only=True) as file:
-        asked = file.execute("SELECT asked_for, outcome FROM lineage.listings").fetchall()
-    assert asked == [("whole listing", ANSWERED)]
 
     waiting = said("status", run("status", "--waiting", "--json", folder=tmp_path))
     states = {(each["subject_id"], each["state"]) for each in waiting["processing"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.defs.instance.dagster_home import open_instance
-from cp_pipeline.sandbox import Sandbox
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import open_pipeline
 from cp_pipeline_tests.defs.conftest import EXPORTS
@@ -23,6 +23,12 @@ OWN_LOG, DAGSTERS_LOG = True, False
 NO_VERSION = ""
 BEFORE_THE_COLUMN = "16e3655b4d9b"
 OF_1_9_13 = "7e2f3204cf8e"
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    """One subject: each test syncs several times."""
+    return SandboxStudy.synthetic(subjects=1, days=1, epoch_rows=5)
 
 
 @pytest.fixture
