@@ -17,12 +17,18 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import ANSWERED, Purpose, note
-from cp_pipeline_tests.cli.test_commands import all_output, run
+from cp_pipeline_tests.cli.test_commands import all_output
+from cp_pipeline_tests.cli.test_commands import run as start
 from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.forked import command_in
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 COMMANDS = sorted(path.name.partition(".")[0] for path in SCHEMAS.glob("*.schema.json"))
+
+
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return command_in(folder, *arguments, **variables)
 
 
 def said(command: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -178,8 +184,8 @@ def test_a_retry_is_said_in_our_words(sandbox: FaultySandbox, tmp_path: Path) ->
 
 def test_no_color_means_no_colour(tmp_path: Path) -> None:
     wrong = {"CP_WAREHOUSE": "what?.duckdb", "FORCE_COLOR": "1"}
-    assert "\x1b[31m" in run("status", folder=tmp_path, **wrong).stderr
-    assert "\x1b[31m" not in run("status", folder=tmp_path, **wrong, NO_COLOR="1").stderr
+    assert "\x1b[31m" in start("status", folder=tmp_path, **wrong).stderr
+    assert "\x1b[31m" not in start("status", folder=tmp_path, **wrong, NO_COLOR="1").stderr
 
 
 @pytest.mark.parametrize(
