@@ -19,6 +19,7 @@ import duckdb
 import pytest
 
 from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline_tests.object_stores import BUCKET
 
 ENGINE = os.environ.get("CP_TEST_WAREHOUSE", "file")
 PASSWORD = "Very-Secret-Catalog"
@@ -34,27 +35,40 @@ def warehouse_variables(data_dir: Path) -> dict[str, str]:
     return {}
 
 
-def postgres_lake(folder: Path) -> dict[str, str]:
-    """Make the secrets of a new lake, whose catalog is a new database, and name them."""
+def postgres_lake(folder: Path, store: dict[str, str] | None = None) -> dict[str, str]:
+    """Make the secrets of a new lake, whose catalog is a new database, and name them.
+
+    ``store``: the variables of an S3 server (``object_stores``), if the data files lie there.
+    """
     database = f"lake_{uuid4().hex}"
     server().execute(f"CREATE DATABASE {database}")
-    return secrets(folder, database, server().port)
+    return secrets(folder, database, server().port, store)
 
 
-def secrets(folder: Path, database: str, port: int) -> dict[str, str]:
+def secrets(
+    folder: Path, database: str, port: int, store: dict[str, str] | None = None
+) -> dict[str, str]:
     """Make the secrets of a lake, and name them."""
     kept = folder / "secrets"
     kept.mkdir(mode=0o700, parents=True)
+    data_path = f"s3://{BUCKET}/{database}/" if store else f"{folder}/lake/"
     with duckdb.connect(config={"secret_directory": str(kept)}) as connection:
-        for name in ("ducklake", "postgres_scanner"):
+        for name in ("ducklake", "postgres_scanner", *(["httpfs"] if store else [])):
             connection.execute(f"LOAD '{extension_file(name)}'")
+        if store:
+            connection.execute(
+                f"CREATE PERSISTENT SECRET store (TYPE s3, KEY_ID '{store['AWS_ACCESS_KEY_ID']}',"
+                f" SECRET '{store['AWS_SECRET_ACCESS_KEY']}', REGION '{store['AWS_REGION']}',"
+                f" ENDPOINT '{store['AWS_ENDPOINT_URL'].removeprefix('http://')}', USE_SSL false,"
+                f" URL_STYLE 'path', SCOPE 's3://{BUCKET}/')"
+            )
         connection.execute(
             f"CREATE PERSISTENT SECRET catalog (TYPE postgres, HOST '127.0.0.1',"
             f" PORT {port}, DATABASE '{database}', USER 'cp', PASSWORD '{PASSWORD}')"
         )
         connection.execute(
             "CREATE PERSISTENT SECRET warehouse (TYPE ducklake, METADATA_PATH '',"
-            f" DATA_PATH '{folder}/lake/',"
+            f" DATA_PATH '{data_path}',"
             " METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'catalog'})"
         )
     return {"CP_WAREHOUSE": "ducklake:warehouse", "CP_DUCKDB_SECRETS": str(kept)}

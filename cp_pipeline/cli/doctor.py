@@ -20,7 +20,7 @@ from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.env_file import read_differently
 from cp_pipeline.landing import ObjectStore, PlaceChecked, check_place
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Warehouse, loaded_executions
+from cp_pipeline.warehouse import Warehouse, check_data_files, loaded_executions
 
 Answer = TypeVar("Answer")
 _PACKAGES = ("cp-pipeline", "dagster", "dagster-webserver", "duckdb", "polars", "requests")
@@ -58,7 +58,7 @@ def _examine(said: Said) -> int:
         _check_details(checks, access, centrepoint)
     storage = StorageSettings.from_environment()
     warehouse = Warehouse.of(storage, 5.0)
-    checks.ask(
+    opened = checks.ask(
         "warehouse",
         lambda: loaded_executions(warehouse),
         lambda loaded: (
@@ -66,6 +66,12 @@ def _examine(said: Said) -> int:
             + (count(len(loaded), "export") + " loaded" if warehouse.exists() else "not made yet")
         ),
     )
+    if opened is not None and not warehouse.is_file and warehouse.exists():
+        checks.ask(
+            "data files",
+            lambda: check_data_files(warehouse),
+            lambda path: f"{path}: may be written, read and removed",
+        )
     if storage.landing_url:
         checks.ask("landing", lambda: check_place(ObjectStore.at(storage.landing_url)), _place)
     return EXIT_AT_FAULT if checks.failed else 0

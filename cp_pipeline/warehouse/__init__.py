@@ -39,7 +39,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseUnreadable,
 )
 from cp_pipeline.warehouse.invalid_items import invalid_items
-from cp_pipeline.warehouse.lake_maintenance import building_models
+from cp_pipeline.warehouse.lake_maintenance import building_models, check_data_files
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -177,6 +177,7 @@ __all__ = [
     "building_anew",
     "building_models",
     "check_cut_name",
+    "check_data_files",
     "compact",
     "compactable",
     "count_loaded_by",

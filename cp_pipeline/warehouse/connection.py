@@ -33,6 +33,7 @@ from cp_pipeline.warehouse.lake import (
     is_conflict,
     lake_of,
     take_turn,
+    unreachable_data,
     without_passwords,
 )
 from cp_pipeline.warehouse.schema import create_tables, has_tables, has_version, is_current
@@ -302,6 +303,9 @@ class Warehouse:
                 yield
             except duckdb.OutOfMemoryException as error:
                 raise NotEnoughMemory(str(error).splitlines()[0]) from None
+            except duckdb.IOException as error:
+                refusal = unreachable_data(self.location, error) if self.lake else None
+                raise refusal or error from None
             finally:
                 if self.lake and self.lake.catalog_file is None:
                     # Attaching reads the whole catalog, and no other process has to wait for it.

@@ -35,6 +35,8 @@ _MADE_AT_ONCE = re.compile(
 _PASSWORD = re.compile(
     r"(password|passwd|pwd|token)\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;\"]+)", re.IGNORECASE
 )
+# Of httpfs: the store's refusal, or no answer.
+_STORE = re.compile(r"^(HTTP Error|IO Error: .*\bHTTP\b)")
 _USER_INFO = re.compile(r"(\w+://)[^/\s@]*@")
 
 _SYNC = "Run cp-pipeline sync."
@@ -101,12 +103,11 @@ class Lake:
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Load the extensions that the lake needs; see ``connect`` for the errors."""
-        names = ["ducklake"]
+        path = self.data_path
         if self.catalog_file is None:
-            names += _needed_by(self._secret(connection))
-        elif "://" in self.data_path:
-            names.append("httpfs")
-        for name in names:
+            found = re.search(r"(?:^|;)data_path=([^;]*)", self._secret(connection))
+            path = found[1] if found else ""
+        for name in ["ducklake", *_needed_by(path)]:
             connection.execute(f"LOAD {literal(extension_file(name))}")
 
     def attach(self, options: str) -> str:
@@ -244,7 +245,32 @@ def extension_file(name: str) -> Path:
     )
 
 
-def _needed_by(secret: str) -> list[str]:
-    """Return the further extensions that a lake needs, from its secret as DuckDB shows it."""
-    path = re.search(r"(?:^|;)data_path=([^;]*)", secret)
-    return ["httpfs"] if path and "://" in path[1] else []
+def unreachable_data(location: str, error: BaseException) -> WarehouseUnreadable | None:
+    """Return what to say if the object store of a lake's data files failed; else None."""
+    if not (isinstance(error, duckdb.IOException) and _STORE.search(str(error))):
+        return None
+    said = " ".join(filter(None, str(error).splitlines()[:3]))
+    return WarehouseUnreadable(
+        f"The data files of {location} cannot be used: {without_passwords(said)}.",
+        "Nothing of this is written. Check that the object store answers, and that the DuckDB "
+        "secret of type s3 may read, write, list and delete below the lake's data path "
+        "(docs/lake.md).",
+    )
+
+
+def _needed_by(data_path: str) -> list[str]:
+    """Return the further extensions that data files at this path need.
+
+    Raises:
+        WarehouseUnreadable: it is in another object store than S3.
+    """
+    scheme, is_url, _ = data_path.partition("://")
+    if not is_url:
+        return []
+    if scheme != "s3":
+        raise WarehouseUnreadable(
+            f"The data path of the DuckLake begins with {scheme}://, which is not supported: "
+            "nobody could try it yet.",
+            "Use a folder or s3://bucket/prefix/.",
+        )
+    return ["httpfs"]

@@ -63,6 +63,37 @@ def forget_snapshots(warehouse: Warehouse) -> None:
         _vacuum_catalog(warehouse)
 
 
+def check_data_files(warehouse: Warehouse) -> str:
+    """Write a data file of the lake, read it, and remove it; return the data path.
+
+    Raises:
+        WarehouseBusy: another host writes for longer than the waiting time.
+        WarehouseError: one of them is refused.
+    """
+    with warehouse.turn() as connection:
+        row = connection.execute("SELECT data_path FROM ducklake_settings('warehouse')").fetchone()
+        # More rows than the catalog itself would keep.
+        connection.execute("CREATE TABLE lineage._doctor AS FROM range(1000)")
+        files = connection.execute(
+            "SELECT filename FROM lineage._doctor GROUP BY ALL HAVING count(*) = 1000"
+        ).fetchall()
+        # DuckLake removes the file.
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+        left = [
+            file
+            for (file,) in files
+            # DuckDB lists only what has a wildcard.
+            if connection.execute("FROM glob(?)", [f"{file}*"]).fetchall()
+        ]
+    if left or not files:
+        raise WarehouseError(
+            f"A data file cannot be removed: {left[0]}." if left else "Data files are not written.",
+            "Allow it to read, write, list and delete below the lake's data path (docs/lake.md).",
+        )
+    return str(row[0]) if row else ""
+
+
 @contextmanager
 def building_models(warehouse: Warehouse) -> Iterator[None]:
     """Let no other host build models in the block, nor remove files that no snapshot needs.
