@@ -59,10 +59,16 @@ def run(command: list[str], study: Served, folder: Path, measured: Measured) -> 
     """Run one contender once."""
     folder.mkdir(parents=True, exist_ok=True)
     words = [word.replace("{}", str(folder)) for word in command]
+    # With this variable, Python would compile our package at each start, but no installed one.
+    environment = {
+        name: value
+        for name, value in study.environment.items()
+        if name != "PYTHONDONTWRITEBYTECODE"
+    }
     started = time.perf_counter()
     done = subprocess.run(
         words,
-        env={**study.environment, "CP_DATA_DIR": str(folder)},
+        env={**environment, "CP_DATA_DIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,

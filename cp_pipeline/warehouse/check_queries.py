@@ -15,6 +15,7 @@ import duckdb
 from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.invalid_items import has_table
+from cp_pipeline.warehouse.partition_states import listed_datasets
 
 SHOWN = 50
 _PARTITION = "current.subject_id AS subject, current.dataset_name AS dataset"
@@ -60,20 +61,21 @@ def _names_not_in(names: str, others: str) -> str:
     """
 
 
+_LISTED_EXECUTION_IS_LOADED = f"""
+    SELECT subject_id AS subject, dataset_name AS dataset, state,
+        exported_execution AS listed, loaded_execution AS loaded,
+        CASE WHEN state = 'failed' THEN failed.error END AS reason,
+        state IN ('stale', 'missing', 'failed') AS is_at_fault,
+        count(*) FILTER (exported_files > 0) OVER () AS examined,
+        count(*) FILTER (is_at_fault) OVER () AS at_fault
+    FROM lineage.partition_status LEFT JOIN (
+        SELECT subject_id, dataset_name, max_by(error, failed_at) AS error
+        FROM lineage.failures GROUP BY ALL
+    ) AS failed USING (subject_id, dataset_name)
+    WHERE dataset_name = ? ORDER BY is_at_fault DESC, subject LIMIT {SHOWN}
+"""
+
 _QUESTIONS = {
-    Question.LISTED_EXECUTION_IS_LOADED: (
-        "SELECT count(*) FROM lineage.partition_status WHERE exported_files > 0",
-        """
-        SELECT subject_id AS subject, dataset_name AS dataset, state,
-            exported_execution AS listed, loaded_execution AS loaded,
-            CASE WHEN state = 'failed' THEN failed.error END AS reason
-        FROM lineage.partition_status LEFT JOIN (
-            SELECT subject_id, dataset_name, max_by(error, failed_at) AS error
-            FROM lineage.failures GROUP BY ALL
-        ) AS failed USING (subject_id, dataset_name)
-        WHERE state IN ('stale', 'missing', 'failed')
-        """,
-    ),
     Question.SCHEMA_IS_UNCHANGED: (
         "SELECT count(*) FROM lineage.current_loads",
         f"""
@@ -172,6 +174,8 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
     with warehouse.reading() as connection:
         if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(connection):
             return Finding(0, 0, (), ())
+        if question is Question.LISTED_EXECUTION_IS_LOADED:
+            return _listed_execution_is_loaded(connection)
         if question is Question.ROWS_MATCH_FILES:
             datasets = connection.execute(
                 "SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY ALL"
@@ -180,6 +184,22 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
         else:
             examined, at_fault = _QUESTIONS[question]
         return finding(connection, examined, at_fault, "dataset, subject")
+
+
+def _listed_execution_is_loaded(connection: duckdb.DuckDBPyConnection) -> Finding:
+    """Ask for each data set by itself, as all partitions at once take much memory."""
+    examined = at_fault = 0
+    columns: tuple[str, ...] = ()
+    shown: list[tuple[object, ...]] = []
+    for dataset in listed_datasets(connection):
+        found = connection.execute(_LISTED_EXECUTION_IS_LOADED, [dataset])
+        columns = tuple(column[0] for column in found.description or ())[:-3]
+        rows = found.fetchall()
+        if rows:
+            examined += rows[0][-2]
+            at_fault += rows[0][-1]
+        shown += [row[:-3] for row in rows if row[-3]]
+    return Finding(examined, at_fault, columns, tuple(shown[:SHOWN]))
 
 
 def finding(

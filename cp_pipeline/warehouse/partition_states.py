@@ -80,7 +80,7 @@ def partition_states(warehouse: Warehouse) -> Iterator[PartitionState]:
     if not warehouse.exists():
         return
     with warehouse.reading() as connection:
-        for dataset in _datasets(connection):
+        for dataset in listed_datasets(connection):
             found = connection.execute(
                 "SELECT subject_id, state, exported_execution, loaded_execution,"
                 " exported_execution_at::TIMESTAMP, exported_files"
@@ -100,7 +100,7 @@ def loaded_versions(warehouse: Warehouse) -> Iterator[dict[Partition, LoadedVers
     if not warehouse.exists():
         return
     with warehouse.reading() as connection:
-        for dataset in _datasets(connection):
+        for dataset in listed_datasets(connection):
             found = connection.execute(
                 "SELECT subject_id, list(current_loads.program_execution),"
                 " list(current_loads.program_execution) FILTER (listed.file_name IS NOT NULL)"
@@ -118,8 +118,8 @@ def loaded_versions(warehouse: Warehouse) -> Iterator[dict[Partition, LoadedVers
                 }
 
 
-def _datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the data sets.
+def listed_datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the names of all data sets that are listed or loaded.
 
     They are read one after another: a query over 200,000 partitions takes 200 MB.
     """
