@@ -58,15 +58,13 @@ _FORKS = Version(duckdb.__version__).major > 1
 _PYTHONPATH = os.environ.get("PYTHONPATH")
 
 
-def command_in(
-    folder: Path, *arguments: str, seconds: float = 60, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def command_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``cp-pipeline`` with these arguments in a folder, with these variables added."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
         with contextlib.chdir(folder):
-            return command(*arguments, seconds=seconds)
+            return command(*arguments, seconds=120)
     finally:
         os.environ.clear()
         os.environ.update(before)

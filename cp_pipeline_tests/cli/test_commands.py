@@ -21,16 +21,14 @@ from cp_pipeline_tests.forked import command_in
 DAILY = "ActivityDaily8"
 
 
-def run(
-    *arguments: str, folder: Path, seconds: float = 120, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cp_pipeline.cli", *arguments],
         cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=600,
         check=False,
     )
 

@@ -28,7 +28,7 @@ COMMANDS = sorted(path.name.partition(".")[0] for path in SCHEMAS.glob("*.schema
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return command_in(folder, *arguments, seconds=120, **variables)
+    return command_in(folder, *arguments, **variables)
 
 
 def said(command: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def publication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publicatio
             (run_key,), _ = evaluated(instance)
         # Otherwise dbt would parse the models first, in the other process.
         prepared_project(storage)
-        done = run("publish", "--json", "--xlsx", folder=folder, seconds=600)
+        done = run("publish", "--json", "--xlsx", folder=folder)
         os.environ.pop("DAGSTER_HOME", None)
         yield Publication(sandbox, storage, done, run_key)
 
