@@ -17,6 +17,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.publish_job import PUBLISHED
@@ -57,14 +58,16 @@ def publication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publicatio
             here.setenv(name, value)
         here.setenv("CP_DATA_DIR", str(folder / "data"))
         here.delenv("DAGSTER_HOME", raising=False)
-        sync_all()
+        # As the command does, which also records the looks at CentrePoint.
+        assert run_sync() == 1
+        for name in ("CP_WAREHOUSE", "CP_PUBLISHED", "DAGSTER_HOME"):
+            os.environ.pop(name, None)
         storage = StorageSettings.from_environment()
         with open_instance(storage) as instance:
             (run_key,), _ = evaluated(instance)
         # Otherwise dbt would parse the models first, in the other process.
         prepared_project(storage)
         done = run("publish", "--json", "--xlsx", folder=folder)
-        os.environ.pop("DAGSTER_HOME", None)
         yield Publication(sandbox, storage, done, run_key)
 
 
