@@ -26,6 +26,7 @@ _ALL = "UNMARKED" in os.environ
 _TOGETHER = (
     "/browser/",
     "/cli/test_erasing",
+    "/cli/test_publish_command.py",
     "/defs/test_checks.py",
     "/defs/test_postgres",
     "/landing/test_object_store.py",
@@ -38,10 +39,23 @@ _TOGETHER = (
     "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_sentinel_dates.py",
+    "/test_fidelity.py::test_a_kind_of_value",
     "/test_widening.py::test_a_column_of_exponents",
     "/warehouse/test_names_in_sql.py",
     "/warehouse/test_subject_of.py",
 )
+# Tests that take longest, which begin first: a worker that had one at the end would be alone.
+_LONGEST = (
+    "/test_installation.py",
+    "/cli/test_publish_command.py",
+    "/defs/test_publishing.py",
+    "/models/test_in_dagster.py",
+    "/models/test_unusual_studies.py",
+    "/test_erasing_everything.py",
+)
+
+# Each of the hundreds of processes that tests start would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -52,6 +66,12 @@ class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return next((each for each in _TOGETHER if each in f"/{nodeid}"), nodeid)
+
+
+@pytest.hookimpl
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not any(each in f"/{item.nodeid}" for each in _LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)

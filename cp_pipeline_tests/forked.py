@@ -7,6 +7,7 @@ Belongs here: starting such a process. Does not belong: tests of a start from no
 ``cli/test_commands.py`` has them.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -55,6 +56,18 @@ _LONGEST = 1 << 18
 _FORKS = Version(duckdb.__version__).major > 1
 # Python reads it when it starts, so a test that sets it needs a Python that starts.
 _PYTHONPATH = os.environ.get("PYTHONPATH")
+
+
+def command_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``cp-pipeline`` with these arguments in a folder, with these variables added."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        with contextlib.chdir(folder):
+            return command(*arguments, seconds=120)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def command(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:

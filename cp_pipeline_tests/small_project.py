@@ -19,6 +19,8 @@ def small_project(folder: Path) -> Path:
     (folder / "dbt_project.yml").write_text(
         "name: small\nconfig-version: 2\nprofile: cp_models\n"
         "models: {+materialized: table, +schema: marts}\n"
+        # As in ours; otherwise dbt also writes a file of its own into the project.
+        "flags: {send_anonymous_usage_stats: false}\n"
     )
     (folder / "models" / "loads.sql").write_text(MODEL)
     return folder

@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from packaging.version import Version
 from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import Packing, SandboxStudy
+from cp_pipeline.warehouse import Warehouse
 from cp_pipeline.warehouse.column_types import Kind, holds, value
 from cp_pipeline_tests.cells import value_of
 from cp_pipeline_tests.faults import FaultySandbox
@@ -42,8 +44,19 @@ def _one_column_a_kind(empty_rows_before: int) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """The warehouse with all kinds, open to read, and the types of each data set's columns."""
+
+    connection: duckdb.DuckDBPyConnection
+    types: dict[str, dict[str, str]]
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        return self.connection.execute(sql).fetchall()
+
+
 @pytest.fixture(scope="module")
-def kinds_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinds]:
     """All kinds from the first row of one file, and at the end of another file of over 4 MiB."""
     with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = Site(sandbox, tmp_path_factory.mktemp("kinds"))
@@ -52,32 +65,34 @@ def kinds_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         assert len(late) > 4 << 20
         site.put(late, dataset="Late")
         assert all(isinstance(result, PartitionLoaded) for result in site.sync())
-        yield site
+    types = {dataset: site.types(dataset) for dataset in ("AtOnce", "Late")}
+    with Warehouse.of(site.storage) as warehouse, warehouse.reading() as connection:
+        yield Kinds(connection, types)
 
 
 @pytest.mark.parametrize("dataset", ["AtOnce", "Late"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_kind_of_value_has_its_type_and_comes_back(
-    kinds_site: Site, dataset: str, kind: KindOfValue
+    kinds: Kinds, dataset: str, kind: KindOfValue
 ) -> None:
     column = f"K{KINDS.index(kind)}"
-    assert kinds_site.types(dataset)[column] == kind.type
+    assert kinds.types[dataset][column] == kind.type
     selected = f"epoch_ns({column})" if kind.type == "TIMESTAMP_NS" else column
-    found = kinds_site.rows(
+    found = kinds.rows(
         f'SELECT {selected} FROM exports."{dataset}" WHERE "ROW" BETWEEN 0 AND'
         f' {len(kind.fields) - 1} ORDER BY "ROW"'
     )
     assert [row[0] for row in found] == list(kind.values)
-    elsewhere = kinds_site.rows(
+    elsewhere = kinds.rows(
         f'SELECT count({column}) FROM exports."{dataset}" WHERE "ROW" < 0'
         f' OR "ROW" >= {len(kind.fields)}'
     )
     assert elsewhere == [(0,)]
 
 
-def test_a_minus_before_a_zero_is_kept(kinds_site: Site) -> None:
+def test_a_minus_before_a_zero_is_kept(kinds: Kinds) -> None:
     place = next(place for place, kind in enumerate(KINDS) if kind.name == "negative-zeros")
-    found = kinds_site.rows(
+    found = kinds.rows(
         f'SELECT K{place} FROM exports."AtOnce" WHERE "ROW" BETWEEN 0 AND 2 ORDER BY "ROW"'
     )
     # DuckDB 1.5 stores the first sign for a run of zeros (docs/values.md).

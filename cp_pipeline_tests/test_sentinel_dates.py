@@ -1,6 +1,6 @@
 """Sentinel dates for "none" or "never", and dates that Python cannot hold, are ordinary values.
 
-Tested through a whole sync in Dagster, the models, and publishing: issue 14, A1.
+Tested through a whole sync in Dagster, the models with their tests, publishing, and the report.
 """
 
 import os
@@ -11,19 +11,24 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cp_pipeline.cli.publish import run_publish
 from cp_pipeline.cli.query import print_answer
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs import previews
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.ingest import PartitionLoaded
-from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline.report import write_report
+from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, pair, picture_in
+from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouses import publish
 
 # These cases are also loaded as families that the models read, by the known name of a time column.
 IN_MODELS = ("0000-01-01", "0001-01-01", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59.999999")
+# As in Dagster (``dbt_assets``), but in this process.
+BUILD = ("build", "--exclude-resource-type", "unit_test")
 FAMILIES = {"ActivityEpochs": "TIMESTAMPUTC", "ActivityDaily": "DATE"}
 
 
@@ -82,7 +87,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings
         for family, column in (families | {"Sentinel ": "TIMESTAMP"}).items():
             csv = f"{column},STEPS\n{case.written},1\n{case.written},2\n"
             study.put(subject_id=number, data_set_name=f"{family}{number}", csv=csv.encode())
-    with Sandbox(study) as sandbox, pytest.MonkeyPatch.context() as here:
+    with FaultySandbox(study) as sandbox, pytest.MonkeyPatch.context() as here:
         here.delenv("DAGSTER_HOME", raising=False)
         for name, value in sandbox.environment.items():
             here.setenv(name, value)
@@ -90,8 +95,12 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings
         assert run_sync() == 0
         sandbox.execute_again()
         assert run_sync() == 0
-        assert run_publish() == 0
-        yield StorageSettings.from_environment()
+        storage = StorageSettings.from_environment()
+        outcomes = BuiltSite(sandbox, storage.data_dir).dbt(*BUILD)
+        assert {"fail", "error", "skipped"}.isdisjoint(outcomes.values()), outcomes
+        publish(storage)
+        write_report(storage)
+        yield storage
         os.environ.pop("DAGSTER_HOME", None)
 
 

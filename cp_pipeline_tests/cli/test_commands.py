@@ -16,6 +16,7 @@ from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, rows
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.forked import command_in
 
 DAILY = "ActivityDaily8"
 
@@ -27,7 +28,7 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -103,7 +104,7 @@ def test_a_wrong_setting_is_said_with_its_name(
     variables: dict[str, str],
     words: list[str],
 ) -> None:
-    done = run(command, folder=tmp_path, **variables)
+    done = command_in(tmp_path, command, **variables)
     assert done.returncode == 2
     for word in words:
         assert word in all_output(done)
@@ -116,7 +117,7 @@ def test_a_scope_that_is_not_granted_is_said(
     sandbox: FaultySandbox, tmp_path: Path, command: str
 ) -> None:
     sandbox.fail(kind="token", status=400, times=9, body=b'{"error": "invalid_scope"}')
-    done = run(command, folder=tmp_path)
+    done = command_in(tmp_path, command)
     assert done.returncode == 2
     assert "DataAccess" in all_output(done)
     assert "Traceback" not in all_output(done)
@@ -141,7 +142,7 @@ def test_an_empty_listing_is_no_error_and_is_explained(
     tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FaultySandbox(SandboxStudy.empty(4711)) as service:
-        done = run(command, folder=tmp_path, **service.environment)
+        done = command_in(tmp_path, command, **service.environment)
     assert done.returncode == 0, all_output(done)
     assert NO_EXPORTS in done.stdout
 

@@ -1,13 +1,16 @@
 """A real Dagster instance for tests, and functions that execute runs and read events in it."""
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import unquote
 
 import dagster as dg
 import pytest
 
 from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline_tests.made_once import made_once
 from cp_pipeline_tests.postgres_servers import PostgresServer, postgres_server
 
 EXPORTS = dg.AssetKey("dataset_exports")
@@ -22,9 +25,23 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def empty_home(shared_folder: Path) -> Path:
+    """A home of Dagster without a run: making its tables takes longer than copying them."""
+    return made_once(shared_folder / "empty_home", _make_home)
+
+
+def _make_home(folder: Path) -> None:
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        assert instance.get_runs() == []
+        assert instance.get_dynamic_partitions("subjects") == []
+        assert instance.all_instigator_state() == []
+
+
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    home = shutil.copytree(empty_home, tmp_path / "home_of_test")
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
         yield instance
 
 

@@ -12,6 +12,8 @@ import dagster as dg
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from cp_pipeline.defs.dbt_project import prepared_project
+from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import rows
 from cp_pipeline_tests.faults import FaultySandbox
 
@@ -33,6 +35,8 @@ def dg_(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_dg_launches_a_partition_and_says_what_is_wrong_with_one(
     sandbox: FaultySandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Otherwise dbt would parse the models first, in the other processes.
+    prepared_project(StorageSettings.from_environment())
     home = tmp_path / "home"
     home.mkdir()
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -59,6 +63,7 @@ def test_dg_launches_a_partition_and_says_what_is_wrong_with_one(
 
 
 def test_dg_lists_what_there_is() -> None:
+    prepared_project(StorageSettings.from_environment())
     done = dg_("list", "defs", "--json")
     assert done.returncode == 0, done.stderr
     for name in ("dataset_exports", "published", "new_program_executions", "load_partitions"):

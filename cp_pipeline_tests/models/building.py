@@ -31,6 +31,8 @@ MARTS = (
     "subject_summary",
     "subject_visits",
 )
+# A build before the one that counts: of what the next one adds to. All else is made anew.
+BEFORE = ("--select", "+config.materialized:incremental", "--resource-type", "model")
 
 
 class BuiltSite(Site):

@@ -9,7 +9,7 @@ import pytest
 from cp_pipeline.ingest import Request
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.models.building import BuiltSite, built_site
+from cp_pipeline_tests.models.building import BEFORE, BuiltSite, built_site
 from cp_pipeline_tests.warehouses import changing
 
 TIMES = "SUBJECTID,TIME,STEPS\n"
@@ -150,7 +150,7 @@ def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
 
 def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
     study = SandboxStudy.synthetic(subjects=2, days=2, seed=3)
-    with built_site(study, tmp_path, "--resource-type", "model") as site:
+    with built_site(study, tmp_path, *BEFORE) as site:
         site.sandbox.execute_again(subject_id=10821)
         site.sandbox.execute_again(
             subject_id=10822, data_set_name="ActivityEpochs10", additional_columns=True

@@ -16,7 +16,8 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, copied_project
+from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
+from cp_pipeline_tests.small_project import small_project
 
 KEYS = {dg.AssetKey(["staging", name]) for name in FAMILIES} | {
     dg.AssetKey(["marts", name]) for name in MARTS
@@ -25,6 +26,7 @@ DAYS = dg.AssetKey(["marts", "subject_days"])
 DAILY = dg.AssetKey(["staging", "activity_daily"])
 EPOCHS = dg.AssetKey(["staging", "activity_epochs"])
 EXPORTS = dg.AssetKey("dataset_exports")
+LOADS = dg.AssetKey(["marts", "loads"])
 UPSTREAM = [
     dg.AssetKey(["marts", name])
     for name in ("chosen_programs", "epoch_days", "measure_columns", "subject_offsets")
@@ -37,6 +39,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
         built = BuiltSite(sandbox, tmp_path_factory.mktemp("dagster"))
         built.sync()
         yield built
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A person's project of one model: dbt reads it three times as fast as ours."""
+    return small_project(tmp_path / "models")
 
 
 @pytest.fixture
@@ -99,35 +107,33 @@ def sources(metadata: Mapping[str, Any], column: str) -> set[tuple[dg.AssetKey, 
 
 def test_a_red_model_fails_the_run_with_its_name(
     site: BuiltSite,
-    tmp_path: Path,
+    project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    project = copied_project(tmp_path)
-    monkeypatch.setattr(dbt_project, "PROJECT", project)
+    monkeypatch.setenv("CP_DBT_PROJECT", str(project))
     monkeypatch.setenv("CP_WAREHOUSE", site.storage.warehouse)
-    (project / "models" / "staging" / "barometer.sql").write_text("select 1 as one from nowhere\n")
+    (project / "models" / "wrong.sql").write_text("select 1 as one from nowhere\n")
     defs = dg.Definitions.merge(build_defs(), dbt_project.model_definitions())
     with dg.instance_for_test() as instance:
         done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
-            asset_selection=[dg.AssetKey(["staging", "barometer"]), DAILY],
+            asset_selection=[dg.AssetKey(["marts", "wrong"]), LOADS],
             raise_on_error=False,
         )
         (failure,) = [event for event in done.all_events if event.is_step_failure]
-        assert "barometer" in str(failure.step_failure_data.error)
+        assert "wrong" in str(failure.step_failure_data.error)
         built = {e.materialization.asset_key for e in done.get_asset_materialization_events()}
-    assert built == {DAILY}
+    assert built == {LOADS}
     said = capfd.readouterr().out
     assert "Running with dbt" in said
     assert "partial parsing" not in said, "dbt did not use the saved parse"
 
 
 def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = copied_project(tmp_path)
-    monkeypatch.setattr(dbt_project, "PROJECT", project)
+    monkeypatch.setenv("CP_DBT_PROJECT", str(project))
     storage = StorageSettings.from_environment()
     made = dbt_project.prepared_project(storage)
     first = made.manifest_path.stat().st_mtime_ns
@@ -135,13 +141,13 @@ def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
     assert not Path(storage.warehouse).exists()
     dbt_project.prepared_project(storage)
     assert made.manifest_path.stat().st_mtime_ns == first
-    added = project / "models" / "marts" / "more.sql"
+    added = project / "models" / "more.sql"
     added.write_text("select 1 as one\n")
     dbt_project.prepared_project(storage)
-    assert "model.cp_models.more" in made.manifest_path.read_text()
+    assert "model.small.more" in made.manifest_path.read_text()
     added.unlink()
     dbt_project.prepared_project(storage)
-    assert "model.cp_models.more" not in made.manifest_path.read_text()
+    assert "model.small.more" not in made.manifest_path.read_text()
     assert not (project / "target").exists()
     assert not (project / "logs").exists()
 
@@ -150,7 +156,10 @@ def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
         dbt_project.prepared_project(storage)
 
 
-def test_processes_that_come_at_once_make_one_manifest(tmp_path: Path) -> None:
+def test_processes_that_come_at_once_make_one_manifest(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CP_DBT_PROJECT", str(project))
     loading = (
         "from cp_pipeline.defs import dbt_project, definitions;"
         "models = dbt_project.model_definitions();"

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite, built_site
+from cp_pipeline_tests.models.building import BEFORE, FAMILIES, MARTS, BuiltSite, built_site
 
 # Two subjects take the device off for a day, so they have too few valid days.
 SUBJECTS, DAYS, SEED = 4, 4, 11
@@ -26,7 +26,7 @@ def study(*datasets: str) -> SandboxStudy:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
-    with built_site(study(), tmp_path_factory.mktemp("all"), "--resource-type", "model") as built:
+    with built_site(study(), tmp_path_factory.mktemp("all"), *BEFORE) as built:
         # Build a second time, with nothing new; this time with all tests.
         built.build()
         yield built

@@ -21,7 +21,8 @@ def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) 
         for name in ("ActivityDailyNotes", "MyActivityDaily8", "ActivityDaily8b"):
             site.put("DATE,STEPS\n2024-03-01,1\n", dataset=name)
         site.sync()
-        site.build()
+        # All tests run below: where the same data set is beside known ones, and where nothing is.
+        site.build("--resource-type", "model")
         for name in FAMILIES:
             assert site.rows(f"FROM staging.{name}") == []
         assert site.rows("FROM marts.subject_days") == []

@@ -22,6 +22,7 @@ from cp_pipeline.ingest import ATTEMPTS, PartitionFailed, make_plan, pause_after
 from cp_pipeline.ingest.retry_schedule import retry_schedule
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import FailedAttempts
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import one, open_pipeline, rows
 from cp_pipeline_tests.study_site import Site
 
@@ -65,10 +66,13 @@ def clock_back(tmp_path: Path) -> Mapping[str, str]:
 
 def command(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """The output of a command, which must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cp_pipeline.cli", *arguments],
-        capture_output=True, text=True, timeout=120, check=False, env=environment,
-    )  # fmt: skip
+    if environment is None:
+        done = forked.command(*arguments, seconds=120)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", "cp_pipeline.cli", *arguments],
+            capture_output=True, text=True, timeout=120, check=False, env=environment,
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

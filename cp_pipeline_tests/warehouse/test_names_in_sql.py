@@ -25,7 +25,7 @@ from cp_pipeline.warehouse import (
     erase_from_warehouse,
 )
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.models.building import PROJECT, BuiltSite
+from cp_pipeline_tests.models.building import BEFORE, PROJECT, BuiltSite
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import publish
 
@@ -104,7 +104,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
             site.put(f"TIMESTAMP,{name}\n2024-03-01 08:00:00,1\n", dataset=name)
         assert all(isinstance(result, PartitionLoaded) for result in site.sync())
         _check_cells(site.rows(f'FROM exports."{FAMILY}"'), changed=False)
-        site.build("--resource-type", "model")
+        site.build(*BEFORE)
         ((first,),) = site.rows(
             "SELECT program_executed_at::VARCHAR FROM lineage.loads"
             f" WHERE dataset_name = '{FAMILY}'"
