@@ -46,6 +46,7 @@ _TOGETHER = (
 )
 # Tests that take longest, which begin first: a worker that had one at the end would be alone.
 _LONGEST = (
+    "/defs/test_postgres_daemon.py",
     "/test_installation.py",
     "/cli/test_publish_command.py",
     "/defs/test_publishing.py",

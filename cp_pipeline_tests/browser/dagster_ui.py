@@ -31,7 +31,7 @@ SENSOR_SECONDS = 5
 # docs/hosts.md says what it does.
 ONE_PLANNED_EVENT = "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS"
 # A long limit, because other processes may use the processors. No test waits longer than needed.
-PATIENCE = 120.0
+PATIENCE = 300.0
 Answer = TypeVar("Answer")
 # The second is Dagster's job name for a run started by a click on "Materialize".
 LOADING_JOBS = {"load_partitions", "__ASSET_JOB"}

@@ -95,9 +95,10 @@ def test_it_says_as_json_what_it_made(publication: Publication) -> None:
 
 
 def test_the_report_can_be_made_again(copy: StorageSettings, tmp_path: Path) -> None:
-    copy.report.unlink()
+    copy.report.write_text("of yesterday")
     reported = said("report", run("report", "--json", folder=tmp_path))
     assert reported["report"] == str(copy.report)
+    assert copy.report.read_text().startswith("<!DOCTYPE html>")
     assert reported["bytes"] == copy.report.stat().st_size
 
 
