@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    import psycopg2
+
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
-        with socket.socket() as opened:
-            if opened.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        # It listens before it answers: "the database system is starting up".
+        with suppress(psycopg2.OperationalError):
+            psycopg2.connect(PostgresServer(port).url("postgres")).close()
+            return
         time.sleep(0.1)
     raise RuntimeError("PostgreSQL did not start")

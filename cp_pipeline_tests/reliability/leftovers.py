@@ -40,9 +40,13 @@ def unfinished(storage: StorageSettings) -> list[dg.DagsterRun]:
         return [run for run in instance.get_runs() if not run.is_finished]
 
 
-def without_event(storage: StorageSettings) -> Mapping[Partition, object]:
-    """Loaded partitions for which Dagster has no event, or one with another execution."""
+def without_event(
+    storage: StorageSettings, *, newest_is_killed: bool = False
+) -> Mapping[Partition, object]:
+    """Loaded partitions for which Dagster has no event, or one with another execution.
+
+    Not those of a run that Dagster takes for unfinished, unless it is the newest and was killed.
+    """
     with open_instance(storage) as instance:
-        # A killed run may not be ended yet. What it loaded counts.
-        newest = instance.get_run_ids(limit=1)
-        return compare_events(open_pipeline(), instance, own_run="".join(newest)).differing
+        killed = instance.get_run_ids(limit=1) if newest_is_killed else []
+        return compare_events(open_pipeline(), instance, own_run="".join(killed)).differing
