@@ -118,7 +118,10 @@ def report(shape: Shape, results: dict[str, Measured], again: Measured, asked: i
 def main() -> None:
     """Measure the requested shapes."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("exports", type=int, nargs="*", default=[2000, 200], choices=SHAPES)
+    default = [2000, 200]
+    # argparse looks for the default, too, among the choices.
+    choices = (*SHAPES, default)
+    arguments.add_argument("exports", type=int, nargs="*", default=default, choices=choices)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--dlt", type=Path, help="a Python that has dlt")
     options = arguments.parse_args()
