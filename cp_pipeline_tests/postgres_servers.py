@@ -10,9 +10,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,29 +77,12 @@ def postgres_server() -> Iterator[PostgresServer]:
         port = opened.getsockname()[1]
     make = f"initdb -D {data} -U {USER} -A scram-sha-256 --pwfile {secret} -N".split()
     subprocess.run(make, check=True, capture_output=True, cwd=folder, **other)
-    serve = f"postgres -D {data} -k {folder} -p {port} -h 127.0.0.1 -F".split()
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, **other) as process,
-    ):
-        try:
-            _wait(port, process)
-            yield PostgresServer(port)
-        finally:
-            # The fast shutdown ends all connections.
-            process.send_signal(2)
-            process.wait(30)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    import psycopg2
-
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        # It listens before it answers: "the database system is starting up".
-        with suppress(psycopg2.OperationalError):
-            psycopg2.connect(PostgresServer(port).url("postgres")).close()
-            return
-        time.sleep(0.1)
-    raise RuntimeError("PostgreSQL did not start")
+    # Its fast shutdown ends all connections.
+    control = f"pg_ctl -D {data} -w -m fast -l {folder}/log".split()
+    options = f"-k {folder} -p {port} -h 127.0.0.1 -F"
+    subprocess.run([*control, "-o", options, "start"], check=True, cwd=folder, **other)
+    try:
+        yield PostgresServer(port)
+    finally:
+        subprocess.run([*control, "stop"], check=True, cwd=folder, **other)
+        shutil.rmtree(folder, ignore_errors=True)
