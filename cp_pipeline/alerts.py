@@ -1,7 +1,7 @@
 """An alert: one message for all problems that are new, to a webhook as JSON and by e-mail.
 
 Belongs here: the text, and sending it. Does not belong: finding problems (``defs.problems``), the
-settings (``notify_settings``).
+settings (``settings.notifications``).
 """
 
 import json
@@ -18,7 +18,7 @@ import requests
 from cp_pipeline.centrepoint import redact
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
-from cp_pipeline.notify_settings import NotifySettings
+from cp_pipeline.settings.notifications import NotifySettings
 
 _NAMED = 20
 _LONGEST = 500

@@ -17,13 +17,13 @@ import pytest
 
 from cp_pipeline.cli import commands
 from cp_pipeline.cli.demo import _QUESTIONS
-from cp_pipeline.notify_settings import NotifySettings
 from cp_pipeline.settings import (
     CentrePointSettings,
     SettingsError,
     StorageSettings,
     sensor_seconds,
 )
+from cp_pipeline.settings.notifications import NotifySettings
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).relative_to(ROOT)

@@ -12,7 +12,7 @@ from cp_pipeline.defs.events import EXPORT_FILES
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
-from cp_pipeline.notify_settings import NotifySettings
+from cp_pipeline.settings.notifications import NotifySettings
 from cp_pipeline.warehouse import LastAsked
 
 CENTREPOINT_ANSWERS = "centrepoint_answers"

@@ -21,7 +21,7 @@ from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import redact
-from cp_pipeline.notify_settings import NotifySettings
+from cp_pipeline.settings.notifications import NotifySettings
 from cp_pipeline.warehouse import LastingFailure
 
 _WAREHOUSE_SECONDS = 5.0

@@ -31,9 +31,9 @@ from cp_pipeline.alerts import AlertNotDelivered, Problem, post_alert
 from cp_pipeline.defs.answer_check import evaluate_answers
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.notify_settings import NotifySettings
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import SettingsError
+from cp_pipeline.settings.notifications import NotifySettings
 from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.defs.conftest import run_job
 from cp_pipeline_tests.defs.test_sensor import BAD_FILE, Sensor

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from cp_pipeline.settings import _Reader
+from cp_pipeline.settings.reader import Reader
 
 _TEXT = '{"text": "$text"}'
 _UI = "http://127.0.0.1:3000"
@@ -47,7 +47,7 @@ class NotifySettings:
         Raises:
             SettingsError: variables are invalid; the message names all of them.
         """
-        read = _Reader(environment)
+        read = Reader(environment)
         webhook = read.text("CP_NOTIFY_WEBHOOK")
         if webhook and not webhook.startswith(("https://", "http://127.0.0.1:")):
             # Without its value, which is a secret.
