@@ -36,7 +36,7 @@ from served import Served, served
 from cp_pipeline.ingest import PartitionFailed, Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse
-from cp_pipeline_tests.lakes import Postgres
+from cp_pipeline_tests.postgres_servers import PostgresServer
 
 FIRST_SUBJECT = 10821
 # Of the small syncs.
@@ -295,7 +295,10 @@ def main() -> None:
         return
     # With it, Python would compile our package at each start, but no installed one.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    root, server = Path(tempfile.mkdtemp(prefix="cp-pipeline-benchmark-")), Postgres(durable=True)
+    root, server = (
+        Path(tempfile.mkdtemp(prefix="cp-pipeline-benchmark-")),
+        PostgresServer(durable=True),
+    )
     root.chmod(0o755)
     try:
         for exports in options.exports:

@@ -4,12 +4,12 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, compact
 from cp_pipeline.warehouse.lake import CATALOG
-from cp_pipeline_tests.lakes import Postgres, secrets
+from cp_pipeline_tests.lakes import secrets
+from cp_pipeline_tests.postgres_servers import PostgresServer
 
 # A snapshot is kept for a day; so the benchmark sets the time of all snapshots back.
 AGED = "UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '2 days'"
@@ -19,13 +19,12 @@ AGED = "UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '2
 class Server:
     """The PostgreSQL of all lakes."""
 
-    postgres: Postgres
+    postgres: PostgresServer
     databases: dict[Path, str] = field(default_factory=dict)
 
     def lake(self, folder: Path) -> dict[str, str]:
         """Return the variables of a new lake with a new database."""
-        name = self.databases[folder] = f"lake_{uuid4().hex}"
-        self.postgres.execute(f"CREATE DATABASE {name}")
+        name = self.databases[folder] = self.postgres.new_database()
         return secrets(folder, name, self.postgres.port)
 
     def age(self, folder: Path) -> None:

@@ -8,23 +8,19 @@ catalog is a real PostgreSQL on loopback).
 import atexit
 import os
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 import duckdb
 import pytest
 
 from cp_pipeline.warehouse.lake import Lake, extension_file
 from cp_pipeline_tests.object_stores import BUCKET
+from cp_pipeline_tests.postgres_servers import PASSWORD, USER, PostgresServer
 
 ENGINE = os.environ.get("CP_TEST_WAREHOUSE", "file")
-PASSWORD = "Very-Secret-Catalog"
 
 
 @cache
@@ -84,9 +80,7 @@ def postgres_lake(folder: Path, store: dict[str, str] | None = None) -> dict[str
 
     ``store``: the variables of an S3 server (``object_stores``), if the data files lie there.
     """
-    database = f"lake_{uuid4().hex}"
-    server().execute(f"CREATE DATABASE {database}")
-    return secrets(folder, database, server().port, store)
+    return secrets(folder, server().new_database(), server().port, store)
 
 
 def secrets(
@@ -109,7 +103,7 @@ def secrets(
             )
         connection.execute(
             f"CREATE PERSISTENT SECRET catalog (TYPE postgres, HOST '127.0.0.1',"
-            f" PORT {port}, DATABASE '{database}', USER 'cp', PASSWORD '{PASSWORD}')"
+            f" PORT {port}, DATABASE '{database}', USER '{USER}', PASSWORD '{PASSWORD}')"
         )
         connection.execute(
             "CREATE PERSISTENT SECRET warehouse (TYPE ducklake, METADATA_PATH '',"
@@ -119,80 +113,9 @@ def secrets(
     return {"CP_WAREHOUSE": "ducklake:warehouse", "CP_DUCKDB_SECRETS": str(kept)}
 
 
-class Postgres:
-    """A PostgreSQL server of its own on loopback; ended with this process.
-
-    ``durable``: whether a commit waits for the disk, as in earnest.
-    """
-
-    def __init__(self, *, durable: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="cp-postgres-"))
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            self.port = int(unused.getsockname()[1])
-        # PostgreSQL refuses to run as root.
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            shutil.chown(self.folder, self._user)
-        password = self.folder / "password"
-        password.write_text(PASSWORD)
-        password.chmod(0o644)
-        self._run(
-            "initdb", "-D", str(self.data), "-U", "cp", "--auth=scram-sha-256",
-            f"--pwfile={password}", "--encoding=UTF8",
-        )  # fmt: skip
-        options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder}"
-            f" -c fsync={'on' if durable else 'off'} -c max_connections=200"
-        )
-        self._run(
-            "pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "-o", options,
-            "start",
-        )  # fmt: skip
-
-    @property
-    def data(self) -> Path:
-        """The folder of its databases."""
-        return self.folder / "data"
-
-    def execute(self, sql: str, database: str = "postgres") -> None:
-        """Execute one statement outside a transaction."""
-        with duckdb.connect(config=_VERIFIED) as connection:
-            connection.execute(f"LOAD '{extension_file('postgres_scanner')}'")
-            connection.execute(
-                f"ATTACH 'host=127.0.0.1 port={self.port} dbname={database} user=cp"
-                f" password={PASSWORD}' AS server (TYPE postgres)"
-            )
-            connection.execute(
-                "CALL postgres_execute('server', ?, use_transaction => false)", [sql]
-            )
-
-    def stop(self) -> None:
-        """End the server, and remove its folder."""
-        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
-        shutil.rmtree(self.folder)
-
-    def _run(self, name: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [_program(name), *arguments], user=self._user, cwd=self.folder, text=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-
-def _program(name: str) -> str:
-    """The path of a program of PostgreSQL; Debian does not put all of them on the PATH."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(installed[-1]) if installed else None)
-    if found is None:
-        assert "CI" not in os.environ, f"{name} is missing"
-        pytest.skip(f"PostgreSQL's {name} is not installed (Debian: apt-get install postgresql).")
-    return found
-
-
 @cache
-def server() -> Postgres:
+def server() -> PostgresServer:
     """Return the PostgreSQL of this process, started at the first use."""
-    found = Postgres()
+    found = PostgresServer()
     atexit.register(found.stop)
     return found

@@ -7,7 +7,7 @@ test requests first. So the tests pass in any order.
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from cp_pipeline_tests.browser.dagster_ui import (
     until,
 )
 from cp_pipeline_tests.malformed_files import packed, with_record
-from cp_pipeline_tests.postgres_servers import postgres_server
+from cp_pipeline_tests.postgres_servers import PostgresServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -52,12 +52,14 @@ CHROMIUM_SWITCHES = [
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
     """``dagster dev`` for a sandbox with 8 subjects and 2 data sets each."""
     study = SandboxStudy.synthetic(subjects=8, days=2, datasets=(DAILY, EPOCHS))
-    with (
-        Sandbox(study) as sandbox,
-        postgres_server() if DAGSTER_STORAGE == "postgres" else nullcontext() as postgres,
-        dagster_dev(sandbox, tmp_path_factory.mktemp("dagster_ui"), postgres) as served,
-    ):
-        yield served
+    with ExitStack() as opened:
+        postgres = None
+        if DAGSTER_STORAGE == "postgres":
+            postgres = PostgresServer()
+            opened.callback(postgres.stop)
+        sandbox = opened.enter_context(Sandbox(study))
+        folder = tmp_path_factory.mktemp("dagster_ui")
+        yield opened.enter_context(dagster_dev(sandbox, folder, postgres))
 
 
 @pytest.fixture(scope="package")

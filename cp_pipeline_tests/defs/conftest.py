@@ -11,7 +11,7 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline_tests.made_once import made_once
-from cp_pipeline_tests.postgres_servers import PostgresServer, postgres_server
+from cp_pipeline_tests.postgres_servers import PostgresServer
 
 EXPORTS = dg.AssetKey("dataset_exports")
 FILES = dg.AssetKey("export_files")
@@ -21,8 +21,9 @@ DAILY = "ActivityDaily8"
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
+    running = PostgresServer()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

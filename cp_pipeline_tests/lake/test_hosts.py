@@ -21,7 +21,8 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, compact
 from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests.lake.host import SUBJECTS_AT_ONCE
-from cp_pipeline_tests.lakes import PASSWORD, postgres_lake, server
+from cp_pipeline_tests.lakes import postgres_lake, server
+from cp_pipeline_tests.postgres_servers import PASSWORD, USER
 
 EXPORTS = int(os.environ.get("EXPORTS", "40"))
 # As many inside a turn as at any other time.
@@ -142,7 +143,7 @@ def catalog() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(f"LOAD '{extension_file('postgres_scanner')}'")
         connection.execute(
-            f"ATTACH 'host=127.0.0.1 port={server().port} dbname=postgres user=cp"
+            f"ATTACH 'host=127.0.0.1 port={server().port} dbname=postgres user={USER}"
             f" password={PASSWORD}' AS server (TYPE postgres)"
         )
         yield connection

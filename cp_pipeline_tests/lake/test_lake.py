@@ -28,6 +28,7 @@ from cp_pipeline.warehouse import (
 from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests import lakes
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.postgres_servers import PASSWORD
 from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 
@@ -163,12 +164,12 @@ def test_no_output_has_the_password(tmp_path: Path) -> None:
             said += _run(unreachable, command)
     assert "cannot be opened" in said
     assert "in the new ducklake:warehouse" in said
-    assert lakes.PASSWORD not in said
+    assert PASSWORD not in said
     secret = re.compile(r"\.duckdb_secret$")
     for folder in (tmp_path / "data", tmp_path / "other"):
         for file in folder.rglob("*"):
             if file.is_file() and not secret.search(file.name):
-                assert lakes.PASSWORD.encode() not in file.read_bytes(), file
+                assert PASSWORD.encode() not in file.read_bytes(), file
 
 
 def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
@@ -190,12 +191,12 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
         connection.execute(f"LOAD '{extension_file('ducklake')}'")
         connection.execute(
             "CREATE PERSISTENT SECRET open (TYPE ducklake, DATA_PATH '/tmp/nowhere/',"
-            f" METADATA_PATH 'postgres:host=127.0.0.1 password={lakes.PASSWORD}')"
+            f" METADATA_PATH 'postgres:host=127.0.0.1 password={PASSWORD}')"
         )
     secret |= {"CP_WAREHOUSE": "ducklake:open", "CP_DUCKDB_SECRETS": str(folder)}
     with pytest.raises(WarehouseUnreadable, match="has a password in its METADATA_PATH") as caught:
         query(Warehouse.of(StorageSettings.from_environment(secret)), "SELECT 1")
-    assert lakes.PASSWORD not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
 
 
 def test_models_are_built_one_at_a_time() -> None:

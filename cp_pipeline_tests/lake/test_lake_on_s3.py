@@ -23,6 +23,7 @@ from cp_pipeline.warehouse import (
 from cp_pipeline_tests import lakes
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.object_stores import BUCKET, S3Server, s3_server
+from cp_pipeline_tests.postgres_servers import PASSWORD
 from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 
@@ -160,4 +161,4 @@ def test_no_output_has_the_credentials(
         assert of["AWS_SECRET_ACCESS_KEY"] not in said
         assert of["AWS_ACCESS_KEY_ID"] not in said
     assert "X-Amz-Signature" not in said
-    assert lakes.PASSWORD not in said
+    assert PASSWORD not in said
