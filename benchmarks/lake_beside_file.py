@@ -295,10 +295,8 @@ def main() -> None:
         return
     # With it, Python would compile our package at each start, but no installed one.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    root, server = (
-        Path(tempfile.mkdtemp(prefix="cp-pipeline-benchmark-")),
-        PostgresServer(durable=True),
-    )
+    root = Path(tempfile.mkdtemp(prefix="cp-pipeline-benchmark-"))
+    server = PostgresServer(durable=True)
     root.chmod(0o755)
     try:
         for exports in options.exports:
