@@ -33,7 +33,7 @@ from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, building_models
+from cp_pipeline.warehouse import Warehouse, only_writer
 
 _GROUPS = {"staging": "models", "marts": "marts"}
 _LONGEST_NAME = 120
@@ -101,7 +101,7 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         with (
             warehouse_named(storage),
             Warehouse.of(storage) as waiting,
-            building_models(waiting),
+            only_writer(waiting),
             scratch_folder(project.target_path / "builds") as target,
         ):
             copy_saved_parse(project, target)

@@ -39,7 +39,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseUnreadable,
 )
 from cp_pipeline.warehouse.invalid_items import invalid_items
-from cp_pipeline.warehouse.lake_maintenance import building_models, check_data_files
+from cp_pipeline.warehouse.lake_maintenance import check_data_files, only_writer
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
     FailedExport,
@@ -176,7 +176,6 @@ __all__ = [
     "ask",
     "ask_study",
     "building_anew",
-    "building_models",
     "check_cut_name",
     "check_data_files",
     "compact",
@@ -206,6 +205,7 @@ __all__ = [
     "move_notes",
     "note",
     "old_files",
+    "only_writer",
     "partition_states",
     "partitions_loaded_by",
     "pending_since",

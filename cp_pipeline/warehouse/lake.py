@@ -135,12 +135,8 @@ class Lake:
             return "locked: another host is making it"
         return without_passwords(message)
 
-    def lock(
-        self, connection: duckdb.DuckDBPyConnection, seconds: float, *, of_models: bool = False
-    ) -> None:
+    def lock(self, connection: duckdb.DuckDBPyConnection, seconds: float) -> None:
         """Take the advisory lock, as the first statement of a transaction; ``memory`` is in use.
-
-        ``of_models``: not the lock of a turn, but the one of building models, which takes minutes.
 
         A statement that used the lake before would have fixed its snapshot before the lock.
 
@@ -150,19 +146,18 @@ class Lake:
         if self.catalog_file is not None or not self.has_lock:
             # Its process holds a catalog file alone.
             return
-        key = _LOCK + of_models
         wait = f"set_config(''lock_timeout'', ''{max(1, int(seconds * 1000))}'', true)"
         try:
             connection.execute(
                 f"FROM postgres_query('{CATALOG}', 'SELECT {wait},"
-                f" pg_advisory_xact_lock({key})::VARCHAR')"
+                f" pg_advisory_xact_lock({_LOCK})::VARCHAR')"
             ).fetchall()
         except duckdb.Error as error:
             if not _LOCK_TIMEOUT.search(str(error)):
                 raise
             raise WarehouseBusy(
-                f"Another host {'builds the models of' if of_models else 'writes'} "
-                f"{self.location}; waited {seconds:.0f} s.",
+                f"Another host writes {self.location} or builds its models; waited "
+                f"{seconds:.0f} s.",
                 "Run this again later. All downloads are kept.",
             ) from None
 

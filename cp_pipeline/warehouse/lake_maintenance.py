@@ -95,14 +95,15 @@ def check_data_files(warehouse: Warehouse) -> str:
 
 
 @contextmanager
-def building_models(warehouse: Warehouse) -> Iterator[None]:
-    """Let no other host build models in the block, nor remove files that no snapshot needs.
+def only_writer(warehouse: Warehouse) -> Iterator[None]:
+    """Let no other host write in the block: loads, builds of models and maintenance wait.
 
-    Nothing happens where the warehouse is a file, or a lake with a catalog file: one process at a
+    For another program that writes the lake without turns, such as dbt: what it writes would
+    conflict with a load, and its models would see different loads. Nothing happens where the warehouse is a file, or a lake with a catalog file: one process at a
     time can open it.
 
     Raises:
-        WarehouseBusy: another host builds models for longer than the waiting time.
+        WarehouseBusy: another host writes for longer than the waiting time.
     """
     lake = warehouse.lake
     if lake is None or lake.catalog_file is not None:
@@ -112,7 +113,7 @@ def building_models(warehouse: Warehouse) -> Iterator[None]:
         with apart.held() as connection:
             connection.execute("USE memory")
             connection.execute("BEGIN")
-            lake.lock(connection, warehouse.wait_seconds, of_models=True)
+            lake.lock(connection, warehouse.wait_seconds)
         # The lock ends with the connection, and so with this process.
         yield
 
@@ -145,13 +146,9 @@ def _expire(warehouse: Warehouse, until: datetime) -> None:
 
 
 def _remove_orphans(warehouse: Warehouse) -> None:
-    """Remove data files that a killed process wrote and did not commit.
-
-    Nobody else writes: loads wait for this turn, and models for the lock.
-    """
+    """Remove data files that a killed process wrote and did not commit; nobody else writes."""
     moment = f"TIMESTAMPTZ {literal((datetime.now(UTC) + _KEPT).isoformat())}"
-    with building_models(warehouse):
-        _call(warehouse, f"ducklake_delete_orphaned_files('warehouse', older_than => {moment})")
+    _call(warehouse, f"ducklake_delete_orphaned_files('warehouse', older_than => {moment})")
 
 
 def _call(warehouse: Warehouse, function: str) -> None:

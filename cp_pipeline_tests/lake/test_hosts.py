@@ -18,7 +18,7 @@ import pytest
 
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, compact
+from cp_pipeline.warehouse import Warehouse, compact, only_writer
 from cp_pipeline.warehouse.lake import extension_file
 from cp_pipeline_tests.lake.host import SUBJECTS_AT_ONCE
 from cp_pipeline_tests.lakes import postgres_lake, server
@@ -187,6 +187,24 @@ def test_hosts_load_the_same_exports_at_once(hosts: Hosts) -> None:
 
 def test_the_row_is_enough_without_the_lock(hosts: Hosts) -> None:
     hosts.load(2, "no-lock")
+    hosts.check()
+
+
+def test_a_load_waits_while_another_host_builds_models(
+    hosts: Hosts, catalog: duckdb.DuckDBPyConnection
+) -> None:
+    snapshots = "SELECT count(*) FROM ducklake_snapshots('warehouse')"
+    with hosts.warehouse.transaction():
+        pass
+    with Warehouse.of(hosts.storage) as building, only_writer(building):
+        before = hosts.rows(snapshots)
+        host = hosts.start(0)
+        while locks(catalog) < 2:  # noqa: PLR2004  (the builder's, and the one that is waited for)
+            time.sleep(0.05)
+        assert hosts.rows(snapshots) == before
+        assert host.poll() is None
+    host.communicate(timeout=600)
+    assert host.returncode == 0
     hosts.check()
 
 
