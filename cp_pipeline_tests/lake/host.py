@@ -14,7 +14,7 @@ from cp_pipeline.ingest import PartitionFailed, Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import lake, load_transaction
 
-SUBJECTS_AT_ONCE = 2
+SUBJECTS_AT_ONCE = 20
 
 
 def main() -> None:

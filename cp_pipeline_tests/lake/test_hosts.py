@@ -1,7 +1,7 @@
 """Several hosts load into one lake at once, are killed, and lose their turn.
 
-``EXPORTS=400 pytest cp_pipeline_tests/lake/test_hosts.py`` loads more, ``KILLS=100`` kills more
-hosts; the catalog is PostgreSQL.
+``KILLS=100 pytest cp_pipeline_tests/lake/test_hosts.py`` kills more hosts, and ``EXPORTS=40`` loads
+fewer exports; the catalog is PostgreSQL.
 """
 
 import os
@@ -24,7 +24,7 @@ from cp_pipeline_tests.lake.host import SUBJECTS_AT_ONCE
 from cp_pipeline_tests.lakes import postgres_lake, server
 from cp_pipeline_tests.postgres_servers import PASSWORD, USER
 
-EXPORTS = int(os.environ.get("EXPORTS", "40"))
+EXPORTS = int(os.environ.get("EXPORTS", "400"))
 # As many inside a turn as at any other time.
 KILLS = int(os.environ.get("KILLS", "12")) // 2
 HOSTS = 4
@@ -199,7 +199,7 @@ def test_a_load_waits_while_another_host_builds_models(
     with Warehouse.of(hosts.storage) as building, only_writer(building):
         before = hosts.rows(snapshots)
         host = hosts.start(0)
-        while locks(catalog) < 2:  # noqa: PLR2004  (the builder's, and the one that is waited for)
+        while locks(catalog) < 2:
             time.sleep(0.05)
         assert hosts.rows(snapshots) == before
         assert host.poll() is None

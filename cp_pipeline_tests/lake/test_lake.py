@@ -25,7 +25,7 @@ from cp_pipeline.warehouse import (
     publish_current,
     query,
 )
-from cp_pipeline.warehouse.lake import extension_file
+from cp_pipeline.warehouse.lake import CATALOG, extension_file
 from cp_pipeline_tests import lakes
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.postgres_servers import PASSWORD
@@ -134,13 +134,26 @@ def test_the_catalog_has_statistics_of_tables_without_rows(tmp_path: Path) -> No
             pass
         with warehouse.reading() as connection:
             without = connection.execute(
-                "FROM postgres_query('__ducklake_metadata_warehouse', 'SELECT table_name"
+                f"FROM postgres_query('{CATALOG}', 'SELECT table_name"
                 " FROM ducklake_table LEFT JOIN ducklake_table_stats USING (table_id)"
                 " WHERE record_count IS NULL')"
             ).fetchall()
             rows = connection.execute("SELECT count(*) FROM lineage.loads").fetchone()
     assert without == []
     assert rows == (0,)
+
+
+def test_models_are_built_inside_a_turn(tmp_path: Path) -> None:
+    project = small_project(tmp_path / "models")
+    locks = "SELECT pid FROM pg_locks WHERE locktype = ''advisory'' AND granted"
+    (project / "models" / "locks.sql").write_text(f"FROM postgres_query('{CATALOG}', '{locks}')")
+    with FaultySandbox(SandboxStudy.empty()) as service:
+        lake = Lake(service, tmp_path / "data", lakes.postgres_lake(tmp_path / "data"))
+        lake.load("N,V\n1,7\n")
+        lake.variables["CP_DBT_PROJECT"] = str(project)
+        _run(lake, ["publish"])
+        assert lake.rows("SELECT count(*) FROM marts.locks") == [(1,)]
+        assert lake.rows("SELECT loads FROM marts.loads") == [(1,)]
 
 
 def test_no_output_has_the_password(tmp_path: Path) -> None:

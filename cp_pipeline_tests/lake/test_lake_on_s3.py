@@ -12,6 +12,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
+from cp_pipeline.ingest import rebuild
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import (
     Warehouse,
@@ -28,6 +29,7 @@ from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 
 MARK = "Zebra7319Quince"
+EVERY = "SELECT N, V, _load_id, _program_execution FROM history.Kinds"
 ROWS = "SELECT N, V, _load_id, _program_execution FROM exports.Kinds ORDER BY ALL"
 
 
@@ -70,7 +72,7 @@ def many(value: str) -> str:
     return "N,V\n" + "".join(f"{n},{value}\n" for n in range(40))
 
 
-def test_versions_are_kept_published_compacted_erased_and_moved(
+def test_versions_are_kept_rebuilt_published_compacted_erased_and_moved(
     s3: S3Server, service: FaultySandbox, tmp_path: Path
 ) -> None:
     lake = Site(service, tmp_path, lakes.postgres_lake(tmp_path, s3.variables()))
@@ -88,6 +90,10 @@ def test_versions_are_kept_published_compacted_erased_and_moved(
     there = objects(s3)
     assert any(name.endswith(".parquet") and "/history/" in name for name in there)
     assert not list(tmp_path.rglob("*.parquet"))
+    before = lake.rows(f"{EVERY} ORDER BY ALL")
+    assert rebuild(lake.storage).loads == 3
+    assert lake.rows(f"{EVERY} ORDER BY ALL") == before
+    assert len(objects(s3)) > len(there)
 
     with Warehouse.of(lake.storage) as warehouse:
         assert publish_current(warehouse, lake.storage.published).rows == 80
