@@ -29,7 +29,8 @@ from ui_at_size import dagster_dev, ticks
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.sandbox.answers import Answer, Request, RequestKind
 from cp_pipeline.sandbox.service import Handler, Service

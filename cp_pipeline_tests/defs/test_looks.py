@@ -12,7 +12,8 @@ import pytest
 from cp_pipeline.defs import load_steps, sensors
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.defs.conftest import DAILY

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.defs.conftest import materialize

@@ -17,7 +17,8 @@ from cp_pipeline.defs.instance.storage_errors import StorageUnwritable
 from cp_pipeline.defs.missing_events import runs_ended_badly
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import SandboxStudy

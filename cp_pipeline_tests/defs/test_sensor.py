@@ -8,7 +8,9 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, divided, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensor_requests import divided
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.ingest import ATTEMPTS, pause_after
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one

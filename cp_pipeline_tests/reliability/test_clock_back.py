@@ -15,7 +15,8 @@ import pytest
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.missing_events import compare_events
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import ExportFile, Instant
 from cp_pipeline.ingest import ATTEMPTS, PartitionFailed, make_plan, pause_after

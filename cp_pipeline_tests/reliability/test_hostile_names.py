@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cp_pipeline.defs.partitions import dataset_key, key_of, partition_of
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.warehouse.column_types import quoted

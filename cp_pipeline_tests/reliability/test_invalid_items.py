@@ -10,7 +10,8 @@ import pytest
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import InvalidItem
 from cp_pipeline.ingest import PartitionLoaded, Question, Request

@@ -12,7 +12,8 @@ from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.defs.instance.orphaned_runs import end_orphaned_runs
 from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import Sandbox, SandboxStudy

@@ -13,7 +13,8 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.defs.sensors import Memory, tick
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.defs.sensors import tick
 from cp_pipeline.ingest import (
     Account,
     PartitionFailed,
