@@ -99,8 +99,8 @@ def only_writer(warehouse: Warehouse) -> Iterator[None]:
     """Let no other host write in the block: loads, builds of models and maintenance wait.
 
     For another program that writes the lake without turns, such as dbt: what it writes would
-    conflict with a load, and its models would see different loads. Nothing happens where the warehouse is a file, or a lake with a catalog file: one process at a
-    time can open it.
+    conflict with a load, and its models would see different loads. Nothing happens where the
+    warehouse is a file, or a lake with a catalog file: one process at a time can open it.
 
     Raises:
         WarehouseBusy: another host writes for longer than the waiting time.
