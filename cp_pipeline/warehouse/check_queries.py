@@ -133,16 +133,25 @@ _QUESTIONS = {
         """,
     ),
     Question.DATASETS_ARE_OF_ONE_PROGRAM: (
-        "SELECT count(DISTINCT (study_id, subject_id, dataset_name)) FROM lineage.current_loads",
+        """
+        SELECT count(*) FROM (
+            SELECT DISTINCT study_id, subject_id, dataset_name FROM lineage.current_loads
+        )
+        """,
         f"""
+        WITH several AS (
+            -- Each program of a data set has one current load.
+            SELECT study_id, subject_id, dataset_name FROM lineage.current_loads
+            GROUP BY ALL HAVING count(*) > 1
+        )
         SELECT {_PARTITION},
             list(DISTINCT coalesce(programs.study_program_name || ' (', '')
                 || current.study_program_id
                 || CASE WHEN programs.study_program_name IS NULL THEN '' ELSE ')' END) AS programs
         FROM lineage.current_loads AS current
+        SEMI JOIN several USING (study_id, subject_id, dataset_name)
         LEFT JOIN study.programs AS programs USING (study_id, study_program_id)
         GROUP BY current.study_id, current.subject_id, current.dataset_name
-        HAVING count(DISTINCT current.study_program_id) > 1
         """,
     ),
     Question.FILES_ARE_OF_THEIR_EXECUTION: (

@@ -68,19 +68,28 @@ FROM lineage.loads
 ANTI JOIN lineage.superseded ON superseded.load_id = loads.load_id;
 
 CREATE OR REPLACE VIEW lineage.partition_status AS
-WITH covered AS (
-    SELECT DISTINCT listed.study_id, listed.subject_id, listed.dataset_name, listed.study_program_id
+-- EXISTS and no joins: whoever asks for one data set then reads the rows of that one only.
+WITH known AS (
+    SELECT
+        listed.*,
+        EXISTS (
+            SELECT 1 FROM lineage.loads AS loads
+            WHERE loads.study_id = listed.study_id
+                AND loads.subject_id = listed.subject_id
+                AND loads.dataset_name = listed.dataset_name
+                AND loads.study_program_id = listed.study_program_id
+                AND {loads_cover_listed}
+        ) AS is_covered,
+        EXISTS (
+            SELECT 1 FROM lineage.failures AS failures
+            WHERE failures.study_id = listed.study_id
+                AND failures.subject_id = listed.subject_id
+                AND failures.dataset_name = listed.dataset_name
+                AND failures.study_program_id = listed.study_program_id
+                AND failures.program_executed_at = listed.program_executed_at
+                AND {failure_is_of_listed}
+        ) AS has_failed
     FROM lineage.export_files AS listed
-    INNER JOIN lineage.loads AS loads
-        USING (study_id, subject_id, dataset_name, study_program_id)
-    WHERE {loads_cover_listed}
-),
-failed AS (
-    SELECT DISTINCT listed.study_id, listed.subject_id, listed.dataset_name, listed.study_program_id
-    FROM lineage.export_files AS listed
-    INNER JOIN lineage.failures AS failures
-        USING (study_id, subject_id, dataset_name, study_program_id, program_executed_at)
-    WHERE {failure_is_of_listed}
 ),
 exports AS (
     SELECT
@@ -93,28 +102,18 @@ exports AS (
         loaded.row_count,
         CASE
             WHEN listed.subject_id IS NULL THEN 'withdrawn'
-            WHEN covered.subject_id IS NOT NULL THEN 'current'
-            WHEN failed.subject_id IS NOT NULL THEN 'failed'
+            WHEN listed.is_covered THEN 'current'
+            WHEN listed.has_failed THEN 'failed'
             WHEN listed.modified_at < listed.program_executed_at THEN 'pending'
             WHEN loaded.subject_id IS NULL THEN 'missing'
             ELSE 'stale'
         END AS state
-    FROM lineage.export_files AS listed
+    FROM known AS listed
     FULL JOIN lineage.current_loads AS loaded
         ON listed.study_id = loaded.study_id
         AND listed.subject_id = loaded.subject_id
         AND listed.dataset_name = loaded.dataset_name
         AND listed.study_program_id = loaded.study_program_id
-    LEFT JOIN covered
-        ON covered.study_id = listed.study_id
-        AND covered.subject_id = listed.subject_id
-        AND covered.dataset_name = listed.dataset_name
-        AND covered.study_program_id = listed.study_program_id
-    LEFT JOIN failed
-        ON failed.study_id = listed.study_id
-        AND failed.subject_id = listed.subject_id
-        AND failed.dataset_name = listed.dataset_name
-        AND failed.study_program_id = listed.study_program_id
 )
 SELECT
     subject_id,
