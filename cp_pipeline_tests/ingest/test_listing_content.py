@@ -120,6 +120,7 @@ def test_a_first_sync_loads_what_came_of_a_listing_that_lacks_items(sandbox: Fau
     assert sum(len(each.loads) for each in sync_all() if isinstance(each, PartitionLoaded)) == 10
 
 
+@pytest.mark.both_engines
 def test_withdrawn_needs_two_whole_listings(here: Site) -> None:
     exports = list(_items(here, 4))
     warehouse = Warehouse(here.storage.warehouse)

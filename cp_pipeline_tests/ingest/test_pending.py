@@ -21,6 +21,7 @@ from cp_pipeline_tests.warehouse_contents import run
 from cp_pipeline_tests.warehouses import changing
 
 
+@pytest.mark.both_engines
 def test_the_old_file_is_not_loaded_under_the_new_execution(here: Site) -> None:
     listed(here, 1, FIRST, BEFORE)
     sync_all()
@@ -64,6 +65,7 @@ def wait(hours: float) -> None:
         )
 
 
+@pytest.mark.both_engines
 def test_after_a_day_it_is_loaded_all_the_same_and_a_check_is_red(here: Site) -> None:
     listed(here, 1, FIRST, BEFORE)
     sync_all()

@@ -1,7 +1,11 @@
 """The version of the study's definition is in lineage, in the dialect that says it."""
 
+import pytest
+
 from cp_pipeline.ingest import rebuild
 from cp_pipeline_tests.study_site import Site
+
+pytestmark = pytest.mark.both_engines
 
 VERSIONS = (
     "SELECT (SELECT list(DISTINCT study_version) FROM lineage.loads),"

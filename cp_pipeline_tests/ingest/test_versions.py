@@ -27,6 +27,7 @@ from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouse_contents import run
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize(
     ("modified", "name"),
     [(LATER, "1_file.csv.gz"), (LATER, "2_file.csv.gz"), (AFTER, "2_file.csv.gz")],
@@ -88,6 +89,7 @@ def test_a_date_that_is_no_longer_said_is_no_reason_to_load_again(here: Site) ->
     assert rows(f"SELECT N FROM as_of('{DATASET}', '2024-03-01')") == [(2,)]
 
 
+@pytest.mark.both_engines
 def test_a_slow_sync_does_not_put_the_older_file_back(here: Site) -> None:
     listed(here, 1, SECOND, AFTER)
     slow = open_pipeline()

@@ -53,6 +53,7 @@ def listed_pages(service: FaultySandbox) -> int:
     return pages
 
 
+@pytest.mark.both_engines
 @pytest.mark.usefixtures("part_items")
 def test_the_numbers_and_the_loads_are_those_of_a_listing_in_memory(service: FaultySandbox) -> None:
     service.study.execute_before_writing(subject_id=3)

@@ -78,6 +78,7 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None) -> st
     return done.stdout
 
 
+@pytest.mark.both_engines
 def test_what_is_current_is_decided_by_executions_though_the_clock_goes_back(
     here: Site, clock_back: Mapping[str, str]
 ) -> None:

@@ -64,6 +64,7 @@ def rows_of(site: Site) -> dict[str, list[tuple[object, ...]]]:
 WANTED = {name: [(number, number * 7)] for number, name in enumerate(NAMES)}
 
 
+@pytest.mark.both_engines
 def test_each_is_loaded_under_its_own_name_and_published(named: Site) -> None:
     assert {type(result) for result in named.sync()} == {PartitionLoaded}
     assert rows_of(named) == WANTED
@@ -98,6 +99,7 @@ def test_nothing_is_written_outside_the_data_folder(named: Site, tmp_path: Path)
     assert len([path for path in landed if path.suffix == ".export"]) == len(results)
 
 
+@pytest.mark.both_engines
 def test_names_that_differ_by_case_only_are_one_loaded_and_one_refused(here: Site) -> None:
     here.put("N\n1\n", dataset="Case")
     assert isinstance(here.sync()[0], PartitionLoaded)

@@ -107,6 +107,7 @@ def test_a_broken_item_is_named_and_written_down_and_everything_else_is_loaded(
     assert one("SELECT count(*) FROM lineage.unusable_items") == 0
 
 
+@pytest.mark.both_engines
 def test_the_command_names_it_exits_with_1_and_status_has_it(three: Site) -> None:
     list_broken(three.sandbox, 2, {"dataSetName": ""}, times=2)
     dry = run("sync", "--dry-run")

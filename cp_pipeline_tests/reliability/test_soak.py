@@ -31,6 +31,8 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.lakes import ENGINE, warehouse_variables
 from cp_pipeline_tests.warehouses import reading
 
+pytestmark = pytest.mark.both_engines
+
 # A lake takes ten times as long.
 STUDIES = int(os.environ.get("SOAK", "10" if ENGINE == "file" else "2"))
 SEED = int(os.environ.get("SOAK_SEED", "20261125"))

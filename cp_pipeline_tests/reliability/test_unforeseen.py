@@ -71,6 +71,7 @@ def a_study(here: Site, subjects: int = 3) -> None:
     here.sandbox.study.put(subject_id=2, data_set_name="Faulty", csv=b"Boom\nBoom\n", raw=None)
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("place", _PLACES)
 def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_else(
     here: Site, breaks: Callable[..., None], place: str
@@ -103,6 +104,7 @@ def test_it_does_so_where_loads_have_a_process_of_their_own(
     assert one("SELECT count(*) FROM lineage.failures") == 1
 
 
+@pytest.mark.both_engines
 def test_of_a_partition_of_two_programs_the_export_at_fault_is_named(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from cp_pipeline.warehouse import (
 )
 from cp_pipeline_tests.study_site import Site
 
+pytestmark = pytest.mark.both_engines
+
 OTHER_STUDY = 99
 OUTCOMES = [
     ([ANSWERED], 0, True),
