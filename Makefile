@@ -15,7 +15,7 @@ else
 PIP_OR_UV = $(PIP) $(1)
 endif
 
-.PHONY: help demo dev test lint install hosts development clean constraints benchmarks docs serve test-lake
+.PHONY: help demo dev test lint lint-style lint-types lint-definitions lint-models install hosts development clean constraints benchmarks docs serve test-lake
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,13 +69,23 @@ LAKE := .venv-lake/bin
 test-lake: .venv-lake/installed  ## a DuckLake as the warehouse, its catalog in PostgreSQL
 	CP_TEST_WAREHOUSE=postgres $(LAKE)/python -m pytest -n 2 -m 'lake or both_engines'
 
+# Side by side, because each uses one processor.
 lint: development
+	$(MAKE) --jobs 2 --output-sync lint-types lint-models lint-definitions lint-style
+
+lint-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-types:
+	$(BIN)/mypy
+
+lint-definitions:
 	@# Not in the folder of the data: reading the models writes their manifest.
 	CP_DATA_DIR="$$(mktemp -d)" $(BIN)/dg check defs
+
+lint-models:
 	cd dbt_style_sql && DBT_SEND_ANONYMOUS_USAGE_STATS=0 PATH="$(CURDIR)/$(BIN):$$PATH" sqlfluff lint --disable-progress-bar models
 
 # Otherwise Material for MkDocs announces its end (May 2027) at each build.
