@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from cp_pipeline.ingest import Question, Reason
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.settings import StorageSettings
