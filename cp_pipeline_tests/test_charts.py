@@ -1,6 +1,7 @@
 """Charts: well-formed SVG with the right content, and small enough for the UI."""
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -36,15 +37,25 @@ def colours(picture: str) -> list[str]:
     return [str(element.get("fill")) for element in drawn(picture).iter(f"{SVG}rect")]
 
 
+def coverage(
+    pairs: Mapping[tuple[int, str], str], names: Mapping[int, tuple[str, str]] | None = None
+) -> str:
+    """Draw the map of the state of each subject and data set."""
+    states: dict[str, dict[int, str]] = {}
+    for (subject, dataset), state in pairs.items():
+        states.setdefault(dataset, {})[subject] = state
+    return coverage_map(states, names)
+
+
 def test_a_small_study_has_a_row_for_each_subject_and_its_number() -> None:
     states = {(subject, "Daily"): "current" for subject in range(100, 112)}
-    picture = coverage_map(states)
+    picture = coverage(states)
     assert texts(picture)[:13] == ["Daily", *map(str, range(100, 112))]
     assert "current 12" in texts(picture)
 
 
 def test_a_pair_without_an_export_is_neither_missing_nor_current() -> None:
-    picture = coverage_map({(1, "A"): "current", (2, "B"): "current"})
+    picture = coverage({(1, "A"): "current", (2, "B"): "current"})
     assert "missing 0" in texts(picture)
     # Two cells and the legend.
     assert colours(picture).count("#f0f2f4") == 3
@@ -52,9 +63,9 @@ def test_a_pair_without_an_export_is_neither_missing_nor_current() -> None:
 
 def test_two_thousand_subjects_fit_on_a_screen_and_one_failure_shows() -> None:
     states = {(s, f"Set {d}"): "current" for s in range(2000) for d in range(40)}
-    sound = coverage_map(states)
+    sound = coverage(states)
     states[1234, "Set 7"] = "failed"
-    picture = coverage_map(states)
+    picture = coverage(states)
     assert colours(picture).count("#d1495b") == colours(sound).count("#d1495b") + 1
     assert "failed 1" in texts(picture)
     assert float(str(drawn(picture).get("height"))) < 900
@@ -65,7 +76,7 @@ def test_two_thousand_subjects_fit_on_a_screen_and_one_failure_shows() -> None:
 def test_a_shared_row_is_divided_by_how_many_are_in_which_state() -> None:
     states = {(subject, "A"): "current" for subject in range(240)}
     states |= {(subject, "A"): "missing" for subject in range(1, 240, 2)}
-    picture = coverage_map(states)
+    picture = coverage(states)
     assert texts(picture)[-7:-4] == ["current 120", "stale 0", "missing 120"]
     halves = [
         float(str(element.get("width")))
@@ -80,7 +91,7 @@ def test_subjects_of_a_site_stand_together_under_their_identifiers() -> None:
     states = {(subject, "Daily"): "current" for subject in range(1, 6)}
     names = {1: ("101 Graz", "101-0003"), 2: ("102 Pune", "102-0001"), 3: ("", "0007"),
              4: ("101 Graz", "101-0001")}  # fmt: skip
-    words = texts(coverage_map(states, names))
+    words = texts(coverage(states, names))
     assert words[1:4] == ["101 Graz", "102 Pune", "no site"]
     assert words[4:9] == ["101-0001", "101-0003", "102-0001", "5", "0007"]
 
@@ -90,7 +101,7 @@ def test_a_shared_row_is_of_one_site_and_no_label_covers_another() -> None:
     states = {(subject, "A"): "current" for subject in subjects}
     for number in (3, 25, 180):
         names = {each: (f"Site {each % number:03}", f"{each:04}") for each in subjects}
-        drawing = drawn(coverage_map(states, names))
+        drawing = drawn(coverage(states, names))
         assert float(str(drawing.get("height"))) < 1100
         bases: dict[str, list[float]] = {}
         for element in drawing.iter(f"{SVG}text"):
@@ -102,12 +113,12 @@ def test_a_shared_row_is_of_one_site_and_no_label_covers_another() -> None:
 
 def test_a_label_is_found_in_the_markdown_of_a_picture() -> None:
     label = 'a-1 & "b" <c> %\n'
-    picture = coverage_map({(1, "A"): "current"}, {1: ("s", label)})
+    picture = coverage({(1, "A"): "current"}, {1: ("s", label)})
     assert label_in_markdown(label) in in_markdown(picture, "words")
 
 
 def test_names_from_centrepoint_cannot_become_elements() -> None:
-    picture = coverage_map({(1, "<script>alert('&')</script>"): "current"})
+    picture = coverage({(1, "<script>alert('&')</script>"): "current"})
     assert texts(picture)[0] == "<script>alert('&')</script>"
 
 
@@ -135,7 +146,7 @@ def test_any_values_make_a_curve_within_its_sheet(means: list[float | None], tit
 
 
 def test_markdown_gives_the_picture_back_whole() -> None:
-    picture = coverage_map({(1, "50 % & <more> #1 (a) [b] \\"): "stale"})
+    picture = coverage({(1, "50 % & <more> #1 (a) [b] \\"): "stale"})
     address = in_markdown(picture, "words").removeprefix("![words](<data:image/svg+xml,")
     assert unquote(address.removesuffix(">)")) == picture
     assert not set("<>#&\\") & set(address.removesuffix(">)"))
@@ -157,19 +168,19 @@ def test_sites_without_room_for_their_names_are_counted_and_the_row_says_how_man
         (subject, f"Daily{version}"): "current" for subject in subjects for version in (8, 10)
     }
     names = {each: (f"Site {each % 120:03}", f"{each:04}") for each in subjects}
-    words = texts(coverage_map(states, names))
+    words = texts(coverage(states, names))
     assert words[:2] == ["Daily8", "Daily10"]
     named = [each for each in words if each.startswith("Site ")]
     more = sum(int(each.partition("+")[2] or 0) for each in named)
     assert len(named) + more == 120
     assert any(each.startswith("Each row: up to ") for each in words)
-    assert not any("Each row" in each for each in texts(coverage_map({(1, "A"): "current"})))
+    assert not any("Each row" in each for each in texts(coverage({(1, "A"): "current"})))
 
 
 @pytest.mark.parametrize("number", [1, 40_000])
 def test_no_entry_of_the_legend_covers_the_next(number: int) -> None:
     states = {(subject, "A"): state for state in STATES for subject in [STATES.index(state)]}
-    picture = coverage_map({**states, **{(n, "B"): "withdrawn" for n in range(number)}})
+    picture = coverage({**states, **{(n, "B"): "withdrawn" for n in range(number)}})
     entries = [each for each in drawn(picture).iter(f"{SVG}text") if each.get("font-size") == "10"]
     legend = [each for each in entries if str(each.text).split(" ")[0] in (*STATES, "no")]
     places = [(float(str(each.get("x"))), len(str(each.text))) for each in legend]

@@ -40,31 +40,31 @@ Cell = tuple[tuple[str, int], ...]
 
 
 def coverage_map(
-    states: Mapping[tuple[int, str], str], names: Mapping[int, tuple[str, str]] | None = None
+    states: Mapping[str, Mapping[int, str]], names: Mapping[int, tuple[str, str]] | None = None
 ) -> str:
     """Draw the state of each subject and data set; return an SVG picture.
 
     Args:
-        states: the state of each subject and data set, as in ``lineage.partition_status``; a
-            missing pair has no export.
+        states: of each data set, the state of each subject, as in ``lineage.partition_status``; a
+            subject that is missing has no export.
         names: the site and the label of each subject whose names are known. Subjects of a site
             stand together, and those without a name stand last, under their numbers.
     """
-    datasets = sorted({dataset for _, dataset in states}, key=_in_order)
-    subjects = {subject for subject, _ in states}
+    datasets = sorted(states, key=_in_order)
+    subjects = {subject for each in states.values() for subject in each}
     sites = _sites(subjects, names or {})
     rows = [row for site in sites for row in site.rows]
     height = 14 if len(subjects) <= ROWS_WITH_NAMES else 5
     top = max((len(dataset) for dataset in datasets), default=0) * _NAME_PIXELS * 0.72 + 14
     left = _SUBJECT_WIDTH + _width_of_sites(sites)
-    counted = Counter(states.values())
+    counted = Counter(state for each in states.values() for state in each.values())
     width = max(left + len(datasets) * _CELL + top * 0.7, _width_of_legend(counted))
     shared = max(map(len, rows), default=0)
     sheet = Sheet(width, top + len(rows) * height + (44 if shared < 2 else 60))  # noqa: PLR2004
     for place, dataset in enumerate(datasets):
         column = left + place * _CELL
         sheet.text(column + _CELL / 2, top - 6, dataset, turned=-45)
-        cells = [_cell(states, row, dataset) for row in rows]
+        cells = [_cell(states[dataset], row) for row in rows]
         for start, count, cell in _runs(cells):
             _draw(sheet, column, top + start * height, height, count, cell)
     _name_sites(sheet, sites, top, height, left + len(datasets) * _CELL)
@@ -151,8 +151,8 @@ def _name_sites(
         sheet.text(8, place + max(height / 2 + 4, 9), words, size=10)
 
 
-def _cell(states: Mapping[tuple[int, str], str], row: Sequence[int], dataset: str) -> Cell:
-    counted = Counter(states.get((subject, dataset), "") for subject in row)
+def _cell(states: Mapping[int, str], row: Sequence[int]) -> Cell:
+    counted = Counter(states.get(subject, "") for subject in row)
     return tuple((state, counted[state]) for state in _MOST_URGENT_FIRST if counted[state])
 
 

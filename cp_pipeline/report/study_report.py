@@ -91,7 +91,9 @@ def rendered(numbers: ReportNumbers, sections: Sections, file_name: str) -> str:
         "unknown": words.unknown,
         "waits_for": words.WAITS_FOR,
     }
-    states = {(subject, dataset): state for subject, dataset, state in numbers.states}
+    states: dict[str, dict[int, str]] = {}
+    for subject, dataset, state in numbers.states:
+        states.setdefault(dataset, {})[subject] = state
     return templates.get_template("study_report.html").render(
         numbers=numbers,
         sections=sections,
