@@ -123,7 +123,7 @@ def test_a_first_sync_loads_what_came_of_a_listing_that_lacks_items(sandbox: Fau
 @pytest.mark.both_engines
 def test_withdrawn_needs_two_whole_listings(here: Site) -> None:
     exports = list(_items(here, 4))
-    warehouse = Warehouse(here.storage.warehouse)
+    warehouse = Warehouse.of(here.storage)
     everything = Scope((4711,))
     one_subject = Scope((4711,), frozenset({exports[0].subject_id}))
     record_listing(warehouse, StudyListing(tuple(exports)), everything)
