@@ -68,7 +68,7 @@ class StorageSettings:
     def has_many_writers(self) -> bool:
         """Whether several processes may write the warehouse at once; a file has one writer."""
         # A DuckLake whose catalog is a file has a data path of its own.
-        return self.warehouse.startswith("ducklake:") and not self.lake_data_path
+        return is_lake(self.warehouse) and not self.lake_data_path
 
     @property
     def dagster_home(self) -> Path:
