@@ -7,10 +7,9 @@ needs it, because importing dbt takes a second.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
-import sqlglot
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
@@ -25,21 +24,19 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cp_pipeline.defs.asset_tags import OWNERS
 from cp_pipeline.defs.assets import dataset_exports
+from cp_pipeline.defs.column_lineage import ColumnLineage
 from cp_pipeline.defs.dbt_project import copy_saved_parse, warehouse_named
 from cp_pipeline.defs.instance.pool import POOL
-from cp_pipeline.defs.previews import plain
 from cp_pipeline.defs.red_checks import shown_red
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.scratch_folders import scratch_folder
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse, only_writer
+from cp_pipeline.warehouse import Warehouse, columns_of_tables, only_writer
 
 _GROUPS = {"staging": "models", "marts": "marts"}
-_LONGEST_NAME = 120
 # Unit tests check the SQL, not the data. `make test` runs them.
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
-Event = TypeVar("Event")
 
 
 class ModelsInDagster(DagsterDbtTranslator):
@@ -107,15 +104,17 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             copy_saved_parse(project, target)
             building = dbt.cli(_BUILD, context=context, target_path=target)
             events, failure = _wait_for_end(building)
-            # Of our own models, also where they are a package of another project.
-            own = target / "compiled" / "cp_models"
-            compiled = own / "models" / "staging"
+            compiled = target / "compiled"
             with Warehouse.of(storage) as warehouse:
+                # Of our own models, also where they are a package of another project.
+                own = compiled / "cp_models"
                 events = list(shown_red(events, building.manifest, own, warehouse))
-            described = DbtEventIterator(iter(events), building)
+                tables = columns_of_tables(warehouse)
+            origins = ColumnLineage(building.manifest, ModelsInDagster(), compiled, tables)
+            described = DbtEventIterator(iter(events), building).fetch_row_counts()
             try:
-                for event in described.fetch_row_counts().fetch_column_metadata():
-                    yield _with_origins(_with_exported_columns(event, compiled))
+                for event in described.fetch_column_metadata(with_column_lineage=False):
+                    yield origins.added_to(event)
             finally:
                 # dagster-dbt keeps the warehouse open in this process, so no other process could
                 # write.
@@ -166,71 +165,3 @@ def _close_connections(building: DbtCliInvocation) -> None:
     if building.adapter is not None:
         building.adapter.cleanup_connections()
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-
-
-def _with_exported_columns(event: Event, compiled: Path) -> Event | dg.Output[Any]:
-    """Return a staging model's event with column lineage to the columns of the exports.
-
-    dagster-dbt finds lineage only to tables in the manifest. The data sets cannot be in it, because
-    each study has different ones.
-    """
-    if not isinstance(event, dg.Output):
-        return event
-    model = compiled / f"{event.output_name.removeprefix('staging__')}.sql"
-    if not event.output_name.startswith("staging__") or not model.exists():
-        return event
-    sources = exported_columns(model.read_text())
-    lineage = dg.TableColumnLineage(
-        {
-            column: [dg.TableColumnDep(dataset_exports.key, name) for name in sorted(names)]
-            for column, names in sources.items()
-        }
-    )
-    added = {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
-    return event.with_metadata({**event.metadata, **added})
-
-
-def _with_origins(event: Event | dg.Output[Any]) -> Event | dg.Output[Any]:
-    """Return a model's event with its column lineage also as a table: Dagster's UI has no view."""
-    lineage = event.metadata.get("dagster/column_lineage") if isinstance(event, dg.Output) else None
-    if not isinstance(event, dg.Output) or not isinstance(
-        lineage, dg.TableColumnLineageMetadataValue
-    ):
-        return event
-    named = {
-        column: ", ".join(plain(_origin(each), _LONGEST_NAME) for each in origins)
-        for column, origins in lineage.column_lineage.deps_by_column.items()
-    }
-    rows = "\n".join(f"| {plain(column)} | {origins or '—'} |" for column, origins in named.items())
-    table = dg.MetadataValue.md(f"| column | source columns |\n|---|---|\n{rows}")
-    return event.with_metadata({**event.metadata, "columns_made_from": table})
-
-
-def _origin(dependency: dg.TableColumnDep) -> str:
-    """Return a name such as ``activity_daily.steps``.
-
-    A column of an export already has the name of its data set.
-    """
-    if dependency.asset_key == dataset_exports.key:
-        return dependency.column_name
-    return f"{dependency.asset_key.path[-1]}.{dependency.column_name}"
-
-
-def exported_columns(sql: str) -> dict[str, set[str]]:
-    """Return, for each column of a staging model, the columns of exports that it is read from.
-
-    Args:
-        sql: the model as compiled by dbt: a UNION of one SELECT for each data set.
-
-    Returns:
-        For instance ``{"steps": {"ActivityDaily8.STEPS"}}``.
-    """
-    sources: dict[str, set[str]] = {}
-    for select in sqlglot.parse_one(sql, dialect="duckdb").find_all(sqlglot.exp.Select):
-        table = select.find(sqlglot.exp.Table)
-        if table is None or table.db != "exports":
-            continue
-        for column in select.expressions:
-            names = {f"{table.name}.{each.name}" for each in column.find_all(sqlglot.exp.Column)}
-            sources.setdefault(column.alias_or_name, set()).update(names)
-    return sources

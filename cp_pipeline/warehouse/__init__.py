@@ -92,7 +92,7 @@ from cp_pipeline.warehouse.published_file import (
     published_state,
     state_of_warehouse,
 )
-from cp_pipeline.warehouse.query import FORMATS, failing_rows, query, write_query
+from cp_pipeline.warehouse.query import FORMATS, columns_of_tables, failing_rows, query, write_query
 from cp_pipeline.warehouse.recorded_listing import (
     ListedPair,
     ListingSizes,
@@ -178,6 +178,7 @@ __all__ = [
     "building_anew",
     "check_cut_name",
     "check_data_files",
+    "columns_of_tables",
     "compact",
     "compactable",
     "count_loaded_by",

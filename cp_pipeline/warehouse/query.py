@@ -108,3 +108,20 @@ def failing_rows(
         f" ORDER BY rows DESC, {selected} LIMIT {limit}",
     )
     return answer.to_dicts()
+
+
+def columns_of_tables(warehouse: Warehouse) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the columns of all tables and views with their types, by schema and table.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
+            " WHERE database_name = current_database()"
+        ).fetchall()
+    for schema, table, column, type_ in rows:
+        found.setdefault(schema, {}).setdefault(table, {})[column] = type_
+    return found
