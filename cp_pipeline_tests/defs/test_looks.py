@@ -1,9 +1,11 @@
 """What a look finds, lists and leaves: every trap of the subjects' executions."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,7 @@ from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.defs.conftest import DAILY
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.made_once import made_once
 
 SECONDS = 300
 SUBJECTS = 130
@@ -105,13 +108,37 @@ def night(instance: dg.DagsterInstance, service: FaultySandbox) -> Night:
     return Night(instance, service)
 
 
+@pytest.fixture(scope="session")
+def settled_study(shared_folder: Path, empty_home: Path) -> Path:
+    """A study of which everything is loaded: its data folder, Dagster's home, and the memory."""
+
+    def make(folder: Path) -> None:
+        home = shutil.copytree(empty_home, folder / "home")
+        with (
+            pytest.MonkeyPatch.context() as here,
+            FaultySandbox(one_day_study()) as serving,
+            dg.instance_for_test(temp_dir=str(home)) as instance,
+        ):
+            for name, value in serving.environment.items():
+                here.setenv(name, value)
+            here.setenv("CP_DATA_DIR", str(folder / "data"))
+            night = Night(instance, serving)
+            night.settle()
+            assert one("SELECT count(*) FROM lineage.loads") == SUBJECTS
+            (folder / "memory.json").write_text(night.memory.write())
+
+    return made_once(shared_folder / "settled_study", make)
+
+
 @pytest.fixture
-def settled(night: Night) -> Night:
-    """A study of which everything is loaded."""
-    night.settle()
-    assert one("SELECT count(*) FROM lineage.loads") == SUBJECTS
-    night.kinds()
-    return night
+def settled(settled_study: Path, service: FaultySandbox, tmp_path: Path) -> Iterator[Night]:
+    """A study of which everything is loaded; the service is another one with the same exports."""
+    shutil.copytree(settled_study / "data", tmp_path / "data")
+    home = shutil.copytree(settled_study / "home", tmp_path / "home")
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
+        night = Night(instance, service)
+        night.memory = Memory.read((settled_study / "memory.json").read_text())
+        yield night
 
 
 def states() -> dict[object, object]:
