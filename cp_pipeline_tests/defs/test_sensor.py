@@ -1,6 +1,9 @@
 """The sensor requests one run for exactly what is new, or gives the reason for no run."""
 
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,7 +16,7 @@ from cp_pipeline.defs.sensor_requests import divided
 from cp_pipeline.defs.sensors import tick
 from cp_pipeline.ingest import ATTEMPTS, pause_after
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.conftest import files_fetched, one
+from cp_pipeline_tests.conftest import files_fetched, one, usual_study
 from cp_pipeline_tests.defs.conftest import (
     DAILY,
     EXPORTS,
@@ -24,6 +27,7 @@ from cp_pipeline_tests.defs.conftest import (
     picture_in,
     run_job,
 )
+from cp_pipeline_tests.made_once import made_once
 
 SECONDS = 60
 BAD_FILE = b"not the bytes of a gzip, nor a record\nmore,than,one\n"
@@ -73,6 +77,38 @@ def sensor(sandbox: Sandbox, instance: dg.DagsterInstance) -> Sensor:
     return Sensor(instance)
 
 
+@pytest.fixture(scope="session")
+def loaded_study(shared_folder: Path, empty_home: Path) -> Path:
+    """The usual study after the run that the first tick requests: its data, home and memory."""
+
+    def make(folder: Path) -> None:
+        home = shutil.copytree(empty_home, folder / "home")
+        with (
+            pytest.MonkeyPatch.context() as here,
+            Sandbox(usual_study()) as serving,
+            dg.instance_for_test(temp_dir=str(home)) as instance,
+        ):
+            for name, value in serving.environment.items():
+                here.setenv(name, value)
+            here.setenv("CP_DATA_DIR", str(folder / "data"))
+            sensor = Sensor(instance)
+            sensor.run(sensor.requested())
+            (folder / "memory.json").write_text(sensor.memory.write())
+
+    return made_once(shared_folder / "loaded_study", make)
+
+
+@pytest.fixture
+def loaded(loaded_study: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Sensor]:
+    """A sensor after the run for everything; the service is another one with the same exports."""
+    shutil.copytree(loaded_study / "data", tmp_path / "data")
+    home = shutil.copytree(loaded_study / "home", tmp_path / "home")
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
+        sensor = Sensor(instance)
+        sensor.memory = Memory.read((loaded_study / "memory.json").read_text())
+        yield sensor
+
+
 def test_it_runs_by_default_and_its_interval_is_an_option() -> None:
     (sensor,) = build_defs(sensor_seconds=45).sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)
@@ -102,18 +138,17 @@ def test_the_first_tick_requests_one_run_for_everything_and_registers_partitions
     assert sensor.reason() == "all 59 listed exports are loaded"
 
 
-def test_it_requests_exactly_what_was_executed_again(sensor: Sensor, sandbox: Sandbox) -> None:
-    sensor.run(sensor.requested())
+def test_it_requests_exactly_what_was_executed_again(loaded: Sensor, sandbox: Sandbox) -> None:
     for subject in (10822, 10825):
         sandbox.execute_again(subject_id=subject, data_set_name=DAILY)
     sandbox.forget_requests()
-    requested = sensor.requested()
+    requested = loaded.requested()
     assert requested == {DAILY: [10822, 10825]}
     assert files_fetched(sandbox) == 0
     assert sum(record.kind == "listing" for record in sandbox.requests) == 1
-    sensor.run(requested)
+    loaded.run(requested)
     assert files_fetched(sandbox) == 2
-    assert "all 59" in sensor.reason()
+    assert "all 59" in loaded.reason()
 
 
 @pytest.mark.parametrize("job", ["load_partitions", "sync", "load_assets", "materialized by hand"])
@@ -192,86 +227,80 @@ def test_an_empty_listing_is_no_error(
 
 
 def test_a_failed_partition_is_retried_by_the_schedule_and_then_waits_for_a_person(
-    sensor: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
+    loaded: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
     after = timedelta(0)
     for attempt in range(1, ATTEMPTS + 1):
-        assert sensor.requested(after) == {"Broken": [10822]}
-        sensor.run({"Broken": [10822]}, raise_on_error=False)
+        assert loaded.requested(after) == {"Broken": [10822]}
+        loaded.run({"Broken": [10822]}, raise_on_error=False)
         assert one("SELECT count(*) FROM lineage.failures") == attempt
         if attempt < ATTEMPTS:
-            due = datetime.now(UTC) - sensor.started + pause_after(attempt)
+            due = datetime.now(UTC) - loaded.started + pause_after(attempt)
             almost = due - timedelta(minutes=1)
-            assert "1 partition failed and waiting, the first until" in sensor.reason(almost)
+            assert "1 partition failed and waiting, the first until" in loaded.reason(almost)
             after = due + timedelta(minutes=1)
     monkeypatch.setenv("CP_WHOLE_LISTING_HOURS", "100000")
-    reason = sensor.reason(timedelta(days=300))
+    reason = loaded.reason(timedelta(days=300))
     assert "1 partition failed too often, waiting for a person (subject 10822" in reason
 
 
 def test_a_new_execution_of_what_failed_is_tried_at_once(
-    sensor: Sensor, study: SandboxStudy
+    loaded: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
-    sensor.run(sensor.requested(), raise_on_error=False)
-    assert "failed and waiting" in sensor.reason()
+    loaded.run(loaded.requested(), raise_on_error=False)
+    assert "failed and waiting" in loaded.reason()
     study.put(subject_id=10822, data_set_name="Broken", csv=b"A,B\n1,2\n")
-    assert sensor.requested(timedelta(minutes=1)) == {"Broken": [10822]}
+    assert loaded.requested(timedelta(minutes=1)) == {"Broken": [10822]}
 
 
 def test_an_execution_is_observed_while_its_partition_waits_for_its_run(
-    sensor: Sensor, sandbox: Sandbox
+    loaded: Sensor, sandbox: Sandbox
 ) -> None:
-    sensor.run(sensor.requested())
     (executed,) = sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
-    sensor.requested()
+    loaded.requested()
     key = pair(10822, DAILY)
     of_partition = dg.AssetRecordsFilter(asset_key=LISTED, asset_partitions=[key])
-    (record,) = sensor.instance.fetch_observations(of_partition, limit=5).records
+    (record,) = loaded.instance.fetch_observations(of_partition, limit=5).records
     assert record.asset_observation is not None
     version = (record.asset_observation.tags or {})["dagster/data_version"]
     assert version == executed.execution
 
 
 def test_a_withdrawn_export_is_seen_by_two_whole_listings_and_on_the_coverage_map(
-    sensor: Sensor, study: SandboxStudy
+    loaded: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.requested())
     study.withdraw(subject_id=10822, data_set_name=DAILY)
     for day in (1, 2):
-        (request,) = sensor.tick(timedelta(days=day, hours=1)).run_requests or ()
+        (request,) = loaded.tick(timedelta(days=day, hours=1)).run_requests or ()
         assert request.job_name == "sync"
-        run_job(sensor.instance, "sync")
-    assert "withdrawn 1" in picture_in(latest(sensor.instance, FILES).metadata["coverage"])
+        run_job(loaded.instance, "sync")
+    assert "withdrawn 1" in picture_in(latest(loaded.instance, FILES).metadata["coverage"])
     assert one(f'SELECT count(*) FROM exports."{DAILY}" WHERE _subject_id = 10822') == 1
 
 
 def test_the_daily_listing_leaves_partitions_alone_that_failed_and_wait(
-    sensor: Sensor, study: SandboxStudy
+    loaded: Sensor, study: SandboxStudy
 ) -> None:
-    sensor.run(sensor.requested())
     study.put(subject_id=10822, data_set_name="Broken", csv=BAD_FILE)
-    sensor.run(sensor.requested(), raise_on_error=False)
+    loaded.run(loaded.requested(), raise_on_error=False)
     assert one("SELECT count(*) FROM lineage.failures") == 1
-    run_job(sensor.instance, "sync", {"only_due": True})
+    run_job(loaded.instance, "sync", {"only_due": True})
     assert one("SELECT count(*) FROM lineage.failures") == 1
-    run_job(sensor.instance, "sync", raise_on_error=False)
+    run_job(loaded.instance, "sync", raise_on_error=False)
     assert one("SELECT count(*) FROM lineage.failures") == 2
 
 
 def test_looks_take_a_quarter_of_the_requests_at_most(
-    sensor: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
+    loaded: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sensor.run(sensor.requested())
     monkeypatch.setenv("CP_REQUESTS_PER_MINUTE", "40")
     for subject in range(1, 500):
         study.enrol(subject)
-    assert "all 59" in sensor.reason()
+    assert "all 59" in loaded.reason()
     # Six pages of subjects, at ten requests a minute.
-    assert "the next look is at" in sensor.reason(timedelta(seconds=15))
+    assert "the next look is at" in loaded.reason(timedelta(seconds=15))
 
 
 def test_a_cursor_of_another_version_is_ignored() -> None:
