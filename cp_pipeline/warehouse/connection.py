@@ -36,6 +36,7 @@ from cp_pipeline.warehouse.lake import (
     unreachable_data,
     without_passwords,
 )
+from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.schema import create_tables, has_tables, has_version, is_current
 
 WAIT_SECONDS = 600.0
@@ -98,7 +99,7 @@ class Warehouse:
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The in-memory connection, opened at its first use, which takes 10 ms."""
-        connection = self.lake.connect() if self.lake else duckdb.connect()
+        connection = self.lake.connect() if self.lake else connect()
         # The order of rows in a table has no meaning, and preserving it costs a third of the speed.
         connection.execute("SET preserve_insertion_order = false")
         return connection

@@ -25,6 +25,7 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.published_file import publish_current
+from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.row_erasure import erase_from_published
 from cp_pipeline.warehouse.schema import has_table, insert_rows
 
@@ -169,7 +170,7 @@ def _folders(storage: StorageSettings) -> Iterator[Path]:
 
 
 def _loads_in(file: Path) -> list[dict[str, object]]:
-    with duckdb.connect(str(file), read_only=True) as opened:
+    with connect(file, read_only=True) as opened:
         found = opened.execute(f"SELECT {_LOADS} FROM lineage.current_loads ORDER BY load_id")
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

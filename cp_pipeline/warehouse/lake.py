@@ -21,6 +21,7 @@ import duckdb
 from cp_pipeline.settings import is_lake
 from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseUnreadable
+from cp_pipeline.warehouse.quiet_connections import Config, connect
 
 # DuckLake attaches its catalog under this name.
 CATALOG = "__ducklake_metadata_warehouse"
@@ -82,7 +83,7 @@ class Lake:
             WarehouseUnreadable: an extension or the secret is missing, or the secret has a
                 password where DuckDB would show it.
         """
-        connection = duckdb.connect(config=self.config())
+        connection = connect(config=self.config())
         try:
             self.prepare(connection)
         except BaseException:
@@ -90,10 +91,10 @@ class Lake:
             raise
         return connection
 
-    def config(self) -> dict[str, str | bool | int | float | list[str]]:
+    def config(self) -> Config:
         """Return the configuration of a DuckDB that can attach the lake."""
         # Nothing is downloaded.
-        config: dict[str, str | bool | int | float | list[str]] = {
+        config: Config = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }

@@ -29,6 +29,7 @@ from cp_pipeline.warehouse.file_swap import (
     sync_folder,
 )
 from cp_pipeline.warehouse.lake_rebuild import replace_tables
+from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 
@@ -212,7 +213,7 @@ def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 def _carry_over(scratch: Path, old: duckdb.DuckDBPyConnection | None) -> None:
     """Copy from the old warehouse what the landing does not have; clear it if unreadable."""
     if old is None:
-        with closing(duckdb.connect()) as connection, _attached(connection, scratch):
+        with closing(connect()) as connection, _attached(connection, scratch):
             # The times of this rebuild would be wrong.
             connection.execute(
                 "UPDATE fresh.lineage.loads"

@@ -27,6 +27,7 @@ from cp_pipeline.locks.partial_files import partial_of, remove_partial
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.study_tables import subject_macro
 
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
@@ -77,7 +78,7 @@ def published_state(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        with duckdb.connect(str(path), read_only=True) as published:
+        with connect(path, read_only=True) as published:
             row = published.execute("SELECT state_of_warehouse FROM lineage.publication").fetchone()
     except duckdb.Error:
         return ""

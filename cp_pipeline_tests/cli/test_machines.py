@@ -6,23 +6,26 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.warehouse import ANSWERED, Purpose, note
+from cp_pipeline.warehouse import ANSWERED, Purpose, note, quiet_connections
 from cp_pipeline_tests.cli.test_commands import all_output
 from cp_pipeline_tests.cli.test_commands import run as start
 from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.forked import command_in
 
+PACKAGE = Path(__file__).parents[2] / "cp_pipeline"
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 COMMANDS = sorted(path.name.partition(".")[0] for path in SCHEMAS.glob("*.schema.json"))
 
@@ -248,3 +251,28 @@ def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0
         assert completed in done.stdout.splitlines()
+
+
+def _long_query(connection: duckdb.DuckDBPyConnection) -> None:
+    # DuckDB's own limit is two seconds.
+    connection.execute("SET progress_bar_time = 1")
+    connection.execute("SELECT count(*) FROM (SELECT DISTINCT hash(range) FROM range(5000000))")
+    connection.fetchall()
+
+
+def test_a_long_query_draws_nothing_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    with closing(quiet_connections.connect()) as connection:
+        _long_query(connection)
+    assert capfd.readouterr().out == ""
+    with closing(duckdb.connect()) as connection:
+        _long_query(connection)
+    assert "%" in capfd.readouterr().out
+
+
+def test_duckdb_is_opened_in_one_place() -> None:
+    opening = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if "duckdb.connect(" in path.read_text(encoding="utf-8")
+    }
+    assert opening == {"quiet_connections.py"}

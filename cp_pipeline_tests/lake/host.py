@@ -14,7 +14,8 @@ from cp_pipeline.ingest import PartitionFailed, Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import lake, load_transaction
 
-SUBJECTS_AT_ONCE = 20
+# Four exports each: from 64 on, a subprocess would load, of which this process hears nothing.
+SUBJECTS_AT_ONCE = 15
 
 
 def main() -> None:

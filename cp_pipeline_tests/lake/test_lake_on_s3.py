@@ -29,7 +29,7 @@ from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
 
 MARK = "Zebra7319Quince"
-EVERY = "SELECT N, V, _load_id, _program_execution FROM history.Kinds"
+EVERY = "SELECT N, V, _load_id FROM history.Kinds"
 ROWS = "SELECT N, V, _load_id, _program_execution FROM exports.Kinds ORDER BY ALL"
 
 
