@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 from sqlglot import exp, parse_one
-from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 from sqlglot.schema import MappingSchema
 
@@ -99,13 +98,13 @@ class ColumnLineage:
                     for column, names in exported.items()
                 }
             found = lineage(None, sql, self._schema, dialect=_DIALECT, trim_selects=False)
-        except SqlglotError as error:
-            # A person's own model may be more than sqlglot can read. It is built all the same.
-            reason = str(error).splitlines()[0]
+            parents = self._parents(node)
+            return {column.lower(): _leaves(each, parents) for column, each in found.items()}
+        except Exception as error:  # noqa: BLE001  (a person's own model is built all the same)
+            # It may be more than sqlglot can read, which has errors of many kinds.
+            reason = " ".join(str(error).split()) or type(error).__name__
             _log.warning("The origins of the columns of %s are not known: %s", node["name"], reason)
             return {}
-        parents = self._parents(node)
-        return {column.lower(): _leaves(each, parents) for column, each in found.items()}
 
     def _parents(self, node: Mapping[str, Any]) -> dict[tuple[str, str], dg.AssetKey]:
         """Return the asset of each table that a model reads, by schema and name."""

@@ -16,7 +16,7 @@ Config = dict[str, str | bool | int | float | list[str]]
 def connect(
     path: Path | str = ":memory:", *, read_only: bool = False, config: Config | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB. (Cursors never draw one.)
+    """Open DuckDB; its cursors never draw one.
 
     Raises:
         duckdb.Error: the file cannot be opened.
