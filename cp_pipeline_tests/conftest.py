@@ -141,6 +141,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(service, tmp_path / "data")
 
 
+@pytest.fixture
+def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """An empty study; the environment of this process and its children points to it."""
+    for name, value in site.sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
+    return site
+
+
 @pytest.fixture(scope="session")
 def published_study(shared_folder: Path) -> Path:
     """A data folder with a published study and its models; one program was executed again."""

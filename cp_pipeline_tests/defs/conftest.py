@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -10,6 +11,9 @@ import dagster as dg
 import pytest
 
 from cp_pipeline.defs.definitions import build_defs
+from cp_pipeline.defs.sensor_memory import Memory
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 from cp_pipeline_tests.postgres_servers import PostgresServer
 
@@ -44,6 +48,41 @@ def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home = shutil.copytree(empty_home, tmp_path / "home_of_test")
     with dg.instance_for_test(temp_dir=str(home)) as instance:
         yield instance
+
+
+def make_study(
+    folder: Path,
+    home: Path,
+    study: SandboxStudy,
+    act: Callable[[dg.DagsterInstance, FaultySandbox], Memory],
+) -> None:
+    """Serve a study, let ``act`` load it, and keep the data, Dagster's home and the memory.
+
+    Args:
+        folder: where it is kept, for ``copied_study``.
+        home: Dagster's home without a run.
+        study: what is served.
+        act: loads it; returns the memory of the sensor.
+    """
+    own = shutil.copytree(home, folder / "home")
+    with (
+        pytest.MonkeyPatch.context() as here,
+        FaultySandbox(study) as serving,
+        dg.instance_for_test(temp_dir=str(own)) as instance,
+    ):
+        for name, value in serving.environment.items():
+            here.setenv(name, value)
+        here.setenv("CP_DATA_DIR", str(folder / "data"))
+        (folder / "memory.json").write_text(act(instance, serving).write())
+
+
+@contextmanager
+def copied_study(made: Path, folder: Path) -> Iterator[tuple[dg.DagsterInstance, Memory]]:
+    """Copy what ``make_study`` has kept into the folder of a test, which serves the same study."""
+    shutil.copytree(made / "data", folder / "data")
+    home = shutil.copytree(made / "home", folder / "home")
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
+        yield instance, Memory.read((made / "memory.json").read_text())
 
 
 def materialize(

@@ -1,6 +1,5 @@
 """What a look finds, lists and leaves: every trap of the subjects' executions."""
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from cp_pipeline.defs.sensor_memory import Memory
 from cp_pipeline.defs.sensors import tick
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import one, rows
-from cp_pipeline_tests.defs.conftest import DAILY
+from cp_pipeline_tests.defs.conftest import DAILY, copied_study, make_study
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 
@@ -108,36 +107,28 @@ def night(instance: dg.DagsterInstance, service: FaultySandbox) -> Night:
     return Night(instance, service)
 
 
+def _settle(instance: dg.DagsterInstance, service: FaultySandbox) -> Memory:
+    night = Night(instance, service)
+    night.settle()
+    assert one("SELECT count(*) FROM lineage.loads") == SUBJECTS
+    return night.memory
+
+
 @pytest.fixture(scope="session")
 def settled_study(shared_folder: Path, empty_home: Path) -> Path:
-    """A study of which everything is loaded: its data folder, Dagster's home, and the memory."""
-
-    def make(folder: Path) -> None:
-        home = shutil.copytree(empty_home, folder / "home")
-        with (
-            pytest.MonkeyPatch.context() as here,
-            FaultySandbox(one_day_study()) as serving,
-            dg.instance_for_test(temp_dir=str(home)) as instance,
-        ):
-            for name, value in serving.environment.items():
-                here.setenv(name, value)
-            here.setenv("CP_DATA_DIR", str(folder / "data"))
-            night = Night(instance, serving)
-            night.settle()
-            assert one("SELECT count(*) FROM lineage.loads") == SUBJECTS
-            (folder / "memory.json").write_text(night.memory.write())
-
-    return made_once(shared_folder / "settled_study", make)
+    """A study of which everything is loaded."""
+    return made_once(
+        shared_folder / "settled_study",
+        lambda folder: make_study(folder, empty_home, one_day_study(), _settle),
+    )
 
 
 @pytest.fixture
 def settled(settled_study: Path, service: FaultySandbox, tmp_path: Path) -> Iterator[Night]:
-    """A study of which everything is loaded; the service is another one with the same exports."""
-    shutil.copytree(settled_study / "data", tmp_path / "data")
-    home = shutil.copytree(settled_study / "home", tmp_path / "home")
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
+    """A study of which everything is loaded."""
+    with copied_study(settled_study, tmp_path) as (instance, memory):
         night = Night(instance, service)
-        night.memory = Memory.read((settled_study / "memory.json").read_text())
+        night.memory = memory
         yield night
 
 

@@ -1,6 +1,5 @@
 """The sensor requests one run for exactly what is new, or gives the reason for no run."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,9 @@ from cp_pipeline_tests.defs.conftest import (
     EXPORTS,
     FILES,
     LISTED,
+    copied_study,
     latest,
+    make_study,
     pair,
     picture_in,
     run_job,
@@ -77,35 +78,27 @@ def sensor(sandbox: Sandbox, instance: dg.DagsterInstance) -> Sensor:
     return Sensor(instance)
 
 
+def _load(instance: dg.DagsterInstance, _: Sandbox) -> Memory:
+    sensor = Sensor(instance)
+    sensor.run(sensor.requested())
+    return sensor.memory
+
+
 @pytest.fixture(scope="session")
 def loaded_study(shared_folder: Path, empty_home: Path) -> Path:
-    """The usual study after the run that the first tick requests: its data, home and memory."""
-
-    def make(folder: Path) -> None:
-        home = shutil.copytree(empty_home, folder / "home")
-        with (
-            pytest.MonkeyPatch.context() as here,
-            Sandbox(usual_study()) as serving,
-            dg.instance_for_test(temp_dir=str(home)) as instance,
-        ):
-            for name, value in serving.environment.items():
-                here.setenv(name, value)
-            here.setenv("CP_DATA_DIR", str(folder / "data"))
-            sensor = Sensor(instance)
-            sensor.run(sensor.requested())
-            (folder / "memory.json").write_text(sensor.memory.write())
-
-    return made_once(shared_folder / "loaded_study", make)
+    """The usual study after the run that the first tick requests."""
+    return made_once(
+        shared_folder / "loaded_study",
+        lambda folder: make_study(folder, empty_home, usual_study(), _load),
+    )
 
 
 @pytest.fixture
 def loaded(loaded_study: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Sensor]:
-    """A sensor after the run for everything; the service is another one with the same exports."""
-    shutil.copytree(loaded_study / "data", tmp_path / "data")
-    home = shutil.copytree(loaded_study / "home", tmp_path / "home")
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
+    """A sensor after the run for everything."""
+    with copied_study(loaded_study, tmp_path) as (instance, memory):
         sensor = Sensor(instance)
-        sensor.memory = Memory.read((loaded_study / "memory.json").read_text())
+        sensor.memory = memory
         yield sensor
 
 

@@ -1,7 +1,5 @@
 """One export whose execution, modification time and file name a test lists."""
 
-import pytest
-
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.study_site import DATASET, Site
 
@@ -10,14 +8,6 @@ SECOND = "2024-02-29T10:05:08.5899754+00:00"
 BEFORE = "2024-02-28T10:09:20.1000000+00:00"
 AFTER = "2024-02-29T10:09:20.5899754+00:00"
 LATER = "2024-03-01T10:09:20.5899754+00:00"
-
-
-@pytest.fixture
-def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    for name, value in site.sandbox.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
-    return site
 
 
 def listed(here: Site, number: int, execution: str, modified: str, name: str = "") -> None:
