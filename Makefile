@@ -67,7 +67,7 @@ LAKE := .venv-lake/bin
 	@touch $@
 
 test-lake: .venv-lake/installed  ## a DuckLake as the warehouse, its catalog in PostgreSQL
-	CP_TEST_WAREHOUSE=postgres $(LAKE)/python -m pytest -n 3 -m 'lake or both_engines'
+	CP_TEST_WAREHOUSE=postgres $(LAKE)/python -m pytest -n 2 -m 'lake or both_engines'
 
 # Side by side, because each uses one processor.
 lint: development

@@ -9,6 +9,7 @@ The statistics of a table never shrink. So an erasure writes the tables anew, wi
 no snapshot shows the old table any more, all that belonged to it is removed.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,11 +19,12 @@ import duckdb
 
 from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.errors import WarehouseError
+from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseError
 from cp_pipeline.warehouse.lake import CATALOG, first_line, without_passwords
 
 # So long a query on another host may go on with what it sees.
 _KEPT = timedelta(days=1)
+_PAUSE_SECONDS = 0.1
 _CATALOG_TABLES = (
     "SELECT format('%I.%I', schemaname, relname) FROM pg_stat_user_tables"
     " WHERE relname LIKE 'ducklake%'"
@@ -176,9 +178,13 @@ def _vacuum_catalog(warehouse: Warehouse) -> None:
     """Rewrite DuckLake's tables in PostgreSQL, whose pages still have deleted rows.
 
     PostgreSQL's own statistics have values, too: of these tables, and of tables that are dropped.
+
+    Raises:
+        WarehouseBusy: a transaction has been open since before the rows were deleted.
     """
     with warehouse.held() as connection:
         connection.execute("USE memory")
+        _wait_for_older_readers(warehouse, connection)
         rows = connection.execute(
             f"FROM postgres_query('{CATALOG}', {literal(_CATALOG_TABLES)})"
         ).fetchall()
@@ -188,6 +194,31 @@ def _vacuum_catalog(warehouse: Warehouse) -> None:
                 f"CALL postgres_execute('{CATALOG}', {literal(statement)},"
                 " use_transaction => false)"
             )
+
+
+def _wait_for_older_readers(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> None:
+    """Wait until no transaction sees the deleted rows: VACUUM would keep them for it.
+
+    Such a transaction is a query of another host, or PostgreSQL's own autovacuum
+    (https://www.postgresql.org/docs/15/monitoring-stats.html, ``backend_xmin``).
+    """
+    next_one = literal("SELECT pg_snapshot_xmax(pg_current_snapshot())::VARCHAR")
+    ((now,),) = connection.execute(f"FROM postgres_query('{CATALOG}', {next_one})").fetchall()
+    older = literal(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+        f" AND age(backend_xmin) > age('{now}'::xid8::xid)"
+    )
+    deadline = time.monotonic() + warehouse.wait_seconds
+    while connection.execute(f"FROM postgres_query('{CATALOG}', {older})").fetchall() != [(0,)]:
+        if time.monotonic() > deadline:
+            raise WarehouseBusy(
+                f"Another process has been reading {warehouse.location} since before the rows were "
+                f"deleted; waited {warehouse.wait_seconds:.0f} s.",
+                "The rows are deleted, but PostgreSQL's files still have their bytes. End that "
+                "process, and run this again.",
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _write_catalog_anew(warehouse: Warehouse, file: Path) -> None:
