@@ -50,7 +50,10 @@ class Lake(Site):
         roots = [self.storage.data_dir]
         if self.storage.warehouse == "ducklake:warehouse":
             lakes.server().execute("CHECKPOINT")
-            roots.append(lakes.server().data / "base")
+            # Other databases are those of other tests, whose files have the same names.
+            own = "SELECT oid::VARCHAR FROM pg_database WHERE datname = current_database()"
+            ((oid,),) = self.rows(f"FROM postgres_query('{CATALOG}', '{own}')")
+            roots.append(lakes.server().data / "base" / str(oid))
         mine = {self.storage.landing, self.storage.published}
         return [
             file
