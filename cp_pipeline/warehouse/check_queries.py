@@ -140,7 +140,7 @@ _QUESTIONS = {
         """,
         f"""
         WITH several AS (
-            -- Each program of a data set has one current load.
+            -- Few, so that the programs are counted and listed for these alone.
             SELECT study_id, subject_id, dataset_name FROM lineage.current_loads
             GROUP BY ALL HAVING count(*) > 1
         )
@@ -152,6 +152,7 @@ _QUESTIONS = {
         SEMI JOIN several USING (study_id, subject_id, dataset_name)
         LEFT JOIN study.programs AS programs USING (study_id, study_program_id)
         GROUP BY current.study_id, current.subject_id, current.dataset_name
+        HAVING count(DISTINCT current.study_program_id) > 1
         """,
     ),
     Question.FILES_ARE_OF_THEIR_EXECUTION: (
