@@ -17,6 +17,7 @@ from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
+    WarehouseBusy,
     WarehouseError,
     WarehouseUnreadable,
     building_anew,
@@ -107,6 +108,28 @@ def test_versions_are_kept_published_compacted_and_erased(lake: Lake) -> None:
     assert lake.rows("SELECT subject_id, loads FROM lineage.erasures") == [(2, 1)]
     # No number is used again, and loading goes on.
     assert lake.load("N,V\n1,x\n", subject_id=3).load_id == 4
+
+
+def test_erasing_waits_for_a_transaction_that_sees_the_rows(tmp_path: Path) -> None:
+    import psycopg2
+
+    with FaultySandbox(SandboxStudy.empty()) as service:
+        lake = Lake(service, tmp_path / "data", lakes.postgres_lake(tmp_path / "data"))
+        lake.load(f"N,V\n1,{MARK}\n")
+        own = "SELECT current_database()::VARCHAR"
+        ((database,),) = lake.rows(f"FROM postgres_query('{CATALOG}', '{own}')")
+        older = psycopg2.connect(lakes.server().url(str(database)))
+        older.set_session(isolation_level="REPEATABLE READ")
+        older.cursor().execute("SELECT 1")
+        with (
+            Warehouse.of(lake.storage, wait_seconds=1) as warehouse,
+            pytest.raises(WarehouseBusy, match="still have their bytes"),
+        ):
+            erase_from_warehouse(warehouse, 1, 1)
+        older.close()
+        with lake.warehouse() as warehouse:
+            erase_from_warehouse(warehouse, 1, 1)
+        assert lake.stored(MARK) == []
 
 
 def test_a_reader_sees_one_state(tmp_path: Path) -> None:
