@@ -83,6 +83,7 @@ class Pipeline:
         # A separate connection, because one thread at a time may use a connection, and another
         # thread loads.
         self._questions = Warehouse.of(storage)
+        self._questions.spares_memory = True
         self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
         self._details: RefreshedDetails | None = None
@@ -119,6 +120,9 @@ class Pipeline:
                 progress=progress,
             )
         self.asking.surveyed(found)
+        if found.is_large:
+            # What it needed of DuckDB's memory, the load that follows does not.
+            self.warehouse.close()
         return found
 
     def parts(self, request: Request) -> Sequence[Request]:
@@ -265,12 +269,6 @@ class Pipeline:
             WarehouseError: the warehouse cannot be read.
         """
         return count_loaded_by(self._questions, run_id)
-
-    @contextmanager
-    def one_look(self) -> Iterator[None]:
-        """Answer all queries in the block from one state of the warehouse, opened once."""
-        with self._questions.reading() if self._questions.exists() else nullcontext():
-            yield
 
     def ask(self, question: Question) -> Finding:
         """Run one check on everything that is loaded."""

@@ -40,6 +40,8 @@ from cp_pipeline.warehouse import (
 
 # Listing them takes less than a minute (450 requests), and loading them some minutes.
 SUBJECTS_AT_ONCE = 200
+# So many exports take tens of MB.
+_LARGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,11 @@ class Survey:
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions that the listing has exports for."""
         return tuple(sorted({item.partition for item in self.items}))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it took much memory."""
+        return self.long is not None or len(self.items) >= _LARGE
 
     @property
     def is_empty(self) -> bool:

@@ -5,7 +5,7 @@ Belongs here: the SQL of each check. Does not belong: the severity of a finding 
 Each check returns at most ``SHOWN`` rows at fault, and the total number of such rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -187,31 +187,56 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
         ):
             return Finding(0, 0, (), ())
         if question is Question.LISTED_EXECUTION_IS_LOADED:
-            return _listed_execution_is_loaded(connection)
+            return _together(_listed_execution_is_loaded(connection))
         if question is Question.ROWS_MATCH_FILES:
-            datasets = connection.execute(
-                "SELECT DISTINCT dataset_name FROM lineage.loads ORDER BY ALL"
-            ).fetchall()
-            examined, at_fault = _row_counts([name for (name,) in datasets])
-        else:
-            examined, at_fault = _QUESTIONS[question]
-        return finding(connection, examined, at_fault, "dataset, subject")
+            return _together(_rows_match_files(connection))
+        return finding(connection, *_QUESTIONS[question], "dataset, subject")
 
 
-def _listed_execution_is_loaded(connection: duckdb.DuckDBPyConnection) -> Finding:
-    """Ask for each data set by itself, as all partitions at once take much memory."""
-    examined = at_fault = 0
-    columns: tuple[str, ...] = ()
-    shown: list[tuple[object, ...]] = []
+def _listed_execution_is_loaded(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
     for dataset in listed_datasets(connection):
         found = connection.execute(_LISTED_EXECUTION_IS_LOADED, [dataset])
         columns = tuple(column[0] for column in found.description or ())[:-3]
         rows = found.fetchall()
-        if rows:
-            examined += rows[0][-2]
-            at_fault += rows[0][-1]
-        shown += [row[:-3] for row in rows if row[-3]]
-    return Finding(examined, at_fault, columns, tuple(shown[:SHOWN]))
+        examined, at_fault = rows[0][-2:] if rows else (0, 0)
+        yield Finding(examined, at_fault, columns, tuple(row[:-3] for row in rows if row[-3]))
+
+
+def _rows_match_files(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+    """Compare the rows in each history table with the records counted in the file's bytes."""
+    datasets = connection.execute(
+        "SELECT dataset_name, count(*) FROM lineage.loads GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    for dataset, loads in datasets:
+        yield finding(
+            connection,
+            f"SELECT {loads}",
+            f"""
+            SELECT loads.subject_id AS subject, loads.dataset_name AS dataset, load_id,
+                loads.row_count AS records_in_file, coalesce(counted.row_count, 0) AS rows_loaded
+            FROM (FROM lineage.loads WHERE dataset_name = $dataset) AS loads
+            FULL JOIN (
+                SELECT _load_id AS load_id, count(*) AS row_count
+                FROM history.{quoted(dataset)} GROUP BY ALL
+            ) AS counted USING (load_id)
+            WHERE loads.row_count IS DISTINCT FROM coalesce(counted.row_count, 0)
+            """,
+            "subject",
+            {"dataset": dataset},
+        )
+
+
+def _together(findings: Iterable[Finding]) -> Finding:
+    """Add up what was found in each data set. All of them in one query would take much memory."""
+    together = Finding(0, 0, (), ())
+    for each in findings:
+        together = Finding(
+            together.examined + each.examined,
+            together.at_fault + each.at_fault,
+            each.columns,
+            (*together.rows, *each.rows)[:SHOWN],
+        )
+    return together
 
 
 def finding(
@@ -242,23 +267,4 @@ def finding(
         rows[0][-1] if rows else 0,
         columns,
         tuple(row[:-1] for row in rows),
-    )
-
-
-def _row_counts(datasets: list[str]) -> tuple[str, str]:
-    """Compare the rows in each history table with the records counted in the file's bytes."""
-    counted = " UNION ALL ".join(
-        f"SELECT _load_id AS load_id, count(*) AS row_count FROM history.{quoted(name)}"
-        " GROUP BY _load_id"
-        for name in datasets
-    )
-    counted = counted or "SELECT NULL::BIGINT AS load_id, 0 AS row_count WHERE false"
-    return (
-        "SELECT count(*) FROM lineage.loads",
-        f"""
-        SELECT loads.subject_id AS subject, loads.dataset_name AS dataset, loads.load_id,
-            loads.row_count AS records_in_file, coalesce(counted.row_count, 0) AS rows_loaded
-        FROM lineage.loads FULL JOIN ({counted}) AS counted USING (load_id)
-        WHERE loads.row_count IS DISTINCT FROM coalesce(counted.row_count, 0)
-        """,
     )

@@ -67,6 +67,9 @@ class Warehouse:
         # How long the file was attached read-write: in total, and the longest single time.
         self.held_seconds = 0.0
         self.longest_hold_seconds = 0.0
+        # Whether DuckDB has one thread, and gives memory back as soon as it is free. Queries of
+        # lineage are as fast then, and loads are slower. Set it before the first use.
+        self.spares_memory = False
         self.in_use = threading.RLock()
         self._made = False
         self._checked = False
@@ -102,6 +105,9 @@ class Warehouse:
         connection = self.lake.connect() if self.lake else connect()
         # The order of rows in a table has no meaning, and preserving it costs a third of the speed.
         connection.execute("SET preserve_insertion_order = false")
+        if self.spares_memory:
+            connection.execute("SET threads = 1")
+            connection.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
         return connection
 
     def spill_to(self, folder: Path) -> None:
@@ -117,7 +123,6 @@ class Warehouse:
             except duckdb.NotImplementedException:
                 # DuckDB cannot change the folder after its first spill, so open a new connection.
                 self.close()
-                del self.connection
                 self.connection.execute(statement)
 
     @property
@@ -156,9 +161,11 @@ class Warehouse:
                 pass
 
     def close(self) -> None:
-        """Close the connection."""
-        self.connection.close()
-        self._stays_attached = None
+        """Close the connection, which gives DuckDB's memory back; the next use opens a new one."""
+        with self.in_use:
+            if opened := self.__dict__.pop("connection", None):
+                opened.close()
+            self._stays_attached = None
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:

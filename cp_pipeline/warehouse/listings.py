@@ -17,7 +17,7 @@ import duckdb
 from cp_pipeline.domain.exports import ExportFile, ExportKey, StudyListing, Version
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.invalid_items import invalid_items, read_invalid, replace_invalid
-from cp_pipeline.warehouse.lineage import Scope, identity
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, Scope, identity, of_subjects
 from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 
@@ -173,7 +173,7 @@ def _recorded(warehouse: Warehouse, scope: Scope) -> dict[ExportKey, _Row]:
     with warehouse.reading() as connection:
         if subjects is None:
             return _read(connection)
-        return _read(connection, "list_contains(?::BIGINT[], subject_id)", [sorted(subjects)])
+        return _read(connection, OF_SUBJECTS, of_subjects(subjects))
 
 
 def _read(

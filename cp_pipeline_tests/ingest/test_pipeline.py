@@ -2,14 +2,12 @@
 
 import csv
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cp_pipeline.domain.exports import Instant, Partition
-from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Question, Request
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Request
 from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.faults import FaultySandbox
@@ -255,20 +253,3 @@ def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
     assert len(sync_all()) == 47
     assert files_fetched(sandbox) == 59
     assert list((Path(open_pipeline().landing.root) / ".aside").iterdir()) == []
-
-
-def test_in_one_look_all_answers_are_of_one_state_of_the_warehouse(sandbox: FaultySandbox) -> None:
-    sync_all()
-    exports = open_pipeline()
-    write = [sys.executable, "-c", f"import duckdb; duckdb.connect({exports.warehouse.location!r})"]
-
-    def can_be_written() -> bool:
-        return subprocess.run(write, capture_output=True, check=False).returncode == 0
-
-    with exports.one_look():
-        assert len([*exports.states()]) == 47
-        assert not can_be_written()
-        assert exports.ask(Question.ROWS_MATCH_FILES).examined == 59
-        assert not can_be_written()
-    assert can_be_written()
-    assert len([*exports.states()]) == 47
