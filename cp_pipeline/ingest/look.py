@@ -35,10 +35,11 @@ from cp_pipeline.warehouse import (
     SeenExecution,
     Warehouse,
     record_look,
-    seen_executions,
 )
 
 _FIRST_PAUSE = timedelta(minutes=2)
+# So many take some MB; all of a large study would take 200.
+_EXECUTIONS_AT_ONCE = 10_000
 # Threads and their connections are not worth it for fewer pages.
 _PAGES_ONE_BY_ONE = 4
 
@@ -95,14 +96,14 @@ def take_look(
     """
     study_ids = centrepoint.settings.study_ids
     position: LookPosition | None = start if start.study < len(study_ids) else LookPosition()
-    seen: list[SubjectItem] = []
+    recording = _Recording(warehouse, uploads=uploads, now=now)
     pages = invalid = 0
     try:
         while position is not None:
             study_id = study_ids[position.study]
             for page in _subject_pages(centrepoint, study_id, position.offset, deadline):
                 pages += 1
-                seen += [each for each in page.subjects if each.subject_id not in erased]
+                recording.add(each for each in page.subjects if each.subject_id not in erased)
                 invalid += page.invalid
                 if page.next_offset is not None:
                     position = LookPosition(position.study, page.next_offset)
@@ -113,9 +114,30 @@ def take_look(
     except ResourceMissing:
         return Look(has_subjects=False)
     finally:
-        before = seen_executions(warehouse)
-        different = record_look(warehouse, seen, before, uploads=uploads, now=now)
-    return Look(position, pages, len(seen), different, invalid)
+        recording.flush()
+    return Look(position, pages, recording.subjects, recording.different, invalid)
+
+
+class _Recording:
+    """Records what a look sees, some subjects at a time; see ``record_look``."""
+
+    def __init__(self, warehouse: Warehouse, *, uploads: bool, now: datetime) -> None:
+        self._record = partial(record_look, warehouse, uploads=uploads, now=now)
+        self._some: list[SubjectItem] = []
+        self._executions = 0
+        self.subjects = self.different = 0
+
+    def add(self, subjects: Iterable[SubjectItem]) -> None:
+        for each in subjects:
+            self._some.append(each)
+            self._executions += len(each.executions)
+        if self._executions >= _EXECUTIONS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        some, self._some, self._executions = self._some, [], 0
+        self.subjects += len(some)
+        self.different += self._record(some)
 
 
 def _subject_pages(
@@ -147,18 +169,14 @@ def _subject_pages(
 
 
 def due_executions(
-    seen: Mapping[SubjectProgram, SeenExecution], study_ids: Collection[int], now: datetime
+    to_list: Mapping[SubjectProgram, SeenExecution], now: datetime
 ) -> dict[SubjectProgram, SeenExecution]:
-    """Return the executions whose files must be listed now.
+    """Return the executions whose files must be listed now, of those to list at all.
 
     The pause between two listings grows with the time since the execution was first seen, so files
     that are late do not take more and more requests.
     """
-    return {
-        key: each
-        for key, each in seen.items()
-        if each.needs_listing and key.study_id in study_ids and _is_due(each, now)
-    }
+    return {key: each for key, each in to_list.items() if _is_due(each, now)}
 
 
 def _is_due(each: SeenExecution, now: datetime) -> bool:

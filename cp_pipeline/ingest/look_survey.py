@@ -31,7 +31,9 @@ from cp_pipeline.warehouse import (
     Scope,
     SeenExecution,
     Warehouse,
+    count_without_files,
     erased_subjects,
+    executions_to_list,
     invalid_items,
     listed_pairs,
     listing_sizes,
@@ -42,7 +44,6 @@ from cp_pipeline.warehouse import (
     record_listing,
     record_program_datasets,
     record_whole_listing,
-    seen_executions,
     unloaded_exports,
 )
 
@@ -96,7 +97,7 @@ def survey_by_look(
     )
     due = {
         key: each
-        for key, each in due_executions(seen_executions(warehouse), study_ids, now).items()
+        for key, each in due_executions(executions_to_list(warehouse, study_ids), now).items()
         if key.subject_id not in erased
     }
     listed = _listed_before(warehouse, due)
@@ -119,7 +120,6 @@ def survey_by_look(
         # What was listed is recorded; the rest is due again.
         failure = error
     record_files_listed(warehouse, listed, now)
-    seen = seen_executions(warehouse)
     unloaded = unloaded_exports(warehouse, study_ids)
     return LookSurvey(
         look,
@@ -132,7 +132,7 @@ def survey_by_look(
             now=now,
         ),
         tuple(invalid_items(warehouse)),
-        sum(each.files_state == "none" for each in seen.values()),
+        count_without_files(warehouse),
         sum(listing_sizes(warehouse).of_study.get(each, 0) for each in study_ids),
         sent,
         changed,

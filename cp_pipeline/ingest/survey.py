@@ -29,13 +29,13 @@ from cp_pipeline.warehouse import (
     Scope,
     Warehouse,
     erased_subjects,
+    executions_to_list,
     failed_attempts,
     loaded_executions,
     pending_since,
     record_files_listed,
     record_listing,
     record_whole_listing,
-    seen_executions,
 )
 
 # Listing them takes less than a minute (450 requests), and loading them some minutes.
@@ -269,14 +269,8 @@ def _record_what_it_tells(
     """Record when the study was listed whole, and the executions whose files are listed now."""
     if scope.dataset_names is not None or not scope.study_ids or not warehouse.exists():
         return
-    due = {
-        key: each
-        for key, each in seen_executions(warehouse).items()
-        if each.needs_listing
-        and key.study_id in scope.study_ids
-        and (scope.subject_ids is None or key.subject_id in scope.subject_ids)
-    }
-    record_files_listed(warehouse, files_states(due, listing, started_at), started_at)
+    to_list = executions_to_list(warehouse, scope.study_ids, scope.subject_ids)
+    record_files_listed(warehouse, files_states(to_list, listing, started_at), started_at)
     if scope.is_whole and not listing.missing:
         number = len(listing.items)
         record_whole_listing(warehouse, scope.study_ids, started_at, items=number)

@@ -27,6 +27,7 @@ from cp_pipeline.warehouse import (
     RecordedPosition,
     Scope,
     Warehouse,
+    executions_to_list,
     invalid_items,
     listed_pairs,
     record_end,
@@ -35,7 +36,6 @@ from cp_pipeline.warehouse import (
     record_whole_listing,
     recorded_numbers,
     recorded_position,
-    seen_executions,
     subjects_to_load,
 )
 
@@ -144,12 +144,9 @@ class WholeListings:
     def _record_what_it_tells(
         self, study_id: int, started_at: datetime, items: int, missing: int
     ) -> None:
-        due = {
-            key: each
-            for key, each in seen_executions(self._warehouse).items()
-            if each.needs_listing and key.study_id == study_id
-        }
-        states = recorded_states(due, listed_pairs(self._warehouse), self._now) if due else {}
+        to_list = executions_to_list(self._warehouse, [study_id])
+        recorded = listed_pairs(self._warehouse) if to_list else {}
+        states = recorded_states(to_list, recorded, self._now)
         record_files_listed(self._warehouse, states, self._now)
         if not missing:
             record_whole_listing(self._warehouse, [study_id], started_at, items=items)

@@ -64,11 +64,12 @@ from cp_pipeline.warehouse.looks import (
     FILES_LISTED,
     NO_FILES,
     SeenExecution,
+    count_without_files,
+    executions_to_list,
     programs_without_datasets,
     record_files_listed,
     record_look,
     record_program_datasets,
-    seen_executions,
 )
 from cp_pipeline.warehouse.moving import Moved, move
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
@@ -183,6 +184,7 @@ __all__ = [
     "compactable",
     "count_loaded_by",
     "count_partitions",
+    "count_without_files",
     "dataset_names",
     "dataset_statuses",
     "describe_dataset",
@@ -190,6 +192,7 @@ __all__ = [
     "erase_from_published",
     "erase_from_warehouse",
     "erased_subjects",
+    "executions_to_list",
     "failed_attempts",
     "failing_rows",
     "invalid_items",
@@ -230,7 +233,6 @@ __all__ = [
     "record_whole_listing",
     "recorded_numbers",
     "recorded_position",
-    "seen_executions",
     "state_of_warehouse",
     "study_names",
     "subjects_processing",

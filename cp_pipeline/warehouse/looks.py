@@ -8,12 +8,13 @@ A look is compared with the row of the last one: an execution is new if it is *d
 are not compared, because CentrePoint's may be wrong.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cp_pipeline.domain.executions import ProgramDataset, SubjectItem, SubjectProgram
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects
 from cp_pipeline.warehouse.look_history import add_executions, add_names, begin_history
 from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
@@ -38,20 +39,56 @@ class SeenExecution:
     files_listed_at: datetime | None
     files_state: str | None
 
-    @property
-    def needs_listing(self) -> bool:
-        """Whether the files of this execution must still be listed."""
-        return self.executed is not None and self.files_state is None
+
+def seen_executions(
+    warehouse: Warehouse, subject_ids: Collection[int]
+) -> dict[SubjectProgram, SeenExecution]:
+    """Return what the last look saw of some subjects; empty without a warehouse."""
+    return _read(warehouse, OF_SUBJECTS, of_subjects(subject_ids))
 
 
-def seen_executions(warehouse: Warehouse) -> dict[SubjectProgram, SeenExecution]:
-    """Return what the last look saw; empty without a warehouse."""
+def executions_to_list(
+    warehouse: Warehouse, study_ids: Collection[int], subject_ids: Collection[int] | None = None
+) -> dict[SubjectProgram, SeenExecution]:
+    """Return the executions whose files must still be listed; empty without a warehouse.
+
+    Args:
+        warehouse: has what the last look saw.
+        study_ids: only of these studies.
+        subject_ids: only of these subjects; None for all.
+    """
+    condition = (
+        "program_executed_at IS NOT NULL AND files_state IS NULL"
+        " AND list_contains(?::BIGINT[], study_id)"
+    )
+    parameters: list[object] = [list(study_ids)]
+    if subject_ids is not None:
+        condition += f" AND {OF_SUBJECTS}"
+        parameters += of_subjects(subject_ids)
+    return _read(warehouse, condition, parameters)
+
+
+def count_without_files(warehouse: Warehouse) -> int:
+    """Count the executions that yielded no file for a day, so that none is expected any more."""
+    if not warehouse.exists():
+        return 0
+    with warehouse.reading() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM study.executions WHERE files_state = ?", [NO_FILES]
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _read(
+    warehouse: Warehouse, condition: str, parameters: Sequence[object]
+) -> dict[SubjectProgram, SeenExecution]:
     if not warehouse.exists():
         return {}
     with warehouse.reading() as connection:
         rows = connection.execute(
             f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
-            " seen_at, files_listed_at, files_state FROM study.executions"
+            f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
+            list(parameters),
         ).fetchall()
     return {
         SubjectProgram(*row[:3]): SeenExecution(
@@ -63,8 +100,7 @@ def seen_executions(warehouse: Warehouse) -> dict[SubjectProgram, SeenExecution]
 
 def record_look(
     warehouse: Warehouse,
-    subjects: Iterable[SubjectItem],
-    before: Mapping[SubjectProgram, SeenExecution],
+    subjects: Collection[SubjectItem],
     *,
     uploads: bool,
     now: datetime,
@@ -75,11 +111,11 @@ def record_look(
 
     Args:
         warehouse: has the tables.
-        subjects: what the look saw, of some subjects or all.
-        before: see ``seen_executions``.
+        subjects: what the look saw of some subjects.
         uploads: also record where only the time of the last upload differs.
         now: the current time (UTC).
     """
+    before = seen_executions(warehouse, {each.subject_id for each in subjects})
     moment = now.replace(tzinfo=None)
     rows: dict[SubjectProgram, dict[str, object]] = {}
     different = 0

@@ -4,7 +4,6 @@ Belongs here: reading ``lineage.export_files`` without asking CentrePoint, and w
 listed whole. Does not belong: recording a listing (``listings``), what is loaded (``lineage``).
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -160,20 +159,19 @@ def listed_pairs(warehouse: Warehouse) -> dict[SubjectProgram, ListedPair]:
 
 def listing_sizes(warehouse: Warehouse) -> ListingSizes:
     """Return how many exports are recorded, to choose the filter that takes fewest requests."""
-    studies: Counter[int] = Counter()
-    subjects: Counter[tuple[int, int]] = Counter()
-    programs: Counter[tuple[int, str]] = Counter()
-    if warehouse.exists():
-        with warehouse.reading() as connection:
-            rows = connection.execute(
-                "SELECT study_id, subject_id, study_program_id, count(*)"
-                " FROM lineage.export_files GROUP BY ALL"
-            ).fetchall()
-        for study_id, subject_id, program, number in rows:
-            studies[study_id] += number
-            subjects[study_id, subject_id] += number
-            programs[study_id, program] += number
-    return ListingSizes(studies, subjects, programs)
+    if not warehouse.exists():
+        return ListingSizes({}, {}, {})
+    counted = "SELECT {}, count(*) FROM lineage.export_files GROUP BY ALL"
+    with warehouse.reading() as connection:
+        studies, subjects, programs = (
+            connection.execute(counted.format(columns)).fetchall()
+            for columns in ("study_id", "study_id, subject_id", "study_id, study_program_id")
+        )
+    return ListingSizes(
+        dict(studies),
+        {(study_id, subject_id): number for study_id, subject_id, number in subjects},
+        {(study_id, program): number for study_id, program, number in programs},
+    )
 
 
 def record_whole_listing(
