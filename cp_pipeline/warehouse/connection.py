@@ -40,6 +40,10 @@ from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.schema import create_tables, has_tables, has_version, is_current
 
 WAIT_SECONDS = 600.0
+# DuckDB merges small row groups, up to three of full size at once. At its own size (122,880 rows)
+# that takes hundreds of MB, and GB for tables of a thousand columns. Smaller ones are as fast
+# (benchmarks/README.md). DuckDB: "ATTACH", `row_group_size`.
+ROW_GROUP_ROWS = 30_720
 _NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 # DuckDB's file lock excludes other processes. These locks exclude other threads of this process.
@@ -340,11 +344,11 @@ class Warehouse:
         return None if status is None else (status.st_dev, status.st_ino)
 
     def _attach(self, options: str) -> None:
-        chosen = f" ({options})" if options else ""
         if self.lake:
             statement = self.lake.attach(options)
         else:
-            statement = f"ATTACH {literal(self.location)} AS warehouse{chosen}"
+            chosen = ", ".join(filter(None, [options, f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}"]))
+            statement = f"ATTACH {literal(self.location)} AS warehouse ({chosen})"
         deadline = time.monotonic() + self.wait_seconds
         wait = Wait(self.location, self.wait_seconds, deadline)
         while True:
