@@ -9,7 +9,7 @@ that fail, and when the sensor starts one (``defs/test_publishing.py``).
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +27,13 @@ from cp_pipeline.warehouse import ANSWERED
 from cp_pipeline_tests.cli.test_commands import run
 from cp_pipeline_tests.cli.test_machines import said
 from cp_pipeline_tests.conftest import sync_all, usual_study
-from cp_pipeline_tests.defs.conftest import DAILY, latest
+from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, latest
 from cp_pipeline_tests.defs.test_publishing import evaluated
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.trial_files import epochs, utc
+
+DAYS = dg.AssetKey(["marts", "subject_days"])
+DAILY_MODEL = dg.AssetKey(["staging", "activity_daily"])
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,44 @@ def test_red_checks_are_errors_name_what_they_found_and_the_file_is_published(
             assert not evaluation.passed
             assert evaluation.severity is dg.AssetCheckSeverity.ERROR
             assert "unknown" in str(evaluation.metadata) or "WEARTIME" in str(evaluation.metadata)
+
+
+def test_dagster_records_the_tests_of_the_models_and_where_columns_come_from(
+    publication: Publication,
+) -> None:
+    run_id = said("publish", publication.done)["run_id"]
+    with open_instance(publication.storage) as instance:
+        events = [each.dagster_event for each in instance.all_logs(run_id)]
+    made = {
+        str(each.asset_key): each.step_materialization_data.materialization.metadata
+        for each in events
+        if each and each.is_step_materialization
+    }
+    days = made[str(DAYS)]
+    assert days["dagster/row_count"].value == 14
+    columns = days["dagster/column_schema"].value.columns  # type: ignore[union-attr]
+    assert ("wear_minutes", "DOUBLE") in {(column.name, column.type) for column in columns}
+    assert sources(days, "sleep_minutes") == {(DAILY_MODEL, "sleep_minutes")}
+    daily = made[str(DAILY_MODEL)]
+    assert sources(daily, "sleep_minutes") == {(EXPORTS, f"{DAILY}.SLEEPMINUTES")}
+    # Also as text, because open-source Dagster's UI does not show column lineage.
+    assert "| activity\\_daily.sleep\\_minutes" in str(days["columns_made_from"].value)
+    assert f"| {DAILY}.SLEEPMINUTES" in str(daily["columns_made_from"].value)
+    checks = [
+        each.asset_check_evaluation_data
+        for each in events
+        if each and each.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    assert len(checks) > 20
+    assert {each.check_name for each in checks if not each.passed} == {
+        "required_measures_are_mapped",
+        "validity_is_known",
+    }
+
+
+def sources(metadata: Mapping[str, dg.MetadataValue], column: str) -> set[tuple[dg.AssetKey, str]]:
+    lineage = metadata["dagster/column_lineage"].value
+    return {(each.asset_key, each.column_name) for each in lineage.deps_by_column[column]}  # type: ignore[union-attr]
 
 
 def test_dagster_records_the_file_and_previews_the_report(publication: Publication) -> None:

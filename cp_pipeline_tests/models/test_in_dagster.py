@@ -1,10 +1,12 @@
-"""The models as Dagster assets, and a run that builds them."""
+"""The models as Dagster assets, and the manifest that they are made of.
+
+What a whole build records is tested with the publication (``cli/test_publish_command.py``).
+"""
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
@@ -24,7 +26,6 @@ KEYS = {dg.AssetKey(["staging", name]) for name in FAMILIES} | {
 }
 DAYS = dg.AssetKey(["marts", "subject_days"])
 DAILY = dg.AssetKey(["staging", "activity_daily"])
-EPOCHS = dg.AssetKey(["staging", "activity_epochs"])
 EXPORTS = dg.AssetKey("dataset_exports")
 LOADS = dg.AssetKey(["marts", "loads"])
 TURNED = dg.AssetKey(["marts", "turned"])
@@ -71,41 +72,6 @@ def test_each_model_is_an_asset_after_dataset_exports(defs: dg.Definitions) -> N
     assert graph.get(EXPORTS).is_materializable
 
 
-def test_a_run_builds_tests_and_says_where_columns_come_from(defs: dg.Definitions) -> None:
-    with dg.instance_for_test() as instance:
-        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance, asset_selection=[DAILY, EPOCHS, *UPSTREAM, DAYS]
-        )
-        made: dict[dg.AssetKey, Mapping[str, Any]] = {
-            event.materialization.asset_key: event.materialization.metadata
-            for event in done.get_asset_materialization_events()
-        }
-        checks = done.get_asset_check_evaluations()
-    assert set(made) == {DAILY, EPOCHS, *UPSTREAM, DAYS}
-    assert made[DAYS]["dagster/row_count"].value == 2
-    columns = made[DAYS]["dagster/column_schema"].value.columns
-    assert ("wear_minutes", "DOUBLE") in {(column.name, column.type) for column in columns}
-    assert sources(made[DAYS], "sleep_minutes") == {(DAILY, "sleep_minutes")}
-    assert sources(made[DAILY], "sleep_minutes") == {(EXPORTS, "ActivityDaily8.SLEEPMINUTES")}
-    # Also as text, because open-source Dagster's UI does not show column lineage.
-    assert "| activity\\_daily.sleep\\_minutes" in made[DAYS]["columns_made_from"].value
-    assert "| ActivityDaily8.SLEEPMINUTES" in made[DAILY]["columns_made_from"].value
-    assert len(checks) > 20
-    assert all(check.passed for check in checks)
-    # The file is closed, so the next load can open it, also in this process.
-    with duckdb.connect(defs_warehouse()) as warehouse:
-        assert warehouse.execute("SELECT count(*) FROM marts.subject_days").fetchall() == [(2,)]
-
-
-def defs_warehouse() -> str:
-    return StorageSettings.from_environment().warehouse
-
-
-def sources(metadata: Mapping[str, Any], column: str) -> set[tuple[dg.AssetKey, str]]:
-    lineage = metadata["dagster/column_lineage"].value
-    return {(d.asset_key, d.column_name) for d in lineage.deps_by_column[column]}
-
-
 def test_a_red_model_fails_the_run_with_its_name(
     site: BuiltSite,
     project: Path,
@@ -134,6 +100,8 @@ def test_a_red_model_fails_the_run_with_its_name(
     said = capfd.readouterr().out
     assert "Running with dbt" in said
     assert "partial parsing" not in said, "dbt did not use the saved parse"
+    # The file is closed, so the next load can open it, also in this process.
+    duckdb.connect(site.storage.warehouse).close()
 
 
 def test_the_manifest_is_made_when_it_is_missing_or_the_models_changed(
