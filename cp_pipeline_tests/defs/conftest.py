@@ -13,6 +13,7 @@ import pytest
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.sensor_memory import Memory
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 from cp_pipeline_tests.postgres_servers import PostgresServer
@@ -37,7 +38,7 @@ def empty_home(shared_folder: Path) -> Path:
 
 
 def _make_home(folder: Path) -> None:
-    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+    with instance_in(folder) as instance:
         assert instance.get_runs() == []
         assert instance.get_dynamic_partitions("subjects") == []
         assert instance.all_instigator_state() == []
@@ -46,7 +47,7 @@ def _make_home(folder: Path) -> None:
 @pytest.fixture
 def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home = shutil.copytree(empty_home, tmp_path / "home_of_test")
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
+    with instance_in(home) as instance:
         yield instance
 
 
@@ -68,7 +69,7 @@ def make_study(
     with (
         pytest.MonkeyPatch.context() as here,
         FaultySandbox(study) as serving,
-        dg.instance_for_test(temp_dir=str(own)) as instance,
+        instance_in(own) as instance,
     ):
         for name, value in serving.environment.items():
             here.setenv(name, value)
@@ -81,7 +82,7 @@ def copied_study(made: Path, folder: Path) -> Iterator[tuple[dg.DagsterInstance,
     """Copy what ``make_study`` has kept into the folder of a test, which serves the same study."""
     shutil.copytree(made / "data", folder / "data")
     home = shutil.copytree(made / "home", folder / "home")
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
+    with instance_in(home) as instance:
         yield instance, Memory.read((made / "memory.json").read_text())
 
 

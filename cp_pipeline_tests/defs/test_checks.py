@@ -15,6 +15,7 @@ from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import sync_all, usual_study
+from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, run_job
 from cp_pipeline_tests.models.trial_files import program, subject
 
@@ -64,7 +65,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (
         Sandbox(usual_study()) as service,
         pytest.MonkeyPatch.context() as here,
-        dg.instance_for_test(temp_dir=str(folder / "home")) as instance,
+        instance_in(folder / "home") as instance,
     ):
         for name, value in service.environment.items():
             here.setenv(name, value)
@@ -77,7 +78,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(sandbox: Sandbox, synced: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """The study is served, and a copy of what was synced is in this test's folder."""
     shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
-    with dg.instance_for_test(temp_dir=str(tmp_path / "home")) as instance:
+    with instance_in(tmp_path / "home") as instance:
         yield instance
 
 

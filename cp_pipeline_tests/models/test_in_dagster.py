@@ -17,6 +17,7 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
 from cp_pipeline_tests.small_project import small_project
@@ -86,7 +87,7 @@ def test_a_red_model_fails_the_run_with_its_name(
         "pivot (select 1 as a, 2 as b) on a using sum(b)"
     )
     defs = dg.Definitions.merge(build_defs(), dbt_project.model_definitions())
-    with dg.instance_for_test() as instance:
+    with instance_in() as instance:
         done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(["marts", "wrong"]), LOADS, TURNED],

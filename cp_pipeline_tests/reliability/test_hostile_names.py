@@ -15,6 +15,7 @@ from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.warehouse.column_types import quoted
+from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.defs.conftest import EXPORTS, latest, materialize, rectangle, run_job
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import run
@@ -53,7 +54,7 @@ def named(here: Site) -> Site:
 
 @pytest.fixture
 def instance() -> Any:
-    with dg.instance_for_test() as made:
+    with instance_in() as made:
         yield made
 
 

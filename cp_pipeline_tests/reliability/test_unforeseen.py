@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from cp_pipeline.defs.definitions import build_defs
@@ -27,6 +26,7 @@ from cp_pipeline.ingest.batches import Batch
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import NotEnoughMemory, profile
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import run
 
@@ -145,7 +145,7 @@ def test_in_dagsters_daemon_it_is_one_failed_run_and_then_rests(
         "cp_pipeline.warehouse.loader.profiles",
         lambda *args: broken() if "Boom" in str(args[2]) else profiled(*args),
     )
-    with dg.instance_for_test() as instance:
+    with instance_in() as instance:
         memory = Memory()
         asked = tick(instance, PipelineResource(), memory, 60)
         (request,) = asked.run_requests or ()
@@ -171,7 +171,7 @@ def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_aga
 
     monkeypatch.setattr("cp_pipeline.defs.load_outcome.observations", broken)
     monkeypatch.setattr("cp_pipeline.defs.load_steps.materialization", broken)
-    with dg.instance_for_test() as instance:
+    with instance_in() as instance:
         done = (
             build_defs(PipelineResource())
             .resolve_job_def("sync")

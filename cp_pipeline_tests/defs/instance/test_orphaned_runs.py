@@ -16,6 +16,7 @@ from cp_pipeline.defs.instance.orphaned_runs import (
 )
 from cp_pipeline.defs.partitions import subject_by_dataset
 from cp_pipeline.locks.run_locks import RunLocks
+from cp_pipeline_tests.dagster_homes import instance_in
 
 HOLD = """
 import sys, time
@@ -33,7 +34,7 @@ FAILURE = dg.DagsterRunStatus.FAILURE
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_in() as instance:
         yield instance
 
 
