@@ -214,7 +214,7 @@ class Warehouse:
                     take_turn(self.connection)
                 else:
                     self.connection.execute("BEGIN")
-                if not (self.lake and self._checked and has_version(self.connection)):
+                if not self._is_known_to_be_current():
                     create_tables(self.connection)
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -233,6 +233,12 @@ class Warehouse:
                         "The warehouse is unchanged. Check the disk space and the file's owner.",
                     ) from None
                 raise
+
+    def _is_known_to_be_current(self) -> bool:
+        """Whether this process made all tables, and nobody changed or replaced them since."""
+        # Looking for the tables takes queries of a lake's catalog, which nobody replaces.
+        has_all = self._checked and (self.lake is not None or has_tables(self.connection))
+        return has_all and has_version(self.connection)
 
     @contextmanager
     def turn(self) -> Iterator[duckdb.DuckDBPyConnection]:
