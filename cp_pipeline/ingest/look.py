@@ -135,6 +135,8 @@ class _Recording:
             self.flush()
 
     def flush(self) -> None:
+        if not self._some:
+            return
         some, self._some, self._executions = self._some, [], 0
         self.subjects += len(some)
         self.different += self._record(some)

@@ -1,4 +1,7 @@
-"""A long listing is recorded in parts, goes on after a kill, and says what a short one says."""
+"""A long listing is recorded in parts, goes on after a kill, and says what a short one says.
+
+So is a look at many subjects.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.centrepoint import ServiceError
-from cp_pipeline.ingest import Pipeline, Request, Survey
+from cp_pipeline.ingest import LookPosition, Pipeline, Request, Survey
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse
 from cp_pipeline.warehouse.row_erasure import record_erasures
@@ -181,3 +184,25 @@ def test_erased_subjects_are_not_recorded_from_a_long_listing(
     assert one("SELECT count(*) FROM lineage.export_files WHERE subject_id = 7") == 0
     for each in survey.further:
         assert 7 not in (each.subject_ids or {7})
+
+
+@pytest.mark.parametrize("at_once", [10_000, 1], ids=["at once", "page by page"])
+def test_a_look_at_many_subjects_says_the_same_however_many_are_recorded_at_once(
+    service: FaultySandbox, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("cp_pipeline.ingest.look._EXECUTIONS_AT_ONCE", at_once)
+    now = datetime.now(UTC)
+    looks = []
+    for later in range(3):
+        if later == 2:
+            service.study.execute_again(subject_id=9)
+            service.study.execute_again(subject_id=NUMBER)
+        seen = opened().look(
+            LookPosition(), 60.0, uploads=False, now=now + timedelta(minutes=later)
+        )
+        looks.append((seen.look.pages, seen.look.subjects, seen.look.different))
+    assert looks == [(5, NUMBER, NUMBER), (5, NUMBER, 0), (5, NUMBER, 2)]
+    assert one("SELECT count(*) FROM study.executions") == NUMBER
+    ended = "SELECT subject_id FROM study.executions_history WHERE valid_to IS NOT NULL ORDER BY 1"
+    assert rows(ended) == [(9,), (NUMBER,)]
+    assert one("SELECT count(*) FROM study.executions_history") == NUMBER + 2
