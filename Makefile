@@ -49,7 +49,7 @@ dev: install  ## a sandbox CentrePoint, and the Dagster UI in front of it
 		exec $(CURDIR)/$(BIN)/cp-pipeline ui --port $(PORT)'
 
 test: development lint  ## everything that must hold
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 3
 	$(MAKE) test-lake
 
 # DuckLake's extensions fit DuckDB 1.5.5, which is another version than the pinned one.
