@@ -30,6 +30,7 @@ from cp_pipeline_tests.conftest import sync_all, usual_study
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, latest
 from cp_pipeline_tests.defs.test_publishing import evaluated
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.models.building import FAMILIES, MARTS
 from cp_pipeline_tests.models.trial_files import epochs, utc
 
 DAYS = dg.AssetKey(["marts", "subject_days"])
@@ -147,6 +148,9 @@ def test_dagster_records_the_tests_of_the_models_and_where_columns_come_from(
         for each in events
         if each and each.is_step_materialization
     }
+    models = {str(dg.AssetKey(["staging", name])) for name in FAMILIES}
+    models |= {str(dg.AssetKey(["marts", name])) for name in MARTS}
+    assert set(made) == {*models, str(PUBLISHED), str(STUDY_REPORT)}
     days = made[str(DAYS)]
     assert days["dagster/row_count"].value == 14
     columns = days["dagster/column_schema"].value.columns  # type: ignore[union-attr]

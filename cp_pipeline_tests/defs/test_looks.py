@@ -220,6 +220,8 @@ def test_an_execution_without_a_file_is_settled_after_a_day_and_said(
     assert states() == {"listed": SUBJECTS, "none": 1}
     assert "1 program execution yielded no file" in settled.reason()
     settled.kinds()
+    # Long after any pause, too, nothing is listed for it.
+    settled.now += DAY
     settled.reason()
     assert settled.kinds() == {"subjects": 2}
 

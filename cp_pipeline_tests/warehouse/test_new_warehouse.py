@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cp_pipeline.ingest import batches, rebuild
@@ -202,3 +203,15 @@ def test_the_command_says_what_nobody_knows_any_more(storage: StorageSettings) -
     done = run("rebuild")
     assert done.returncode == 0, done.stderr
     assert "what was compacted (these loads are in the new warehouse again)" in done.stdout
+
+
+def test_where_the_file_is_replaced_by_an_empty_one_the_next_transaction_makes_all_tables(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    with Warehouse(str(file)) as warehouse:
+        for _ in range(2):
+            with warehouse.transaction() as connection:
+                assert connection.execute("SELECT count(*) FROM lineage.loads").fetchall() == [(0,)]
+            file.unlink()
+            duckdb.connect(str(file)).close()
