@@ -54,8 +54,6 @@ run_module("cp_pipeline.cli", run_name="__main__", alter_sys=True)
 _LONGEST = 1 << 18
 # DuckDB 1.5 starts a thread when it is imported, and no process with threads may fork.
 _FORKS = Version(duckdb.__version__).major > 1
-# Python reads it when it starts, so a test that sets it needs a Python that starts.
-_PYTHONPATH = os.environ.get("PYTHONPATH")
 
 
 def command_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -70,14 +68,14 @@ def command_in(folder: Path, *arguments: str, **variables: str) -> subprocess.Co
         os.environ.update(before)
 
 
-def command(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run ``cp-pipeline`` with these arguments, in this process's environment and folder."""
-    if os.environ.get("PYTHONPATH") != _PYTHONPATH:
-        return subprocess.run(
-            [sys.executable, "-m", "cp_pipeline.cli", *arguments],
-            capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
-    return program(_COMMAND, *arguments, seconds=seconds)
+def command(
+    *arguments: str, seconds: float = 60, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``cp-pipeline`` with these arguments, in this process's environment and folder.
+
+    ``before``: Python code that its process runs first.
+    """
+    return program(before + _COMMAND, *arguments, seconds=seconds)
 
 
 def program(code: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:

@@ -1,11 +1,10 @@
 """An unexpected error fails only its partition, by name, and is never taken for the end of a run.
 
-A ``sitecustomize`` module on the path puts the faults into the code that loads, in every process:
-the code fails for a file with the word ``Boom``. All other code is unchanged.
+The faults are put into the code that loads: it fails for a file with the word ``Boom``. All other
+code is unchanged.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,10 @@ from cp_pipeline.ingest import (
 from cp_pipeline.ingest.batches import Batch
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import NotEnoughMemory, profile
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.study_site import Site
-from cp_pipeline_tests.warehouse_contents import run
 
 _PLACES = {
     "profile": ("cp_pipeline.warehouse.loader", "profiles", "args[2][0].name == 'Boom'"),
@@ -48,19 +47,10 @@ setattr(module, {name!r}, broken)
 """
 
 
-@pytest.fixture
-def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Break a place in the code, in all processes that this process starts."""
-
-    def broken(place: str, error: str = "KeyError('ended')") -> None:
-        module, name, condition = _PLACES[place]
-        text = _FAULT.format(module=module, name=name, condition=condition, error=error)
-        folder = tmp_path / "broken"
-        folder.mkdir(exist_ok=True)
-        (folder / "sitecustomize.py").write_text(text)
-        monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-    return broken
+def broken(place: str, error: str = "KeyError('ended')") -> str:
+    """Python code that breaks a place in the code of its process."""
+    module, name, condition = _PLACES[place]
+    return _FAULT.format(module=module, name=name, condition=condition, error=error)
 
 
 def a_study(here: Site, subjects: int = 3) -> None:
@@ -74,14 +64,13 @@ def a_study(here: Site, subjects: int = 3) -> None:
 @pytest.mark.both_engines
 @pytest.mark.parametrize("place", _PLACES)
 def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_else(
-    here: Site, breaks: Callable[..., None], place: str
+    here: Site, place: str
 ) -> None:
     a_study(here)
     if place == "validation":
         # This fault searches the bytes as downloaded, so the file must not be compressed.
         here.sandbox.study.put(subject_id=2, data_set_name="Faulty", raw=b"Boom\nBoom\n")
-    breaks(place)
-    done = run("sync")
+    done = forked.command("sync", before=broken(place))
     assert done.returncode == 1, done.stderr
     assert "6 partitions loaded" in done.stdout
     assert "subject 2, data set Faulty" in done.stderr
@@ -94,11 +83,13 @@ def test_a_fault_that_nobody_foresaw_fails_its_partition_by_name_and_nothing_els
 
 
 def test_it_does_so_where_loads_have_a_process_of_their_own(
-    here: Site, breaks: Callable[..., None]
+    here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_study(here, subjects=Pipeline.subprocess_from)
-    breaks("profile")
-    done = run("sync")
+    # Python imports this module in each process that starts from nothing.
+    (tmp_path / "sitecustomize.py").write_text(broken("profile"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    done = forked.command("sync")
     assert done.returncode == 1, done.stderr
     assert f"{2 * Pipeline.subprocess_from} partitions loaded" in done.stdout
     assert one("SELECT count(*) FROM lineage.failures") == 1
@@ -183,20 +174,14 @@ def test_a_run_that_breaks_outside_of_any_partition_says_so_and_is_not_tried_aga
     assert not [event for event in done.all_events if event.is_step_up_for_retry]
 
 
-def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(
-    here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    text = _FAULT.format(
+def test_a_command_that_breaks_says_so_in_words_with_exit_code_2(here: Site) -> None:
+    fault = _FAULT.format(
         module="cp_pipeline.ingest.survey",
         name="make_plan",
         condition="True",
         error="KeyError('https://x/y?sig=TopSecret')",
     )
-    (folder / "sitecustomize.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    done = run("sync")
+    done = forked.command("sync", before=fault)
     assert done.returncode == 2
     assert "Unexpected error: KeyError" in done.stderr
     assert "Report it" in done.stderr
@@ -216,7 +201,7 @@ def test_results_can_be_had_once(here: Site, monkeypatch: pytest.MonkeyPatch, ap
 
 
 def test_a_partition_that_gets_lost_on_the_way_is_missed(
-    here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_study(here)
     add = Batch.add
@@ -230,16 +215,12 @@ def test_a_partition_that_gets_lost_on_the_way_is_missed(
     with pytest.raises(Unaccounted, match=r"7 partitions planned, but only 4 loaded and 0 failed"):
         sync_all()
     # The command reports the same error, with exit code 2.
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    text = (
+    fault = (
         "from cp_pipeline.ingest.batches import Batch\n"
         "add = Batch.add\n"
         "Batch.add = lambda self, p, f: None if p.subject_id == 1 else add(self, p, f)\n"
     )
-    (folder / "sitecustomize.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    done = run("sync", "--refresh")
+    done = forked.command("sync", "--refresh", before=fault)
     assert done.returncode == 2, done.stdout
     assert "2 partitions without a result (subject 1, data set Other; " in done.stderr
 
@@ -278,19 +259,16 @@ def test_a_fault_does_not_keep_others_out_of_a_rebuilt_warehouse(
     assert "KeyError" in left_out.reason
 
 
-def test_too_little_memory_is_said_as_such_with_what_to_set(
-    here: Site, breaks: Callable[..., None]
-) -> None:
+def test_too_little_memory_is_said_as_such_with_what_to_set(here: Site) -> None:
     a_study(here)
-    breaks("profile", "__import__('duckdb').OutOfMemoryException('failed to allocate 16 MiB')")
-    done = run("sync")
+    out_of_memory = "__import__('duckdb').OutOfMemoryException('failed to allocate 16 MiB')"
+    done = forked.command("sync", before=broken("profile", out_of_memory))
     assert done.returncode == 1
     assert "6 partitions loaded" in done.stdout
     for words in ("not enough memory", "failed to allocate", "CP_DOWNLOAD_THREADS"):
         assert words in done.stderr
-    breaks("validation", "MemoryError()")
     here.sandbox.study.put(subject_id=2, data_set_name="Faulty", raw=b"Boom\nBoom\n")
-    done = run("sync")
+    done = forked.command("sync", before=broken("validation", "MemoryError()"))
     assert done.returncode == 1
     assert "not enough memory" in done.stderr
 
