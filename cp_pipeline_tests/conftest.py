@@ -41,6 +41,8 @@ _TOGETHER = (
     "/test_sentinel_dates.py",
     "/test_fidelity.py::test_a_kind_of_value",
     "/test_widening.py::test_a_column_of_exponents",
+    "/test_widening.py::test_a_later_export",
+    "/test_widening.py::test_row_120_000",
     "/warehouse/test_names_in_sql.py",
     "/warehouse/test_subject_of.py",
 )

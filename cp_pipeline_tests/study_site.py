@@ -63,10 +63,3 @@ class Site:
         """Return the types of the data set's own columns, in table order."""
         described = self.rows(f'DESCRIBE exports."{dataset}"')
         return {str(r[0]): str(r[1]) for r in described if str(r[0]) not in RESERVED_NAMES}
-
-    def changes(self, column: str) -> list[tuple[object, ...]]:
-        """Return a column's kinds from ``lineage.column_types``, oldest first."""
-        return self.rows(
-            "SELECT previous_kind, kind, caused_by_load_id FROM lineage.column_types"
-            f" WHERE column_name = '{column}' ORDER BY revision"
-        )

@@ -4,17 +4,20 @@ In whatever order files arrive, every value keeps its original text.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import permutations
 
+import duckdb
 import pytest
 
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded
+from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
-from cp_pipeline_tests.warehouses import compact
+from cp_pipeline_tests.warehouses import compact, reading
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (as DuckDB's TIMESTAMP is without a zone)
 
@@ -74,22 +77,61 @@ WIDENINGS = {
 }
 
 
+def _loads(site: Site) -> dict[str, Load]:
+    """Sync, and return the load of each data set."""
+    results = [result for result in site.sync() if isinstance(result, PartitionLoaded)]
+    return {result.partition.dataset_name: result.loads[0] for result in results}
+
+
+def _types(opened: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, str]:
+    """The types of the data set's own columns."""
+    relation = opened.sql(f'FROM exports."{dataset}"')
+    types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    return {name: type_name for name, type_name in types.items() if name not in RESERVED_NAMES}
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A warehouse, open to read, with the first types and the second load of each data set."""
+
+    opened: duckdb.DuckDBPyConnection
+    types_before: dict[str, dict[str, str]]
+    loads: dict[str, Load]
+
+
+@pytest.fixture(scope="module")
+def widened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Widened]:
+    """Each widening, as a data set of its own."""
+    with FaultySandbox(SandboxStudy.empty()) as service:
+        site = Site(service, tmp_path_factory.mktemp("widened") / "data")
+        for name, (before, _, _, _) in WIDENINGS.items():
+            site.put(_column(before), dataset=name)
+        assert len(_loads(site)) == len(WIDENINGS)
+        with reading(site.storage) as opened:
+            types_before = {name: _types(opened, name) for name in WIDENINGS}
+        for name, (_, after, _, _) in WIDENINGS.items():
+            site.put(_column(after), subject_id=2, dataset=name)
+        loads = _loads(site)
+    with reading(site.storage) as opened:
+        yield Widened(opened, types_before, loads)
+
+
 @pytest.mark.parametrize("name", WIDENINGS)
 def test_a_later_export_widens_the_column_and_earlier_text_is_restored(
-    site: Site, name: str
+    widened: Widened, name: str
 ) -> None:
-    before, after, type_name, values = WIDENINGS[name]
-    site.load(_column(before))
-    kind_before = site.types()["V"]
-    load = site.load(_column(after), subject_id=2)
-
-    assert site.types() == {"N": "BIGINT", "V": type_name}
-    assert [
-        row[0] for row in site.rows(f"SELECT V FROM exports.{DATASET} ORDER BY _subject_id, N")
-    ] == values
+    _, _, type_name, values = WIDENINGS[name]
+    kind_before, load = widened.types_before[name]["V"], widened.loads[name]
+    assert _types(widened.opened, name) == {"N": "BIGINT", "V": type_name}
+    found = widened.opened.sql(f'SELECT V FROM exports."{name}" ORDER BY _subject_id, N').fetchall()
+    assert [row[0] for row in found] == values
     if kind_before != type_name:
         assert f"V: {kind_before} to {type_name}" in [str(change) for change in load.changes]
-    (_, first, _), (previous, kind, caused_by) = site.changes("V")
+    (_, first, _), (previous, kind, caused_by) = widened.opened.execute(
+        "SELECT previous_kind, kind, caused_by_load_id FROM lineage.column_types"
+        " WHERE dataset_name = ? AND column_name = 'V' ORDER BY revision",
+        [name],
+    ).fetchall()
     assert (previous, str(kind).upper(), caused_by) == (first, type_name, load.load_id)
 
 
@@ -105,26 +147,42 @@ def test_a_seventh_digit_in_a_later_export_makes_nanoseconds_of_all(site: Site) 
     assert [str(change) for change in load.changes] == ["V: TIMESTAMP to TIMESTAMP_NS"]
 
 
-@pytest.mark.parametrize(
-    ("early", "late", "type_name"),
-    [
-        ("7", "1.5", "DOUBLE"),
-        ("1E5", "7", "DOUBLE"),
-        ("7", "1E5", "DOUBLE"),
-        ("1E5", "A1", "VARCHAR"),
-        ("7", "007", "VARCHAR"),
-        ("1.50", "NA", "VARCHAR"),
-        ("2024-02-29", "02/03/2024", "VARCHAR"),
-        ("", "5", "BIGINT"),
-    ],
-)
+LATE = [
+    ("7", "1.5", "DOUBLE"),
+    ("1E5", "7", "DOUBLE"),
+    ("7", "1E5", "DOUBLE"),
+    ("1E5", "A1", "VARCHAR"),
+    ("7", "007", "VARCHAR"),
+    ("1.50", "NA", "VARCHAR"),
+    ("2024-02-29", "02/03/2024", "VARCHAR"),
+    ("", "5", "BIGINT"),
+]
+
+
+@pytest.fixture(scope="module")
+def widened_late(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Each file whose last value widens the column, as a data set of its own."""
+    with FaultySandbox(SandboxStudy.empty()) as service:
+        site = Site(service, tmp_path_factory.mktemp("late") / "data")
+        for early, late, _ in LATE:
+            site.put(_column([early] * 119_999 + [late]), dataset=f"{early} {late}")
+        assert len(_loads(site)) == len(LATE)
+    with reading(site.storage) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("early", "late", "type_name"), LATE)
 def test_row_120_000_of_the_same_file_widens_the_column_too(
-    site: Site, early: str, late: str, type_name: str
+    widened_late: duckdb.DuckDBPyConnection, early: str, late: str, type_name: str
 ) -> None:
-    site.load(_column([early] * 119_999 + [late]))
-    assert site.types()["V"] == type_name
+    dataset = f"{early} {late}"
+    assert _types(widened_late, dataset)["V"] == type_name
     convert = {"DOUBLE": float, "BIGINT": int}.get(type_name, str)
-    assert site.rows(f"SELECT V, count(*) FROM exports.{DATASET} GROUP BY V ORDER BY count(*)") == [
+    assert widened_late.sql(
+        f'SELECT V, count(*) FROM exports."{dataset}" GROUP BY V ORDER BY count(*)'
+    ).fetchall() == [
         (convert(late), 1),
         (convert(early) if early else None, 119_999),
     ]
@@ -182,7 +240,7 @@ def _of_exponents(way: str, values: Sequence[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def exponents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def exponents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """Each order of values that arrived in each way, as a data set of its own."""
     with FaultySandbox(SandboxStudy.empty()) as service:
         site = Site(service, tmp_path_factory.mktemp("exponents") / "data")
@@ -197,17 +255,18 @@ def exponents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                     dataset = _of_exponents("a sync each", values)
                     site.put(_column([value]), subject_id=subject, dataset=dataset)
             assert {type(result) for result in site.sync()} == {PartitionLoaded}
-        yield site
+    with reading(site.storage) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("values", "type_name"), ORDERS)
 def test_a_column_of_exponents_is_the_same_in_any_order(
-    exponents: Site, values: tuple[str, ...], type_name: str, way: str
+    exponents: duckdb.DuckDBPyConnection, values: tuple[str, ...], type_name: str, way: str
 ) -> None:
     dataset = _of_exponents(way, values)
-    assert exponents.types(dataset)["V"] == type_name
-    found = {row[0] for row in exponents.rows(f'SELECT V FROM exports."{dataset}"')}
+    assert _types(exponents, dataset)["V"] == type_name
+    found = {row[0] for row in exponents.sql(f'SELECT V FROM exports."{dataset}"').fetchall()}
     convert = float if type_name == "DOUBLE" else str
     assert found == {convert(value) if value else None for value in values}
 
