@@ -72,12 +72,15 @@ def test_so_does_what_dagster_loads(here: Path, text: str, monkeypatch: pytest.M
     assert os.environ["CP_STUDY_ID"] == "4711"
 
 
-def test_a_value_that_is_not_of_the_file_stays(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["of the environment", ""], ids=["a value", "empty"])
+def test_a_value_that_is_not_of_the_file_stays(
+    here: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     write(here, "${HOME}")
-    monkeypatch.setenv(SECRET, "of the environment")
+    monkeypatch.setenv(SECRET, value)
     read_env_file(here)
     read_to_the_letter(here)
-    assert os.environ[SECRET] == "of the environment"
+    assert os.environ[SECRET] == value
 
 
 def test_without_a_file_nothing_is_read(here: Path) -> None:

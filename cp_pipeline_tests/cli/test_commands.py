@@ -14,14 +14,15 @@ import pytest
 
 from cp_pipeline.domain.texts import NO_EXPORTS
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import files_fetched, one, rows
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.forked import command_in
 
 DAILY = "ActivityDaily8"
 
 
-def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def start(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a Python that starts from nothing, which takes two seconds longer."""
     return subprocess.run(
         [sys.executable, "-m", "cp_pipeline.cli", *arguments],
         cwd=folder,
@@ -33,6 +34,10 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
     )
 
 
+def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return forked.command_in(folder, *arguments, **variables)
+
+
 def all_output(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
@@ -40,7 +45,7 @@ def all_output(done: subprocess.CompletedProcess[str]) -> str:
 def test_sync_loads_all_then_nothing_then_what_was_executed_again(
     sandbox: FaultySandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run("sync", folder=tmp_path)
+    first = start("sync", folder=tmp_path)
     assert first.returncode == 0, all_output(first)
     assert "59 exports in 47 partitions to load" in first.stdout
     assert one("SELECT count(*) FROM lineage.loads") == 59
@@ -104,7 +109,7 @@ def test_a_wrong_setting_is_said_with_its_name(
     variables: dict[str, str],
     words: list[str],
 ) -> None:
-    done = command_in(tmp_path, command, **variables)
+    done = run(command, folder=tmp_path, **variables)
     assert done.returncode == 2
     for word in words:
         assert word in all_output(done)
@@ -117,21 +122,23 @@ def test_a_scope_that_is_not_granted_is_said(
     sandbox: FaultySandbox, tmp_path: Path, command: str
 ) -> None:
     sandbox.fail(kind="token", status=400, times=9, body=b'{"error": "invalid_scope"}')
-    done = command_in(tmp_path, command)
+    done = run(command, folder=tmp_path)
     assert done.returncode == 2
     assert "DataAccess" in all_output(done)
     assert "Traceback" not in all_output(done)
 
 
-def test_a_service_that_is_down_is_said(sandbox: FaultySandbox, tmp_path: Path) -> None:
+def test_a_service_that_is_down_is_said(
+    sandbox: FaultySandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with socket.socket() as unused, ThreadPoolExecutor() as both:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        variables = {"CP_API_URL": address, "CP_TOKEN_URL": f"{address}/token"}
+        monkeypatch.setenv("CP_API_URL", address)
+        monkeypatch.setenv("CP_TOKEN_URL", f"{address}/token")
         # At once, because each tries for seconds.
-        for done in both.map(
-            lambda command: run(command, folder=tmp_path, **variables), ["sync", "doctor"]
-        ):
+        for done in both.map(forked.command, ["sync", "doctor"]):
             assert done.returncode == 2, done.args
             assert "No answer" in all_output(done)
             assert "Traceback" not in all_output(done)
@@ -142,7 +149,7 @@ def test_an_empty_listing_is_no_error_and_is_explained(
     tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FaultySandbox(SandboxStudy.empty(4711)) as service:
-        done = command_in(tmp_path, command, **service.environment)
+        done = run(command, folder=tmp_path, **service.environment)
     assert done.returncode == 0, all_output(done)
     assert NO_EXPORTS in done.stdout
 
@@ -157,37 +164,6 @@ def test_doctor_and_status_are_content_before_the_first_sync(
     status = run("status", folder=tmp_path)
     assert status.returncode == 0
     assert "cp-pipeline sync" in status.stdout
-
-
-def test_a_warehouse_that_another_process_holds_is_waited_for(
-    sandbox: FaultySandbox, tmp_path: Path
-) -> None:
-    warehouse = tmp_path / "data" / "warehouse.duckdb"
-    warehouse.parent.mkdir(parents=True)
-    hold = (
-        f"import duckdb, time; held = duckdb.connect({str(warehouse)!r});"
-        " print('held', flush=True); time.sleep(6)"
-    )
-    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline().strip() == "held"
-        done = run("sync", folder=tmp_path)
-    assert done.returncode == 0, all_output(done)
-    assert f"process {other.pid}" in done.stderr
-    assert one("SELECT count(*) FROM lineage.loads") == 59
-
-
-def test_settings_are_read_from_a_file_named_dotenv(sandbox: FaultySandbox, tmp_path: Path) -> None:
-    lines = [f"{name}={value}\n" for name, value in sandbox.environment.items()]
-    (tmp_path / ".env").write_text("".join(lines))
-    done = run("sync", "--dry-run", folder=tmp_path, **dict.fromkeys(sandbox.environment, ""))
-    assert done.returncode == 2, "a variable that is set, though empty, is not overruled"
-    bare = {name: value for name, value in os.environ.items() if name not in sandbox.environment}
-    done = subprocess.run(
-        [sys.executable, "-m", "cp_pipeline.cli", "sync", "--dry-run"],
-        cwd=tmp_path, env=bare, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, all_output(done)
 
 
 def test_the_sandbox_prints_variables_serves_and_executes_again(tmp_path: Path) -> None:

@@ -19,19 +19,13 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import ANSWERED, Purpose, note, quiet_connections
-from cp_pipeline_tests.cli.test_commands import all_output
-from cp_pipeline_tests.cli.test_commands import run as start
+from cp_pipeline_tests.cli.test_commands import all_output, run, start
 from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.forked import command_in
 
 PACKAGE = Path(__file__).parents[2] / "cp_pipeline"
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 COMMANDS = sorted(path.name.partition(".")[0] for path in SCHEMAS.glob("*.schema.json"))
-
-
-def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return command_in(folder, *arguments, **variables)
 
 
 def said(command: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
