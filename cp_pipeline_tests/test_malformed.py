@@ -7,7 +7,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,18 +41,11 @@ class Synced:
     results: dict[Partition, PartitionResult]
     data_dir: Path
     warehouse: duckdb.DuckDBPyConnection
+    # By subject: the description and the bytes of each quarantined file.
+    quarantined: Mapping[object, list[tuple[dict[str, object], bytes]]]
 
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         return self.warehouse.execute(sql, list(values)).fetchall()
-
-    def quarantined(self, subject_id: int) -> list[tuple[dict[str, object], bytes]]:
-        """Return the description and bytes of each quarantined file of a subject."""
-        found = []
-        for path in (self.data_dir / "quarantine").rglob("*.json"):
-            said = json.loads(path.read_text())
-            if said["subject_id"] == subject_id:
-                found.append((said, path.with_suffix(".export").read_bytes()))
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +68,13 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
         listed = exports.survey()
         with exports.execute(listed) as under_way:
             results = list(under_way)
+    quarantined = defaultdict(list)
+    for path in (data_dir / "quarantine").rglob("*.json"):
+        said = json.loads(path.read_text())
+        quarantined[said["subject_id"]].append((said, path.with_suffix(".export").read_bytes()))
+    by_partition = {result.partition: result for result in results}
     with duckdb.connect(storage.warehouse, read_only=True) as warehouse:
-        yield Synced({result.partition: result for result in results}, data_dir, warehouse)
+        yield Synced(by_partition, data_dir, warehouse, quarantined)
 
 
 @pytest.mark.parametrize("malformed", MALFORMED, ids=lambda each: each.name)
@@ -98,7 +97,7 @@ def test_a_malformed_file_is_refused_with_its_own_words(
     )
     assert failures == [(DATASET, result.export_file.file_name, result.error)]
 
-    ((said, kept),) = synced.quarantined(subject_id)
+    ((said, kept),) = synced.quarantined[subject_id]
     assert kept == malformed.blob
     assert said["file_name"] == result.export_file.file_name
     assert said["refused"] == result.error
