@@ -41,7 +41,6 @@ ORPHANS = (
 POINTS = [
     ("before", "call cp_pipeline.ingest.fetching:read_csv_text", 1),
     ("after", "call cp_pipeline.landing.folder:write_all", 7),
-    ("before", "call cp_pipeline.landing.store:named", 5),
     ("after", "call cp_pipeline.landing.store:named", 5),
     ("before", "os.rename {data}/landing/.aside", 4),
     ("after", "call cp_pipeline.ingest.fetching:read_csv_text", 9),
@@ -49,7 +48,6 @@ POINTS = [
     ("after", "BEGIN", 1),
     ("after", "COMMIT", 1),
     ("before", "BEGIN", 2),
-    ("after", "BEGIN", 2),
     ("after", "INSERT INTO history.", 2),
     ("before", "COMMIT", 2),
     ("after", "COMMIT", 2),
