@@ -132,16 +132,23 @@ def _is_a_double(text: str) -> bool:
     return Decimal(text) == Decimal(repr(float(text)))
 
 
+@pytest.fixture(scope="module")
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(_number_texts.filter(bool), min_size=20, max_size=60))
 @example(texts=["inf", "nan", "-inf", "1e400", "-0", "-0.0", "0e999999999999", "1e-999999999999"])
-def test_a_double_is_told_as_python_tells_it(texts: list[str]) -> None:
-    with duckdb.connect() as connection:
-        told = connection.execute(
-            f"SELECT text, coalesce({holds(Kind.DOUBLE, 'text')}, false),"
-            f" {value(Kind.DOUBLE, 'text')} FROM (SELECT unnest(?::VARCHAR[]) AS text)",
-            [texts],
-        ).fetchall()
+def test_a_double_is_told_as_python_tells_it(
+    empty: duckdb.DuckDBPyConnection, texts: list[str]
+) -> None:
+    told = empty.execute(
+        f"SELECT text, coalesce({holds(Kind.DOUBLE, 'text')}, false),"
+        f" {value(Kind.DOUBLE, 'text')} FROM (SELECT unnest(?::VARCHAR[]) AS text)",
+        [texts],
+    ).fetchall()
     assert len(told) == len(texts)
     for text, is_double, double in told:
         assert is_double == _is_a_double(text), text
@@ -196,15 +203,36 @@ def _is_no_record(header: list[str]) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table, and how Python's ``csv`` writes it."""
+
+    header: list[str]
+    cells: list[list[str]]
+    quoting: int = csv.QUOTE_MINIMAL
+    line_end: str = "\n"
+
+    def written(self) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, quoting=self.quoting, lineterminator=self.line_end)  # type: ignore[arg-type]
+        writer.writerows([self.header, *self.cells])
+        return text.getvalue()
+
+
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
+def tables(draw: st.DrawFn) -> Table:
     names = st.lists(_names, min_size=1, max_size=6, unique_by=str.casefold)
     header = draw(names.filter(_is_no_record))
     values = [draw(_columns) for _ in header]
     count = draw(st.integers(0, 20))
     cells = [[draw(each) for each in values] for _ in range(count)]
     # A record that equals the header may be refused (test_csv_header).
-    return header, [record for record in cells if record != header]
+    cells = [record for record in cells if record != header]
+    line_end = draw(st.sampled_from(["\n", "\r\n"]))
+    if any("\r" in text for record in [header, *cells] for text in record):
+        # Before Python 3.13, the writer does not quote a carriage return if lines end with "\n".
+        line_end = "\r\n"
+    return Table(header, cells, draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])), line_end)
 
 
 @pytest.fixture(scope="module")
@@ -215,51 +243,50 @@ def served() -> Iterator[FaultySandbox]:
         yield served
 
 
+# Five tables in each example, because a sync of five takes hardly longer than a sync of one.
 @settings(
-    max_examples=25,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(
-    table=tables(),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    line_end=st.sampled_from(["\n", "\r\n"]),
+@given(five=st.lists(tables(), min_size=5, max_size=5))
+@example(
+    five=[
+        Table(["_file", "rowid"], [["1", "a"], ["x", ""]]),
+        Table(["text_1", "text_0"], [["1", "a"]], line_end="\r\n"),
+        Table(["\u0391\u03a3", "\u0130", "i"], [["1", "2", "x"]]),
+        Table(["A"], [["\ufeffa"], [""], ["b"]]),
+        Table(["A"], [["9.000000000000001e9"], ["1.5"]]),
+    ]
 )
-@example(table=(["_file", "rowid"], [["1", "a"], ["x", ""]]), quoting=0, line_end="\n")
-@example(table=(["text_1", "text_0"], [["1", "a"]]), quoting=0, line_end="\r\n")
-@example(table=(["\u0391\u03a3", "\u0130", "i"], [["1", "2", "x"]]), quoting=0, line_end="\n")
-@example(table=(["A"], [["\ufeffa"], [""], ["b"]]), quoting=0, line_end="\n")
-@example(table=(["A"], [["9.000000000000001e9"], ["1.5"]]), quoting=0, line_end="\n")
 def test_every_cell_of_an_arbitrary_table_comes_back(
-    served: FaultySandbox, table: tuple[list[str], list[list[str]]], quoting: int, line_end: str
+    served: FaultySandbox, five: list[Table]
 ) -> None:
-    header, cells = table
-    if any("\r" in text for record in [header, *cells] for text in record):
-        # Before Python 3.13, the writer does not quote a carriage return if lines end with "\n".
-        line_end = "\r\n"
-    written = io.StringIO(newline="")
-    writer = csv.writer(written, quoting=quoting, lineterminator=line_end)  # type: ignore[arg-type]
-    writer.writerow(header)
-    writer.writerows(cells)
     with tempfile.TemporaryDirectory() as folder:
         site = Site(served, Path(folder))
-        load = site.load(written.getvalue())
-        types = site.types()
-        assert list(types) == header
-        assert load.row_count == len(cells)
-        selected = ", ".join(
-            f"epoch_ns({name})" if types[column] == "TIMESTAMP_NS" else name
-            for column in header
-            for name in ['"' + column.replace('"', '""') + '"']
-        )
-        found = site.rows(f'SELECT {selected} FROM exports."{DATASET}"')
-    # In a file of one column, Python's csv quotes an empty field.
-    quoted = quoting == csv.QUOTE_ALL or len(header) == 1
-    expected = [
-        tuple(
-            value_of(text, types[name], quoted=quoted)
-            for name, text in zip(header, record, strict=True)
-        )
-        for record in cells
-    ]
-    assert Counter(found) == Counter(expected)
+        for nth, table in enumerate(five):
+            site.put(table.written(), dataset=f"{DATASET}{nth}")
+        results = {result.partition.dataset_name: result for result in site.sync()}
+        for nth, table in enumerate(five):
+            dataset = f"{DATASET}{nth}"
+            result = results[dataset]
+            assert isinstance(result, PartitionLoaded), result
+            assert result.row_count == len(table.cells)
+            types = site.types(dataset)
+            assert list(types) == table.header
+            selected = ", ".join(
+                f"epoch_ns({name})" if types[column] == "TIMESTAMP_NS" else name
+                for column in table.header
+                for name in ['"' + column.replace('"', '""') + '"']
+            )
+            # In a file of one column, Python's csv quotes an empty field.
+            quoted = table.quoting == csv.QUOTE_ALL or len(table.header) == 1
+            expected = [
+                tuple(
+                    value_of(text, types[name], quoted=quoted)
+                    for name, text in zip(table.header, record, strict=True)
+                )
+                for record in table.cells
+            ]
+            found = site.rows(f'SELECT {selected} FROM exports."{dataset}"')
+            assert Counter(found) == Counter(expected)
