@@ -38,6 +38,7 @@ _TOGETHER = (
     "/reliability/test_killed_at_random.py",
     "/reliability/test_secrets.py",
     "/test_malformed.py",
+    "/test_publishing.py::test_killed_anywhere",
     "/test_sentinel_dates.py",
     "/test_fidelity.py::test_a_kind_of_value",
     "/test_widening.py::test_a_column_of_exponents",

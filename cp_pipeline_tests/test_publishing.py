@@ -1,5 +1,6 @@
 """The analysts' file: complete, plain tables, with comments, and never visible half written."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouse_contents import contents, run_killed
@@ -93,6 +95,17 @@ with Warehouse.of(storage) as warehouse:
 PARTIAL = "{data}/.centrepoint.duckdb."
 
 
+@pytest.fixture(scope="module")
+def loaded_again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder where another execution is loaded than the published file has."""
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
+        site = Site(sandbox, tmp_path_factory.mktemp("loaded_again") / "data")
+        site.load("A\n1\n")
+        publish(site.storage)
+        site.load("A\n2\n")
+    return site.storage.data_dir
+
+
 @pytest.mark.parametrize(
     ("when", "what", "nth"),
     [
@@ -109,24 +122,22 @@ PARTIAL = "{data}/.centrepoint.duckdb."
     ],
 )
 def test_killed_anywhere_the_old_file_or_the_new_one_is_whole_and_the_next_time_it_is_the_new_one(
-    site: Site, monkeypatch: pytest.MonkeyPatch, when: str, what: str, nth: int
+    loaded_again: Path, tmp_path: Path, when: str, what: str, nth: int
 ) -> None:
-    monkeypatch.setenv("CP_DATA_DIR", str(site.storage.data_dir))
-    site.load("A\n1\n")
-    publish(site.storage)
-    before = site.storage.published.read_bytes()
-    site.load("A\n2\n")
-    warehouse = contents(Path(site.storage.warehouse))
-    what = what.format(data=site.storage.data_dir)
+    shutil.copytree(loaded_again, tmp_path / "data")
+    storage = StorageSettings.from_environment()
+    before = storage.published.read_bytes()
+    warehouse = contents(Path(storage.warehouse))
+    what = what.format(data=storage.data_dir)
     run_killed(when=when, what=what, nth=nth, work=PUBLISH)
     in_place = what.endswith(":Published")
-    assert (site.storage.published.read_bytes() == before) is not in_place
+    assert (storage.published.read_bytes() == before) is not in_place
     question = 'SELECT A FROM exports."Kinds"'
-    assert answer(site.storage.published, question) == [(2 if in_place else 1,)]
-    publish(site.storage)
-    assert answer(site.storage.published, question) == [(2,)]
-    assert contents(Path(site.storage.warehouse)) == warehouse
-    assert {path.name for path in site.storage.data_dir.iterdir()} == {
+    assert answer(storage.published, question) == [(2 if in_place else 1,)]
+    publish(storage)
+    assert answer(storage.published, question) == [(2,)]
+    assert contents(Path(storage.warehouse)) == warehouse
+    assert {path.name for path in storage.data_dir.iterdir()} == {
         "asked", "centrepoint.duckdb", "landing", "warehouse.duckdb",
     }  # fmt: skip
 
