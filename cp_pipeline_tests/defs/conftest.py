@@ -13,6 +13,7 @@ import pytest
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.sensor_memory import Memory
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests.conftest import usual_study
 from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
@@ -84,6 +85,38 @@ def copied_study(made: Path, folder: Path) -> Iterator[tuple[dg.DagsterInstance,
     home = shutil.copytree(made / "home", folder / "home")
     with instance_in(home) as instance:
         yield instance, Memory.read((made / "memory.json").read_text())
+
+
+@pytest.fixture
+def synced(
+    sandbox: FaultySandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+) -> Iterator[dg.DagsterInstance]:
+    """The usual study is served, and everything is loaded."""
+    made = _usual_study(shared_folder / "synced", empty_home, lambda new: run_job(new, "sync"))
+    with copied_study(made, tmp_path) as (instance, _):
+        yield instance
+
+
+@pytest.fixture
+def listed(
+    sandbox: FaultySandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+) -> Iterator[dg.DagsterInstance]:
+    """The usual study is served, and its exports are listed but not loaded."""
+    made = _usual_study(shared_folder / "listed", empty_home, lambda new: materialize(new, FILES))
+    with copied_study(made, tmp_path) as (instance, _):
+        yield instance
+
+
+def _usual_study(
+    folder: Path, home: Path, run: Callable[[dg.DagsterInstance], dg.ExecuteInProcessResult]
+) -> Path:
+    """The usual study after a run, which all workers share."""
+
+    def act(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
+        assert run(instance).success
+        return Memory()
+
+    return made_once(folder, lambda new: make_study(new, home, usual_study(), act))
 
 
 def materialize(
