@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 import cp_pipeline.warehouse
-from cp_pipeline.ingest import PartitionLoaded
+from cp_pipeline.ingest import Load, PartitionLoaded
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import (
@@ -27,7 +27,7 @@ from cp_pipeline.warehouse import (
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import BEFORE, PROJECT, BuiltSite
 from cp_pipeline_tests.study_site import DATASET, Site
-from cp_pipeline_tests.warehouses import publish
+from cp_pipeline_tests.warehouses import publish, reading
 
 WAREHOUSE = Path(cp_pipeline.warehouse.__file__).parent
 # A family with a staging model, so that the models read it.
@@ -211,28 +211,50 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_column_may_have_a_name_of_ours(site: Site, name: str) -> None:
-    """Use the name for the value of the curve, and for a time column without a regular step."""
-    times = ["2024-03-01 08:00:00", "2024-03-01 08:05:00", "2024-03-01 08:05:07"] * 2
-    value = [f"{time},{place}" for place, time in enumerate(times)]
-    site.put("\n".join([f"TIMESTAMP,{name}", *value, ""]), dataset="Value")
-    time = [f"{place},{time},{place}" for place, time in enumerate(times)]
-    site.put("\n".join([f"{name},TIMESTAMP{name},N", *time, ""]), dataset="Time")
-    results = {}
-    for result in site.sync():
+TIMES = ["2024-03-01 08:00:00", "2024-03-01 08:05:00", "2024-03-01 08:05:07"] * 2
+
+
+@dataclass(frozen=True)
+class Named:
+    """The load of each data set, and the warehouse, open to read."""
+
+    loads: dict[str, Load]
+    opened: duckdb.DuckDBPyConnection
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
+    """Each name of the value of the curve, and of a time column without a regular step."""
+    value = [f"{time},{place}" for place, time in enumerate(TIMES)]
+    time = [f"{place},{time},{place}" for place, time in enumerate(TIMES)]
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
+        site = Site(sandbox, tmp_path_factory.mktemp("named") / "data")
+        for name in NAMES:
+            site.put("\n".join([f"TIMESTAMP,{name}", *value, ""]), dataset=f"Value {name}")
+            columns = f"{name},TIMESTAMP{name},N"
+            site.put("\n".join([columns, *time, ""]), dataset=f"Time {name}")
+        results = site.sync()
+    loads = {}
+    for result in results:
         assert isinstance(result, PartitionLoaded), result
-        results[result.partition.dataset_name] = result.loads[0]
+        loads[result.partition.dataset_name] = result.loads[0]
+    with reading(site.storage) as opened:
+        yield Named(loads, opened)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_may_have_a_name_of_ours(named: Named, name: str) -> None:
     for dataset, time_column, drawn in (
-        ("Value", "TIMESTAMP", name),
-        ("Time", f"TIMESTAMP{name}", "N"),
+        (f"Value {name}", "TIMESTAMP", name),
+        (f"Time {name}", f"TIMESTAMP{name}", "N"),
     ):
-        look = results[dataset].look
+        look = named.loads[dataset].look
         assert look is not None
         assert (look.time_column, look.value_column) == (time_column, drawn)
-        assert (look.first, look.last, look.duplicate_count) == (times[0], times[2], 3)
+        assert (look.first, look.last, look.duplicate_count) == (TIMES[0], TIMES[2], 3)
         assert [mean for mean in look.curve if mean is not None] == [1.5, 2.5, 3.5]
-        assert site.rows(f'SELECT sum("{name}") FROM exports."{dataset}"') == [(15,)]
+        total = named.opened.sql(f'SELECT sum("{name}") FROM exports."{dataset}"')
+        assert total.fetchall() == [(15,)]
 
 
 def test_erasing_goes_by_the_load_and_not_by_a_column_of_the_file(everything: Everything) -> None:
