@@ -55,6 +55,8 @@ _LONGEST = (
     "/models/test_in_dagster.py",
     "/models/test_unusual_studies.py",
     "/test_erasing_everything.py",
+    "/warehouse/test_names_in_sql.py",
+    "/warehouse/test_wide_files.py",
 )
 
 # Each of the hundreds of processes that tests start would compile the package anew.
