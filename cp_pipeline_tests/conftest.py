@@ -14,8 +14,6 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.lakes import extensions_verified_once, warehouse_variables
 from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
-from cp_pipeline_tests.models.building import BuiltSite
-from cp_pipeline_tests.models.shared_dbt import shared_dbt
 from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish, reading
@@ -93,7 +91,10 @@ def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session", autouse=True)
 def dbt_is_shared(shared_folder: Path) -> Iterator[None]:
-    with shared_dbt(shared_folder / "dbt"):
+    # Not imported above: the process that only hands out the tests needs no dbt.
+    from cp_pipeline_tests.models.shared_dbt import shared_dbt
+
+    with shared_dbt(shared_folder):
         yield
 
 
@@ -161,6 +162,8 @@ def published_study(shared_folder: Path) -> Path:
 
 
 def _publish_study(folder: Path) -> None:
+    from cp_pipeline_tests.models.building import BuiltSite
+
     study = SandboxStudy.synthetic(study_id=4711, subjects=12, days=3, seed=1, epoch_rows=240)
     with FaultySandbox(study) as sandbox:
         site = BuiltSite(sandbox, folder)

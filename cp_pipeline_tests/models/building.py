@@ -14,6 +14,7 @@ from dbt.contracts.graph.manifest import Manifest
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import Warehouse, query
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.models.shared_dbt import shared_manifest
 from cp_pipeline_tests.study_site import Site
 
 PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
@@ -59,7 +60,8 @@ class BuiltSite(Site):
         with contextlib.chdir(target), _environment(settings):
             # No test reads the artifacts of a build, and writing them takes a third of a second.
             options = [*map(str, [*where, *folders]), "--quiet", "--no-write-json"]
-            manifest = _manifest(tuple(options)) if self.project == PROJECT else None
+            is_ours = self.project == PROJECT
+            manifest = shared_manifest(lambda: _parse(options)) if is_ours else None
             done = dbtRunner(manifest).invoke([*arguments, *options])
             # dbt expects to end with its process, so it leaves the file open.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
@@ -95,16 +97,10 @@ def built_site(study: SandboxStudy, data_dir: Path, *arguments: str) -> Iterator
         yield site
 
 
-_parsed: list[Manifest] = []
-
-
-def _manifest(options: tuple[str, ...]) -> Manifest:
-    """A copy of the project's manifest, which is parsed once for all tests; dbt modifies it."""
-    if not _parsed:
-        done = dbtRunner().invoke(["parse", *options])
-        assert isinstance(done.result, Manifest), done.exception
-        _parsed.append(done.result)
-    return _parsed[0].deepcopy()  # type: ignore[no-untyped-call,no-any-return]
+def _parse(options: list[str]) -> Manifest:
+    done = dbtRunner().invoke(["parse", *options])
+    assert isinstance(done.result, Manifest), done.exception
+    return done.result
 
 
 def copied_project(folder: Path) -> Path:
