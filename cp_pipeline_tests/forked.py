@@ -62,7 +62,7 @@ def command_in(folder: Path, *arguments: str, **variables: str) -> subprocess.Co
     os.environ.update(variables)
     try:
         with contextlib.chdir(folder):
-            return command(*arguments, seconds=120)
+            return command(*arguments, seconds=600)
     finally:
         os.environ.clear()
         os.environ.update(before)
