@@ -2,12 +2,10 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from cp_pipeline.warehouse import WarehouseBusy
-from cp_pipeline_tests import forked
 from cp_pipeline_tests.conftest import files_fetched, open_pipeline
 from cp_pipeline_tests.study_site import Site
 
@@ -18,6 +16,7 @@ print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 held.close()
 """
+SYNC = [sys.executable, "-m", "cp_pipeline.cli", "sync"]
 
 
 def hold(site: Site, seconds: float) -> "subprocess.Popen[str]":
@@ -29,6 +28,10 @@ def hold(site: Site, seconds: float) -> "subprocess.Popen[str]":
     return holder
 
 
+def sync() -> subprocess.CompletedProcess[str]:
+    return subprocess.run(SYNC, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.fixture
 def loaded(here: Site) -> Site:
     """One export is loaded, and five wait to be loaded."""
@@ -36,14 +39,12 @@ def loaded(here: Site) -> Site:
     here.sync()
     for subject in range(2, 7):
         here.put(f"N\n{subject}\n", subject_id=subject)
-    # The server of the processes starts now, and not while another process holds the warehouse.
-    forked.program("")
     return here
 
 
 def test_a_sync_waits_says_for_whom_and_ends_well(loaded: Site) -> None:
     with hold(loaded, 4) as holder:
-        done = forked.command("sync")
+        done = sync()
     assert done.returncode == 0, done.stderr
     assert f"held by process {holder.pid} " in done.stderr
     assert loaded.rows("SELECT N FROM exports.Kinds ORDER BY 1") == [(n,) for n in range(1, 7)]
@@ -54,7 +55,7 @@ def test_a_lock_never_given_up_is_an_error_after_a_settable_time(
 ) -> None:
     monkeypatch.setenv("CP_WAREHOUSE_WAIT_SECONDS", "2")
     with hold(loaded, 60) as holder:
-        done = forked.command("sync")
+        done = sync()
         holder.kill()
     assert done.returncode == 2
     assert f"process {holder.pid} " in done.stderr
@@ -79,9 +80,12 @@ def test_held_when_the_load_comes_what_was_downloaded_is_kept_and_not_fetched_ag
 
 
 def test_four_syncs_at_once_load_each_export_once(loaded: Site) -> None:
-    with ThreadPoolExecutor(4) as at_once:
-        done = [*at_once.map(lambda _: forked.command("sync", seconds=90), range(4))]
-    assert [each.returncode for each in done] == [0] * 4, done
+    syncs = [
+        subprocess.Popen(SYNC, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [(each.communicate(timeout=90), each.returncode) for each in syncs]
+    assert [code for _, code in said] == [0] * 4, said
     assert loaded.rows("SELECT count(*), count(DISTINCT subject_id) FROM lineage.loads") == [(6, 6)]
     assert loaded.rows("SELECT count(*) FROM history.Kinds") == [(6,)]
     assert loaded.rows("SELECT count(*) FROM lineage.superseded") == [(0,)]
