@@ -1,7 +1,8 @@
 """A DuckLake as the warehouse: its extensions, its secrets, and the turn of a writer.
 
-Belongs here: opening a DuckLake, and taking turns. Does not belong: transactions and waiting
-(``connection``), maintenance (``lake_maintenance``), the forms of CP_WAREHOUSE (``settings``).
+Belongs here: opening a DuckLake, and taking turns. Does not belong: transactions (``connection``),
+waiting (``attaching``), maintenance (``lake_maintenance``), the forms of CP_WAREHOUSE
+(``settings``).
 
 Writers of a DuckLake do conflict (measured with DuckLake on DuckDB 1.5.5 and PostgreSQL 15): two
 hosts that load one export both succeed, ``max + 1`` gives the same number twice, and widening loses
