@@ -39,6 +39,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseUnreadable,
 )
 from cp_pipeline.warehouse.invalid_items import invalid_items
+from cp_pipeline.warehouse.known_texts import known_of
 from cp_pipeline.warehouse.lake_maintenance import check_data_files, only_writer
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
@@ -47,7 +48,9 @@ from cp_pipeline.warehouse.lineage import (
     Scope,
     count_loaded_by,
     dataset_statuses,
+    erased_subjects,
     loaded_executions,
+    record_erasures,
     record_failures,
 )
 from cp_pipeline.warehouse.listing_parts import (
@@ -106,13 +109,7 @@ from cp_pipeline.warehouse.recorded_listing import (
     subjects_to_load,
     unloaded_exports,
 )
-from cp_pipeline.warehouse.row_erasure import (
-    erase_from_published,
-    erase_from_warehouse,
-    erased_subjects,
-    known_of,
-    record_erasures,
-)
+from cp_pipeline.warehouse.row_erasure import erase_from_published, erase_from_warehouse
 from cp_pipeline.warehouse.study_checks import StudyQuestion, ask_study
 from cp_pipeline.warehouse.study_details import (
     record_details,

@@ -1,18 +1,20 @@
-"""The loads and failures of exports in the warehouse.
+"""The loads and failures of exports in the warehouse, and the subjects that were erased from it.
 
-Belongs here: reading ``lineage.loads``, writing ``lineage.failures``.
-Does not belong: what was listed (``listings``), deciding what to load (``ingest``).
+Belongs here: reading ``lineage.loads``, writing ``lineage.failures``, and ``lineage.erasures``.
+Does not belong: what was listed (``listings``), deciding what to load (``ingest``), erasing rows
+(``row_erasure``).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import duckdb
+
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Version
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.row_erasure import read_erased
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 
 class LoadedExecution(NamedTuple):
@@ -186,6 +188,31 @@ def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_
             insert_rows(
                 connection, "failures", [row for row in rows if row["subject_id"] not in erased]
             )
+
+
+def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
+    """Return the erased subjects; empty if the warehouse does not exist yet."""
+    if not warehouse.exists():
+        return frozenset()
+    with warehouse.reading() as connection:
+        # The table is missing if no one wrote to the warehouse since an earlier version made it.
+        return read_erased(connection) if has_table(connection, "erasures") else frozenset()
+
+
+def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:
+    """Return the subjects that were erased from the default database."""
+    rows = connection.execute("SELECT subject_id FROM lineage.erasures").fetchall()
+    return frozenset(subject_id for (subject_id,) in rows)
+
+
+def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
+    """Record subjects and when each was erased, as another store remembers it."""
+    rows = [
+        {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
+        for subject_id, at in erased.items()
+    ]
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "erasures", rows)
 
 
 def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:

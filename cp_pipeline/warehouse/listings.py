@@ -17,8 +17,7 @@ import duckdb
 from cp_pipeline.domain.exports import ExportFile, ExportKey, StudyListing, Version
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.invalid_items import invalid_items, read_invalid, replace_invalid
-from cp_pipeline.warehouse.lineage import OF_SUBJECTS, Scope, identity, of_subjects
-from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, Scope, identity, of_subjects, read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 
 _KEY = "study_id, subject_id, study_program_id, dataset_name"

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 
 from cp_pipeline.domain.executions import ProgramDataset, SubjectItem, SubjectProgram
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects, read_erased
 from cp_pipeline.warehouse.look_history import add_executions, add_names, begin_history
-from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 
 FILES_LISTED, NO_FILES = "listed", "none"

@@ -11,7 +11,7 @@ import duckdb
 
 from cp_pipeline.domain.study_details import DetailTable
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.lineage import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 from cp_pipeline.warehouse.versions import Changes, compare, open_versions, write
 

@@ -13,7 +13,7 @@ from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.ingest import LookPosition, Pipeline, Request, Survey
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse
-from cp_pipeline.warehouse.row_erasure import record_erasures
+from cp_pipeline.warehouse.lineage import record_erasures
 from cp_pipeline_tests.centrepoint.clients import STUDY, small_study
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.faults import FaultySandbox
