@@ -1,28 +1,40 @@
-"""Move a warehouse: from a DuckDB file into a DuckLake, or back.
+"""Move a warehouse from a DuckDB file into a DuckLake, or back; put rebuilt tables into a DuckLake.
 
 Belongs here: copying every table with its load ids, and proving that the copy is equal. Does not
-belong: the landing, which stays where it is; the models, which are built anew; messages (``cli``).
+belong: the landing, which stays where it is; the models, which are built anew; messages (``cli``);
+building the tables of a rebuild (``new_warehouse``).
 
 The old warehouse is only read. The new one appears at once: a lake by one transaction, a file by a
 rename. So a kill at any moment leaves either nothing or all of it, and it can be run again.
 (Data files of a killed transaction are removed by ``compact``.)
+
+Rebuilt tables replace the old ones of a DuckLake in one transaction. So a kill at any moment leaves
+the old tables or the new ones, a reader goes on with the old ones until its query ends, and
+``compact`` removes their files when it gives up their snapshots. (A second DuckLake in another
+``METADATA_SCHEMA`` of the catalog, renamed at the end, was tried and left: hosts keep a DuckLake
+attached, and would find another one in its place.)
 """
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns
+from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import file_of, put_in_place, replacing
 from cp_pipeline.warehouse.lake import first_line, without_passwords
 
 # Each warehouse writes these for itself.
 _OWN = frozenset({("lineage", "turn"), ("lineage", "schema_version")})
+# What a rebuild makes anew, beside ``history``. All other tables of the lake stay.
+_LINEAGE = ("loads", "superseded", "column_types")
+# What another host may have changed since these were read: loading, compacting, erasing.
+_UNCHANGED = ("loads", "superseded", "erasures")
 _Name = tuple[str, str]
 
 
@@ -71,7 +83,7 @@ def _into_lake(source: Warehouse, target: Warehouse) -> Moved:
     # Reading keeps other processes from writing the file meanwhile.
     with (
         source.reading(),
-        file_attached(target.connection, source.location, "READ_ONLY"),
+        _file_attached(target.connection, source.location, "READ_ONLY"),
         target.transaction() as connection,
     ):
         moved = _copy(connection, "other", "warehouse")
@@ -87,15 +99,15 @@ def _into_file(source: Warehouse, target: Warehouse) -> Moved:
             with fresh.transaction():
                 # The tables, also those that have no rows.
                 pass
-            with file_attached(source.connection, str(scratch)), source.reading() as connection:
+            with _file_attached(source.connection, str(scratch)), source.reading() as connection:
                 moved = _copy(connection, "warehouse", "other")
-                listed = digests(connection, "warehouse")
+                listed = _digests(connection, "warehouse")
             with fresh.transaction() as connection:
                 for dataset in read_all_columns(connection):
                     create_view(connection, dataset)
             # Again, because now it is read from the disk.
             with fresh.reading() as connection:
-                compare(listed, digests(connection, "warehouse"))
+                _compare(listed, _digests(connection, "warehouse"))
             with fresh.held() as connection:
                 connection.execute("CHECKPOINT warehouse")
         scratch.chmod(0o600)
@@ -121,7 +133,7 @@ def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
     found = []
     for warehouse in (source, target):
         with warehouse.reading() as connection:
-            found.append(digests(connection, "warehouse", schemas="'history'"))
+            found.append(_digests(connection, "warehouse", schemas="'history'"))
     if found[0] != found[1]:
         raise WarehouseError(
             f"{target.location} has loads of its own already.",
@@ -132,8 +144,55 @@ def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
     return Moved(len(found[0]), sum(rows for rows, _ in found[0].values()), loads, was_there=True)
 
 
+def replace_tables(warehouse: Warehouse, built: Path) -> None:
+    """Replace the loads of a DuckLake by those of a DuckDB file.
+
+    Args:
+        warehouse: the DuckLake. Its connection has the old lineage, as ``memory.was_…``.
+        built: the file with the new tables.
+
+    Raises:
+        WarehouseError: another host changed the loads since, or the copy differs.
+        TurnLost: another host wrote at the same moment.
+    """
+    with (
+        _file_attached(warehouse.connection, str(built), "READ_ONLY"),
+        warehouse.transaction() as connection,
+    ):
+        _refuse_changes(connection, warehouse.location)
+        for (name,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables()"
+            " WHERE database_name = 'other' AND schema_name = 'history' ORDER BY table_name"
+        ).fetchall():
+            table = table_name(name)
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(f"CREATE TABLE {table} AS FROM other.{table}")
+        for name in _LINEAGE:
+            connection.execute(f"DELETE FROM lineage.{name}")
+            connection.execute(f"INSERT INTO lineage.{name} BY NAME FROM other.lineage.{name}")
+        history = "'history'"
+        _compare(_digests(connection, "other", history), _digests(connection, "warehouse", history))
+        for name in read_all_columns(connection):
+            create_view(connection, name)
+
+
+def _refuse_changes(connection: duckdb.DuckDBPyConnection, location: str) -> None:
+    for table in _UNCHANGED:
+        found = []
+        for name in (f"lineage.{quoted(table)}", f"memory.was_{table}"):
+            key = "subject_id" if table == "erasures" else "load_id"
+            found += connection.execute(
+                f"SELECT count(*), sum(hash({key}))::VARCHAR FROM {name}"
+            ).fetchall()
+        if found[0] != found[1]:
+            raise WarehouseError(
+                f"Another host loaded, compacted or erased in {location} during the rebuild.",
+                "Nothing has changed. End the runs of all hosts, and run rebuild again.",
+            )
+
+
 @contextmanager
-def file_attached(
+def _file_attached(
     connection: duckdb.DuckDBPyConnection, file: str, options: str = ""
 ) -> Iterator[None]:
     """Attach a DuckDB file as ``other``."""
@@ -159,8 +218,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:
         else:
             statement = f"CREATE TABLE {new}.{name} AS SELECT {listed} FROM {old}.{name}"
         connection.execute(statement)
-    listed_rows = digests(connection, old)
-    compare(listed_rows, digests(connection, new))
+    listed_rows = _digests(connection, old)
+    _compare(listed_rows, _digests(connection, new))
     rows = sum(number for number, _ in listed_rows.values())
     return Moved(len(listed_rows), rows, _loads(connection, old))
 
@@ -170,8 +229,8 @@ def _loads(connection: duckdb.DuckDBPyConnection, database: str) -> int:
     return int(row[0]) if row else 0
 
 
-def compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
-    """Compare the ``digests`` of the original with those of its copy.
+def _compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
+    """Compare the ``_digests`` of the original with those of its copy.
 
     Raises:
         WarehouseError: the copy differs.
@@ -200,7 +259,7 @@ def _tables(
     return {(schema, name): columns for schema, name, columns in rows if (schema, name) not in _OWN}
 
 
-def digests(
+def _digests(
     connection: duckdb.DuckDBPyConnection,
     database: str,
     schemas: str = "'history', 'lineage', 'study'",

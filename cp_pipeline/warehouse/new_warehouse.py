@@ -2,7 +2,7 @@
 
 Belongs here: reading the old warehouse if it is readable, copying what the landing does not have,
 keeping the old file. Does not belong: loading landed files (``ingest.warehouse_rebuild``), putting
-the new tables into a DuckLake (``lake_rebuild``).
+the new tables into a DuckLake (``moving``).
 
 The old file is held during the rebuild, so no process loads rows into it that the new file would
 lack. It is kept next to the new one as ``….before-rebuild-<time>``.
@@ -29,7 +29,7 @@ from cp_pipeline.warehouse.file_swap import (
     replacing,
     sync_folder,
 )
-from cp_pipeline.warehouse.lake_rebuild import replace_tables
+from cp_pipeline.warehouse.moving import replace_tables
 from cp_pipeline.warehouse.quiet_connections import connect
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 from cp_pipeline.warehouse.study_tables import STUDY_TABLES

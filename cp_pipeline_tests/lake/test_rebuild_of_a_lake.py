@@ -29,7 +29,7 @@ CONTENT = (
 # it is committed.
 KILLED = {
     "before": "from cp_pipeline.ingest import warehouse_rebuild as m; m.load_in_halves = end",
-    "inside": "from cp_pipeline.warehouse import lake_rebuild as m; m.compare = end",
+    "inside": "from cp_pipeline.warehouse import moving as m; m._compare = end",
     "after": (
         "from cp_pipeline.warehouse import new_warehouse as m; do = m.replace_tables;"
         " m.replace_tables = lambda *given: end(do(*given))"
