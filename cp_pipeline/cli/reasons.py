@@ -1,7 +1,7 @@
 """Why a person does something that changes what is kept.
 
 Belongs here: the option ``--reason``, and recording the action. Does not belong: the table
-(``warehouse.actions``).
+(``warehouse.lineage``).
 """
 
 import sys

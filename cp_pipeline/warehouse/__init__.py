@@ -4,7 +4,6 @@ Belongs here: DuckDB, lossless typing, adding and widening columns, the load tra
 Does not belong: HTTP, Dagster.
 """
 
-from cp_pipeline.warehouse.actions import record_action
 from cp_pipeline.warehouse.asked import (
     ANSWERED,
     LastAsked,
@@ -24,7 +23,7 @@ from cp_pipeline.warehouse.compaction import (
 )
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.cuts import check_cut_name, erase_from_cuts, make_cut
-from cp_pipeline.warehouse.dataset_schema import (
+from cp_pipeline.warehouse.dataset_tables import (
     DatasetDescription,
     dataset_names,
     describe_dataset,
@@ -38,7 +37,6 @@ from cp_pipeline.warehouse.errors import (
     WarehouseError,
     WarehouseUnreadable,
 )
-from cp_pipeline.warehouse.invalid_items import invalid_items
 from cp_pipeline.warehouse.known_texts import known_of
 from cp_pipeline.warehouse.lake_maintenance import check_data_files, only_writer
 from cp_pipeline.warehouse.lineage import (
@@ -50,6 +48,7 @@ from cp_pipeline.warehouse.lineage import (
     dataset_statuses,
     erased_subjects,
     loaded_executions,
+    record_action,
     record_erasures,
     record_failures,
 )
@@ -60,7 +59,7 @@ from cp_pipeline.warehouse.listing_parts import (
     record_part,
     recorded_position,
 )
-from cp_pipeline.warehouse.listings import pending_since, record_listing
+from cp_pipeline.warehouse.listings import invalid_items, pending_since, record_listing
 from cp_pipeline.warehouse.loader import Loader
 from cp_pipeline.warehouse.look_history import record_programs
 from cp_pipeline.warehouse.looks import (

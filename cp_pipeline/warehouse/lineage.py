@@ -1,13 +1,14 @@
-"""The loads and failures of exports in the warehouse, and the subjects that were erased from it.
+"""The loads and failures of exports in the warehouse, erased subjects, and what people did.
 
-Belongs here: reading ``lineage.loads``, writing ``lineage.failures``, and ``lineage.erasures``.
-Does not belong: what was listed (``listings``), deciding what to load (``ingest``), erasing rows
-(``row_erasure``).
+Belongs here: reading ``lineage.loads``, writing ``lineage.failures`` and ``lineage.actions``, and
+``lineage.erasures``. Does not belong: what was listed (``listings``), deciding what to load
+(``ingest``), erasing rows (``row_erasure``), asking for a reason (``cli.reasons``).
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import NamedTuple
 
 import duckdb
@@ -213,6 +214,31 @@ def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> Non
     ]
     with warehouse.transaction() as connection:
         insert_rows(connection, "erasures", rows)
+
+
+def record_action(warehouse: Warehouse, actor: str, command: str, reason: str | None) -> None:
+    """Record that somebody had a command done; nothing without a warehouse.
+
+    Args:
+        warehouse: the warehouse.
+        actor: who: ``CP_ACTOR``, or the user of the operating system.
+        command: the command, with what it was for.
+        reason: why; None if nobody said so.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened for writing.
+    """
+    if not warehouse.exists():
+        return
+    row = {
+        "acted_at": datetime.now(UTC).replace(tzinfo=None),
+        "actor": actor,
+        "command": command,
+        "reason": reason or None,
+        "software_version": version("cp-pipeline"),
+    }
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "actions", [row])
 
 
 def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:

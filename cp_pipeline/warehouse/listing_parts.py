@@ -16,8 +16,12 @@ import duckdb
 
 from cp_pipeline.domain.exports import ExportKey, StudyListing
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.invalid_items import read_invalid, replace_invalid
-from cp_pipeline.warehouse.listings import mark_unlisted, record_rows
+from cp_pipeline.warehouse.listings import (
+    mark_unlisted,
+    read_invalid,
+    record_rows,
+    replace_invalid,
+)
 from cp_pipeline.warehouse.schema import insert_rows
 
 # What was read longer ago is read again.
