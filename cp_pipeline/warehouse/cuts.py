@@ -108,7 +108,7 @@ def make_cut(storage: StorageSettings, name: str, reason: str | None) -> Cut:
 
 def is_kept(connection: duckdb.DuckDBPyConnection) -> str:
     """Return SQL: whether a cut needs the load ``load_id``. An earlier version has no cuts."""
-    there = has_table(connection, "cuts")
+    there = has_table(connection, "lineage.cuts")
     return "load_id IN (SELECT load_id FROM lineage.cuts)" if there else "false"
 
 

@@ -56,17 +56,17 @@ def known_of(warehouse: Warehouse, subject_id: int) -> Known:
         texts = frozenset(
             text
             for table, columns in _NAMING.items()
-            if has_table(connection, table)
+            if has_table(connection, f"lineage.{table}")
             for column in columns
             for text in _own_texts(connection, table, column, subject_id)
         )
         erased = None
-        if has_table(connection, "erasures"):
+        if has_table(connection, "lineage.erasures"):
             erased = connection.execute(
                 "SELECT max(erased_at) FROM lineage.erasures WHERE subject_id = ?", [subject_id]
             ).fetchone()
         labels = frozenset[str]()
-        if has_table(connection, "subjects_history"):
+        if has_table(connection, "study.subjects_history"):
             labels = _labels(connection, subject_id)
     loads, rows = counted or (0, 0)
     return Known(loads, rows, texts, erased[0] if erased else None, labels)

@@ -197,7 +197,7 @@ def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
         return frozenset()
     with warehouse.reading() as connection:
         # The table is missing if no one wrote to the warehouse since an earlier version made it.
-        return read_erased(connection) if has_table(connection, "erasures") else frozenset()
+        return read_erased(connection) if has_table(connection, "lineage.erasures") else frozenset()
 
 
 def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:

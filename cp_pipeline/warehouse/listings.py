@@ -226,7 +226,7 @@ def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
 
 def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
     """Return the invalid items; empty if an earlier version made the warehouse (no table)."""
-    if not has_table(connection, "unusable_items"):
+    if not has_table(connection, "lineage.unusable_items"):
         return []
     rows = connection.execute(f"SELECT {_ITEM} FROM lineage.unusable_items").fetchall()
     return sorted((InvalidItem(*row) for row in rows), key=str)

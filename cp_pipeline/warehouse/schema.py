@@ -45,13 +45,14 @@ def has_version(connection: duckdb.DuckDBPyConnection) -> bool:
     return row is not None and row[0] == _VERSION
 
 
-def has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether the default database has a table of ``lineage`` or ``study``."""
+def has_table(connection: duckdb.DuckDBPyConnection, name: str, column: str | None = None) -> bool:
+    """Whether the default database has a table, such as ``lineage.cuts``, and a column of it."""
     # duckdb_tables() gets the size of every table, with two queries of a lake's catalog for each.
     found = connection.execute(
         "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()"
-        " AND schema_name IN ('lineage', 'study') AND table_name = ?",
-        [name],
+        " AND schema_name || '.' || table_name = $name"
+        " AND ($column IS NULL OR column_name = $column)",
+        {"name": name, "column": column},
     ).fetchone()
     return bool(found and found[0])
 
