@@ -6,10 +6,10 @@ it, and waiting for another process (``attaching``), the definitions of the tabl
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 
@@ -116,6 +116,13 @@ class Warehouse(Attachable):
                     self._is_read = False
                     if self.lake:
                         quietly(self.connection, "COMMIT")
+
+    def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query; none if the warehouse does not exist yet."""
+        if not self.exists():
+            return []
+        with self.reading() as connection:
+            return connection.execute(statement, list(parameters)).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

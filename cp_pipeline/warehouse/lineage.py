@@ -159,15 +159,12 @@ def loaded_executions(
 
 def count_loaded_by(warehouse: Warehouse, run_id: str) -> int:
     """Count the partitions that a Dagster run loaded, including loads superseded since."""
-    if not warehouse.exists():
-        return 0
-    with warehouse.reading() as connection:
-        row = connection.execute(
-            "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
-            " WHERE dagster_run_id = ?",
-            [run_id],
-        ).fetchone()
-    return int(row[0]) if row else 0
+    rows = warehouse.rows(
+        "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
+        " WHERE dagster_run_id = ?",
+        [run_id],
+    )
+    return rows[0][0] if rows else 0
 
 
 def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_id: str) -> None:
@@ -243,17 +240,14 @@ def record_action(warehouse: Warehouse, actor: str, command: str, reason: str | 
 
 def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:
     """Return one row per data set, by name; empty if the warehouse does not exist yet."""
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT dataset_name, count(*) FILTER (exported_files > 0),"
-            " count(*) FILTER (loaded_files > 0), count(*) FILTER (state = 'stale'),"
-            " count(*) FILTER (state = 'missing'), count(*) FILTER (state = 'failed'),"
-            " count(*) FILTER (state = 'pending'), count(*) FILTER (state = 'withdrawn'),"
-            " sum(row_count)::BIGINT, arg_max(loaded_execution, loaded_execution_at)"
-            " FROM lineage.partition_status GROUP BY dataset_name ORDER BY dataset_name"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT dataset_name, count(*) FILTER (exported_files > 0),"
+        " count(*) FILTER (loaded_files > 0), count(*) FILTER (state = 'stale'),"
+        " count(*) FILTER (state = 'missing'), count(*) FILTER (state = 'failed'),"
+        " count(*) FILTER (state = 'pending'), count(*) FILTER (state = 'withdrawn'),"
+        " sum(row_count)::BIGINT, arg_max(loaded_execution, loaded_execution_at)"
+        " FROM lineage.partition_status GROUP BY dataset_name ORDER BY dataset_name"
+    )
     return [DatasetStatus(*row) for row in rows]
 
 

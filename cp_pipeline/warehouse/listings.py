@@ -122,13 +122,9 @@ def _write(
 
 def pending_since(warehouse: Warehouse) -> dict[ExportKey, datetime]:
     """Return, for each pending export, since when (UTC) its file is of an earlier execution."""
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {_KEY}, pending_since FROM lineage.export_files"
-            " WHERE pending_since IS NOT NULL"
-        ).fetchall()
+    rows = warehouse.rows(
+        f"SELECT {_KEY}, pending_since FROM lineage.export_files WHERE pending_since IS NOT NULL"
+    )
     return {ExportKey(*row[:4]): row[4].replace(tzinfo=UTC) for row in rows}
 
 

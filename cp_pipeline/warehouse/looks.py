@@ -69,26 +69,18 @@ def executions_to_list(
 
 def count_without_files(warehouse: Warehouse) -> int:
     """Count the executions that yielded no file for a day, so that none is expected any more."""
-    if not warehouse.exists():
-        return 0
-    with warehouse.reading() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM study.executions WHERE files_state = ?", [NO_FILES]
-        ).fetchone()
-    return int(row[0]) if row else 0
+    rows = warehouse.rows("SELECT count(*) FROM study.executions WHERE files_state = ?", [NO_FILES])
+    return rows[0][0] if rows else 0
 
 
 def _read(
     warehouse: Warehouse, condition: str, parameters: Sequence[object]
 ) -> dict[SubjectProgram, SeenExecution]:
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
-            f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
-            list(parameters),
-        ).fetchall()
+    rows = warehouse.rows(
+        f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
+        f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
+        parameters,
+    )
     return {
         SubjectProgram(*row[:3]): SeenExecution(
             row[3], row[4], row[5], _utc(row[6]), row[7] and _utc(row[7]), row[8]
@@ -194,13 +186,11 @@ def record_files_listed(
 
 def programs_without_datasets(warehouse: Warehouse) -> list[tuple[int, str]]:
     """Return the programs (study, program) whose data sets are not known yet."""
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        return connection.execute(
-            "SELECT study_id, study_program_id FROM study.programs"
-            " ANTI JOIN study.program_datasets USING (study_id, study_program_id) ORDER BY ALL"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT study_id, study_program_id FROM study.programs"
+        " ANTI JOIN study.program_datasets USING (study_id, study_program_id) ORDER BY ALL"
+    )
+    return [(study_id, program) for study_id, program in rows]
 
 
 def record_program_datasets(
@@ -228,12 +218,11 @@ def record_program_datasets(
 def _different_names(
     warehouse: Warehouse, names: Mapping[tuple[int, str], str]
 ) -> dict[tuple[int, str], str]:
-    if not names or not warehouse.exists():
-        return dict(names)
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, study_program_id, study_program_name FROM study.programs"
-        ).fetchall()
+    if not names:
+        return {}
+    rows = warehouse.rows(
+        "SELECT study_id, study_program_id, study_program_name FROM study.programs"
+    )
     known = {(row[0], row[1]): row[2] for row in rows}
     return {key: name for key, name in names.items() if known.get(key) != name}
 

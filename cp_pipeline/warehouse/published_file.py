@@ -66,11 +66,8 @@ class Published:
 
 def state_of_warehouse(warehouse: Warehouse) -> str:
     """Return a text that changes with every new listing, load or failure; empty without these."""
-    if not warehouse.exists():
-        return ""
-    with warehouse.reading() as connection:
-        row = connection.execute(_STATE).fetchone()
-    return str(row[0]) if row else ""
+    rows = warehouse.rows(_STATE)
+    return rows[0][0] if rows else ""
 
 
 def published_state(path: Path) -> str:
