@@ -51,11 +51,13 @@ class ListedPair(NamedTuple):
 
 
 _RECORDED_AGAIN_AFTER = timedelta(hours=1)
-# Needs one parameter, the study ids.
-_UNLOADED = (
+# These need one parameter, the study ids.
+_LISTED = (
     " FROM lineage.export_files AS listed"
     " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
-    " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+)
+_UNLOADED = (
+    f"{_LISTED} AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
     " WHERE loads.study_id = listed.study_id AND loads.subject_id = listed.subject_id"
     " AND loads.study_program_id = listed.study_program_id"
     " AND loads.dataset_name = listed.dataset_name"
@@ -103,8 +105,7 @@ def recorded_numbers(
     studies, since = list(study_ids), pending_after.replace(tzinfo=None)
     with warehouse.reading() as connection:
         listed = connection.execute(
-            "SELECT count(*), count(DISTINCT (subject_id, dataset_name)) FROM lineage.export_files"
-            " WHERE unlisted_since IS NULL AND list_contains(?::BIGINT[], study_id)",
+            f"SELECT count(*), count(DISTINCT (subject_id, dataset_name)){_LISTED}",
             [studies],
         ).fetchone()
         unloaded = connection.execute(
@@ -128,13 +129,9 @@ def subjects_to_load(
         pending_after: a file that is pending since then (UTC) is not loaded yet.
         refresh: return all listed subjects.
     """
-    every = (
-        " FROM lineage.export_files AS listed"
-        " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
-    )
     with warehouse.reading() as connection:
         rows = connection.execute(
-            f"SELECT DISTINCT listed.subject_id{every if refresh else _UNLOADED}"
+            f"SELECT DISTINCT listed.subject_id{_LISTED if refresh else _UNLOADED}"
             " AND (listed.pending_since IS NULL OR listed.pending_since <= ?)",
             [list(study_ids), pending_after.replace(tzinfo=None)],
         ).fetchall()
