@@ -9,18 +9,22 @@ are not compared, because CentrePoint's may be wrong.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from cp_pipeline.domain.executions import ProgramDataset, SubjectItem, SubjectProgram
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects, read_erased
-from cp_pipeline.warehouse.look_history import add_executions, add_names, begin_history
+from cp_pipeline.warehouse.look_history import (
+    KEY,
+    KEYS,
+    add_executions,
+    add_names,
+    begin_history,
+)
 from cp_pipeline.warehouse.schema import insert_rows
 
 FILES_LISTED, NO_FILES = "listed", "none"
-_KEY = "study_id, subject_id, study_program_id"
-_KEYS = "SELECT (unnest(?::BIGINT[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,6 @@ class SeenExecution:
     seen_at: datetime
     files_listed_at: datetime | None
     files_state: str | None
-
-
-def seen_executions(
-    warehouse: Warehouse, subject_ids: Collection[int]
-) -> dict[SubjectProgram, SeenExecution]:
-    """Return what the last look saw of some subjects; empty without a warehouse."""
-    return _read(warehouse, OF_SUBJECTS, of_subjects(subject_ids))
 
 
 def executions_to_list(
@@ -77,7 +74,7 @@ def _read(
     warehouse: Warehouse, condition: str, parameters: Sequence[object]
 ) -> dict[SubjectProgram, SeenExecution]:
     rows = warehouse.rows(
-        f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
+        f"SELECT {KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
         f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
         parameters,
     )
@@ -106,7 +103,7 @@ def record_look(
         uploads: also record where only the time of the last upload differs.
         now: the current time (UTC).
     """
-    before = seen_executions(warehouse, {each.subject_id for each in subjects})
+    before = _read(warehouse, OF_SUBJECTS, of_subjects({each.subject_id for each in subjects}))
     moment = now.replace(tzinfo=None)
     rows: dict[SubjectProgram, dict[str, object]] = {}
     different = 0
@@ -139,26 +136,11 @@ def record_look(
             erased = read_erased(connection)
             some = [row for key, row in rows.items() if key.subject_id not in erased]
             connection.execute(
-                f"DELETE FROM study.executions WHERE ({_KEY}) IN ({_KEYS})", _columns(rows)
+                f"DELETE FROM study.executions WHERE ({KEY}) IN ({KEYS})", _columns(rows)
             )
             insert_rows(connection, "executions", some)
             add_executions(connection, _columns(rows), moment)
-            for study_id, program in new_names:
-                connection.execute(
-                    "DELETE FROM study.programs WHERE study_id = ? AND study_program_id = ?",
-                    [study_id, program],
-                )
-            named = [
-                {
-                    "study_id": study_id,
-                    "study_program_id": program,
-                    "study_program_name": name,
-                    "seen_at": moment,
-                }
-                for (study_id, program), name in new_names.items()
-            ]
-            insert_rows(connection, "programs", named)
-            add_names(connection, named, moment)
+            add_names(connection, new_names, moment)
     return different
 
 
@@ -179,7 +161,7 @@ def record_files_listed(
             keys = [key for key, each in states.items() if each == state]
             connection.execute(
                 "UPDATE study.executions SET files_listed_at = ?, files_state = ?"
-                f" WHERE ({_KEY}) IN ({_KEYS})",
+                f" WHERE ({KEY}) IN ({KEYS})",
                 [now.replace(tzinfo=None), state, *_columns(keys)],
             )
 
@@ -198,15 +180,7 @@ def record_program_datasets(
 ) -> None:
     """Add data sets that programs yield."""
     moment = now.replace(tzinfo=None)
-    rows = [
-        {
-            "study_id": each.study_id,
-            "study_program_id": each.study_program_id,
-            "dataset_name": each.dataset_name,
-            "seen_at": moment,
-        }
-        for each in datasets
-    ]
+    rows = [asdict(each) | {"seen_at": moment} for each in datasets]
     if rows:
         with warehouse.transaction() as connection:
             begin_history(connection)
