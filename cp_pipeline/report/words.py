@@ -59,13 +59,12 @@ def moment(value: datetime | None, reason: str = "") -> Markup | str:
 
 def spread(value: Spread, decimals: int = 0) -> Markup | str:
     """Return a median, the quartiles and the number of subjects."""
-    if value.median is None or value.lower is None or value.upper is None:
+    if value["median"] is None:
         return unknown("no subject has a valid day with it")
-    median, lower, upper = (
-        f"{each:,.{decimals}f}" for each in (value.median, value.lower, value.upper)
-    )
+    three = value["median"], value["lower"], value["upper"]
+    median, lower, upper = (number(each, decimals=decimals) for each in three)
     return Markup("{} <span class='why'>({} to {}; n {:,})</span>").format(
-        median, lower, upper, value.n
+        median, lower, upper, value["n"]
     )
 
 
