@@ -4,7 +4,6 @@ Belongs here: one function for each kind of value. Does not belong: HTML of more
 (the templates), which values there are (``report.sections``).
 """
 
-from collections.abc import Callable
 from datetime import datetime
 
 from markupsafe import Markup
@@ -78,12 +77,3 @@ def answer(value: bool | None, reason: str) -> Markup | str:
     if value is None:
         return unknown(reason)
     return "yes" if value else "no"
-
-
-FILTERS: dict[str, Callable[..., object]] = {
-    "number": number,
-    "moment": moment,
-    "text": text,
-    "spread": spread,
-    "answer": answer,
-}
