@@ -83,14 +83,7 @@ def grow(
     columns: Sequence[Column],
     load_id: int,
 ) -> list[ColumnChange]:
-    """Create the table, or add the missing columns; existing columns keep their kinds.
-
-    Args:
-        connection: a connection with the load's open transaction.
-        dataset_name: the data set.
-        columns: the columns of an export.
-        load_id: the load that adds them.
-    """
+    """Create the table in a load's open transaction, or add columns; old ones keep their kinds."""
     present = read_columns(connection, dataset_name)
     added = [column for column in columns if column.name.lower() not in present]
     if not present:

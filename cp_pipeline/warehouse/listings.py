@@ -70,12 +70,9 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
 def record_rows(
     connection: duckdb.DuckDBPyConnection, listing: StudyListing, now: datetime
 ) -> bool:
-    """Record the items of a part of a listing; return whether a row changed.
+    """Record a part of a listing in an open transaction; return whether a row changed.
 
-    Args:
-        connection: has an open transaction.
-        listing: the part; what it lacks may be in another part.
-        now: the current time, in UTC.
+    What it lacks may be in another part. ``now`` is in UTC.
     """
     keys = _columns(item.key for item in listing.items)
     before = _read(connection, f"({_KEY}) IN ({_KEYS})", keys)

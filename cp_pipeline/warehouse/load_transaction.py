@@ -23,14 +23,7 @@ _PREVIEW_RECORDS = 5
 
 
 class Commit:
-    """One batch in one transaction.
-
-    Args:
-        connection: a connection with an open transaction.
-        exports: the batch.
-        result: receives the loads.
-        run_id: the Dagster run, for lineage.
-    """
+    """One batch in one open transaction; ``result`` receives the loads."""
 
     def __init__(
         self,
