@@ -78,14 +78,14 @@ def write_anew(warehouse: Warehouse) -> tuple[int, int]:
     with replacing(path) as scratch, warehouse.held() as connection:
         connection.execute("CHECKPOINT warehouse")
         before = path.stat().st_size
-        copy_database(connection, "warehouse", scratch)
+        copy_database(connection, scratch)
         shutil.copymode(path, scratch)
         put_in_place(scratch, path)
     return before, path.stat().st_size
 
 
-def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: Path) -> None:
-    """Copy an attached database to a new file that DuckDB 1.5 and newer can open.
+def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """Copy the attached warehouse to a new file that DuckDB 1.5 and newer can open.
 
     Raises:
         WarehouseError: the new file cannot be written.
@@ -93,7 +93,7 @@ def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: 
     try:
         connection.execute(f"ATTACH {literal(target)} AS fresh (STORAGE_VERSION 'v1.5.0')")
         try:
-            connection.execute(f"COPY FROM DATABASE {database} TO fresh")
+            connection.execute("COPY FROM DATABASE warehouse TO fresh")
         finally:
             connection.execute("DETACH fresh")
     except duckdb.Error as error:

@@ -83,12 +83,10 @@ class Commit:
                     load_id=present.get(number, first_id + number),
                     landed=export.landed,
                     row_count=export.text.record_count,
-                    csv_bytes=export.text.csv_bytes,
                     columns=columns[number],
                     preview=export.text.first_records(_PREVIEW_RECORDS),
                     look=looks.get(number),
                     changes=tuple(changes[number]),
-                    is_new=number not in present,
                 )
             )
 
