@@ -27,6 +27,7 @@ from cp_pipeline.warehouse.lake import (
     take_turn,
     without_passwords,
 )
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE
 from cp_pipeline.warehouse.schema import create_tables, has_tables, has_version, is_current
 
 _NOT_WRITTEN = re.compile(r"no space left|could not write|disk quota", re.IGNORECASE)
@@ -136,8 +137,7 @@ class Warehouse(Attachable):
         options = ""
         if self.is_file and not Path(self.location).exists():
             Path(self.location).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # DuckDB 1.5 can open this version too. An existing file keeps its own version.
-            options = "STORAGE_VERSION 'v1.5.0'"
+            options = NEW_FILE
         with self.attached(options):
             try:
                 if self.lake:

@@ -27,9 +27,9 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseError
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached
 
 
 def file_of(warehouse: Warehouse) -> Path:
@@ -91,11 +91,8 @@ def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         WarehouseError: the new file cannot be written.
     """
     try:
-        connection.execute(f"ATTACH {literal(target)} AS fresh (STORAGE_VERSION 'v1.5.0')")
-        try:
+        with attached(connection, target, "fresh", NEW_FILE):
             connection.execute("COPY FROM DATABASE warehouse TO fresh")
-        finally:
-            connection.execute("DETACH fresh")
     except duckdb.Error as error:
         raise WarehouseError(
             f"A copy cannot be written to {target}: {str(error).splitlines()[0]}.",

@@ -15,19 +15,19 @@ the old tables or the new ones, a reader goes on with the old ones until its que
 attached, and would find another one in its place.)
 """
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import file_of, put_in_place, replacing
 from cp_pipeline.warehouse.lake import first_line, without_passwords
+from cp_pipeline.warehouse.quiet_connections import attached
 
 # Each warehouse writes these for itself.
 _OWN = frozenset({("lineage", "turn"), ("lineage", "schema_version")})
@@ -83,7 +83,7 @@ def _into_lake(source: Warehouse, target: Warehouse) -> Moved:
     # Reading keeps other processes from writing the file meanwhile.
     with (
         source.reading(),
-        _file_attached(target.connection, source.location, "READ_ONLY"),
+        attached(target.connection, source.location, "other", "READ_ONLY"),
         target.transaction() as connection,
     ):
         moved = _copy(connection, "other", "warehouse")
@@ -99,7 +99,7 @@ def _into_file(source: Warehouse, target: Warehouse) -> Moved:
             with fresh.transaction():
                 # The tables, also those that have no rows.
                 pass
-            with _file_attached(source.connection, str(scratch)), source.reading() as connection:
+            with attached(source.connection, scratch, "other"), source.reading() as connection:
                 moved = _copy(connection, "warehouse", "other")
                 listed = _digests(connection, "warehouse")
             with fresh.transaction() as connection:
@@ -156,7 +156,7 @@ def replace_tables(warehouse: Warehouse, built: Path) -> None:
         TurnLost: another host wrote at the same moment.
     """
     with (
-        _file_attached(warehouse.connection, str(built), "READ_ONLY"),
+        attached(warehouse.connection, built, "other", "READ_ONLY"),
         warehouse.transaction() as connection,
     ):
         _refuse_changes(connection, warehouse.location)
@@ -189,18 +189,6 @@ def _refuse_changes(connection: duckdb.DuckDBPyConnection, location: str) -> Non
                 f"Another host loaded, compacted or erased in {location} during the rebuild.",
                 "Nothing has changed. End the runs of all hosts, and run rebuild again.",
             )
-
-
-@contextmanager
-def _file_attached(
-    connection: duckdb.DuckDBPyConnection, file: str, options: str = ""
-) -> Iterator[None]:
-    """Attach a DuckDB file as ``other``."""
-    connection.execute(f"ATTACH {literal(file)} AS other{f' ({options})' if options else ''}")
-    try:
-        yield
-    finally:
-        connection.execute("DETACH other")
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:

@@ -18,7 +18,6 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.warehouse.attaching import identity_of
-from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.errors import WarehouseError, WarehouseUnreadable
@@ -30,7 +29,7 @@ from cp_pipeline.warehouse.file_swap import (
     sync_folder,
 )
 from cp_pipeline.warehouse.moving import replace_tables
-from cp_pipeline.warehouse.quiet_connections import connect
+from cp_pipeline.warehouse.quiet_connections import attached, connect
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 
@@ -191,13 +190,10 @@ def _begin(fresh: Warehouse, scratch: Path, old: duckdb.DuckDBPyConnection | Non
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, scratch: Path) -> Iterator[None]:
     """Attach the new file as ``fresh``, in one transaction."""
-    connection.execute(f"ATTACH {literal(scratch)} AS fresh")
-    try:
+    with attached(connection, scratch, "fresh"):
         connection.execute("BEGIN")
         yield
         connection.execute("COMMIT")
-    finally:
-        connection.execute("DETACH fresh")
 
 
 def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:

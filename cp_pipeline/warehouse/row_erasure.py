@@ -17,12 +17,13 @@ from pathlib import Path
 import duckdb
 
 from cp_pipeline.locks.partial_files import remove_partial
-from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
 from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
 from cp_pipeline.warehouse.lineage import read_erased
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached
 from cp_pipeline.warehouse.schema import insert_rows
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
@@ -116,15 +117,12 @@ def _copy_the_others(
 ) -> None:
     """Copy the default database without the rows that match the conditions."""
     try:
-        connection.execute(f"ATTACH {literal(scratch)} AS fresh (STORAGE_VERSION 'v1.5.0')")
-        try:
+        with attached(connection, scratch, "fresh", NEW_FILE):
             connection.execute("COPY FROM DATABASE warehouse TO fresh (SCHEMA)")
             for (schema, table), condition in conditions.items():
                 name = f"{quoted(schema)}.{quoted(table)}"
                 kept = f" WHERE ({condition}) IS NOT TRUE" if condition else ""
                 connection.execute(f"INSERT INTO fresh.{name} FROM warehouse.{name}{kept}")
-        finally:
-            connection.execute("DETACH fresh")
     except duckdb.Error as error:
         raise WarehouseError(
             f"The published file cannot be rewritten: {str(error).splitlines()[0]}.",
