@@ -24,7 +24,7 @@ from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, wri
 from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
 from cp_pipeline.warehouse.lineage import read_erased
 from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import insert_rows, tables_of
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
 _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
@@ -130,18 +130,8 @@ def _copy_the_others(
         ) from error
 
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
-    """Return the tables of the default database, each with its columns by lower-case name."""
-    rows = connection.execute(
-        "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
-        " SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)"
-        " WHERE database_name = current_database() GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-    return {(row[0], row[1]): {name.lower(): name for name in row[2]} for row in rows}
-
-
 def _load_ids(connection: duckdb.DuckDBPyConnection, subject_id: int) -> list[int]:
-    tables = _columns(connection)
+    tables = tables_of(connection, "warehouse")
     found: list[int] = []
     for table in ("loads", "compacted"):
         if ("lineage", table) in tables:
@@ -157,7 +147,8 @@ def _conditions(
 ) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield for each table the SQL condition of the subject's rows; empty if no column tells."""
     loads = _load_ids(connection, subject_id)
-    for name, columns in _columns(connection).items():
+    for name, listed in tables_of(connection, "warehouse").items():
+        columns = {column.lower(): column for column in listed}
         telling = set(columns)
         if name[0] in {"exports", "history"}:
             telling &= _BESIDE_A_FILE

@@ -57,6 +57,20 @@ def has_table(connection: duckdb.DuckDBPyConnection, name: str, column: str | No
     return bool(found and found[0])
 
 
+def tables_of(
+    connection: duckdb.DuckDBPyConnection, database: str
+) -> dict[tuple[str, str], list[str]]:
+    """Return the columns of each table of an attached database, by schema and table."""
+    rows = connection.execute(
+        "SELECT schema_name, table_name, list(column_name ORDER BY column_index)"
+        " FROM duckdb_columns() SEMI JOIN duckdb_tables()"
+        " USING (database_name, schema_name, table_name)"
+        " WHERE database_name = ? GROUP BY ALL ORDER BY ALL",
+        [database],
+    ).fetchall()
+    return {(schema, table): columns for schema, table, columns in rows}
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, columns, views and macro that the default database lacks.
 
