@@ -59,7 +59,7 @@ def rebuild(
     loads: Sequence[HistoricLoad],
     landing: Landing,
     scratch: Path,
-    table: str = "rebuilt",
+    table: str,
 ) -> Rebuild:
     """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
 
