@@ -8,7 +8,7 @@ gone and comes back is new again. Nothing is sent unless CP_NOTIFY_WEBHOOK is se
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -19,10 +19,11 @@ from cp_pipeline.defs.automation_trouble import failing_sensors, stale_assets
 from cp_pipeline.defs.events import EXPORT_FILES
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import ExportKey, Version
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import redact
 from cp_pipeline.settings.notifications import NotifySettings
-from cp_pipeline.warehouse import LastingFailure
+from cp_pipeline.warehouse import FailedAttempts
 
 _WAREHOUSE_SECONDS = 5.0
 _JOBS = ("sync", "load_partitions", "load_assets", "publish", "compact")
@@ -225,19 +226,21 @@ def _of_automation(instance: dg.DagsterInstance, ui_url: str) -> Iterator[Proble
 
 
 def _of_runs(
-    instance: dg.DagsterInstance, failures: Sequence[LastingFailure], ui_url: str
+    instance: dg.DagsterInstance,
+    failures: Mapping[tuple[ExportKey, Version], FailedAttempts],
+    ui_url: str,
 ) -> Iterator[Problem]:
-    for failed in failures:
+    for (key, version), failed in sorted(failures.items(), key=_place):
         run = instance.get_run_by_id(failed.run_id) if failed.run_id else None
         yield Problem(
-            f"failed {failed.study_id} {failed.subject_id} {failed.dataset_name} "
-            f"{failed.study_program_id} {failed.file_name}",
-            f"Study {failed.study_id}, subject {failed.subject_id}, data set "
-            f"{failed.dataset_name}, file {failed.file_name}: {failed.error}",
+            f"failed {key.study_id} {key.subject_id} {key.dataset_name} "
+            f"{key.study_program_id} {version.file_name}",
+            f"Study {key.study_id}, subject {key.subject_id}, data set "
+            f"{key.dataset_name}, file {version.file_name}: {failed.error}",
             f"{ui_url}/runs/{failed.run_id}" if failed.run_id else "",
             by_run=_has_location(run),
         )
-    runs_named = {failed.run_id for failed in failures}
+    runs_named = {failed.run_id for failed in failures.values()}
     for job in _JOBS:
         for run in instance.get_runs(dg.RunsFilter(job_name=job), limit=1):
             if run.status is dg.DagsterRunStatus.FAILURE and run.run_id not in runs_named:
@@ -247,6 +250,11 @@ def _of_runs(
                     f"{ui_url}/runs/{run.run_id}",
                     by_run=_has_location(run),
                 )
+
+
+def _place(failure: tuple[tuple[ExportKey, Version], FailedAttempts]) -> tuple[int, int, str, str]:
+    (key, _), _ = failure
+    return key.study_id, key.subject_id, key.dataset_name, key.study_program_id
 
 
 def _has_location(run: dg.DagsterRun | None) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
-from cp_pipeline.domain.exports import Partition
+from cp_pipeline.domain.exports import ExportKey, Partition, Version
 from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest.asking import Asking, purpose_of
 from cp_pipeline.ingest.deadline import Deadline
@@ -30,7 +30,6 @@ from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     FailedAttempts,
     Finding,
-    LastingFailure,
     LoadedExecution,
     LoadedVersions,
     PartitionState,
@@ -45,7 +44,6 @@ from cp_pipeline.warehouse import (
     erased_subjects,
     failed_attempts,
     last_whole_listing,
-    lasting_failures,
     loaded_executions,
     loaded_versions,
     partition_states,
@@ -222,9 +220,9 @@ class Pipeline:
             if failed.number >= ATTEMPTS
         }
 
-    def failed_exports(self) -> list[LastingFailure]:
+    def failed_exports(self) -> dict[tuple[ExportKey, Version], FailedAttempts]:
         """Return the exports that are listed and could not be loaded."""
-        return lasting_failures(self._questions)
+        return failed_attempts(self._questions)
 
     def states(self) -> Iterator[PartitionState]:
         """Yield the state of each partition, by data set and subject."""

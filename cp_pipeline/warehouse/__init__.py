@@ -76,12 +76,10 @@ from cp_pipeline.warehouse.moving import move
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
-    LastingFailure,
     LoadedVersions,
     PartitionState,
     count_partitions,
     failed_attempts,
-    lasting_failures,
     loaded_versions,
     partition_states,
     partitions_loaded_by,
@@ -139,7 +137,6 @@ __all__ = [
     "Finding",
     "HistoricLoad",
     "LastAsked",
-    "LastingFailure",
     "ListedPair",
     "ListingSizes",
     "Load",
@@ -189,7 +186,6 @@ __all__ = [
     "known_of",
     "last_asked",
     "last_whole_listing",
-    "lasting_failures",
     "listed_pairs",
     "listing_sizes",
     "loaded_executions",
