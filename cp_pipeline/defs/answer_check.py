@@ -35,13 +35,7 @@ def centrepoint_answers(source: dg.ResourceParam[PipelineResource]) -> dg.AssetC
 def evaluate_answers(
     source: PipelineResource, settings: NotifySettings, now: datetime | None = None
 ) -> dg.AssetCheckEvaluation:
-    """Return the check's result.
-
-    Args:
-        source: opens the configured studies.
-        settings: how long CentrePoint may be silent.
-        now: the current time (UTC).
-    """
+    """Return the check's result; ``now`` is in UTC."""
     moment = now or datetime.now(UTC)
     try:
         pipeline = source.open()

@@ -19,11 +19,7 @@ def failing_sensors(
     """Yield the name of each sensor whose last three ticks failed, and the last error.
 
     A tick that cannot ask CentrePoint is skipped and has not failed: that is
-    ``centrepoint_answers``.
-
-    Args:
-        instance: has the ticks.
-        names: of the sensors to look at. Stopped sensors are left out.
+    ``centrepoint_answers``. Stopped sensors are left out.
     """
     for state in instance.all_instigator_state():
         if state.name not in names or not state.is_running:

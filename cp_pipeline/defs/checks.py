@@ -148,11 +148,8 @@ def log_checks(
 ) -> None:
     """Execute the checks at the end of a run that loads.
 
-    Args:
-        context: logs the results.
-        pipeline: has the warehouse.
-        compared: the run's own comparison of Dagster's events with the warehouse; None if it made
-            none. Then the check of that keeps its last result.
+    ``compared``: the run's own comparison of Dagster's events with the warehouse; None if it made
+    none. Then the check of that keeps its last result.
     """
     # Each opens the warehouse anew: what DuckDB has read stays in memory until it is closed.
     for check in CHECKS:

@@ -122,12 +122,7 @@ def no_export(partition: Partition, listed_after: int, message: str) -> dg.Asset
     """Return the event of a requested partition that has nothing to load and nothing loaded.
 
     It is a materialization, because a backfill fails in Dagster if a partition has none, and a
-    partition without an export is no failure.
-
-    Args:
-        partition: the requested partition.
-        listed_after: see ``provenance``.
-        message: ``NOT_LISTED`` or ``NOT_WRITTEN``.
+    partition without an export is no failure. ``message``: ``NOT_LISTED`` or ``NOT_WRITTEN``.
     """
     return dg.AssetMaterialization(
         DATASET_EXPORTS,

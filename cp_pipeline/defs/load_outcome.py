@@ -55,15 +55,7 @@ def store_outcome(
     """Store the new state as an event of ``export_files``, and run the checks.
 
     The seconds by activity are stored in that event, in the run's log and in its tag
-    ``cp_pipeline/time_spent``.
-
-    Args:
-        context: logs the events.
-        pipeline: has the warehouse.
-        outcome: what the run did.
-        listed_after: see ``survey``.
-        compares: whether to compare all partitions with Dagster's events, and to store those that
-            are missing.
+    ``cp_pipeline/time_spent``. If it ``compares``, missing events of all partitions are stored too.
     """
     held, compared = outcome.held or {}, None
     events = outcome.events

@@ -66,12 +66,8 @@ def compare_events(
     """Compare Dagster's data version of each partition with the executions in the warehouse.
 
     Leave out partitions that another run has loaded which is not finished: it stores their events.
-
-    Args:
-        pipeline: has the warehouse.
-        instance: has the events.
-        held: partitions whose event Dagster stores a moment later.
-        own_run: the id of the run that compares; empty outside a run.
+    ``own_run`` is the run that compares; empty outside a run. Dagster stores the events of ``held``
+    a moment later.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -122,19 +118,10 @@ def store_missing_events(
     held: Collection[Partition] = (),
     own_run: str = "",
 ) -> EventComparison:
-    """Store the missing events; nothing is downloaded or loaded.
+    """Store the missing events, and return the comparison from before that.
 
-    Args:
-        pipeline: has the warehouse.
-        instance: has the events.
-        events: stores the events.
-        listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: the maximum number of events to store now; None is no limit.
-        held: see ``compare_events``, also for ``own_run``.
-        own_run: the id of the run that stores them.
-
-    Returns:
-        The comparison from before the events were stored.
+    Nothing is downloaded or loaded. ``listed_after`` is a storage id from before the newest listing
+    (see ``events.provenance``), ``at_most`` the number of events to store now; None is no limit.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -198,15 +185,9 @@ def recover_orphaned_runs(
 ) -> int:
     """End orphaned runs, and store the missing events of runs that did not succeed.
 
-    Does nothing if no run has ended badly, on this host or in a storage that hosts share.
-
-    Args:
-        pipeline: has the warehouse.
-        instance: has the runs and events.
-        locks: of the runs.
-        listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: the maximum number of events to store now; None is no limit. The next call stores
-            more.
+    Does nothing if no run has ended badly, on this host or in a storage that hosts share. Stores
+    ``at_most`` events (see ``store_missing_events``, also for ``listed_after``); the next call
+    stores more.
 
     Returns:
         The number of partitions whose event was missing.

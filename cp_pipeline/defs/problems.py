@@ -78,12 +78,7 @@ def _body(context: dg.RunFailureSensorContext) -> str:
 
 
 def problems_sensor(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.SensorDefinition:
-    """Return the sensor.
-
-    Args:
-        seconds: between two ticks.
-        checks: whose red results are problems.
-    """
+    """Return the sensor, which ticks every ``seconds``. Red results of ``checks`` are problems."""
 
     @dg.sensor(
         name="problems",
@@ -115,11 +110,7 @@ def watch(
 ) -> tuple[str, Told]:
     """Find problems, and send one alert of the new ones; return words, and what is told now.
 
-    Args:
-        instance: has the results of checks.
-        source: opens the configured studies.
-        checks: see ``problems_sensor``.
-        told: what the last tick returned.
+    ``told``: what the last tick returned.
     """
     try:
         settings = NotifySettings.from_environment()

@@ -70,10 +70,7 @@ def publishing_definitions(
 ) -> dg.Definitions:
     """Return the assets, the job that builds the models and publishes, and the job's sensor.
 
-    Args:
-        models: the SQL models.
-        upstream: the other assets in the published file.
-        seconds: the seconds between two ticks of the sensor.
+    ``upstream``: the other assets in the published file. The sensor ticks every ``seconds``.
     """
     keys = list(models)
     publish = dg.define_asset_job(

@@ -85,14 +85,9 @@ def tick(
     seconds: int,
     now: datetime | None = None,
 ) -> dg.SensorResult:
-    """Look at CentrePoint once, and request at most one run.
+    """Look at CentrePoint once, and request at most one run; ``seconds`` are between ticks.
 
-    Args:
-        instance: where partitions are registered and runs are looked up.
-        source: opens the configured studies.
-        memory: of the tick before; changed, and stored in the result.
-        seconds: between ticks.
-        now: the current time (UTC).
+    The ``memory`` of the tick before is changed, and stored in the result.
     """
     moment = now or datetime.now(UTC)
     if moment.timestamp() < memory.at:

@@ -23,13 +23,7 @@ _INTERRUPTED = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.
 
 
 class CommandRun:
-    """A run in this process; ``command_run`` creates it.
-
-    Args:
-        instance: stores the run.
-        locks: has the run's lock.
-        run_id: the id of the new run.
-    """
+    """A run in this process; ``command_run`` creates it."""
 
     def __init__(self, instance: dg.DagsterInstance, locks: RunLocks, run_id: str) -> None:
         self._instance = instance
@@ -39,11 +33,7 @@ class CommandRun:
     def execute(
         self, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None
     ) -> dg.ExecuteInProcessResult:
-        """Execute a job; the result has its failures.
-
-        Args:
-            job: the job.
-            ops: the configuration of its ops.
+        """Execute a job; the result has its failures. ``ops``: the configuration of its ops.
 
         Raises:
             KeyboardInterrupt: Ctrl-C ended it. Dagster stores the run as failed.
@@ -81,12 +71,8 @@ def command_run(
 ) -> Iterator[CommandRun]:
     """Open Dagster's storage for a run; the run's lock is held until the end.
 
-    Orphaned runs are ended first, because one may have the only slot.
-
-    Args:
-        storage: the settings with Dagster's home and the data folder.
-        run_id: the id of the new run.
-        captures_output: whether Dagster keeps the run's output for the UI.
+    Orphaned runs are ended first, because one may have the only slot. ``captures_output``: whether
+    Dagster keeps the run's output for the UI.
 
     Raises:
         StorageUnwritable: Dagster's home cannot be read or written, now or during the run.

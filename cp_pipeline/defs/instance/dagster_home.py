@@ -76,14 +76,10 @@ _NO_CAPTURE = {
 
 
 def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> dg.DagsterInstance:
-    """Open the Dagster instance of the home.
+    """Open the Dagster instance of the home: of ``DAGSTER_HOME``, if it is set.
 
     A lock guards the opening, because two processes that open a new home at the same time break its
-    SQLite files.
-
-    Args:
-        storage: has the path of the home; ``DAGSTER_HOME`` comes first if it is set.
-        captures_output: whether Dagster keeps the output of runs for the UI.
+    SQLite files. ``captures_output``: whether Dagster keeps the output of runs for the UI.
 
     Raises:
         StorageUnwritable: the disk of the home is full, or the home is read-only or damaged.

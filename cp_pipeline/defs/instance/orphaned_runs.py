@@ -45,17 +45,10 @@ _REASON = "The process of this run is gone: it was killed, or the machine was re
 def end_orphaned_runs(
     instance: dg.DagsterInstance, locks: RunLocks, now: datetime | None = None
 ) -> list[str]:
-    """Report orphaned runs as failed, and free their slots.
+    """Report orphaned runs as failed, free their slots, and return their ids.
 
-    Free the slots of ended runs too; Dagster would keep them for five minutes.
-
-    Args:
-        instance: has the runs.
-        locks: the locks in the data folder that the runs use.
-        now: the current time, by this machine's clock.
-
-    Returns:
-        The ids of the runs that were ended.
+    Free the slots of ended runs too; Dagster would keep them for five minutes. ``now`` is by this
+    machine's clock.
     """
     _free_slots_of_ended_runs(instance)
     ended, hosts_share = [], is_of_a_server(instance)

@@ -34,11 +34,6 @@ def databases_of(instance: dg.DagsterInstance) -> list[str]:
 def erase_from_database(url: str, subject_id: int, pattern: re.Pattern[str]) -> None:
     """Erase a subject from all tables of a database, and rewrite them.
 
-    Args:
-        url: the address.
-        subject_id: the subject.
-        pattern: finds the subject's texts.
-
     Raises:
         DatabaseInUse: the tables cannot be changed or rewritten; nothing is half changed.
     """

@@ -35,14 +35,7 @@ class Opened(Protocol):
 def erase_from_tables(
     opened: Opened, tables: Mapping[str, Sequence[str]], subject_id: int, pattern: re.Pattern[str]
 ) -> None:
-    """Erase a subject, in the transaction of the caller.
-
-    Args:
-        opened: the database.
-        tables: the columns of its tables.
-        subject_id: the subject.
-        pattern: finds the subject's texts.
-    """
+    """Erase a subject, in the transaction of the caller. ``tables``: the columns of each."""
     _delete_events(opened, tables, subject_id)
     _overwrite(opened, tables, pattern)
     _drop_rows_of_checks(opened, tables, subject_id)
