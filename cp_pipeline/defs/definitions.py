@@ -52,7 +52,7 @@ def build_defs(
         if isinstance(assets, dg.AssetsDefinition)
         for key in sorted(assets.keys)
     ]
-    publishing = publishing_definitions(keys, [dataset_exports.key], sensor_seconds)
+    publishing = publishing_definitions(keys, sensor_seconds)
     telling = telling_definitions(sensor_seconds, _check_keys(loading, models))
     return dg.Definitions.merge(loading, models, publishing, telling)
 
