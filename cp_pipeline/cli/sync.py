@@ -15,12 +15,11 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
-from cp_pipeline.cli.study_words import program_words, refresh_study, subject_words
+from cp_pipeline.cli.study_words import program_words, refresh_study, say_invalid, subject_words
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.cli.sync_document import nothing_said, say_plan, saying_results
 from cp_pipeline.defs.resources import PipelineResource
