@@ -34,6 +34,7 @@ from cp_pipeline.warehouse import (
 EXIT_NOT_CURRENT = 1
 # A sync a night, with two hours to spare.
 _HOURS = 26.0
+_COUNTED = ("exported", "loaded", "stale", "missing", "failed", "pending", "withdrawn")
 _NOT_CURRENT = ("stale", "missing", "failed")
 
 
@@ -81,17 +82,16 @@ def status(
             return 0
         return _show(said, check=check, longest=timedelta(hours=hours))
 
-    if waiting:
-        leave("status", work, {"processing": [], "request": None}, as_json=as_json)
-        return
-    empty: Said = {
-        "warehouse": None,
-        "published": None,
-        "datasets": [],
-        "asked": [],
-        "invalid_items": [],
-        "problems": [],
-    }
+    empty: Said = {"processing": [], "request": None}
+    if not waiting:
+        empty = {
+            "warehouse": None,
+            "published": None,
+            "datasets": [],
+            "asked": [],
+            "invalid_items": [],
+            "problems": [],
+        }
     leave("status", work, empty, as_json=as_json)
 
 
@@ -132,23 +132,15 @@ def _show(said: Said, *, check: bool, longest: timedelta) -> int:
 
 
 def _table(statuses: Sequence[DatasetStatus]) -> Table:
-    table = Table(box=None)
-    table.add_column("data set")
-    numbers = ("exported", "loaded", "stale", "missing", "failed", "pending", "withdrawn", "rows")
-    for heading in numbers:
+    table = Table("data set", box=None)
+    for heading in (*_COUNTED, "rows"):
         table.add_column(heading, justify="right")
     table.add_column("last program execution")
     for each in statuses:
+        numbers = [getattr(each, name) for name in _COUNTED]
         table.add_row(
             each.dataset_name,
-            f"{each.exported:,}",
-            f"{each.loaded:,}",
-            f"{each.stale:,}",
-            f"{each.missing:,}",
-            f"{each.failed:,}",
-            f"{each.pending:,}",
-            f"{each.withdrawn:,}",
-            f"{each.row_count:,}",
+            *(f"{number:,}" for number in (*numbers, each.row_count)),
             each.last_execution or "",
         )
     return table
