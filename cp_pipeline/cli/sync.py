@@ -17,7 +17,6 @@ from rich.table import Table
 
 from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
-from cp_pipeline.cli.run_failure import only_partitions_failed, reason
 from cp_pipeline.cli.screen import answers, errors, progress_bar
 from cp_pipeline.cli.study_words import program_words, refresh_study, say_invalid, subject_words
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
@@ -207,6 +206,10 @@ def _run_in_dagster(
         warnings.simplefilter("ignore")
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
+        from cp_pipeline.defs.load_outcome import (  # noqa: PLC0415
+            only_partitions_failed,
+            reason_of_run,
+        )
 
         job = build_defs(source).resolve_job_def("sync")
         opened = command_run(source.storage(), run_id, captures_output=False)
@@ -220,7 +223,7 @@ def _run_in_dagster(
         result = run.execute(job, {"sync_exports": {"config": config}})
         if not result.success and not only_partitions_failed(result.all_events):
             _say_failures(source.failures, source.pipeline.names())
-            raise PipelineError(reason(result.all_events))
+            raise PipelineError(reason_of_run(result.all_events))
     # Whatever Dagster made of it.
     source.close_account()
 

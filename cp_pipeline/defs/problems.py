@@ -17,6 +17,7 @@ from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, TROUBLES, evaluat
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.automation_trouble import failing_sensors, stale_assets
 from cp_pipeline.defs.events import EXPORT_FILES
+from cp_pipeline.defs.load_outcome import reason_of_step
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
@@ -68,11 +69,7 @@ def _subject(context: dg.RunFailureSensorContext) -> str:
 
 def _body(context: dg.RunFailureSensorContext) -> str:
     """Say what failed, with the run's own reason: it names each partition and file."""
-    reasons = []
-    for event in context.get_step_failure_events():
-        data = event.step_failure_data
-        words = data.user_failure_data.description if data.user_failure_data else None
-        reasons.append(words or (data.error.message if data.error else ""))
+    reasons = [reason_of_step(event) for event in context.get_step_failure_events()]
     text = "\n".join(filter(None, reasons)) or context.failure_event.message or "no reason is known"
     return redact(text).replace("\n", "<br>\n")
 
