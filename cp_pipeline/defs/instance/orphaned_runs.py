@@ -5,7 +5,7 @@ partitions a run loads (``active_runs``), events that such a run did not store (
 
 Dagster's default launcher does not watch the processes that it starts, and it does not know the
 process of ``cp-pipeline sync``. If a process is killed, its run would stay "started" and keep the
-pool's only slot. So each run holds a lock file while its process lives (``locked_runs``).
+pool's only slot. So each run holds a lock file while its process lives (``definitions``).
 
 If Dagster's storage is a server's, runs of other hosts are in it, too. A run that has no lock file
 of this host may live there, so it is left to Dagster's run monitoring.
