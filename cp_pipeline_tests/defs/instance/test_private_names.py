@@ -16,12 +16,9 @@ import pytest
 
 from cp_pipeline.defs.instance import dagster_home
 from cp_pipeline.defs.instance.dagster_home import open_instance
-from cp_pipeline.defs.instance.event_erasure import (
-    KNOWN_DAGSTERS,
-    StorageInUse,
-    check_erasable,
-)
+from cp_pipeline.defs.instance.event_erasure import KNOWN_DAGSTERS, check_erasable
 from cp_pipeline.defs.instance.event_log import KeptOpenEventLog
+from cp_pipeline.defs.instance.table_erasure import StorageInUse
 from cp_pipeline.settings import StorageSettings
 
 PACKAGE = Path(dagster_home.__file__).parents[2]
