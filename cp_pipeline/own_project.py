@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.installed_models import PROJECT
+from cp_pipeline.settings import DBT_PROJECT
 
 _ENV = """\
 # The settings of cp-pipeline; its README has all of them. Values are taken literally.
@@ -33,7 +33,7 @@ models/logs/
 models/dbt_packages/
 models/package-lock.yml
 """
-_DBT_PROJECT = """\
+_PROJECT = """\
 # Your own SQL models. They build on those of cp-pipeline, which are a package of this project.
 name: own_models
 config-version: 2
@@ -96,7 +96,7 @@ def make_project(folder: Path) -> list[Path]:
     for name in ("profiles.yml", "macros/generate_schema_name.sql"):
         target = folder / "models" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PROJECT / name, target)
+        shutil.copyfile(DBT_PROJECT / name, target)
         files[target] = ""
     return sorted(files)
 
@@ -106,8 +106,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder / ".env", _ENV
     yield folder / ".gitignore", _IGNORED
     yield folder / "workspace.yaml", _WORKSPACE
-    yield models / "dbt_project.yml", _DBT_PROJECT
+    yield models / "dbt_project.yml", _PROJECT
     # As JSON, which is YAML: a path may have characters that mean something to YAML.
-    yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(PROJECT)))
+    yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(DBT_PROJECT)))
     yield models / "columns.yml", _COLUMNS
     yield models / "models" / "subjects_with_enough_days.sql", _MODEL

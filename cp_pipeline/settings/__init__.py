@@ -19,6 +19,7 @@ from cp_pipeline.settings.centrepoint import (
 from cp_pipeline.settings.names import variable_names
 from cp_pipeline.settings.reader import SettingsError
 from cp_pipeline.settings.storage import (
+    DBT_PROJECT,
     StorageSettings,
     anchor_paths,
     for_the_owner_alone,
@@ -26,6 +27,7 @@ from cp_pipeline.settings.storage import (
 )
 
 __all__ = [
+    "DBT_PROJECT",
     "SENSOR_SECONDS",
     "CentrePointSettings",
     "DetailsSettings",

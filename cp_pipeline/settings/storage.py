@@ -17,6 +17,8 @@ from cp_pipeline.settings.refused_paths import BY_ALL, BY_DAGSTER, BY_DBT, BY_DU
 
 WAREHOUSE_WAIT_SECONDS = 600
 LARGEST_CSV_GIGABYTES = 20.0
+# The SQL models: beside the package, in a checkout and in an installation from a wheel.
+DBT_PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class StorageSettings:
     """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
 
     ``actor``: who acts, for ``lineage.actions``.
-    ``dbt_project``: a dbt project of a person's own, in place of the installed one.
+    ``dbt_project``: a dbt project of a person's own, in place of ``DBT_PROJECT``.
     """
 
     data_dir: Path

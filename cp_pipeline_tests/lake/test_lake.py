@@ -12,9 +12,8 @@ import duckdb
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import DBT_PROJECT, StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
     WarehouseBusy,
@@ -240,7 +239,7 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
 
 def test_models_are_built_one_at_a_time() -> None:
     """Two threads of dbt would be two writers that take no turns."""
-    profile = yaml.safe_load((PROJECT / "profiles.yml").read_text())["cp_models"]
+    profile = yaml.safe_load((DBT_PROJECT / "profiles.yml").read_text())["cp_models"]
     assert profile["outputs"]["lake"]["threads"] == 1
 
 
