@@ -4,7 +4,6 @@ Belongs here: its files. Does not belong: building its models (``defs.dbt_projec
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,11 +92,6 @@ def make_project(folder: Path) -> list[Path]:
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    for name in ("profiles.yml", "macros/generate_schema_name.sql"):
-        target = folder / "models" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(DBT_PROJECT / name, target)
-        files[target] = ""
     return sorted(files)
 
 
@@ -110,4 +104,6 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     # As JSON, which is YAML: a path may have characters that mean something to YAML.
     yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(DBT_PROJECT)))
     yield models / "columns.yml", _COLUMNS
+    for name in ("profiles.yml", "macros/generate_schema_name.sql"):
+        yield models / name, (DBT_PROJECT / name).read_text()
     yield models / "models" / "subjects_with_enough_days.sql", _MODEL
