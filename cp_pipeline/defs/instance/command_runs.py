@@ -6,6 +6,7 @@ job (``jobs``, ``publish_job``), what is printed (``cli``).
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -22,13 +23,13 @@ _LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitio
 _INTERRUPTED = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 
 
+@dataclass(frozen=True)
 class CommandRun:
     """A run in this process; ``command_run`` creates it."""
 
-    def __init__(self, instance: dg.DagsterInstance, locks: RunLocks, run_id: str) -> None:
-        self._instance = instance
-        self._locks = locks
-        self._run_id = run_id
+    instance: dg.DagsterInstance
+    locks: RunLocks
+    run_id: str
 
     def execute(
         self, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None
@@ -41,8 +42,8 @@ class CommandRun:
         # The command prints every failure itself, once.
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
         result = job.execute_in_process(
-            instance=self._instance,
-            run_id=self._run_id,
+            instance=self.instance,
+            run_id=self.run_id,
             run_config={"ops": dict(ops or {}), "loggers": quiet},
             raise_on_error=False,
             tags=_LISTED_WITH_JOB,
@@ -50,8 +51,8 @@ class CommandRun:
         if _is_interrupted(result):
             raise KeyboardInterrupt
         if result.success:
-            self._locks.remove(self._run_id)
-            remove_locks_of_ended_runs(self._instance, self._locks)
+            self.locks.remove(self.run_id)
+            remove_locks_of_ended_runs(self.instance, self.locks)
         return result
 
 
