@@ -16,13 +16,11 @@ import click
 
 from cp_pipeline.cli.interruption import aborted, leave_soon_after_ctrl_c, never_lose_ctrl_c
 from cp_pipeline.cli.log_lines import add_loudness, show_log_lines
-from cp_pipeline.cli.machine_output import say_early_error
+from cp_pipeline.cli.machine_output import EXIT_AT_FAULT, say_early_error
 from cp_pipeline.cli.screen import errors
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.env_file import read_env_file
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
-
-EXIT_AT_FAULT = 2
 
 # They serve until Ctrl-C, and take their time to shut down what they started.
 _SERVERS = {"sandbox", "ui"}

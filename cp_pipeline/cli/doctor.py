@@ -52,7 +52,7 @@ def _examine(said: Said) -> int:
         for study_id in access.study_ids if token else ():
             checks.ask(
                 f"study {study_id}",
-                _counting(centrepoint, study_id),
+                partial(centrepoint.count_export_files, study_id),
                 lambda number: f"{_exports(number)} (dialect {centrepoint.dialect})",
             )
         _check_details(checks, access, centrepoint)
@@ -159,10 +159,6 @@ def _check_details(checks: _Checks, access: CentrePointSettings, centrepoint: Ce
 def _taking_a_token(centrepoint: CentrePoint) -> bool:
     centrepoint.check_access()
     return True
-
-
-def _counting(centrepoint: CentrePoint, study_id: int) -> Callable[[], int]:
-    return lambda: centrepoint.count_export_files(study_id)
 
 
 def _exports(number: int) -> str:

@@ -101,12 +101,11 @@ def run_publish(said: Said | None = None) -> int:
     # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
     # says of each model is in the run's log in the Dagster UI.
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
         _less_logged(),
         errors.status("Building the models …"),
         redirect_stdout(StringIO()),
     ):
-        warnings.simplefilter("ignore")
         from dagster import AssetCheckSeverity  # noqa: PLC0415
 
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415

@@ -75,7 +75,7 @@ def status(
     def work(said: Said) -> int:
         storage = StorageSettings.from_environment()
         if waiting:
-            said |= say_waiting(answers, storage)
+            said |= say_waiting(storage)
             return 0
         if subjects := {*subject_ids, *subjects_named(Warehouse.of(storage), identifiers)}:
             _say_subjects(Warehouse.of(storage), subjects)

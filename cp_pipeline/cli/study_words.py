@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from cp_pipeline.cli.screen import errors
 from cp_pipeline.domain.exports import InvalidItem
 from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
 from cp_pipeline.domain.texts import count
@@ -18,14 +19,14 @@ from cp_pipeline.ingest import Pipeline
 _SHOWN = 40
 
 
-def refresh_study(pipeline: Pipeline, screen: Console) -> None:
+def refresh_study(pipeline: Pipeline) -> None:
     """Record who and what is in the study; say what could not be read. It stops no sync."""
     now = datetime.now(UTC)
     remarks = [pipeline.refresh_study(now)]
     if (details := pipeline.refresh_details(now)) is not None:
         remarks += details.remarks
     for remark in filter(None, remarks):
-        screen.print(remark)
+        errors.print(remark)
 
 
 def subject_words(names: StudyNames, subject_id: int) -> str:

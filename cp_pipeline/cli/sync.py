@@ -7,7 +7,7 @@ Does not belong: the work (``ingest``), its records (``defs``).
 import gc
 import time
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -108,7 +108,7 @@ def run_sync(
         )
     _say_survey(found)
     if request.is_whole and not dry_run:
-        refresh_study(pipeline, errors)
+        refresh_study(pipeline)
     say_plan(said, found)
     if dry_run:
         _print_plan(found.plan, pipeline.names())
@@ -202,8 +202,8 @@ def _run_in_dagster(
     """Run the job ``sync`` in this process, with all of Dagster's events."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
     # Its warnings about its own beta features do not belong in a nightly log.
-    with _uncollected(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Nor a search for garbage: of Dagster's start it takes a fifth, and finds nothing.
+    with _meanwhile(gc.disable, gc.enable), warnings.catch_warnings(action="ignore"):
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
         from cp_pipeline.defs.load_outcome import (  # noqa: PLC0415
@@ -218,7 +218,8 @@ def _run_in_dagster(
         "dataset_names": sorted(request.dataset_names or ()),
         "refresh": request.refresh,
     }
-    with opened as run, _frozen():
+    # No search among the objects that there are: a million, once Dagster has started.
+    with opened as run, _meanwhile(gc.freeze, gc.unfreeze):
         executor.begin()
         result = run.execute(job, {"sync_exports": {"config": config}})
         if not result.success and not only_partitions_failed(result.all_events):
@@ -258,23 +259,12 @@ def _recover_orphaned_runs(pipeline: Pipeline) -> None:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile. Of Dagster's start it takes a fifth, and finds nothing."""
-    gc.disable()
+def _meanwhile(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    begin()
     try:
         yield
     finally:
-        gc.enable()
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """No search meanwhile among the objects that there are: a million, once Dagster has started."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        end()
 
 
 def _say_survey(found: Survey) -> None:
