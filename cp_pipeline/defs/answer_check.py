@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from cp_pipeline.defs.check_results import result_of
 from cp_pipeline.defs.events import EXPORT_FILES
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
@@ -26,10 +27,7 @@ _DESCRIPTION = (
 @dg.asset_check(asset=EXPORT_FILES, name=CENTREPOINT_ANSWERS, description=_DESCRIPTION)
 def centrepoint_answers(source: dg.ResourceParam[PipelineResource]) -> dg.AssetCheckResult:
     """Read when CentrePoint was asked; asks nothing."""
-    found = evaluate_answers(source, NotifySettings.from_environment())
-    return dg.AssetCheckResult(
-        passed=found.passed, description=found.description, metadata=found.metadata
-    )
+    return result_of(evaluate_answers(source, NotifySettings.from_environment()))
 
 
 def evaluate_answers(

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from cp_pipeline.defs.check_results import finding_metadata
+from cp_pipeline.defs.check_results import evaluation, result_of
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.domain.study_details import NO_NAMES
 from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -130,15 +129,7 @@ def dataset_exports_checks(
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
         if check.name in selected:
-            evaluation = _evaluate(check, pipeline, lambda: compare_events(pipeline, instance))
-            yield dg.AssetCheckResult(
-                asset_key=DATASET_EXPORTS,
-                check_name=check.name,
-                passed=evaluation.passed,
-                severity=evaluation.severity,
-                description=evaluation.description,
-                metadata=evaluation.metadata,
-            )
+            yield result_of(_evaluate(check, pipeline, lambda: compare_events(pipeline, instance)))
 
 
 def log_checks(
@@ -155,9 +146,9 @@ def log_checks(
     for check in CHECKS:
         if check.name == RECORDS_MATCH_LINEAGE and compared is None:
             continue
-        evaluation = _evaluate(check, pipeline, lambda: compared or EventComparison(0, {}))
+        evaluated = _evaluate(check, pipeline, lambda: compared or EventComparison(0, {}))
         # Dagster stores it, although the annotation of `log_event` does not name it.
-        context.log_event(evaluation)  # type: ignore[arg-type]
+        context.log_event(evaluated)  # type: ignore[arg-type]
 
 
 def _evaluate(
@@ -169,18 +160,8 @@ def _evaluate(
         finding = _waiting_for_a_person(pipeline)
     else:
         finding = pipeline.ask(Question(check.name))
-    if finding.at_fault:
-        description = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
-    else:
-        description = f"None of {finding.examined:,} is at fault."
-    return dg.AssetCheckEvaluation(
-        asset_key=DATASET_EXPORTS,
-        check_name=check.name,
-        passed=not finding.at_fault,
-        severity=check.severity,
-        description=description,
-        metadata=finding_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
-    )
+    key = dg.AssetCheckKey(DATASET_EXPORTS, check.name)
+    return evaluation(key, check.severity, check.at_fault, finding, pipeline)
 
 
 def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
