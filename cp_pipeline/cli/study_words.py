@@ -1,7 +1,7 @@
 """Words about the study around the exports, for ``sync`` and ``status``.
 
-Belongs here: refreshing it before a sync, and what is said of programs, subjects and invalid items
-on the screen. Does not belong: the questions to CentrePoint (``ingest.study_refresh``), what makes
+Belongs here: refreshing it before a sync, and what is said of subjects and invalid items on the
+screen. Does not belong: the questions to CentrePoint (``ingest.study_refresh``), what makes
 an item invalid (``centrepoint.items``).
 """
 
@@ -34,12 +34,6 @@ def subject_words(names: StudyNames, subject_id: int) -> str:
     named = names.subjects.get(subject_id)
     label = named.label if named else str(subject_id)
     return label if label == str(subject_id) else f"{subject_id} ({label})"
-
-
-def program_words(names: StudyNames, study_program_id: str) -> str:
-    """Return a study program's name with the beginning of its id; the id if it has no name."""
-    name = names.programs.get(study_program_id)
-    return f"{name} ({study_program_id[:8]}…)" if name else study_program_id
 
 
 def say_invalid(
