@@ -27,7 +27,6 @@ _TOGETHER = (
     "/browser/",
     "/cli/test_erasing",
     "/cli/test_publish_command.py",
-    "/defs/test_checks.py",
     "/defs/test_postgres",
     "/landing/test_object_store.py",
     "/models/test_executions.py",

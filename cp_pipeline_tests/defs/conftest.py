@@ -12,7 +12,8 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.sensor_memory import Memory
-from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
+from cp_pipeline_tests.conftest import usual_study
 from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
@@ -84,6 +85,42 @@ def copied_study(made: Path, folder: Path) -> Iterator[tuple[dg.DagsterInstance,
     home = shutil.copytree(made / "home", folder / "home")
     with instance_in(home) as instance:
         yield instance, Memory.read((made / "memory.json").read_text())
+
+
+@pytest.fixture
+def synced(
+    sandbox: Sandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+) -> Iterator[dg.DagsterInstance]:
+    """The usual study is served; a copy of what its first sync left is in this test's folder."""
+    made = made_once(
+        shared_folder / "synced",
+        lambda folder: make_study(folder, empty_home, usual_study(), _sync),
+    )
+    with copied_study(made, tmp_path) as (instance, _):
+        yield instance
+
+
+@pytest.fixture
+def listed(
+    sandbox: Sandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+) -> Iterator[dg.DagsterInstance]:
+    """As ``synced``, of a run that only listed the exports."""
+    made = made_once(
+        shared_folder / "listed",
+        lambda folder: make_study(folder, empty_home, usual_study(), _list),
+    )
+    with copied_study(made, tmp_path) as (instance, _):
+        yield instance
+
+
+def _sync(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
+    run_job(instance, "sync")
+    return Memory()
+
+
+def _list(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
+    materialize(instance, FILES)
+    return Memory()
 
 
 def materialize(
