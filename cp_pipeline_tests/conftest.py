@@ -35,7 +35,6 @@ _TOGETHER = (
     "/models/test_numbers.py",
     "/models/test_scaffold.py",
     "/reliability/test_killed_at_random.py",
-    "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_sentinel_dates.py",
     "/test_fidelity.py::test_a_kind_of_value",
