@@ -32,26 +32,6 @@ def server() -> Iterator[PostgresServer]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
-def empty_home(shared_folder: Path) -> Path:
-    """A home of Dagster without a run: making its tables takes longer than copying them."""
-    return made_once(shared_folder / "empty_home", _make_home)
-
-
-def _make_home(folder: Path) -> None:
-    with instance_in(folder) as instance:
-        assert instance.get_runs() == []
-        assert instance.get_dynamic_partitions("subjects") == []
-        assert instance.all_instigator_state() == []
-
-
-@pytest.fixture
-def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = shutil.copytree(empty_home, tmp_path / "home_of_test")
-    with instance_in(home) as instance:
-        yield instance
-
-
 def make_study(
     folder: Path,
     home: Path,
@@ -146,6 +126,12 @@ def run_job(
         run_config={"ops": {node.name: {"config": config}}} if config else None,
         raise_on_error=raise_on_error,
     )
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
 
 
 def pair(subject: int, dataset: str) -> dg.MultiPartitionKey:
