@@ -344,7 +344,7 @@ def test_programs_have_names_and_their_data_sets(settled: Night) -> None:
     ) == [(DAILY,)]
 
 
-def test_a_long_listing_shows_its_progress_in_the_run(
+def test_a_long_listing_shows_its_progress_in_the_run_and_is_not_listed_again_by_a_look(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_steps, "_SECONDS_TO_LOG", 0.0)
@@ -352,11 +352,6 @@ def test_a_long_listing_shows_its_progress_in_the_run(
     done = job.execute_in_process(instance=night.instance, run_config={"loggers": QUIET})
     messages = [entry.user_message for entry in night.instance.all_logs(done.run_id)]
     assert f"100 of {SUBJECTS} items are listed" in messages
-
-
-def test_what_a_sync_has_listed_is_not_listed_again_by_a_look(night: Night) -> None:
-    job = build_defs().resolve_job_def("sync")
-    job.execute_in_process(instance=night.instance, run_config={"loggers": QUIET})
     night.kinds()
     assert night.reason() == f"all {SUBJECTS} listed exports are loaded"
     assert {kind: number for kind, number in night.kinds().items() if kind != "datasets"} == {
