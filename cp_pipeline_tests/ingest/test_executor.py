@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, Pipeline, Survey, batches, executor
+from cp_pipeline.ingest import PartitionLoaded, batches, executor
 from cp_pipeline.ingest.executor import thread_executor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import (
@@ -18,6 +18,7 @@ from cp_pipeline_tests.conftest import (
     sync_all,
     usual_study,
 )
+from cp_pipeline_tests.ingest.conftest import surveyed
 
 PARTITIONS = 15
 EXPORTS = 19
@@ -34,11 +35,6 @@ def threads_of_ours() -> list[str]:
         for thread in threading.enumerate()
         if thread.name.startswith(("download", "load"))
     ]
-
-
-def surveyed() -> tuple[Pipeline, Survey]:
-    exports = open_pipeline()
-    return exports, exports.survey(write=False)
 
 
 def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox) -> None:

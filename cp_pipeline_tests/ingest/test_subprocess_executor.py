@@ -18,12 +18,12 @@ from cp_pipeline.ingest import (
     PartitionResult,
     Pipeline,
     ProcessLost,
-    Survey,
 )
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.ingest.conftest import surveyed
 
 PARTITIONS = 47
 EXPORTS = 59
@@ -71,11 +71,6 @@ def wait_for(met: Callable[[], bool]) -> None:
     while not met() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert met()
-
-
-def surveyed() -> tuple[Pipeline, Survey]:
-    exports = open_pipeline()
-    return exports, exports.survey(write=False)
 
 
 def sync_in_this_process() -> list[PartitionResult]:
