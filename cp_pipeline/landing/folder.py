@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from typing import TypeVar
 
-from cp_pipeline.landing.files import Answer, Files
-
+Answer = TypeVar("Answer")
 # Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
 
-class Folder(Files):
+class Folder:
     """A folder on a disk; created when its first file is, readable only by its owner."""
 
     def __init__(self, root: Path) -> None:

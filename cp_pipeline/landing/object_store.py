@@ -17,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import uuid4
 
 from cp_pipeline.landing.errors import LandingUnusable
-from cp_pipeline.landing.files import Answer, Files
 from cp_pipeline.landing.object_errors import explained
 
 if TYPE_CHECKING:
@@ -37,9 +36,10 @@ _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
 _REQUEST = timedelta(minutes=2)
 _RETRIES = 5
 _RETRY_FOR = timedelta(minutes=1)
+Answer = TypeVar("Answer")
 
 
-class ObjectStore(Files):
+class ObjectStore:
     """The objects below a prefix of a bucket.
 
     Args:

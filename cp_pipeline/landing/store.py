@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from cp_pipeline.domain.exports import ExportFile
-from cp_pipeline.landing.files import Files
 from cp_pipeline.landing.folder import Folder, write_all, written
 from cp_pipeline.landing.landed_file import (
     IncompleteFile,
@@ -31,6 +30,14 @@ from cp_pipeline.landing.object_store import ObjectStore
 from cp_pipeline.locks.scratch_folders import remove_abandoned, scratch_folder
 from cp_pipeline.settings import StorageSettings
 
+# A place for files, safe to use from many threads, processes and hosts. Both have the same methods:
+# - A name is relative to the place, with '/' between its parts. We choose all names.
+# - A missing file is a FileNotFoundError; one that ``create`` finds, a FileExistsError. An object
+#   store that cannot be used is a LandingUnusable; a folder, another OSError.
+# - What ``put`` and ``replace`` write is whole as soon as it is visible.
+# - ``put`` is given a name with a checksum of the bytes. So a file of the same name has the same
+#   bytes, or is damaged: then it is replaced. The file it is given is gone afterwards.
+Files = Folder | ObjectStore
 # Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
