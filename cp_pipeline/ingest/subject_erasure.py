@@ -19,7 +19,6 @@ from cp_pipeline.landing import (
     ObjectStore,
     count_files,
     erase_files,
-    is_in_use,
     remember_erasure,
     texts_of,
 )
@@ -86,7 +85,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
         WarehouseError: the warehouse cannot be read.
     """
     landing = Landing.of(storage)
-    if is_in_use(landing):
+    if landing.is_in_use:
         raise SyncRunning(
             "Exports are being fetched or loaded now.",
             "Run this again when that has ended.",

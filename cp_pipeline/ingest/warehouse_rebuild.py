@@ -22,7 +22,6 @@ from cp_pipeline.landing import (
     ExportRefused,
     LandedFile,
     Landing,
-    landed_files,
     read_csv_text,
     remembered_erasures,
 )
@@ -153,7 +152,7 @@ class _Building:
             else:
                 found.append((load.load_id, landed))
         known = {load.landing_path for load in earlier} | self._new.compacted_paths
-        self.never_loaded = sum(each.path not in known for each in landed_files(self._landing))
+        self.never_loaded = sum(each.path not in known for each in self._landing.all())
         return found
 
     def _by_execution(self) -> list[tuple[int, LandedFile]]:
@@ -161,7 +160,7 @@ class _Building:
         erased = remembered_erasures(self._landing)
         record_erasures(self._new.warehouse, erased)
         everything = sorted(
-            (each for each in landed_files(self._landing) if each.subject_id not in erased),
+            (each for each in self._landing.all() if each.subject_id not in erased),
             key=lambda landed: (landed.version.executed, landed.version.modified or 0, landed.path),
         )
         return list(enumerate(everything, start=1))

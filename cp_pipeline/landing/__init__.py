@@ -19,7 +19,6 @@ from cp_pipeline.landing.file_erasure import (
     remembered_erasures,
     texts_of,
 )
-from cp_pipeline.landing.inventory import is_in_use, landed_files
 from cp_pipeline.landing.landed_file import IncompleteFile, LandedFile
 from cp_pipeline.landing.object_store import ObjectStore
 from cp_pipeline.landing.place_check import PlaceChecked, check_place
@@ -40,8 +39,6 @@ __all__ = [
     "check_place",
     "count_files",
     "erase_files",
-    "is_in_use",
-    "landed_files",
     "read_csv_text",
     "remember_erasure",
     "remembered_erasures",

@@ -11,8 +11,10 @@ all names: a server's file name never becomes a path (docs/design.md).
 
 import hashlib
 import itertools
+import re
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from cp_pipeline.domain.exports import ExportFile
@@ -27,7 +29,7 @@ from cp_pipeline.landing.landed_file import (
     named,
 )
 from cp_pipeline.landing.object_store import ObjectStore
-from cp_pipeline.locks.scratch_folders import remove_abandoned, scratch_folder
+from cp_pipeline.locks.scratch_folders import any_locked, remove_abandoned, scratch_folder
 from cp_pipeline.settings import StorageSettings
 
 # A place for files, safe to use from many threads, processes and hosts. Both have the same methods:
@@ -38,6 +40,8 @@ from cp_pipeline.settings import StorageSettings
 # - ``put`` is given a name with a checksum of the bytes. So a file of the same name has the same
 #   bytes, or is damaged: then it is replaced. The file it is given is gone afterwards.
 Files = Folder | ObjectStore
+# Study, subject, data set, file: the quarantine of an object store has one folder more.
+_LANDED = re.compile(r"[0-9]+/[0-9]+/[^/]+/[^/]+\.export")
 # Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
@@ -193,6 +197,22 @@ class Landing:
         self.refused.replace(description_of(landed.path), landed.described(reason), scratch)
         self.refused.put(landed.path, incomplete.path)
         return landed
+
+    def all(self) -> Iterator[LandedFile]:
+        """Yield every landed file that has a description, ordered by path."""
+        for study in sorted(self.files.subfolders("")):
+            if not study.isdecimal():
+                continue
+            paths = [path for path in self.files.below(study) if _LANDED.fullmatch(path)]
+            for path, landed in self.files.each(self.described, paths):
+                if landed is not None:
+                    # The current path: the description is outdated if the folder was moved.
+                    yield replace(landed, path=path)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a process on this machine is downloading or loading: it has a scratch folder."""
+        return any_locked(self.root / ".aside")
 
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:

@@ -23,7 +23,6 @@ from cp_pipeline.landing import (
     ObjectStore,
     check_place,
     count_files,
-    landed_files,
     object_store,
 )
 from cp_pipeline.sandbox import SandboxStudy
@@ -80,7 +79,7 @@ def test_the_bytes_are_kept_to_the_letter_and_found_by_every_host(
     assert landing.files.read(landed.path) == BYTES
     assert landed.sha256 == hashlib.sha256(BYTES).hexdigest()
     assert Landing(tmp_path / "third", landing.files).find(ITEM) == landed
-    assert list(landed_files(other)) == [landed]
+    assert list(other.all()) == [landed]
     assert b"secret-signature" not in b"".join(map(landing.files.read, names(landing)))
 
 
@@ -128,7 +127,7 @@ def test_nothing_stays_of_an_interrupted_download_but_the_quarantine(landing: La
     description = landing.refused.read(landed.path.replace(".export", ".json"))
     assert json.loads(description)["refused"] == "Line 3: wrong."
     assert landing.find(ITEM) is None
-    assert list(landed_files(landing)) == []
+    assert list(landing.all()) == []
     assert count_files(landing, ITEM.subject_id) == 2
 
 
@@ -256,12 +255,12 @@ def test_a_killed_sync_leaves_no_half_object(
             monkeypatch.setenv(name, value)
         run_killed("sync", when=when, what=what, nth=nth)
         landing = Landing.of(site.storage)
-        assert all(landing.is_intact(landed) for landed in landed_files(landing))
+        assert all(landing.is_intact(landed) for landed in landing.all())
         done = run("sync")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "writersecret" not in done.stdout + done.stderr
         assert found_in(site.storage.data_dir, {"writersecret"}) == {}
-        assert len(list(landed_files(landing))) == 5
+        assert len(list(landing.all())) == 5
         assert site.rows('SELECT a FROM exports."Kinds" ORDER BY a') == [
             (1,),
             (2,),
