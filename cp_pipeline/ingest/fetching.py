@@ -118,7 +118,7 @@ class Fetching:
         try:
             if content is not None:
                 return self._decoded(content)
-            with self._landing.local(landed.path, self._scratch) as path:
+            with self._landing.files.local(landed.path, self._scratch) as path:
                 return self._decoded(path)
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error), self._scratch)

@@ -167,7 +167,10 @@ class _Building:
 
     def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
         try:
-            with self._landing.local(landed.path, self._scratch) as path, path.open("rb") as file:
+            with (
+                self._landing.files.local(landed.path, self._scratch) as path,
+                path.open("rb") as file,
+            ):
                 if hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256:
                     return ExportToLoad(landed, read_csv_text(path, self._scratch), load_id)
             reason = "its bytes have changed since the download: the checksum differs"

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,14 +161,6 @@ class Landing:
         except OSError:
             return False
 
-    def local(self, path: str, scratch: Path) -> AbstractContextManager[Path]:
-        """Provide a landed file on this machine's disk, while the context is open.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
-        return self.files.local(path, scratch)
-
     def missing(self, paths: Collection[str]) -> set[str]:
         """Return those of the paths where no file is."""
         answers = self.files.each(self.files.exists, list(paths))
@@ -178,7 +170,7 @@ class Landing:
         """Move a refused file into the quarantine, with the reason."""
         self.refused.replace(description_of(landed.path), landed.described(reason), scratch)
         try:
-            with self.local(landed.path, scratch) as source:
+            with self.files.local(landed.path, scratch) as source:
                 self.refused.put(landed.path, source)
         except FileNotFoundError:
             # Another process may have moved the same file a moment ago.
@@ -214,15 +206,9 @@ class Landing:
         """Whether a process on this machine is downloading or loading: it has a scratch folder."""
         return any_locked(self.root / ".aside")
 
-    @contextmanager
-    def scratch_folder(self) -> Iterator[Path]:
-        """Provide a scratch folder for this process, on this machine's disk.
-
-        It is removed at the end. Scratch folders of killed processes, which nobody has locked, are
-        removed at the beginning.
-        """
-        with scratch_folder(self.root / ".aside") as folder:
-            yield folder
+    def scratch_folder(self) -> AbstractContextManager[Path]:
+        """Provide a scratch folder of this process, on this machine's disk; gone at the end."""
+        return scratch_folder(self.root / ".aside")
 
     def tidy(self) -> None:
         """Remove the scratch folders of killed processes."""

@@ -104,7 +104,7 @@ def test_a_large_file_is_sent_in_parts(landing: Landing, monkeypatch: pytest.Mon
     with landing.scratch_folder() as scratch:
         for _ in range(2):
             landed = landing.keep(ITEM, iter([content]), scratch)
-        with landing.local(landed.path, scratch) as path:
+        with landing.files.local(landed.path, scratch) as path:
             assert path.read_bytes() == content
         assert [path.name for path in scratch.iterdir()] == [".lock"]
     assert landing.is_intact(landed)
