@@ -9,7 +9,6 @@ files that were landed but never loaded, and loads that were compacted or erased
 every landed file, in the order of program executions, including loads that had been compacted.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cp_pipeline.landing import (
     ExportRefused,
     LandedFile,
     Landing,
+    checksum_of,
     read_csv_text,
     remembered_erasures,
 )
@@ -167,11 +167,8 @@ class _Building:
 
     def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
         try:
-            with (
-                self._landing.files.local(landed.path, self._scratch) as path,
-                path.open("rb") as file,
-            ):
-                if hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256:
+            with self._landing.files.local(landed.path, self._scratch) as path:
+                if checksum_of(path) == landed.sha256:
                     return ExportToLoad(landed, read_csv_text(path, self._scratch), load_id)
             reason = "its bytes have changed since the download: the checksum differs"
         except ExportRefused as error:

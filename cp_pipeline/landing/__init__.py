@@ -19,6 +19,7 @@ from cp_pipeline.landing.file_erasure import (
     remembered_erasures,
     texts_of,
 )
+from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.landed_file import IncompleteFile, LandedFile
 from cp_pipeline.landing.object_store import ObjectStore
 from cp_pipeline.landing.place_check import PlaceChecked, check_place
@@ -37,6 +38,7 @@ __all__ = [
     "PackingRefused",
     "PlaceChecked",
     "check_place",
+    "checksum_of",
     "count_files",
     "erase_files",
     "read_csv_text",

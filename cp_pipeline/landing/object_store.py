@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import uuid4
 
 from cp_pipeline.landing.errors import LandingUnusable
+from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.object_errors import explained
 
 if TYPE_CHECKING:
@@ -182,18 +183,20 @@ class ObjectStore:
             else:
                 self._overwrite(name, part)
         except FileExistsError:
-            if self.checksum(name) != _checksum(part):
+            if self.checksum(name) != checksum_of(part):
                 # Damaged: the name has the checksum of other bytes.
                 self._overwrite(name, part)
         part.unlink()
 
-    def upload(self, name: str, path: Path, checksum: str) -> None:
-        """Upload a file, in place of an object of the same name; the file stays.
+    def upload(self, name: str, path: Path) -> str:
+        """Upload a file, in place of an object of the same name; return its checksum.
 
-        The object is visible when it is whole. Its metadata ``sha256`` is the checksum.
+        The file stays. The object is visible when it is whole; its metadata ``sha256`` is the
+        checksum.
         """
         from obstore import put  # noqa: PLC0415
 
+        checksum = checksum_of(path)
         with explained(self.named, name):
             put(
                 self._client,
@@ -202,6 +205,7 @@ class ObjectStore:
                 attributes={"sha256": checksum},
                 chunk_size=ONE_REQUEST_BYTES // 4,
             )
+        return checksum
 
     @contextmanager
     def local(self, name: str, scratch: Path) -> Iterator[Path]:
@@ -249,8 +253,3 @@ class ObjectStore:
         """Yield the answer for each name, in order; asked on many threads at once."""
         with ThreadPoolExecutor(_THREADS) as threads:
             yield from zip(names, threads.map(ask, names), strict=True)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

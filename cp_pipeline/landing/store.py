@@ -96,7 +96,7 @@ class Landing:
         checksum, byte_count = hashlib.sha256(), 0
         part = scratch / f"{next(_serial)}.part"
         try:
-            with written(part, new=True) as file:
+            with written(part) as file:
                 for chunk in chunks:
                     checksum.update(chunk)
                     byte_count += len(chunk)
