@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from cp_pipeline.landing.errors import LandingUnusable
@@ -25,7 +25,7 @@ from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.object_errors import explained
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import ObjectMeta, PutResult
     from obstore.store import ObjectStore as Client
 
 # Larger objects are sent in parts, of which each may take the time of a request. obstore does not
@@ -46,16 +46,12 @@ class ObjectStore:
     Args:
         client: of the bucket and the prefix.
         where: the location, for people.
-        folder: a folder below the prefix; empty, or with '/' at its end.
         use: what the store is for, for people.
     """
 
-    def __init__(
-        self, client: "Client", where: str, folder: str = "", use: str = "the landing"
-    ) -> None:
+    def __init__(self, client: "Client", where: str, use: str) -> None:
         self._client = client
         self._where = where
-        self._folder = folder
         self._use = use
 
     @classmethod
@@ -87,12 +83,7 @@ class ObjectStore:
                 },
                 retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
             )
-        return cls(client, location, use=use)
-
-    def in_folder(self, folder: str) -> Self:
-        """Return the same store with all names below a folder."""
-        where = f"{self._where}/{folder}"
-        return type(self)(self._client, where, f"{self._folder}{folder}/", self._use)
+        return cls(client, location, use)
 
     def __str__(self) -> str:
         return self._where
@@ -104,10 +95,8 @@ class ObjectStore:
 
     def subfolders(self, folder: str) -> set[str]:
         """Return the names of the folders directly in ``folder``."""
-        from obstore import list_with_delimiter  # noqa: PLC0415
-
         with explained(self.named):
-            found = list_with_delimiter(self._client, f"{self._folder}{folder}" or None)
+            found = self._client.list_with_delimiter(folder or None)
         return {each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]}
 
     def below(self, folder: str) -> Iterator[str]:
@@ -122,55 +111,38 @@ class ObjectStore:
         return [each["path"] for each in found]
 
     def _listed(self, folder: str) -> "list[ObjectMeta]":
-        from obstore import list as list_objects  # noqa: PLC0415
-
         with explained(self.named):
-            found = list_objects(self._client, f"{self._folder}{folder}").collect()
-        for each in found:
-            each["path"] = each["path"].removeprefix(self._folder)
-        return list(found)
+            return list(self._client.list(folder).collect())
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of this name."""
-        from obstore import head  # noqa: PLC0415
-
         try:
             with explained(self.named, name):
-                head(self._client, self._folder + name)
+                self._client.head(name)
         except FileNotFoundError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object."""
-        from obstore import get  # noqa: PLC0415
-
         with explained(self.named, name):
-            return bytes(get(self._client, self._folder + name).bytes())
+            return bytes(self._client.get(name).bytes())
 
     def create(self, name: str, content: bytes) -> None:
         """Write a small object that must not exist yet."""
-        self._create(name, content)
+        self._put(name, content, mode="create")
 
-    def _create(self, name: str, content: bytes | Path) -> str | None:
-        from obstore import put  # noqa: PLC0415
-
+    def _put(self, name: str, content: bytes | Path, **options: Any) -> "PutResult":  # noqa: ANN401
         with explained(self.named, name):
-            return put(self._client, self._folder + name, content, mode="create")["version"]
+            return self._client.put(name, content, chunk_size=ONE_REQUEST_BYTES // 4, **options)
 
     def create_versioned(self, name: str, content: bytes) -> bool:
         """Create an object; return whether the store keeps versions of removed objects."""
-        return self._create(name, content) not in {None, "null"}
+        return self._put(name, content, mode="create")["version"] not in {None, "null"}
 
     def replace(self, name: str, content: bytes, scratch: Path) -> None:  # noqa: ARG002
         """Write a small object, in place of one of the same name."""
-        self._overwrite(name, content)
-
-    def _overwrite(self, name: str, content: bytes | Path) -> None:
-        from obstore import put  # noqa: PLC0415
-
-        with explained(self.named, name):
-            put(self._client, self._folder + name, content, chunk_size=ONE_REQUEST_BYTES // 4)
+        self._put(name, content)
 
     def put(self, name: str, part: Path) -> None:
         """Upload a file, and remove it here; it is not uploaded if the same object exists."""
@@ -178,14 +150,11 @@ class ObjectStore:
         try:
             if not is_small and self.exists(name):
                 raise FileExistsError(name)
-            if is_small:
-                self._create(name, part)
-            else:
-                self._overwrite(name, part)
+            self._put(name, part, mode="create" if is_small else "overwrite")
         except FileExistsError:
             if self.checksum(name) != checksum_of(part):
                 # Damaged: the name has the checksum of other bytes.
-                self._overwrite(name, part)
+                self._put(name, part)
         part.unlink()
 
     def upload(self, name: str, path: Path) -> str:
@@ -194,17 +163,8 @@ class ObjectStore:
         The file stays. The object is visible when it is whole; its metadata ``sha256`` is the
         checksum.
         """
-        from obstore import put  # noqa: PLC0415
-
         checksum = checksum_of(path)
-        with explained(self.named, name):
-            put(
-                self._client,
-                self._folder + name,
-                path,
-                attributes={"sha256": checksum},
-                chunk_size=ONE_REQUEST_BYTES // 4,
-            )
+        self._put(name, path, attributes={"sha256": checksum})
         return checksum
 
     @contextmanager
@@ -226,10 +186,8 @@ class ObjectStore:
         return checksum.hexdigest()
 
     def _chunks(self, name: str) -> Iterator[bytes]:
-        from obstore import get  # noqa: PLC0415
-
         with explained(self.named, name):
-            for chunk in get(self._client, self._folder + name):
+            for chunk in self._client.get(name):
                 yield bytes(chunk)
 
     def remove(self, name: str) -> None:
@@ -242,10 +200,8 @@ class ObjectStore:
             self._remove(names)
 
     def _remove(self, names: Sequence[str]) -> None:
-        from obstore import delete  # noqa: PLC0415
-
         with explained(self.named):
-            delete(self._client, [self._folder + name for name in names])
+            self._client.delete(names)
 
     def each(
         self, ask: Callable[[str], Answer], names: Sequence[str]

@@ -74,8 +74,8 @@ class Landing:
         """
         if not storage.landing_url:
             return cls(storage.landing)
-        store = ObjectStore.at(storage.landing_url)
-        return cls(storage.landing, store, store.in_folder("quarantine"))
+        url = storage.landing_url
+        return cls(storage.landing, ObjectStore.at(url), ObjectStore.at(f"{url}/quarantine"))
 
     def keep(
         self,

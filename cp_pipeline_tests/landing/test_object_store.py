@@ -55,7 +55,7 @@ def location(
 @pytest.fixture
 def landing(location: str, tmp_path: Path) -> Landing:
     store = ObjectStore.at(location)
-    return Landing(tmp_path / "landing", store, store.in_folder("quarantine"))
+    return Landing(tmp_path / "landing", store, ObjectStore.at(f"{location}/quarantine"))
 
 
 @pytest.fixture
