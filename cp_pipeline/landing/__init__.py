@@ -22,7 +22,6 @@ from cp_pipeline.landing.file_erasure import (
 from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.landed_file import IncompleteFile, LandedFile
 from cp_pipeline.landing.object_store import ObjectStore
-from cp_pipeline.landing.place_check import PlaceChecked, check_place
 from cp_pipeline.landing.store import Landing
 
 __all__ = [
@@ -36,8 +35,6 @@ __all__ = [
     "LandingUnusable",
     "ObjectStore",
     "PackingRefused",
-    "PlaceChecked",
-    "check_place",
     "checksum_of",
     "count_files",
     "erase_files",

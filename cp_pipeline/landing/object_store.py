@@ -1,7 +1,7 @@
 """An object store as the place of the landed files: S3, or Azure's blobs.
 
-Belongs here: objects and their names. Does not belong: what is in an object (``store``), the words
-for the store's errors (``object_errors``).
+Belongs here: objects and their names, and trying whether the store can be used. Does not belong:
+what is in an object (``store``), the words for the store's errors (``object_errors``).
 
 ``obstore`` reads the credentials from the store's own variables (``AWS_…``, ``AZURE_…``) or from
 the machine's role. They are no settings of ours, and nothing here shows them.
@@ -136,10 +136,6 @@ class ObjectStore:
         with explained(self.named, name):
             return self._client.put(name, content, chunk_size=ONE_REQUEST_BYTES // 4, **options)
 
-    def create_versioned(self, name: str, content: bytes) -> bool:
-        """Create an object; return whether the store keeps versions of removed objects."""
-        return self._put(name, content, mode="create")["version"] not in {None, "null"}
-
     def replace(self, name: str, content: bytes, scratch: Path) -> None:  # noqa: ARG002
         """Write a small object, in place of one of the same name."""
         self._put(name, content)
@@ -202,6 +198,42 @@ class ObjectStore:
     def _remove(self, names: Sequence[str]) -> None:
         with explained(self.named):
             self._client.delete(names)
+
+    def check(self, *, overwrites: bool = False) -> bool:
+        """Try every operation; nothing stays. Return whether removed objects stay as versions.
+
+        Args:
+            overwrites: whether objects are to be overwritten here, unlike those of the landing.
+
+        Raises:
+            LandingUnusable: one of them is refused, or the store overwrites what is only created.
+        """
+        name, content = f".doctor/{uuid4().hex}.txt", b"cp-pipeline doctor\n"
+        version = self._put(name, content, mode="create")["version"]
+        try:
+            if self.read(name) != content or name not in self.below(".doctor"):
+                raise LandingUnusable(
+                    f"The object store of {self.named} does not return what was written."
+                )
+            if not overwrites:
+                self._refuse_overwriting(name)
+        finally:
+            self.remove(name)
+        if self.exists(name):
+            raise LandingUnusable(f"A file was removed from {self.named}, but is still there.")
+        return version not in {None, "null"}
+
+    def _refuse_overwriting(self, name: str) -> None:
+        try:
+            self.create(name, b"overwritten\n")
+        except FileExistsError:
+            return
+        raise LandingUnusable(
+            f"The object store of {self.named} overwrites an object that was only to be created: "
+            "it does not know the condition If-None-Match. Hosts could overwrite each other's "
+            "files.",
+            "Use a store that knows it, such as Amazon S3, Azure, MinIO or SeaweedFS.",
+        )
 
     def each(
         self, ask: Callable[[str], Answer], names: Sequence[str]

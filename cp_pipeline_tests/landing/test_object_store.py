@@ -21,7 +21,6 @@ from cp_pipeline.landing import (
     LandingUnavailable,
     LandingUnusable,
     ObjectStore,
-    check_place,
     count_files,
     object_store,
 )
@@ -151,7 +150,7 @@ def test_a_store_that_cannot_be_used_is_explained_without_secrets(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LandingUnusable, match=words) as raised:
-        check_place(ObjectStore.at(place))
+        ObjectStore.at(place).check()
     assert not raised.value.passing
     assert "secret" not in str(raised.value).lower().replace("aws_secret_access_key", "")
 
@@ -178,17 +177,18 @@ def test_a_silent_and_a_missing_server_are_told_apart(
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         with pytest.raises(LandingUnavailable, match="cannot be reached") as raised:
-            check_place(ObjectStore.at(location))
+            ObjectStore.at(location).check()
         assert raised.value.passing
         silent.listen()
         with pytest.raises(LandingUnavailable, match="too slow"):
-            check_place(ObjectStore.at(location))
+            ObjectStore.at(location).check()
 
 
 def test_a_usable_store_is_left_as_it_was(landing: Landing, location: str) -> None:
     assert isinstance(landing.files, ObjectStore)
-    checked = check_place(landing.files)
-    assert (checked.where, checked.keeps_versions) == (location, False)
+    keeps_versions = landing.files.check()
+    assert not keeps_versions
+    assert str(landing.files) == location
     assert names(landing) == []
 
 
@@ -289,7 +289,7 @@ def test_the_published_file_is_uploaded_whole_or_not_at_all(
     uploaded = obstore.get(client, "centrepoint.duckdb")
     assert uploaded.attributes["sha256"] == done.sha256
     assert bytes(uploaded.bytes()) == file
-    check_place(ObjectStore.at(f"{location}-published"), overwrites=True)
+    ObjectStore.at(f"{location}-published").check(overwrites=True)
 
     site.load("N\n2\n", subject_id=2)
     with monkeypatch.context() as refused:
@@ -299,7 +299,7 @@ def test_the_published_file_is_uploaded_whole_or_not_at_all(
             PipelineResource().publish("run")
         store = ObjectStore.at(f"{location}-published", "the published file in")
         with pytest.raises(LandingUnusable, match="refuses access to the published file in"):
-            check_place(store, overwrites=True)
+            store.check(overwrites=True)
     assert done.path.read_bytes() == file
     assert [each.name for each in done.path.parent.glob("*centrepoint*")] == [done.path.name]
     assert bytes(obstore.get(client, "centrepoint.duckdb").bytes()) == file
