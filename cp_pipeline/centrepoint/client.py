@@ -18,12 +18,11 @@ from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing, Progress, no_progress
-from cp_pipeline.centrepoint.read_only import ReadOnlyTransport
 from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition
 from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import Subjects, SubjectsPage
 from cp_pipeline.centrepoint.tokens import DETAILS_SCOPE, TokenSource
-from cp_pipeline.centrepoint.transport import Transport
+from cp_pipeline.centrepoint.transport import ReadOnlyTransport, Transport
 from cp_pipeline.domain.executions import ProgramDataset, StudyProgram
 from cp_pipeline.domain.exports import ExportFile, StudyListing
 from cp_pipeline.settings import CentrePointSettings, Dialect

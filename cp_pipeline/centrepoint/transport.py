@@ -1,4 +1,4 @@
-"""Send HTTP requests: sessions, timeouts, retries, no redirects.
+"""Send HTTP requests: sessions, timeouts, retries, no redirects; or only GET requests.
 
 Belongs here: what applies to every request to the API, the token service and the blob storage.
 Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``), reading answers
@@ -225,6 +225,33 @@ class Transport:
         )
         retry.budget = self._budget
         return retry
+
+
+class ReadOnlyTransport(Transport):
+    """Sends GET requests and nothing else, to one address and what is below it.
+
+    The scope CentrePoint can also write (docs/api.md); what asks with it must not be able to.
+
+    Args:
+        through: sends the requests.
+        address: the address of the API.
+    """
+
+    def __init__(self, through: Transport, address: str) -> None:
+        self._through = through
+        self._address = address.rstrip("/")
+
+    def send(self, method: str, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+        """Send a GET; see ``Transport.send``.
+
+        Raises:
+            PermissionError: it is no GET, it has a body, or it goes elsewhere.
+        """
+        if method != "GET" or not url.startswith(f"{self._address}/"):
+            raise PermissionError(f"{method} is not allowed here: this client only reads.")
+        if {"json", "data", "files"} & {name for name, value in options.items() if value}:
+            raise PermissionError("A body is not allowed here: this client only reads.")
+        return self._through.send(method, url, **options)
 
 
 def _broke_off(error: Exception) -> bool:

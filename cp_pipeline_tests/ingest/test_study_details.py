@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.centrepoint import ServiceError
-from cp_pipeline.centrepoint.read_only import ReadOnlyTransport
 from cp_pipeline.centrepoint.study_details import _ON_REQUEST, FIELDS, column
 from cp_pipeline.centrepoint.tokens import TokenSource
-from cp_pipeline.centrepoint.transport import Transport
+from cp_pipeline.centrepoint.transport import ReadOnlyTransport, Transport
 from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion, rebuild
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import CentrePointSettings
