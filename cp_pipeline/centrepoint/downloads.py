@@ -22,7 +22,6 @@ from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     ConnectionSettingsWrong,
     DownloadFailed,
-    ExportFileError,
     ExportWithdrawn,
     ServiceUnavailable,
 )
@@ -298,6 +297,3 @@ def _backoff(requests_spent: int) -> float:
     """Return the seconds to wait after ``requests_spent`` requests without a ``Retry-After``."""
     place = min(requests_spent, len(_BACKOFF_SECONDS)) - 1
     return _BACKOFF_SECONDS[place] + random.uniform(0, _JITTER_SECONDS)  # noqa: S311  (no secret)
-
-
-__all__ = ["Downloads", "ExportFileError", "Receive"]

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from cp_pipeline.centrepoint import (
     CentrePoint,
-    ExportFileError,
+    DownloadFailed,
     FileRequests,
     ServiceError,
     redact,
@@ -93,7 +93,7 @@ class Fetching:
                     ) from None
                 for export in ready:
                     export.text.discard()
-                stage = "download" if isinstance(error, ExportFileError) else "decode"
+                stage = "download" if isinstance(error, DownloadFailed) else "decode"
                 return PartitionFailed(partition, each.export_file, stage, explain(error))
         return ready
 
@@ -144,7 +144,7 @@ class Fetching:
                     requests,
                 )
                 return landed, arriving.content
-        except ExportFileError as error:
+        except DownloadFailed as error:
             self._landing.quarantine_incomplete(incomplete, str(error), self._scratch)
             raise
         finally:
