@@ -6,6 +6,7 @@ Does not belong: where bytes are stored, DuckDB, Dagster.
 
 from cp_pipeline.centrepoint.api import PAGE_SIZE
 from cp_pipeline.centrepoint.client import CentrePoint
+from cp_pipeline.centrepoint.downloads import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     CentrePointError,
@@ -20,7 +21,6 @@ from cp_pipeline.centrepoint.errors import (
     StudyRefused,
     TokenRefused,
 )
-from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once

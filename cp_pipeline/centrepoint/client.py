@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 from cp_pipeline.centrepoint.api import Api
 from cp_pipeline.centrepoint.budget import RequestBudget
 from cp_pipeline.centrepoint.dialects import DialectChoice
-from cp_pipeline.centrepoint.downloads import Downloads, Kept, Receive
-from cp_pipeline.centrepoint.file_requests import FileRequests
+from cp_pipeline.centrepoint.downloads import Downloads, FileRequests, Kept, Receive
 from cp_pipeline.centrepoint.hosts import HostRule
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing, Progress, no_progress

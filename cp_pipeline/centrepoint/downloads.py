@@ -1,6 +1,6 @@
 """Download one export file by its signed link (docs/api.md, "Files").
 
-Belongs here: expired links, retries, and the check that all announced bytes arrive.
+Belongs here: expired links, retries, their limit, and the check that all announced bytes arrive.
 Does not belong: where the bytes go (the caller's ``receive`` function), what a refusal by the
 storage means (``storage``).
 """
@@ -25,7 +25,6 @@ from cp_pipeline.centrepoint.errors import (
     ExportWithdrawn,
     ServiceUnavailable,
 )
-from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
@@ -34,6 +33,7 @@ from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_li
 from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.exports import ExportFile
 
+REQUESTS_FOR_A_FILE = 4
 CHUNK_BYTES = 1 << 20
 # Before the second, third and fourth request, unless a Retry-After header says otherwise. A random
 # jitter is added.
@@ -54,6 +54,23 @@ class _Interrupted(Exception):
         super().__init__(reason)
         self.link = link
         self.wait_seconds = wait_seconds
+
+
+@dataclass(slots=True)
+class FileRequests:
+    """Counts the requests for one file in one load attempt, for any purpose. Not thread-safe.
+
+    To download a second copy of the file, pass the same object to ``CentrePoint.fetch``.
+    ``listed_again``: the item with a new link, from the one repeated listing; if set, use its link.
+    """
+
+    spent: int = 0
+    listed_again: ExportFile | None = None
+
+    @property
+    def left(self) -> int:
+        """The number of requests that may still be sent."""
+        return REQUESTS_FOR_A_FILE - self.spent
 
 
 @dataclass(slots=True)
@@ -113,7 +130,7 @@ class Downloads:
         """
         fetch = _Fetch(export_file, requests or FileRequests())
         while True:
-            fetch.requests.spend()
+            fetch.requests.spent += 1
             try:
                 kept = receive(fetch.file, self._chunks(fetch.file))
             except _Interrupted as interruption:
