@@ -300,7 +300,7 @@ class Downloads:
 
 
 def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
-    """Whether two items are one version (docs/api.md, "Which version of an export an item is").
+    """Whether two items are one version.
 
     See docs/api.md, "Which version of an export an item is". If the time of the last change is
     unknown, another execution is another version.

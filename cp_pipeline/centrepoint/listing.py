@@ -61,19 +61,7 @@ class Listing:
         filters: Filters = Filters(),  # noqa: B008  (immutable)
         progress: Progress = no_progress,
     ) -> StudyListing:
-        """List the export files of a study that match the filters.
-
-        The listing may change while its pages are read. It is accepted when the number of different
-        items equals the service's count, or when two readings in a row agree.
-
-        Args:
-            study_id: the study.
-            filters: what to list.
-            progress: called after each page.
-
-        Raises:
-            ServiceError: the listing failed; the subclass says why.
-        """
+        """List the export files of a study that match the filters; see ``in_parts``."""
         *_, end = self.in_parts(study_id, filters, progress)
         return end.listing
 
@@ -86,7 +74,10 @@ class Listing:
         part_items: int = sys.maxsize,
         resumed: ListingPosition | None = None,
     ) -> Generator[ListingPart, None, None]:
-        """List export files as ``export_files`` does, a part at a time.
+        """List the export files of a study that match the filters, a part at a time.
+
+        The listing may change while its pages are read. It is accepted when the number of different
+        items equals the service's count, or when two readings in a row agree.
 
         A long listing need not be in memory at once. Each part has about ``part_items`` items. The
         last part ``is_end``: then the listing is accepted. If it is not accepted, it is read again,
