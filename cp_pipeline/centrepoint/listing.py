@@ -14,7 +14,7 @@ from functools import partial
 
 import requests
 
-from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, read_page
+from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, Page, read_page
 from cp_pipeline.centrepoint.dialects import (
     BODY_HINT,
     CURRENT,
@@ -28,7 +28,7 @@ from cp_pipeline.centrepoint.dialects import (
 from cp_pipeline.centrepoint.errors import ServiceUnavailable
 from cp_pipeline.centrepoint.items import Filters, read_item
 from cp_pipeline.centrepoint.pages import pages_in_order
-from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Page, Reading
+from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import Dialect
 
@@ -103,7 +103,7 @@ class Listing:
                     yield ListingPart(listing, ListingPosition(reading, offset), is_end=False)
                     reading.forget_items()
             agrees = not reading.is_whole and reading.agrees_with(previous)
-            missing = reading.missing(previous) if agrees else 0
+            missing = reading.missing(previous) if previous and agrees else 0
             listing = self._what_was_asked(reading, missing, study_id, filters)
             if reading.is_whole or agrees:
                 yield ListingPart(listing, ListingPosition(reading, reading.total), is_end=True)
@@ -213,7 +213,7 @@ class Listing:
                 if SEED in refused:
                     self._say_a_proxy_refused(refused[SEED], study_id, purpose)
                 self._dialects.keep(dialect)
-                return Page([read_item(raw) for raw in page.items], page.total, page.limit)
+                return replace(page, items=[read_item(raw) for raw in page.items])
             refused[dialect] = response
             if response.status_code not in UNKNOWN_DIALECT:
                 break

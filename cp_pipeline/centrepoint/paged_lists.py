@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import requests
 
 from cp_pipeline.centrepoint.answers import describe
-from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, RawPage, read_page, refusal
+from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, Page, read_page, refusal
 from cp_pipeline.centrepoint.errors import ResourceMissing
 
 # The most pages in a row without a new item; a service that ignores the offset sends such pages.
@@ -71,7 +71,7 @@ def read_list(
 
 def read_one_page(
     api: Api, path: str, study_id: int, what: str, offset: int, *, personal: bool = False
-) -> RawPage:
+) -> Page:
     """Read the page of a list that begins at an offset; see ``read_list``."""
     purpose = f"listing the {what} of study {study_id}"
     response = api.get(path, purpose, {"limit": PAGE_SIZE, "offset": offset})
@@ -105,12 +105,11 @@ def check_answer(
         raise refusal(response, study_id, purpose, client=client)
 
 
-def next_offset(page: RawPage, offset: int) -> int | None:
+def next_offset(page: Page, offset: int) -> int | None:
     """Return where the next page begins; None after the last one.
 
     A short page is followed by what comes after its last item: a service may send fewer items than
     asked for without saying so. An empty page is skipped: a service may filter after paging.
     """
-    step = len(page.items) or min(page.limit or PAGE_SIZE, PAGE_SIZE)
-    following = offset + step
+    following = offset + (len(page.items) or page.step)
     return following if following < page.total else None
