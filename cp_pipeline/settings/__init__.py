@@ -8,7 +8,6 @@
 from cp_pipeline.settings.centrepoint import (
     SENSOR_SECONDS,
     CentrePointSettings,
-    DetailsSettings,
     Dialect,
     DialectSetting,
     SubjectField,
@@ -27,7 +26,6 @@ from cp_pipeline.settings.storage import (
 __all__ = [
     "SENSOR_SECONDS",
     "CentrePointSettings",
-    "DetailsSettings",
     "Dialect",
     "DialectSetting",
     "SettingsError",
