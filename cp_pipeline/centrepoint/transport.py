@@ -9,9 +9,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.utils import select_proxy
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, ReadTimeoutError
 from urllib3.util.retry import Retry
@@ -176,8 +178,13 @@ class Transport:
         # and merging its settings takes as long as sending the request.
         request = requests.Request(method, url, headers={**_HEADERS, **(headers or {})}, **options)
         environment = self._environment(url) | {"stream": stream}
+        prepared = request.prepare()
+        address = prepared.url or ""
+        # A proxy resolves names and connects by itself: refuse a host by how it is written.
+        if self._rule is not None and select_proxy(address, environment["proxies"]):
+            self._rule.check_written(urlsplit(address).hostname or "")
         return self._session().send(
-            request.prepare(),
+            prepared,
             timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
             allow_redirects=False,
             **environment,
