@@ -18,6 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from cp_pipeline.centrepoint.answers import announced_length, describe, obey, retry_after
+from cp_pipeline.centrepoint.connection_errors import too_slow
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     ConnectionSettingsWrong,
@@ -28,7 +29,6 @@ from cp_pipeline.centrepoint.errors import (
 from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
-from cp_pipeline.centrepoint.minimum_throughput import too_slow
 from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
 from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.exports import ExportFile
