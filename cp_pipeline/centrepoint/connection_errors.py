@@ -1,8 +1,7 @@
 """Turn errors of the HTTP library before an answer into errors of this project.
 
-Belongs here: which setting is wrong, in messages without addresses; what an error wraps. Does not
-belong: retries
-(``transport``), errors in an answer (``answers``).
+Belongs here: which setting is wrong, in messages without addresses; what an error wraps.
+Does not belong: retries (``transport``), errors in an answer (``answers``).
 
 Never repeat what the library says about an address: it may contain a proxy's password or a link's
 signature.

@@ -31,9 +31,7 @@ class PacedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         """Called by ``HTTPAdapter.__init__``."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = (
-            _PACED_POOLS if self._rule is None else _pools(self._rule)
-        )
+        self.poolmanager.pool_classes_by_scheme = _pools(self._rule)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
         """Called by ``HTTPAdapter`` for each request through a proxy."""

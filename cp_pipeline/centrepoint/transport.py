@@ -79,13 +79,9 @@ def _what_happened(options: Mapping[str, Any]) -> str:
     return f"the connection to {host} failed"
 
 
-class NoAuthorization(AuthBase):
-    """Sends no Authorization header, not even one from a ``.netrc`` file."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Called by ``requests`` for each request."""
-        request.headers.pop("Authorization", None)
-        return request
+def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send no Authorization header, not even for a name and a password in the address."""
+    return request
 
 
 class Transport:
@@ -141,7 +137,7 @@ class Transport:
                 self._budget.spend()
             failure = None
             try:
-                response = self._send(method, url, auth=auth or NoAuthorization(), **options)
+                response = self._send(method, url, auth=auth or _no_authorization, **options)
                 _log.debug("%s: HTTP %d", purpose, response.status_code)
             except BEFORE_AN_ANSWER as error:
                 failure = explained(error, url, purpose, setting)
