@@ -95,7 +95,7 @@ class WholeListings:
         started_at = resumed[0].started_at if resumed else self._now
         place = None if resumed is None else _listing_position(*resumed)
         parts = self._centrepoint.list_in_parts(
-            study_id, progress, part_items=PART_ITEMS, resumed=place
+            study_id, progress=progress, part_items=PART_ITEMS, resumed=place
         )
         scope, changed = Scope((study_id,)), False
         reading = place and place.reading
