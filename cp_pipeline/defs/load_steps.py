@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from cp_pipeline.centrepoint import redact
 from cp_pipeline.defs.events import (
     DATASET_EXPORTS,
     NOT_LISTED,
@@ -43,7 +44,6 @@ from cp_pipeline.ingest import (
     Request,
     Survey,
     explain,
-    redact,
 )
 
 # For failures that may pass, such as a restart of the service. Delays: 30 s, 1 and 2 minutes.

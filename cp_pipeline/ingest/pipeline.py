@@ -5,13 +5,12 @@ Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
-from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest.asking import Asking, purpose_of
 from cp_pipeline.ingest.deadline import Deadline
@@ -19,7 +18,7 @@ from cp_pipeline.ingest.executor import Executor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
+from cp_pipeline.ingest.retry_schedule import RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.study_refresh import RefreshedDetails, refresh_details, refresh_looks
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
@@ -28,28 +27,12 @@ from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.landing import remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
-    FailedAttempts,
-    Finding,
-    LastingFailure,
-    LoadedExecution,
-    LoadedVersions,
     PartitionState,
     Purpose,
-    Question,
-    StudyQuestion,
     Warehouse,
-    ask,
-    ask_study,
-    count_loaded_by,
-    count_partitions,
     erased_subjects,
     failed_attempts,
-    last_whole_listing,
-    lasting_failures,
-    loaded_executions,
-    loaded_versions,
     partition_states,
-    partitions_loaded_by,
     study_names,
 )
 
@@ -80,17 +63,17 @@ class Pipeline:
         self.storage = storage
         self.centrepoint, self.landing = self.rooms.centrepoint, self.rooms.landing
         self.warehouse, self.timings = self.rooms.warehouse, self.rooms.timings
-        # A separate connection, because one thread at a time may use a connection, and another
-        # thread loads.
-        self._questions = Warehouse.of(storage)
-        self._questions.spares_memory = True
+        # Answers questions on a connection of its own: one thread at a time may use a connection,
+        # and another thread loads.
+        self.questions = Warehouse.of(storage)
+        self.questions.spares_memory = True
         self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
         self._details: RefreshedDetails | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long to wait for another process that holds the warehouse."""
-        self.warehouse.wait_seconds = self._questions.wait_seconds = seconds
+        self.warehouse.wait_seconds = self.questions.wait_seconds = seconds
 
     def survey(
         self,
@@ -182,11 +165,7 @@ class Pipeline:
 
     def names(self) -> StudyNames:
         """Return how people call study programs and subjects."""
-        return study_names(self._questions)
-
-    def last_whole_listing(self) -> datetime | None:
-        """Return when (UTC) all studies were last listed whole; None if one never was."""
-        return last_whole_listing(self._questions, self.centrepoint.settings.study_ids)
+        return study_names(self.questions)
 
     def where_the_time_went(self) -> str:
         """Return one line for people: the seconds by activity, to show what to tune."""
@@ -212,71 +191,11 @@ class Pipeline:
 
     def retry_schedule(self, plan: Plan, now: datetime | None = None) -> RetrySchedule:
         """Return which partitions of a plan may be loaded now (UTC), by the retry schedule."""
-        return retry_schedule(plan, failed_attempts(self._questions), now)
-
-    def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
-        """Return the partitions without automatic retries left, with the last failure."""
-        return {
-            Partition(key.subject_id, key.dataset_name): failed
-            for (key, _), failed in failed_attempts(self._questions).items()
-            if failed.number >= ATTEMPTS
-        }
-
-    def failed_exports(self) -> list[LastingFailure]:
-        """Return the exports that are listed and could not be loaded."""
-        return lasting_failures(self._questions)
+        return retry_schedule(plan, failed_attempts(self.questions), now)
 
     def states(self) -> Iterator[PartitionState]:
         """Yield the state of each partition, by data set and subject."""
-        return partition_states(self._questions)
-
-    def count_partitions(self) -> int:
-        """Return the number of listed or loaded partitions."""
-        return count_partitions(self._questions)
-
-    def versions(self) -> Iterator[dict[Partition, LoadedVersions]]:
-        """Yield the program executions of each partition's current rows, some at a time."""
-        return loaded_versions(self._questions)
-
-    def loaded(
-        self, partitions: Collection[Partition]
-    ) -> dict[Partition, tuple[LoadedExecution, ...]]:
-        """Return the current loads of the given partitions, without partitions that have none.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        found: dict[Partition, list[LoadedExecution]] = {}
-        wanted = frozenset(partitions)
-        for key, load in loaded_executions(self._questions).items():
-            partition = Partition(key.subject_id, key.dataset_name)
-            if partition in wanted:
-                found.setdefault(partition, []).append(load)
-        return {partition: tuple(loads) for partition, loads in sorted(found.items())}
-
-    def loaded_by(self, run_ids: Collection[str]) -> set[Partition]:
-        """Return the partitions with a current load of one of these Dagster runs.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        return partitions_loaded_by(self._questions, run_ids)
-
-    def count_loaded(self, run_id: str) -> int:
-        """Count the partitions that a Dagster run loaded.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        return count_loaded_by(self._questions, run_id)
-
-    def ask(self, question: Question) -> Finding:
-        """Run one check on everything that is loaded."""
-        return ask(self._questions, question)
-
-    def ask_study(self, question: StudyQuestion) -> Finding:
-        """Run one check on the study's details."""
-        return ask_study(self._questions, question)
+        return partition_states(self.questions)
 
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:
