@@ -28,7 +28,7 @@ from cp_pipeline.ingest.partition_results import PartitionResult
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.survey import Survey
-from cp_pipeline.ingest.timings import Activity, Timings
+from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.warehouse import Loader
 
 PARTITIONS_AHEAD = 1024
@@ -62,28 +62,20 @@ class ThreadExecutor:
     nothing is loaded without an event.
 
     Args:
+        rooms: have the number of download threads, and add up the seconds.
         plan: the plan to execute.
         fetching: fetches one partition.
         loader: loads a batch of partitions.
-        threads: the number of download threads.
-        timings: adds up the seconds.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        fetching: Fetching,
-        loader: BatchLoader,
-        *,
-        threads: int,
-        timings: Timings,
-    ) -> None:
+    def __init__(self, rooms: Rooms, plan: Plan, fetching: Fetching, loader: BatchLoader) -> None:
         self._plan = plan
         self._iterated = False
         self._waiting = iter(plan.to_load.items())
         self._fetching = fetching
         self._loader = loader
-        self._time_spent = timings
+        self._time_spent = rooms.timings
+        threads = rooms.centrepoint.settings.download_threads
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._downloading: set[Future[Fetched]] = set()
         self._loads = ThreadPoolExecutor(1, "load")
@@ -296,29 +288,9 @@ def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[Threa
         survey: has the plan.
         run_id: the Dagster run, for lineage.
     """
-    plan = survey.plan
     with rooms.landing.scratch_folder() as scratch:
-        fetching = Fetching(
-            rooms.centrepoint,
-            rooms.landing,
-            scratch,
-            rooms.timings,
-            rooms.storage.largest_csv_bytes,
-        )
-        restore = MissingFiles(rooms.centrepoint, rooms.landing, scratch).restore
-        loader = BatchLoader(
-            plan,
-            rooms.landing,
-            Loader(rooms.warehouse, rooms.landing, scratch, run_id, restore),
-            rooms.warehouse,
-            run_id,
-            refresh=survey.request.refresh,
-        )
-        with ThreadExecutor(
-            plan,
-            fetching,
-            loader,
-            threads=rooms.centrepoint.settings.download_threads,
-            timings=rooms.timings,
-        ) as executor:
+        restore = MissingFiles(rooms, scratch).restore
+        loader = Loader(rooms.warehouse, rooms.landing, scratch, run_id, restore)
+        loads = BatchLoader(rooms, survey, loader, run_id)
+        with ThreadExecutor(rooms, survey.plan, Fetching(rooms, scratch), loads) as executor:
             yield executor
