@@ -27,6 +27,7 @@ from cp_pipeline.domain.executions import SubjectItem, SubjectProgram
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
+from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     NO_FILES,
@@ -70,8 +71,7 @@ class Look:
 
 
 def take_look(
-    centrepoint: CentrePoint,
-    warehouse: Warehouse,
+    rooms: Rooms,
     start: LookPosition,
     deadline: Deadline,
     *,
@@ -82,8 +82,7 @@ def take_look(
     """Read subjects until the end, or until there is no time; record what differs.
 
     Args:
-        centrepoint: lists the subjects.
-        warehouse: has what the last look saw.
+        rooms: the service lists the subjects; the warehouse has what the last look saw.
         start: where to begin.
         deadline: when to stop.
         erased: subjects of whom nothing is recorded.
@@ -94,14 +93,14 @@ def take_look(
         ServiceError: CentrePoint gives no list. What was read before is recorded.
         WarehouseError: the warehouse cannot be read or written.
     """
-    study_ids = centrepoint.settings.study_ids
+    study_ids = rooms.centrepoint.settings.study_ids
     position: LookPosition | None = start if start.study < len(study_ids) else LookPosition()
-    recording = _Recording(warehouse, uploads=uploads, now=now)
+    recording = _Recording(rooms.warehouse, uploads=uploads, now=now)
     pages = invalid = 0
     try:
         while position is not None:
             study_id = study_ids[position.study]
-            for page in _subject_pages(centrepoint, study_id, position.offset, deadline):
+            for page in _subject_pages(rooms.centrepoint, study_id, position.offset, deadline):
                 pages += 1
                 recording.add(each for each in page.subjects if each.subject_id not in erased)
                 invalid += page.invalid

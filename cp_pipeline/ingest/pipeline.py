@@ -6,13 +6,13 @@ Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.study_details import StudyNames
-from cp_pipeline.ingest.asking import Asking, purpose_of
+from cp_pipeline.ingest.asking import noted, outcome_of
 from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.executor import Executor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
@@ -24,14 +24,13 @@ from cp_pipeline.ingest.study_refresh import RefreshedDetails, refresh_details, 
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
 from cp_pipeline.ingest.timings import Activity
-from cp_pipeline.landing import remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     PartitionState,
     Purpose,
     Warehouse,
-    erased_subjects,
     failed_attempts,
+    move_notes,
     partition_states,
     study_names,
 )
@@ -67,7 +66,6 @@ class Pipeline:
         # and another thread loads.
         self.questions = Warehouse.of(storage)
         self.questions.spares_memory = True
-        self.asking = Asking(self.rooms)
         self._prepared: _Prepared | None = None
         self._details: RefreshedDetails | None = None
 
@@ -92,17 +90,13 @@ class Pipeline:
         """
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
-        noted = self.asking.noted(purpose_of(request)) if write else nullcontext()
-        with self.timings.on(Activity.LISTING), noted:
-            found = take_survey(
-                self.centrepoint,
-                self.landing,
-                self.warehouse,
-                request,
-                write=write,
-                progress=progress,
-            )
-        self.asking.surveyed(found)
+        purpose = Purpose.WHOLE if request.is_whole else Purpose.SOME
+        asking = noted(self.rooms, purpose) if write else nullcontext()
+        with self.timings.on(Activity.LISTING), asking:
+            found = take_survey(self.rooms, request, progress, write=write)
+        if found.changed:
+            # The survey has opened the warehouse for writing anyway.
+            move_notes(self.storage.data_dir, self.warehouse)
         if found.is_large:
             # What it needed of DuckDB's memory, the load that follows does not.
             self.warehouse.close()
@@ -129,26 +123,14 @@ class Pipeline:
             ServiceError: CentrePoint gives no list of subjects.
             WarehouseError: the warehouse cannot be read or written.
         """
-        deadline = Deadline(seconds)
-        try:
-            with self.asking.noted(Purpose.LOOK):
-                found = survey_by_look(
-                    self.centrepoint,
-                    self.landing,
-                    self.warehouse,
-                    start,
-                    deadline,
-                    uploads=uploads,
-                    now=now,
-                )
-                self.asking.looked(found, seconds)
-            return found
-        finally:
-            deadline.close()
+        with closing(Deadline(seconds)) as deadline, noted(self.rooms, Purpose.LOOK) as asked:
+            found = survey_by_look(self.rooms, start, deadline, uploads=uploads, now=now)
+            asked.outcome = outcome_of(found, seconds)
+        return found
 
     def refresh_study(self, now: datetime) -> str:
         """Record executions and programs; see ``study_refresh.refresh_looks``."""
-        return refresh_looks(self.centrepoint, self.warehouse, self._erased(), now)
+        return refresh_looks(self.rooms, now)
 
     def refresh_details(self, now: datetime) -> RefreshedDetails | None:
         """Record the study's details, once for this object; see ``study_refresh``.
@@ -157,11 +139,8 @@ class Pipeline:
             WarehouseError: the warehouse cannot be read or written.
         """
         if self._details is None:
-            self._details = refresh_details(self.centrepoint, self.warehouse, self._erased(), now)
+            self._details = refresh_details(self.rooms, now)
         return self._details
-
-    def _erased(self) -> frozenset[int]:
-        return erased_subjects(self.warehouse) | remembered_erasures(self.landing).keys()
 
     def names(self) -> StudyNames:
         """Return how people call study programs and subjects."""
