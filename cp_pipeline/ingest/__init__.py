@@ -5,12 +5,11 @@ Does not belong: Dagster.
 """
 
 from cp_pipeline.ingest.account import Account, Unaccounted
-from cp_pipeline.ingest.executor import Executor
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
 from cp_pipeline.ingest.look import Look, LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
+from cp_pipeline.ingest.pipeline import EVERYTHING, Executor, Pipeline
 from cp_pipeline.ingest.plan import Plan, Reason, make_plan, pending_remarks
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_after
 from cp_pipeline.ingest.study_refresh import RefreshedDetails

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.domain.exports import Partition
@@ -38,20 +38,6 @@ _BATCHES_AHEAD = 2
 _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 # A server may be silent for a minute. A download that has not ended after this time is left alone.
 _SECONDS_TO_END = 2.0
-
-
-class Executor(Protocol):
-    """Execute one plan: an iterator of the result of each partition, inside a ``with`` block.
-
-    Entering the block starts the downloads. Nothing is committed before ``begin`` or the first
-    iteration.
-    """
-
-    def begin(self) -> None:
-        """Allow commits: the caller is ready for the results."""
-
-    def __iter__(self) -> Iterator[PartitionResult]:
-        """Load, and yield each partition as soon as it is done. Only one iteration is possible."""
 
 
 class ThreadExecutor:

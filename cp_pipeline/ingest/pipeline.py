@@ -14,7 +14,7 @@ from cp_pipeline.centrepoint import Progress, no_progress
 from cp_pipeline.domain.study_details import StudyNames
 from cp_pipeline.ingest.asking import noted, outcome_of
 from cp_pipeline.ingest.deadline import Deadline
-from cp_pipeline.ingest.executor import Executor, thread_executor
+from cp_pipeline.ingest.executor import ThreadExecutor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
@@ -36,6 +36,8 @@ from cp_pipeline.warehouse import (
 )
 
 EVERYTHING = Request()
+# Executes one plan: an iterator of the result of each partition, inside a `with` block.
+Executor = ThreadExecutor | SubprocessExecutor
 
 
 @dataclass(frozen=True, slots=True)
