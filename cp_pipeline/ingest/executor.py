@@ -9,6 +9,7 @@ the caller's, which takes the results and logs Dagster's events. The queues betw
 in number and in bytes, so memory does not grow with the number of partitions.
 """
 
+import math
 import queue
 import threading
 import time
@@ -92,7 +93,8 @@ class ThreadExecutor:
         because its scratch folder is gone by then.
         """
         self._end()
-        self._room.open_for_good()
+        # So that all downloads can end.
+        self._room.leave(math.inf)
         self._downloads.shutdown(wait=False, cancel_futures=True)
         self._loads.shutdown(wait=True)
         late = wait(self._downloading.copy(), _SECONDS_TO_END).not_done
@@ -163,7 +165,7 @@ class ThreadExecutor:
             _Unwanted: the caller has left the with block.
         """
         if not self._wanted:
-            with self._time_spent.not_on(Activity.LOAD):
+            with self._time_spent.on(Activity.LOAD, sign=-1):
                 self._decided.wait()
         if not self._wanted:
             raise _Unwanted
@@ -238,30 +240,23 @@ class _Room:
     """A limit on the bytes of text that wait to be loaded; downloads wait while it is reached."""
 
     def __init__(self, byte_count: int) -> None:
-        self._free = byte_count
+        self._free: float = byte_count
         self._changed = threading.Condition()
-        self._open = False
 
     def wait(self) -> None:
         """Wait until the limit is not reached. The size of a text is known only afterwards."""
         with self._changed:
-            self._changed.wait_for(lambda: self._free > 0 or self._open)
+            self._changed.wait_for(lambda: self._free > 0)
 
     def enter(self, byte_count: int) -> None:
         """Count the bytes of a text that has arrived."""
         with self._changed:
             self._free -= byte_count
 
-    def leave(self, byte_count: int) -> None:
-        """Subtract bytes that have been loaded."""
+    def leave(self, byte_count: float) -> None:
+        """Subtract bytes that have been loaded; after infinitely many, no download waits."""
         with self._changed:
             self._free += byte_count
-            self._changed.notify_all()
-
-    def open_for_good(self) -> None:
-        """Let all downloads continue, so that they can end."""
-        with self._changed:
-            self._open = True
             self._changed.notify_all()
 
 

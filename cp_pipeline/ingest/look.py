@@ -240,17 +240,11 @@ def files_states(
             (pending if item.is_pending else written).add(key)
     for other, _ in listing.other_formats:
         written.add(SubjectProgram(other.study_id, other.subject_id, other.study_program_id))
-    states: dict[SubjectProgram, str | None] = {}
-    for key, each in pairs.items():
-        is_over = now - each.seen_at >= PENDING_AT_MOST
-        if key in written and (key not in pending or is_over):
-            states[key] = FILES_LISTED
-        elif is_over:
-            # A pending file is listed, and loaded after a day (``plan``).
-            states[key] = FILES_LISTED if key in pending else NO_FILES
-        else:
-            states[key] = None
-    return states
+    listed = written | pending
+    return {
+        key: _files_state(each, now, is_listed=key in listed, has_pending=key in pending)
+        for key, each in pairs.items()
+    }
 
 
 def recorded_states(
@@ -263,12 +257,20 @@ def recorded_states(
     for key, each in pairs.items():
         listed = recorded.get(key)
         is_listed = listed is not None and listed.executed == each.executed
-        is_over = now - each.seen_at >= PENDING_AT_MOST
-        if is_listed and listed and (is_over or not listed.has_pending):
-            states[key] = FILES_LISTED
-        else:
-            states[key] = NO_FILES if is_over else None
+        has_pending = listed is not None and listed.has_pending
+        states[key] = _files_state(each, now, is_listed=is_listed, has_pending=has_pending)
     return states
+
+
+def _files_state(
+    each: SeenExecution, now: datetime, *, is_listed: bool, has_pending: bool
+) -> str | None:
+    """Tell whether the files of an execution are written; None if they may still come."""
+    is_over = now - each.seen_at >= PENDING_AT_MOST
+    # A pending file is loaded after a day (``plan``).
+    if is_listed and (is_over or not has_pending):
+        return FILES_LISTED
+    return NO_FILES if is_over else None
 
 
 def _pages(items: int) -> int:
