@@ -48,11 +48,11 @@ class Batch:
     csv_bytes: int = 0
 
     def add(self, partition: Partition, fetched: Fetched) -> None:
-        """Add one partition, fetched or failed."""
+        """Add exports of a partition, or that it failed."""
         if isinstance(fetched, PartitionFailed):
             self.failures.append(fetched)
             return
-        self.exports[partition] = fetched
+        self.exports.setdefault(partition, []).extend(fetched)
         self.export_count += len(fetched)
         self.csv_bytes += csv_bytes(fetched)
 

@@ -82,7 +82,7 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
     """Return the stored data of a subject.
 
     Raises:
-        SyncGoing: exports are being fetched or loaded now.
+        SyncRunning: exports are being fetched or loaded now.
         WarehouseError: the warehouse cannot be read.
     """
     landing = Landing.of(storage)
