@@ -1,11 +1,13 @@
 """The synthetic CSV contents of the export files: actigraphy that looks like a person's.
 
-Belongs here: one writer for each data set, from a recipe to text. Does not belong: who was measured
-(`study.py`), what the person did (`days.py`), how the bytes are packed (`packing.py`).
+Belongs here: one writer for each data set, from a recipe to text; the names of data sets and of the
+study programs that yield them. Does not belong: who was measured (`study.py`), what the person did
+(`days.py`), how the bytes are packed (`packing.py`).
 """
 
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +31,19 @@ from cp_pipeline.sandbox.days import (
 
 BAROMETER = "LeapAvgBarometer"
 PARAMETERS = "ParamsAndSubject (31)"
+
+# Further data sets are like ActivityDaily8; six of them come from one program, with one execution.
+_FIRST_FURTHER = 101
+_OF_ONE_PROGRAM = 6
+_FURTHER = re.compile(r"ActivityDaily([1-9][0-9]{2,})")
+_VERSION = re.compile(r"(.*?)([0-9]+)")
+# Different programs may share a name (docs/api.md, The study around the exports).
+_PROGRAM_NAMES = {
+    "ActivityDaily8": "Activity (30)",
+    "ActivityEpochs10": "Activity (30)",
+    BAROMETER: "Leap (12)",
+    PARAMETERS: PARAMETERS,
+}
 
 _VARIETY = 96
 # Minutes of wear that make a valid day; of a shorter one no average is reported.
@@ -201,3 +216,24 @@ _DATA_SETS: dict[str, tuple[Callable[[Recipe], str], str, str]] = {
 }
 
 DATA_SETS: tuple[str, ...] = tuple(_DATA_SETS)
+
+
+def data_set_names(count: int) -> tuple[str, ...]:
+    """The names of so many data sets: the four that differ, then further ones."""
+    further = range(_FIRST_FURTHER, _FIRST_FURTHER + count - len(DATA_SETS))
+    return DATA_SETS[:count] + tuple(f"ActivityDaily{number}" for number in further)
+
+
+def shared_program(data_set_name: str) -> str:
+    """What the program of a further data set is named by; of any other, the data set itself."""
+    match = _FURTHER.fullmatch(data_set_name)
+    if match is None or int(match[1]) < _FIRST_FURTHER:
+        return data_set_name
+    return f"Daily ({_FIRST_FURTHER + (int(match[1]) - _FIRST_FURTHER) // _OF_ONE_PROGRAM})"
+
+
+def program_name(data_set_name: str) -> str:
+    """The name of the study program that yields a data set."""
+    named = _PROGRAM_NAMES.get(data_set_name) or shared_program(data_set_name)
+    match = _VERSION.fullmatch(named)
+    return f"{match[1]} ({match[2]})" if match else named

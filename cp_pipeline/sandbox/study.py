@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
-from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
+from cp_pipeline.sandbox.measurements import (
+    BAROMETER,
+    DATA_SETS,
+    PARAMETERS,
+    Recipe,
+    data_set_names,
+    shared_program,
+)
 from cp_pipeline.sandbox.packing import Packing
-from cp_pipeline.sandbox.programs import data_set_names, shared_program
-from cp_pipeline.sandbox.resources import YEAR_ONE, Program
+from cp_pipeline.sandbox.roster import YEAR_ONE, Program
 from cp_pipeline.sandbox.study_contents import StudyContents
 from cp_pipeline.sandbox.timestamps import first_execution, next_execution
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.sandbox.resources import YEAR_ONE
+from cp_pipeline.sandbox.roster import YEAR_ONE
 from cp_pipeline.sandbox.timestamps import TICKS_PER_SECOND, ticks_of
 from cp_pipeline_tests.faults import FaultySandbox, Resource
 from cp_pipeline_tests.sandbox.raw_requests import CURRENT, SEED, ask_for_page, authorization, items
