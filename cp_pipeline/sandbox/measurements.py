@@ -59,7 +59,7 @@ class Recipe:
     """All that the contents of one synthetic export file depend on.
 
     The first execution has the number 0; later ones are recalibrated. An epoch file has 1,440 rows
-    a day if `epoch_rows` is None. Newer versions of the program have added `additional_columns`.
+    a day if `epoch_rows` is None.
     """
 
     seed: int
@@ -69,17 +69,11 @@ class Recipe:
     execution_number: int
     days: int
     epoch_rows: int | None = None
-    additional_columns: int = 0
 
     def csv(self) -> bytes:
         """The CSV: UTF-8, comma, line feeds, one header row (docs/api.md, Files)."""
         # Further data sets are like the daily one.
-        write, name, value = _DATA_SETS.get(self.data_set_name, _DATA_SETS["ActivityDaily8"])
-        header, _, rows = write(self).partition("\n")
-        for number in range(self.additional_columns):
-            header += f",{name}{number + 1 if number else ''}"
-            rows = rows.replace("\n", f",{value}\n")
-        return f"{header}\n{rows}".encode()
+        return _DATA_SETS.get(self.data_set_name, _activity_daily)(self).encode()
 
     def chance(self, *names: object) -> random.Random:
         """A generator of this very execution, not of the person."""
@@ -207,12 +201,12 @@ PROGRAMVERSION,31.{recipe.execution_number}-{recipe.study_program_id[:8]},"""
     return "".join(parts)
 
 
-# The writer of each data set, and the column that newer versions of its program add.
-_DATA_SETS: dict[str, tuple[Callable[[Recipe], str], str, str]] = {
-    "ActivityDaily8": (_activity_daily, "NONWEARMINUTES", "20"),
-    "ActivityEpochs10": (_activity_epochs, "HEARTRATE", "61"),
-    BAROMETER: (_barometer, "ALTITUDEM", "212"),
-    PARAMETERS: (_parameters, "ENTEREDBY", "nurse 004"),
+# The writer of each data set.
+_DATA_SETS: dict[str, Callable[[Recipe], str]] = {
+    "ActivityDaily8": _activity_daily,
+    "ActivityEpochs10": _activity_epochs,
+    BAROMETER: _barometer,
+    PARAMETERS: _parameters,
 }
 
 DATA_SETS: tuple[str, ...] = tuple(_DATA_SETS)

@@ -34,7 +34,7 @@ from cp_pipeline.sandbox.listing import (
     item_of,
     paged,
 )
-from cp_pipeline.sandbox.packing import Packing, Shelf, pack
+from cp_pipeline.sandbox.packing import Packing, pack
 from cp_pipeline.sandbox.roster import Program
 from cp_pipeline.sandbox.study import SandboxStudy
 from cp_pipeline.sandbox.timestamps import text_of
@@ -50,6 +50,8 @@ _FILTERS = {"subjectId", "dataSetName", "studyProgramId"}
 _FORM = "application/x-www-form-urlencoded"
 _NO_PROGRAM = "The study has no such program."
 _MOST_RECORDS = 1_000_000
+# Of packed blobs; what does not fit is packed each time that it is asked for.
+_KEPT_BYTES = 128 << 20
 
 Handler = Callable[[Request], Answer]
 
@@ -76,7 +78,9 @@ class Service:
         self._links = links
         self._packing = packing
         self._latency_seconds = latency_seconds
-        self._shelf = Shelf()
+        # By their containers. No container is used twice, so one names a content for good.
+        self._blobs: dict[str, bytes] = {}
+        self._free_bytes = _KEPT_BYTES
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request, which is recorded before anybody can have read it."""
@@ -245,8 +249,12 @@ class Service:
         packing = (file.packing or self._packing).at(file.position)
         if file.raw:
             return packing, file.csv
-        # Containers are never used twice in a study, so one names a content for good.
-        blob = self._shelf.get(file.container, lambda: pack(file.csv, packing, file.file_name))
+        blob = self._blobs.get(file.container)
+        if blob is None:
+            blob = pack(file.csv, packing, file.file_name)
+            if len(blob) <= self._free_bytes:
+                self._free_bytes -= len(blob)
+                self._blobs[file.container] = blob
         return packing, blob
 
     def _control(self, request: Request) -> Answer:
@@ -255,13 +263,10 @@ class Service:
         except BadRequestError as error:
             return text(400, str(error))
         members = json.loads(request.body) if request.body.strip() else {}
-        more = members.pop("additionalColumns", False)
         # A misspelt member would otherwise execute every program there is.
-        if not isinstance(more, bool) or members.keys() - _FILTERS:
-            return text(400, "Send filters, and true or false as additionalColumns.")
-        files = self.study.execute_again(
-            wanted.subject_id, wanted.data_set_name, wanted.study_program_id, more
-        )
+        if members.keys() - _FILTERS:
+            return text(400, f"Send only the filters {', '.join(sorted(_FILTERS))}.")
+        files = self.study.execute_again(*wanted.wanted)
         executed = [
             {
                 "subjectId": file.subject_id,

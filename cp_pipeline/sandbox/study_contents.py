@@ -15,7 +15,7 @@ from cp_pipeline.sandbox.days import chance
 from cp_pipeline.sandbox.export_file import ExportFile, Filters, Key
 from cp_pipeline.sandbox.measurements import program_name, shared_program
 from cp_pipeline.sandbox.people import People
-from cp_pipeline.sandbox.roster import YEAR_ONE, Program, Roster, Subject
+from cp_pipeline.sandbox.roster import Program, Roster, Subject
 from cp_pipeline.sandbox.timestamps import first_execution, modified_after, next_execution
 
 _Group = Mapping[int | str, Sequence[ExportFile]]
@@ -78,7 +78,6 @@ class StudyContents:
         self._serial = 0
         self._roster = Roster(seed)
         self.people = People(study_id, seed)
-        self._unwritten: dict[Key, None] = {}
         # Kept until the study changes: a large study is asked for many pages.
         self._index: FileIndex | None = None
         self._subjects: dict[int, Subject] = {}
@@ -139,11 +138,11 @@ class StudyContents:
         old = self._files.get(file.key)
         names = (file.subject_id, file.data_set_name)
         execution = file.execution
+        timed = self.seed, file.subject_id, shared_program(file.data_set_name)
         if not execution and old is None:
-            timed = (file.subject_id, shared_program(file.data_set_name))
-            execution = first_execution(self.seed, *timed, days=0, last_digit=1)
+            execution = first_execution(*timed, days=0, last_digit=1)
         elif not execution and old is not None:
-            execution = self._next_execution(old, file.execution_number)
+            execution = next_execution(old.execution, *timed, file.execution_number)
         # The program is left out on purpose: two programs' files share one name (docs/api.md, An
         # item).
         identifier = self._identifier(*names, file.execution_number)
@@ -160,23 +159,11 @@ class StudyContents:
             del self._blobs[old.container, old.file_name]
         self._files[file.key] = file
         self._blobs[file.container, file.file_name] = file
-        self._unwritten.pop(file.key, None)
         self._roster.enrol(file.subject_id)
         name = program_name(file.data_set_name)
         self._roster.add(Program(self.study_id, file.study_program_id, name))
         self._changed()
         return file
-
-    def _next_execution(self, old: ExportFile, number: int) -> str:
-        timed = shared_program(old.data_set_name)
-        return next_execution(old.execution, self.seed, old.subject_id, timed, number)
-
-    def _last_execution(self, subject_id: int, study_program_id: str) -> str | None:
-        subject, program = self.subject(subject_id), self.program(study_program_id)
-        if subject is None or program is None:
-            return None
-        execution = subject.executions[program]
-        return None if execution == YEAR_ONE else execution
 
     def _changed(self) -> None:
         self._index = None
