@@ -25,7 +25,7 @@ from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileReque
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once
-from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
+from cp_pipeline.centrepoint.readings import ListingPosition, Reading
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import SubjectsPage
@@ -44,7 +44,6 @@ __all__ = [
     "ExportWithdrawn",
     "FileRequests",
     "Filters",
-    "ListingPart",
     "ListingPosition",
     "Progress",
     "Reading",

@@ -9,7 +9,6 @@
 from cp_pipeline.settings.centrepoint import (
     SENSOR_SECONDS,
     CentrePointSettings,
-    DetailsSettings,
     Dialect,
     DialectSetting,
     SubjectField,
@@ -28,7 +27,6 @@ from cp_pipeline.settings.storage import (
 __all__ = [
     "SENSOR_SECONDS",
     "CentrePointSettings",
-    "DetailsSettings",
     "Dialect",
     "DialectSetting",
     "SettingsError",
