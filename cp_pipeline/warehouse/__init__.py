@@ -105,6 +105,7 @@ from cp_pipeline.warehouse.recorded_listing import (
     unloaded_exports,
 )
 from cp_pipeline.warehouse.row_erasure import (
+    Known,
     erase_from_published,
     erase_from_warehouse,
     erased_subjects,
@@ -142,6 +143,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "Known",
     "LastAsked",
     "LastingFailure",
     "ListedPair",
