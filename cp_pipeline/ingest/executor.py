@@ -49,7 +49,7 @@ class ThreadExecutor:
     nothing is loaded without an event.
 
     Args:
-        rooms: have the number of download threads, and add up the seconds.
+        rooms: has the settings of the service, and adds up the seconds.
         plan: the plan to execute.
         fetching: fetches one partition.
         loader: loads a batch of partitions.
