@@ -12,7 +12,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from cp_pipeline.centrepoint import (
-    CentrePoint,
     DownloadFailed,
     FileRequests,
     ServiceError,
@@ -22,13 +21,13 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import ExportFile, Partition
 from cp_pipeline.ingest.partition_results import PartitionFailed
 from cp_pipeline.ingest.plan import PlannedExport, Reason
-from cp_pipeline.ingest.timings import Activity, Timings
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,
     IncompleteFile,
     LandedFile,
-    Landing,
     LandingUnusable,
     read_csv_text,
 )
@@ -55,21 +54,19 @@ class DiskUnusable(PipelineError):
 
 
 class Fetching:
-    """Fetch the exports of a partition, ready to be loaded. Safe to use from many threads."""
+    """Fetch the exports of a partition, ready to be loaded. Safe to use from many threads.
 
-    def __init__(
-        self,
-        centrepoint: CentrePoint,
-        landing: Landing,
-        scratch: Path,
-        timings: Timings,
-        largest_csv_bytes: int,
-    ) -> None:
-        self._centrepoint = centrepoint
-        self._landing = landing
+    Args:
+        rooms: the service, the landing, the largest size of a CSV, and the timings.
+        scratch: a folder for files that are not complete.
+    """
+
+    def __init__(self, rooms: Rooms, scratch: Path) -> None:
+        self._centrepoint = rooms.centrepoint
+        self._landing = rooms.landing
         self._scratch = scratch
-        self._time_spent = timings
-        self._largest_csv_bytes = largest_csv_bytes
+        self._time_spent = rooms.timings
+        self._largest_csv_bytes = rooms.storage.largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """Return the partition's exports, or why one of them cannot be fetched.

@@ -9,8 +9,9 @@ files that were landed but never loaded, and loads that were compacted or erased
 every landed file, in the order of program executions, including loads that had been compacted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cp_pipeline.domain.exports import Partition
@@ -133,7 +134,7 @@ class _Building:
             export = self._read(landed, load_id)
             if export is not None:
                 partition = Partition(landed.subject_id, landed.dataset_name)
-                batch.add(partition, [*batch.exports.pop(partition, ()), export])
+                batch.add(partition, [export])
             if batch.is_full:
                 self._load(batch)
                 batch = Batch()
@@ -183,7 +184,7 @@ class _Building:
             return
         outcome = load_in_halves(self._loader, batch.exports, again=True, apart=True)
         loaded = {load.load_id for loads in outcome.loads.values() for load in loads}
-        for export in _exports(batch):
+        for export in chain.from_iterable(batch.exports.values()):
             export.text.discard()
             if export.load_id not in loaded:
                 partition = Partition(export.landed.subject_id, export.landed.dataset_name)
@@ -192,8 +193,3 @@ class _Building:
         for loads in outcome.loads.values():
             self.loads += len(loads)
             self.rows += sum(load.row_count for load in loads)
-
-
-def _exports(batch: Batch) -> Iterator[ExportToLoad]:
-    for exports in batch.exports.values():
-        yield from exports
