@@ -41,7 +41,7 @@ from cp_pipeline.ingest import (
 )
 from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, count_loaded_by
 
 EXIT_SOME_FAILED = 1
 _SHOWN = 40
@@ -146,7 +146,7 @@ def _saying_what_is_loaded(pipeline: Pipeline, run_id: str) -> Iterator[None]:
     except PipelineError as error:
         pipeline.wait_at_most(_SECONDS_TO_COUNT)
         try:
-            number = pipeline.count_loaded(run_id)
+            number = count_loaded_by(pipeline.questions, run_id)
         except PipelineError:
             raise error from None
         loaded, verb = count(number, "partition"), "was" if number == 1 else "were"

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from cp_pipeline.domain.study_details import StudyNames
-from cp_pipeline.ingest import Finding
+from cp_pipeline.warehouse import Finding
 
 
 def finding_metadata(finding: Finding, names: StudyNames) -> dict[str, dg.MetadataValue]:

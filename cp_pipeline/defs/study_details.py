@@ -19,7 +19,8 @@ from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.study_details import NO_NAMES
-from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion
+from cp_pipeline.ingest import Pipeline, RefreshedDetails
+from cp_pipeline.warehouse import StudyQuestion, ask_study
 
 STUDY_DETAILS = dg.AssetKey("study_details")
 OFF = (
@@ -117,7 +118,7 @@ def _metadata(found: RefreshedDetails | None) -> dict[str, dg.MetadataValue]:
 
 
 def _evaluate(pipeline: Pipeline, question: StudyQuestion) -> dg.AssetCheckEvaluation:
-    finding = pipeline.ask_study(question)
+    finding = ask_study(pipeline.questions, question)
     words = CHECKS[question][1]
     if finding.at_fault:
         description = f"{finding.at_fault:,} of {finding.examined:,}: {words}."

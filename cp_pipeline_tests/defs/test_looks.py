@@ -18,6 +18,7 @@ from cp_pipeline.defs.sensors import tick
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.defs.conftest import DAILY, copied_study, make_study
+from cp_pipeline_tests.executions import execute_before_writing, execute_without_file, put_file
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 
@@ -193,14 +194,15 @@ def test_while_a_run_loads_a_burst_nothing_is_requested_twice(settled: Night) ->
 def test_files_that_come_minutes_after_the_execution_are_loaded_when_they_are_written(
     settled: Night,
 ) -> None:
-    settled.service.study.execute_before_writing(subject_id=FIRST)
+    executed = execute_before_writing(settled.service.study, FIRST)
     assert "pending" in settled.reason()
     assert states() == {"listed": SUBJECTS - 1, None: 1}
     settled.kinds()
     # Not at each tick again: the pause grows.
     assert "pending" in settled.reason()
     assert settled.kinds() == {"subjects": 2}
-    settled.service.study.write_files()
+    for file in executed:
+        put_file(settled.service.study, file)
     settled.now += timedelta(minutes=10)
     request = settled.requested()
     settled.run(request)
@@ -212,7 +214,7 @@ def test_an_execution_without_a_file_is_settled_after_a_day_and_said(
     settled: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CP_WHOLE_LISTING_HOURS", "100")
-    settled.service.study.execute_without_file(FIRST, UNLISTED)
+    execute_without_file(settled.service.study, FIRST, UNLISTED)
     settled.reason()
     assert states() == {"listed": SUBJECTS, None: 1}
     settled.now += DAY + timedelta(minutes=1)

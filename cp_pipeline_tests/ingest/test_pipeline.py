@@ -9,6 +9,7 @@ from cp_pipeline.domain.exports import Instant, Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Request
 from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.executions import put_file, with_column
 from cp_pipeline_tests.faults import FaultySandbox
 
 DAILY = "ActivityDaily8"
@@ -109,7 +110,8 @@ def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
 ) -> None:
     sync_all()
     before = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
-    sandbox.execute_again(subject_id=10822, data_set_name=DAILY, additional_columns=True)
+    (executed,) = sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
+    put_file(sandbox.study, with_column(executed, "NONWEARMINUTES", "20"))
     sync_all()
     after = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
     assert after[: len(before)] == before

@@ -16,6 +16,7 @@ from cp_pipeline.warehouse import Warehouse
 from cp_pipeline.warehouse.row_erasure import record_erasures
 from cp_pipeline_tests.centrepoint.clients import STUDY, small_study
 from cp_pipeline_tests.conftest import one, open_pipeline, rows
+from cp_pipeline_tests.executions import execute_before_writing
 from cp_pipeline_tests.faults import FaultySandbox
 
 NUMBER = 450
@@ -55,7 +56,7 @@ def listed_pages(service: FaultySandbox) -> int:
 @pytest.mark.both_engines
 @pytest.mark.usefixtures("part_items")
 def test_the_numbers_and_the_loads_are_those_of_a_listing_in_memory(service: FaultySandbox) -> None:
-    service.study.execute_before_writing(subject_id=3)
+    execute_before_writing(service.study, 3)
     pipeline = open_pipeline()
     survey = pipeline.survey()
     assert survey.changed

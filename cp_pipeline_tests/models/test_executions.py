@@ -9,6 +9,7 @@ import pytest
 from cp_pipeline.ingest import Pipeline, Request
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import CentrePointSettings
+from cp_pipeline_tests.executions import put_file, with_column
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.lakes import copied
 from cp_pipeline_tests.models.building import BEFORE, BuiltSite, built_site
@@ -166,9 +167,8 @@ def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
     study = SandboxStudy.synthetic(subjects=2, days=2, seed=3)
     with built_site(study, tmp_path, *BEFORE) as site:
         site.sandbox.execute_again(subject_id=10821)
-        site.sandbox.execute_again(
-            subject_id=10822, data_set_name="ActivityEpochs10", additional_columns=True
-        )
+        (executed,) = site.sandbox.execute_again(10822, "ActivityEpochs10")
+        put_file(study, with_column(executed, "HEARTRATE", "61"))
         site.sync()
         site.build("--exclude-resource-type", "unit_test")
         found = site.frame("FROM marts.program_executions WHERE previous_load_id IS NOT NULL")

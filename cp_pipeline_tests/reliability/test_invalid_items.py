@@ -14,8 +14,9 @@ from cp_pipeline.defs.sensor_memory import Memory
 from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import InvalidItem
-from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Question, Request
+from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Request
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.warehouse import Question, ask
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
@@ -264,10 +265,10 @@ def test_a_warehouse_of_an_earlier_version_learns_of_broken_items(three: Site) -
     with changing(three.storage) as earlier:
         earlier.execute("DROP TABLE lineage.unusable_items")
     assert run("status").returncode == 0
-    assert open_pipeline().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0
+    assert ask(open_pipeline().questions, Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0
     list_broken(three.sandbox, {2: {"fileUrl": None}})
     sync_all()
-    assert open_pipeline().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 1
+    assert ask(open_pipeline().questions, Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 1
 
 
 def test_the_words_say_what_is_missing() -> None:
