@@ -124,8 +124,9 @@ def _about_a_file(error: OSError) -> PipelineError:
 
 def _not_foreseen(error: Exception) -> PipelineError:
     """Make a message of an unexpected error; print its traceback for the developers."""
-    # Imported here, because most commands do not need this package.
-    from cp_pipeline.ingest import NOT_FORESEEN, explain, redact  # noqa: PLC0415
+    # Imported here, because most commands do not need these packages.
+    from cp_pipeline.centrepoint import redact  # noqa: PLC0415
+    from cp_pipeline.ingest import NOT_FORESEEN, explain  # noqa: PLC0415
 
     words = explain(error)
     if not words.startswith(NOT_FORESEEN):

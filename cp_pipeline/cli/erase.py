@@ -99,11 +99,12 @@ def _print_removed(storage: StorageSettings, removed: Iterable[Path]) -> None:
 
 
 def _print_stored(stored: Erasable, subject_id: int) -> None:
-    if stored.erased_at is not None:
-        answers.print(f"Subject {subject_id} was erased on {stored.erased_at:%Y-%m-%d %H:%M} UTC.")
+    known = stored.known
+    if known.erased_at is not None:
+        answers.print(f"Subject {subject_id} was erased on {known.erased_at:%Y-%m-%d %H:%M} UTC.")
     answers.print(
-        f"Subject {subject_id} has {count(stored.loads, 'load')} with "
-        f"{count(stored.rows, 'row')}, and {count(stored.files, 'file')} in landing and quarantine."
+        f"Subject {subject_id} has {count(known.loads, 'load')} with "
+        f"{count(known.rows, 'row')}, and {count(stored.files, 'file')} in landing and quarantine."
     )
     if stored.old_files:
         answers.print(
@@ -124,4 +125,4 @@ def _erase_from_dagster(storage: StorageSettings, subject_id: int, stored: Erasa
         from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_events(instance, subject_id, stored.texts, stored.labels)
+        erase_events(instance, subject_id, stored.known.texts, stored.known.labels)

@@ -23,7 +23,7 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest import Pipeline, Request
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, count_loaded_by
 
 EXIT_SOME_FAILED = 1
 _SECONDS_TO_COUNT = 1.0
@@ -127,7 +127,7 @@ def _saying_what_is_loaded(pipeline: Pipeline, run_id: str) -> Iterator[None]:
     except PipelineError as error:
         pipeline.wait_at_most(_SECONDS_TO_COUNT)
         try:
-            number = pipeline.count_loaded(run_id)
+            number = count_loaded_by(pipeline.questions, run_id)
         except PipelineError:
             raise error from None
         loaded, verb = count(number, "partition"), "was" if number == 1 else "were"

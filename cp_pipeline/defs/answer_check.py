@@ -3,7 +3,6 @@
 Belongs here: when it is red, and its words. Does not belong: noting questions (``ingest.asking``).
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -14,7 +13,7 @@ from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings.notifications import NotifySettings
-from cp_pipeline.warehouse import LastAsked
+from cp_pipeline.warehouse import LastAsked, last_asked
 
 CENTREPOINT_ANSWERS = "centrepoint_answers"
 TROUBLES = 3
@@ -37,8 +36,8 @@ def evaluate_answers(
     moment = now or datetime.now(UTC)
     try:
         pipeline = source.open()
-        asked: Sequence[LastAsked] = pipeline.asking.last()
         study_ids = pipeline.centrepoint.settings.study_ids
+        asked = last_asked(pipeline.storage.data_dir, pipeline.warehouse, study_ids)
     except PipelineError as error:
         return _evaluation(str(error), {})
     found = {each.study_id: each for each in asked}

@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
-from cp_pipeline.ingest import Finding, Pipeline
+from cp_pipeline.ingest import Pipeline
+from cp_pipeline.warehouse import Finding
 
 
 def evaluation(

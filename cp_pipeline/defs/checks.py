@@ -18,7 +18,9 @@ from cp_pipeline.defs.check_results import evaluation, result_of
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.ingest import ATTEMPTS, Pipeline
+from cp_pipeline.warehouse import Finding, Question, ask, count_partitions, failed_attempts
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 RECORDS_MATCH_LINEAGE = "records_match_lineage"
@@ -159,14 +161,18 @@ def _evaluate(
     elif check.name == NOTHING_WAITS_FOR_A_PERSON:
         finding = _waiting_for_a_person(pipeline)
     else:
-        finding = pipeline.ask(Question(check.name))
+        finding = ask(pipeline.questions, Question(check.name))
     key = dg.AssetCheckKey(DATASET_EXPORTS, check.name)
     return evaluation(key, check.severity, check.at_fault, finding, pipeline)
 
 
 def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
     """Find the partitions that are not retried automatically any more."""
-    waiting = pipeline.waiting_for_a_person()
+    waiting = {
+        Partition(key.subject_id, key.dataset_name): failed
+        for (key, _), failed in failed_attempts(pipeline.questions).items()
+        if failed.number >= ATTEMPTS
+    }
     rows = tuple(
         (
             partition.subject_id,
@@ -178,7 +184,7 @@ def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
         for partition, failed in sorted(waiting.items())
     )
     return Finding(
-        pipeline.count_partitions(),
+        count_partitions(pipeline.questions),
         len(rows),
         ("subject", "dataset", "attempts", "last_attempt", "reason"),
         rows[:_SHOWN],

@@ -15,7 +15,8 @@ from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.previews import changed_columns, plain, preview_metadata
 from cp_pipeline.domain.exports import ExportFile, Partition
 from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
-from cp_pipeline.ingest import PartitionLoaded, PartitionState
+from cp_pipeline.ingest import PartitionLoaded
+from cp_pipeline.warehouse import PartitionState
 
 EXPORT_FILES = dg.AssetKey("export_files")
 LISTED_EXECUTIONS = dg.AssetKey("listed_executions")

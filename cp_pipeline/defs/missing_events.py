@@ -11,7 +11,7 @@ storage that hosts share, its tag says that its events are incomplete. Partition
 run has loaded are left out: it stores their events itself.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -28,7 +28,13 @@ from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionLoaded, Pipeline
 from cp_pipeline.locks.run_locks import RunLocks
-from cp_pipeline.warehouse import LoadedVersions
+from cp_pipeline.warehouse import (
+    LoadedExecution,
+    LoadedVersions,
+    loaded_executions,
+    loaded_versions,
+    partitions_loaded_by,
+)
 
 # States in which CentrePoint lists no newer version than the loaded one.
 _UP_TO_DATE = frozenset({"current", "withdrawn"})
@@ -74,12 +80,12 @@ def compare_events(
     """
     differing: dict[Partition, tuple[_Known, LoadedVersions]] = {}
     examined = 0
-    for versions in pipeline.versions():
+    for versions in loaded_versions(pipeline.questions):
         examined += len(versions)
         differing.update(_differing(instance, versions, held))
     if differing:
         unfinished = set(instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))) - {own_run}
-        left_out = {*held, *pipeline.loaded_by(unfinished)}
+        left_out = {*held, *partitions_loaded_by(pipeline.questions, unfinished)}
         # Once more: a run may have stored its events, and have ended, since they were read.
         versions = {partition: version for partition, (_, version) in differing.items()}
         differing = dict(_differing(instance, versions, left_out))
@@ -134,13 +140,26 @@ def store_missing_events(
     register(instance, partitions)
     states = {status.partition: status.state for status in pipeline.states()}
     names = pipeline.names()
-    for partition, kept in pipeline.loaded(partitions).items():
+    for partition, kept in _current_loads(pipeline, partitions).items():
         # 1 is older than every observation: a partition that is not up to date must be stale, even
         # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
-        events.log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+        events.log(materialization(PartitionLoaded(partition, (), tuple(kept)), after, None, names))
     events.flush()
     return compared
+
+
+def _current_loads(
+    pipeline: Pipeline, partitions: Collection[Partition]
+) -> Mapping[Partition, Sequence[LoadedExecution]]:
+    """Return the current loads of these partitions, without partitions that have none."""
+    found: dict[Partition, list[LoadedExecution]] = {}
+    wanted = frozenset(partitions)
+    for key, load in loaded_executions(pipeline.questions).items():
+        partition = Partition(key.subject_id, key.dataset_name)
+        if partition in wanted:
+            found.setdefault(partition, []).append(load)
+    return dict(sorted(found.items()))
 
 
 def events_may_be_missing(instance: dg.DagsterInstance, run_id: str) -> None:

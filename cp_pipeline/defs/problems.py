@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from cp_pipeline.alerts import EMAIL, WEBHOOK, AlertNotDelivered, Problem, channels, new_problems
+from cp_pipeline.centrepoint import redact
 from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, TROUBLES, evaluate_answers
 from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.events import EXPORT_FILES
@@ -20,9 +21,8 @@ from cp_pipeline.defs.load_outcome import reason_of_step
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest import redact
 from cp_pipeline.settings.notifications import NotifySettings
-from cp_pipeline.warehouse import LastingFailure
+from cp_pipeline.warehouse import LastingFailure, lasting_failures
 
 _WAREHOUSE_SECONDS = 5.0
 _JOBS = ("sync", "load_partitions", "load_assets", "publish", "compact")
@@ -183,7 +183,7 @@ def _problems(
     yield from _of_freshness(instance, settings.ui_url)
     pipeline = source.open()
     pipeline.wait_at_most(_WAREHOUSE_SECONDS)
-    yield from _of_runs(instance, pipeline.failed_exports(), settings.ui_url)
+    yield from _of_runs(instance, lasting_failures(pipeline.questions), settings.ui_url)
 
 
 def _of_checks(

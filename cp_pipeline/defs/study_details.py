@@ -18,7 +18,8 @@ from cp_pipeline.defs.check_results import evaluation, result_of
 from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion
+from cp_pipeline.ingest import Pipeline, RefreshedDetails
+from cp_pipeline.warehouse import StudyQuestion, ask_study
 
 STUDY_DETAILS = dg.AssetKey("study_details")
 OFF = (
@@ -109,7 +110,7 @@ def _metadata(found: RefreshedDetails | None) -> dict[str, dg.MetadataValue]:
 
 
 def _evaluate(pipeline: Pipeline, question: StudyQuestion) -> dg.AssetCheckEvaluation:
-    finding = pipeline.ask_study(question)
+    finding = ask_study(pipeline.questions, question)
     words = CHECKS[question][1]
     key = dg.AssetCheckKey(STUDY_DETAILS, question.value)
     return evaluation(key, dg.AssetCheckSeverity.WARN, words, finding, pipeline)

@@ -1,7 +1,6 @@
 """The settings, read from environment variables; the README documents their names.
 
 - ``reader`` knows kinds of values, and reports all invalid settings in one message.
-- ``refused_paths`` says which paths DuckDB, dbt or Dagster would misread.
 - ``centrepoint``, ``storage`` and ``notifications`` have the names and the defaults.
 - ``names`` lists the variables.
 """
@@ -9,7 +8,6 @@
 from cp_pipeline.settings.centrepoint import (
     SENSOR_SECONDS,
     CentrePointSettings,
-    DetailsSettings,
     Dialect,
     DialectSetting,
     SubjectField,
@@ -30,7 +28,6 @@ __all__ = [
     "DBT_PROJECT",
     "SENSOR_SECONDS",
     "CentrePointSettings",
-    "DetailsSettings",
     "Dialect",
     "DialectSetting",
     "SettingsError",

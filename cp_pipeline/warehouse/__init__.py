@@ -13,7 +13,7 @@ from cp_pipeline.warehouse.asked import (
     move_notes,
     note,
 )
-from cp_pipeline.warehouse.batch import Batch, BatchResult, ExportToLoad, Load
+from cp_pipeline.warehouse.batch import BatchResult, ExportToLoad, Load
 from cp_pipeline.warehouse.check_queries import Finding, Question, ask
 from cp_pipeline.warehouse.compaction import (
     OLDER_THAN,
@@ -31,7 +31,6 @@ from cp_pipeline.warehouse.dataset_schema import (
 )
 from cp_pipeline.warehouse.errors import (
     FileRefused,
-    LoadRefused,
     NotEnoughMemory,
     SubjectErased,
     WarehouseBusy,
@@ -71,7 +70,7 @@ from cp_pipeline.warehouse.looks import (
     record_look,
     record_program_datasets,
 )
-from cp_pipeline.warehouse.moving import Moved, move
+from cp_pipeline.warehouse.moving import move
 from cp_pipeline.warehouse.new_warehouse import NewWarehouse, building_anew, old_files
 from cp_pipeline.warehouse.partition_states import (
     FailedAttempts,
@@ -86,7 +85,6 @@ from cp_pipeline.warehouse.partition_states import (
     partitions_loaded_by,
 )
 from cp_pipeline.warehouse.processing import SubjectProcessing, subjects_processing
-from cp_pipeline.warehouse.profile import Profile
 from cp_pipeline.warehouse.published_file import (
     Published,
     publish_current,
@@ -107,6 +105,7 @@ from cp_pipeline.warehouse.recorded_listing import (
     unloaded_exports,
 )
 from cp_pipeline.warehouse.row_erasure import (
+    Known,
     erase_from_published,
     erase_from_warehouse,
     erased_subjects,
@@ -132,7 +131,6 @@ __all__ = [
     "FORMATS",
     "NO_FILES",
     "OLDER_THAN",
-    "Batch",
     "BatchResult",
     "Compactable",
     "Compacted",
@@ -145,20 +143,18 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "Known",
     "LastAsked",
     "LastingFailure",
     "ListedPair",
     "ListingSizes",
     "Load",
-    "LoadRefused",
     "LoadedExecution",
     "LoadedVersions",
     "Loader",
-    "Moved",
     "NewWarehouse",
     "NotEnoughMemory",
     "PartitionState",
-    "Profile",
     "ProgramOfDataset",
     "Published",
     "Purpose",

@@ -8,7 +8,6 @@ and has what the published file has, and ``manifest.json``, which names each loa
 execution and checksum. ``lineage.cuts`` names the loads, so that ``compact`` keeps them.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.landing import checksum_of
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
@@ -98,7 +98,7 @@ def make_cut(storage: StorageSettings, name: str, reason: str | None) -> Cut:
         "actor": storage.actor,
         "reason": reason,
         "software_version": version("cp-pipeline"),
-        "file": {"name": file.name, "sha256": _checksum(file), "bytes": file.stat().st_size},
+        "file": {"name": file.name, "sha256": checksum_of(file), "bytes": file.stat().st_size},
         "loads": loads,
         "erasures": [],
     }
@@ -157,7 +157,7 @@ def _described(file: Path) -> dict[str, object]:
     if not file.exists():
         return {"sha256": None, "bytes": None}
     file.chmod(_READ_ONLY)
-    return {"sha256": _checksum(file), "bytes": file.stat().st_size}
+    return {"sha256": checksum_of(file), "bytes": file.stat().st_size}
 
 
 def _folder(storage: StorageSettings, name: str) -> Path:
@@ -174,11 +174,6 @@ def _loads_in(file: Path) -> list[dict[str, object]]:
         found = opened.execute(f"SELECT {_LOADS} FROM lineage.current_loads ORDER BY load_id")
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _write(path: Path, content: dict[str, object]) -> None:

@@ -10,7 +10,6 @@ write to the warehouse while it is attached.
 """
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -131,9 +130,7 @@ def publish_current(
 def _upload(partial: Path, name: str, location: str) -> tuple[str, str]:
     """Upload the file, or remove it; return the object's location and its checksum."""
     try:
-        with partial.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        ObjectStore.at(location, "the published file in").upload(name, partial, checksum)
+        checksum = ObjectStore.at(location, "the published file in").upload(name, partial)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -31,8 +31,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.postgres_servers import PASSWORD
 from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
-
-MARK = "Zebra7319Quince"
+from cp_pipeline_tests.warehouse_contents import MARKER
 
 
 class Lake(Site):
@@ -75,7 +74,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
 
 def test_versions_are_kept_published_compacted_and_erased(lake: Lake) -> None:
     first = lake.load("N,V\n1,7\n")
-    marked = lake.load(f"N,V\n1,{MARK}\n2,{MARK}0\n", subject_id=2)
+    marked = lake.load(f"N,V\n1,{MARKER}\n2,{MARKER}0\n", subject_id=2)
     again = lake.load("N,V\n1,1.50\n2,3\n")
     assert [first.load_id, marked.load_id, again.load_id] == [1, 2, 3]
     assert lake.sync() == []
@@ -98,10 +97,10 @@ def test_versions_are_kept_published_compacted_and_erased(lake: Lake) -> None:
         done = compact(warehouse, timedelta(0))
         assert (done.loads, done.rows) == (1, 1)
         assert done.bytes_after > 0
-        assert lake.stored(MARK)
+        assert lake.stored(MARKER)
         named = lake.rows("SELECT file_name, file_sha256 FROM lineage.loads WHERE subject_id = 2")
         assert erase_from_warehouse(warehouse, 2, 1) == ()
-        for text in (MARK, *map(str, named[0])):
+        for text in (MARKER, *map(str, named[0])):
             assert lake.stored(text) == []
     assert lake.rows(f"SELECT V FROM exports.Kinds {mine}") == [("1.50",), ("3",)]
     assert lake.rows("SELECT subject_id, loads FROM lineage.erasures") == [(2, 1)]
@@ -114,7 +113,7 @@ def test_erasing_waits_for_a_transaction_that_sees_the_rows(tmp_path: Path) -> N
 
     with FaultySandbox(SandboxStudy.empty()) as service:
         lake = Lake(service, tmp_path / "data", lakes.postgres_lake(tmp_path / "data"))
-        lake.load(f"N,V\n1,{MARK}\n")
+        lake.load(f"N,V\n1,{MARKER}\n")
         own = "SELECT current_database()::VARCHAR"
         ((database,),) = lake.rows(f"FROM postgres_query('{CATALOG}', '{own}')")
         older = psycopg2.connect(lakes.server().url(str(database)))
@@ -128,7 +127,7 @@ def test_erasing_waits_for_a_transaction_that_sees_the_rows(tmp_path: Path) -> N
         older.close()
         with lake.warehouse() as warehouse:
             erase_from_warehouse(warehouse, 1, 1)
-        assert lake.stored(MARK) == []
+        assert lake.stored(MARKER) == []
 
 
 def test_a_reader_sees_one_state(tmp_path: Path) -> None:
