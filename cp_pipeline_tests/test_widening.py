@@ -10,8 +10,9 @@ from itertools import permutations
 import pytest
 
 from cp_pipeline.domain.exports import Partition
-from cp_pipeline.ingest import Load, PartitionFailed, PartitionLoaded
+from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.warehouse import Load
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouses import compact

@@ -6,13 +6,13 @@ Does not belong: where bytes are stored, DuckDB, Dagster.
 
 from cp_pipeline.centrepoint.api import PAGE_SIZE
 from cp_pipeline.centrepoint.client import CentrePoint
+from cp_pipeline.centrepoint.downloads import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     CentrePointError,
     ConnectionSettingsWrong,
     CredentialsRefused,
     DownloadFailed,
-    ExportFileError,
     ExportWithdrawn,
     ResourceMissing,
     ScopeRefused,
@@ -21,11 +21,10 @@ from cp_pipeline.centrepoint.errors import (
     StudyRefused,
     TokenRefused,
 )
-from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Progress, no_progress
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once
-from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
+from cp_pipeline.centrepoint.readings import ListingPosition, Reading
 from cp_pipeline.centrepoint.redaction import redact
 from cp_pipeline.centrepoint.study_details import StudyDetails
 from cp_pipeline.centrepoint.subjects import SubjectsPage
@@ -40,11 +39,9 @@ __all__ = [
     "ConnectionSettingsWrong",
     "CredentialsRefused",
     "DownloadFailed",
-    "ExportFileError",
     "ExportWithdrawn",
     "FileRequests",
     "Filters",
-    "ListingPart",
     "ListingPosition",
     "Progress",
     "Reading",

@@ -4,10 +4,9 @@ Belongs here: shapes and colours. Does not belong: where the numbers come from, 
 shown.
 """
 
-from cp_pipeline.charts.bars import bars
+from cp_pipeline.charts.bars import ANSWER_COLOURS, bars, share_bar
 from cp_pipeline.charts.coverage import ROWS_WITH_NAMES, STATE_COLOURS, coverage_map
 from cp_pipeline.charts.curves import curve
-from cp_pipeline.charts.shares import ANSWER_COLOURS, share_bar
 from cp_pipeline.charts.svg import in_markdown, label_in_markdown
 
 __all__ = [

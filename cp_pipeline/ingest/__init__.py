@@ -4,30 +4,20 @@ Belongs here: what uses ``centrepoint``, ``landing`` and ``warehouse`` together.
 Does not belong: Dagster.
 """
 
-from cp_pipeline.centrepoint import redact
 from cp_pipeline.ingest.account import Account, Unaccounted
-from cp_pipeline.ingest.executor import Executor, ThreadExecutor
 from cp_pipeline.ingest.fetching import NOT_FORESEEN, explain
 from cp_pipeline.ingest.look import Look, LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.pipeline import EVERYTHING, Pipeline
-from cp_pipeline.ingest.plan import Plan, PlannedExport, Reason, make_plan, pending_remarks
+from cp_pipeline.ingest.pipeline import EVERYTHING, Executor, Pipeline
+from cp_pipeline.ingest.plan import Plan, Reason, make_plan, pending_remarks
 from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, pause_after
 from cp_pipeline.ingest.study_refresh import RefreshedDetails
-from cp_pipeline.ingest.subject_erasure import Erasable, Erased, SyncRunning, erasable, erase
+from cp_pipeline.ingest.subject_erasure import Erasable, SyncRunning, erasable, erase
 from cp_pipeline.ingest.subprocess_executor import ProcessLost
 from cp_pipeline.ingest.survey import SUBJECTS_AT_ONCE, Request, Survey
-from cp_pipeline.ingest.timings import Activity, Timings
-from cp_pipeline.ingest.warehouse_rebuild import LeftOut, Rebuilt, rebuild
-from cp_pipeline.warehouse import (
-    FailedAttempts,
-    Finding,
-    Load,
-    PartitionState,
-    Question,
-    StudyQuestion,
-)
+from cp_pipeline.ingest.timings import Activity
+from cp_pipeline.ingest.warehouse_rebuild import rebuild
 
 __all__ = [
     "ATTEMPTS",
@@ -37,34 +27,22 @@ __all__ = [
     "Account",
     "Activity",
     "Erasable",
-    "Erased",
     "Executor",
-    "FailedAttempts",
-    "Finding",
-    "LeftOut",
-    "Load",
     "Look",
     "LookPosition",
     "LookSurvey",
     "PartitionFailed",
     "PartitionLoaded",
     "PartitionResult",
-    "PartitionState",
     "Pipeline",
     "Plan",
-    "PlannedExport",
     "ProcessLost",
-    "Question",
     "Reason",
-    "Rebuilt",
     "RefreshedDetails",
     "Request",
     "RetrySchedule",
-    "StudyQuestion",
     "Survey",
     "SyncRunning",
-    "ThreadExecutor",
-    "Timings",
     "Unaccounted",
     "erasable",
     "erase",
@@ -73,5 +51,4 @@ __all__ = [
     "pause_after",
     "pending_remarks",
     "rebuild",
-    "redact",
 ]

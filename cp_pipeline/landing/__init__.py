@@ -19,10 +19,9 @@ from cp_pipeline.landing.file_erasure import (
     remembered_erasures,
     texts_of,
 )
-from cp_pipeline.landing.inventory import is_in_use, landed_files
+from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.landed_file import IncompleteFile, LandedFile
 from cp_pipeline.landing.object_store import ObjectStore
-from cp_pipeline.landing.place_check import PlaceChecked, check_place
 from cp_pipeline.landing.store import Landing
 
 __all__ = [
@@ -36,12 +35,9 @@ __all__ = [
     "LandingUnusable",
     "ObjectStore",
     "PackingRefused",
-    "PlaceChecked",
-    "check_place",
+    "checksum_of",
     "count_files",
     "erase_files",
-    "is_in_use",
-    "landed_files",
     "read_csv_text",
     "remember_erasure",
     "remembered_erasures",

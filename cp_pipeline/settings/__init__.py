@@ -1,7 +1,6 @@
 """The settings, read from environment variables; the README documents their names.
 
 - ``reader`` knows kinds of values, and reports all invalid settings in one message.
-- ``refused_paths`` says which paths DuckDB, dbt or Dagster would misread.
 - ``centrepoint``, ``storage`` and ``notifications`` have the names and the defaults.
 - ``names`` lists the variables.
 """
@@ -9,7 +8,6 @@
 from cp_pipeline.settings.centrepoint import (
     SENSOR_SECONDS,
     CentrePointSettings,
-    DetailsSettings,
     Dialect,
     DialectSetting,
     SubjectField,
@@ -19,6 +17,7 @@ from cp_pipeline.settings.centrepoint import (
 from cp_pipeline.settings.names import variable_names
 from cp_pipeline.settings.reader import SettingsError
 from cp_pipeline.settings.storage import (
+    DBT_PROJECT,
     StorageSettings,
     anchor_paths,
     for_the_owner_alone,
@@ -26,9 +25,9 @@ from cp_pipeline.settings.storage import (
 )
 
 __all__ = [
+    "DBT_PROJECT",
     "SENSOR_SECONDS",
     "CentrePointSettings",
-    "DetailsSettings",
     "Dialect",
     "DialectSetting",
     "SettingsError",

@@ -36,7 +36,7 @@ from cp_pipeline.warehouse.errors import (
     WarehouseError,
     WarehouseUnreadable,
 )
-from cp_pipeline.warehouse.known_texts import known_of
+from cp_pipeline.warehouse.known_texts import Known, known_of
 from cp_pipeline.warehouse.lake_maintenance import check_data_files, only_writer
 from cp_pipeline.warehouse.lineage import (
     DatasetStatus,
@@ -136,6 +136,7 @@ __all__ = [
     "FileRefused",
     "Finding",
     "HistoricLoad",
+    "Known",
     "LastAsked",
     "ListedPair",
     "ListingSizes",

@@ -8,7 +8,6 @@ and has what the published file has, and ``manifest.json``, which names each loa
 execution and checksum. ``lineage.cuts`` names the loads, so that ``compact`` keeps them.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.landing import checksum_of
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
@@ -152,9 +152,7 @@ def _described(file: Path) -> dict[str, object]:
     if not file.exists():
         return {"sha256": None, "bytes": None}
     file.chmod(_READ_ONLY)
-    with file.open("rb") as opened:
-        checksum = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"sha256": checksum, "bytes": file.stat().st_size}
+    return {"sha256": checksum_of(file), "bytes": file.stat().st_size}
 
 
 def _folder(storage: StorageSettings, name: str) -> Path:

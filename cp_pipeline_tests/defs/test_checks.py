@@ -1,12 +1,7 @@
 """Each check passes on a correct study, and fails with numbers on the fault that it is for."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import dagster as dg
 import duckdb
-import pytest
 
 from cp_pipeline.defs.checks import CHECKS
 from cp_pipeline.defs.definitions import build_defs
@@ -15,7 +10,6 @@ from cp_pipeline.locks.run_locks import RunLocks
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline_tests.conftest import sync_all, usual_study
-from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.defs.conftest import DAILY, EXPORTS, run_job
 from cp_pipeline_tests.models.trial_files import program, subject
 
@@ -57,55 +51,30 @@ def execute_checks(instance: dg.DagsterInstance) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``data`` of the usual study after a sync, and Dagster's ``home`` with the records of it."""
-    folder = tmp_path_factory.mktemp("synced")
-    (folder / "home").mkdir()
-    with (
-        Sandbox(usual_study()) as service,
-        pytest.MonkeyPatch.context() as here,
-        instance_in(folder / "home") as instance,
-    ):
-        for name, value in service.environment.items():
-            here.setenv(name, value)
-        here.setenv("CP_DATA_DIR", str(folder / "data"))
-        run_job(instance, "sync")
-    return folder
-
-
-@pytest.fixture
-def loaded(sandbox: Sandbox, synced: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """The study is served, and a copy of what was synced is in this test's folder."""
-    shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
-    with instance_in(tmp_path / "home") as instance:
-        yield instance
-
-
 def test_all_pass_after_a_run_and_say_how_much_they_examined(
-    loaded: dg.DagsterInstance,
+    synced: dg.DagsterInstance,
 ) -> None:
-    assert failed(loaded) == {}
-    examined = {n: e.metadata["examined"].value for n, e in evaluations(loaded).items()}
+    assert failed(synced) == {}
+    examined = {n: e.metadata["examined"].value for n, e in evaluations(synced).items()}
     assert examined["listed_execution_is_loaded"] == 47
     assert examined["rows_match_files"] == 59
     assert examined["records_match_lineage"] == 47
 
 
-def test_they_can_be_executed_by_hand(loaded: dg.DagsterInstance) -> None:
+def test_they_can_be_executed_by_hand(synced: dg.DagsterInstance) -> None:
     with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
         warehouse.execute(f'DELETE FROM history."{DAILY}" WHERE _load_id % 2 = 0')
-    execute_checks(loaded)
-    assert failed(loaded)["rows_match_files"][1] is ERROR
+    execute_checks(synced)
+    assert failed(synced)["rows_match_files"][1] is ERROR
 
 
 def test_a_listed_execution_that_is_not_loaded(
-    loaded: dg.DagsterInstance, study: SandboxStudy
+    synced: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     study.put(subject_id=10822, data_set_name=DAILY, csv=b"", study_program_id="another")
-    run_job(loaded, "sync", raise_on_error=False)
-    assert failed(loaded)["listed_execution_is_loaded"] == (1, ERROR)
-    evaluation = evaluations(loaded)["listed_execution_is_loaded"]
+    run_job(synced, "sync", raise_on_error=False)
+    assert failed(synced)["listed_execution_is_loaded"] == (1, ERROR)
+    evaluation = evaluations(synced)["listed_execution_is_loaded"]
     assert evaluation.description == "1 of 47: partitions that are stale, missing or failed."
     table = evaluation.metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
@@ -114,57 +83,57 @@ def test_a_listed_execution_that_is_not_loaded(
     assert "The file is empty" in str(table.records[0].data["reason"])
 
 
-def test_rows_that_are_not_the_files_records(loaded: dg.DagsterInstance) -> None:
+def test_rows_that_are_not_the_files_records(synced: dg.DagsterInstance) -> None:
     with duckdb.connect(StorageSettings.from_environment().warehouse) as warehouse:
         warehouse.execute(f'INSERT INTO history."{DAILY}" FROM history."{DAILY}" LIMIT 1')
         warehouse.execute('DELETE FROM history."LeapAvgBarometer" WHERE hour(TIMESTAMPUTC) = 1')
-    execute_checks(loaded)
-    at_fault, severity = failed(loaded)["rows_match_files"]
+    execute_checks(synced)
+    at_fault, severity = failed(synced)["rows_match_files"]
     assert at_fault > 1
     assert severity is ERROR
 
 
 def test_columns_that_were_added_removed_and_widened(
-    loaded: dg.DagsterInstance, study: SandboxStudy
+    synced: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     study.put(subject_id=1, data_set_name="Own", csv=b"A,B,C\n1,2,3\n")
-    run_job(loaded, "sync")
-    assert failed(loaded) == {}
+    run_job(synced, "sync")
+    assert failed(synced) == {}
     study.put(subject_id=1, data_set_name="Own", csv=b"A,D,C\nx,2,3\n")
-    run_job(loaded, "sync")
-    assert failed(loaded) == {"schema_is_unchanged": (1, WARN)}
-    table = evaluations(loaded)["schema_is_unchanged"].metadata["first_at_fault"]
+    run_job(synced, "sync")
+    assert failed(synced) == {"schema_is_unchanged": (1, WARN)}
+    table = evaluations(synced)["schema_is_unchanged"].metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
     row = table.records[0].data
     assert (row["added"], row["removed"], row["widened"]) == ("D", "B", "A: bigint to varchar")
 
 
 def test_an_older_execution_that_is_listed_again(
-    loaded: dg.DagsterInstance, study: SandboxStudy
+    synced: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     older = "2019-01-01T00:00:00+00:00"
     (export,) = (e for e in study.export_files if (e.subject_id, e.data_set_name) == (10822, DAILY))
     study.put(subject_id=10822, data_set_name=DAILY, csv=b"A\n1\n", execution=older,
               study_program_id=export.study_program_id)  # fmt: skip
-    run_job(loaded, "sync")
-    assert failed(loaded) == {"executions_go_forward": (1, WARN)}
+    run_job(synced, "sync")
+    assert failed(synced) == {"executions_go_forward": (1, WARN)}
 
 
 def test_an_export_that_is_not_listed_any_more(
-    loaded: dg.DagsterInstance, study: SandboxStudy
+    synced: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     study.withdraw(subject_id=10822, data_set_name=DAILY)
-    run_job(loaded, "sync")
-    assert failed(loaded) == {}
+    run_job(synced, "sync")
+    assert failed(synced) == {}
     storage = StorageSettings.from_environment()
     (export,) = (
         e for e in usual_study().export_files if (e.subject_id, e.data_set_name) == (10822, DAILY)
     )
     program(storage, export.study_program_id, "Activity (30)")
     subject(storage, 10822, None, "0042", "101")
-    run_job(loaded, "sync")
-    assert failed(loaded) == {"exports_are_still_listed": (1, WARN)}
-    table = evaluations(loaded)["exports_are_still_listed"].metadata["first_at_fault"]
+    run_job(synced, "sync")
+    assert failed(synced) == {"exports_are_still_listed": (1, WARN)}
+    table = evaluations(synced)["exports_are_still_listed"].metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
     row = table.records[0].data
     assert (row["subject"], row["subject_identifier"]) == (10822, "101-0042")
@@ -173,37 +142,37 @@ def test_an_export_that_is_not_listed_any_more(
     assert {column.name for column in table.schema.columns} == set(row)
 
 
-def test_two_rows_for_one_timestamp(loaded: dg.DagsterInstance, study: SandboxStudy) -> None:
+def test_two_rows_for_one_timestamp(synced: dg.DagsterInstance, study: SandboxStudy) -> None:
     twice = b"TIMESTAMPUTC,STEPS\n2024-03-01 00:00:00,1\n2024-03-01 00:00:00,2\n"
     study.put(subject_id=1, data_set_name="Own", csv=twice)
-    run_job(loaded, "sync")
-    assert failed(loaded) == {"timestamps_are_unique": (1, WARN)}
+    run_job(synced, "sync")
+    assert failed(synced) == {"timestamps_are_unique": (1, WARN)}
 
 
-def test_a_load_without_an_event_in_dagster(loaded: dg.DagsterInstance, sandbox: Sandbox) -> None:
+def test_a_load_without_an_event_in_dagster(synced: dg.DagsterInstance, sandbox: Sandbox) -> None:
     sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
     sync_all()
-    execute_checks(loaded)
-    assert failed(loaded) == {"records_match_lineage": (1, WARN)}
+    execute_checks(synced)
+    assert failed(synced) == {"records_match_lineage": (1, WARN)}
     other = {"partitions": {DAILY: [10823]}, "refresh": False}
-    run_job(loaded, "load_partitions", other)
-    assert failed(loaded) == {"records_match_lineage": (1, WARN)}, (
+    run_job(synced, "load_partitions", other)
+    assert failed(synced) == {"records_match_lineage": (1, WARN)}, (
         "compared for a part of the study"
     )
     locks = RunLocks(StorageSettings.from_environment().data_dir)
     locks.hold("of a run that Dagster does not know")
     locks.release("of a run that Dagster does not know")
-    run_job(loaded, "load_partitions", other)
-    assert failed(loaded) == {}
+    run_job(synced, "load_partitions", other)
+    assert failed(synced) == {}
 
 
 def test_a_partition_that_waits_for_a_person(
-    loaded: dg.DagsterInstance, study: SandboxStudy
+    synced: dg.DagsterInstance, study: SandboxStudy
 ) -> None:
     study.put(subject_id=10822, data_set_name="Broken", csv=b"")
     for _ in range(ATTEMPTS):
-        run_job(loaded, "sync", raise_on_error=False)
-    assert failed(loaded)["nothing_waits_for_a_person"] == (1, ERROR)
-    table = evaluations(loaded)["nothing_waits_for_a_person"].metadata["first_at_fault"]
+        run_job(synced, "sync", raise_on_error=False)
+    assert failed(synced)["nothing_waits_for_a_person"] == (1, ERROR)
+    table = evaluations(synced)["nothing_waits_for_a_person"].metadata["first_at_fault"]
     assert isinstance(table, dg.TableMetadataValue)
     assert "The file is empty" in str(table.records[0].data["reason"])

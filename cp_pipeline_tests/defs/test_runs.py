@@ -20,6 +20,7 @@ from cp_pipeline_tests.defs.conftest import (
     pair,
     picture_in,
     rectangle,
+    run_job,
 )
 
 
@@ -34,18 +35,17 @@ def test_listing_registers_subjects_and_data_sets_as_partitions(
 
 
 def test_the_event_of_a_partition_names_what_it_was_loaded_from(
-    sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
+    study: SandboxStudy, listed: dg.DagsterInstance
 ) -> None:
-    materialize(instance, FILES)
     key = pair(10821, DAILY)
-    materialize(instance, EXPORTS, partition_key=key)
+    materialize(listed, EXPORTS, partition_key=key)
 
     (export,) = (
         item
         for item in study.export_files
         if (item.subject_id, item.data_set_name) == (10821, DAILY)
     )
-    event = latest(instance, EXPORTS, key)
+    event = latest(listed, EXPORTS, key)
     shown = {name: entry.value for name, entry in event.metadata.items()}
     assert shown["rows"] == 1
     assert shown["columns"] == 13
@@ -60,21 +60,19 @@ def test_the_event_of_a_partition_names_what_it_was_loaded_from(
 
 
 def test_two_programs_of_one_data_set_are_one_partition_with_both_executions(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    listed: dg.DagsterInstance,
 ) -> None:
-    materialize(instance, FILES)
     key = pair(10821, "ParamsAndSubject (31)")
-    materialize(instance, EXPORTS, partition_key=key)
-    version = (latest(instance, EXPORTS, key).tags or {})["dagster/data_version"]
+    materialize(listed, EXPORTS, partition_key=key)
+    version = (latest(listed, EXPORTS, key).tags or {})["dagster/data_version"]
     assert len(set(version.split(","))) == 2
 
 
 def test_a_range_is_one_run_with_an_event_for_each_partition(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    listed: dg.DagsterInstance,
 ) -> None:
-    materialize(instance, FILES)
-    materialize(instance, EXPORTS, tags=rectangle(f"{DAILY}|10821", "ActivityEpochs10|10823"))
-    assert instance.get_materialized_partitions(EXPORTS) == {
+    materialize(listed, EXPORTS, tags=rectangle(f"{DAILY}|10821", "ActivityEpochs10|10823"))
+    assert listed.get_materialized_partitions(EXPORTS) == {
         pair(subject, dataset)
         for subject in (10821, 10822, 10823)
         for dataset in (DAILY, "ActivityEpochs10")
@@ -83,31 +81,29 @@ def test_a_range_is_one_run_with_an_event_for_each_partition(
 
 
 def test_all_partitions_load_even_if_a_pair_has_no_export(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    listed: dg.DagsterInstance,
 ) -> None:
-    materialize(instance, FILES)
     everything = rectangle(f"{DAILY}|10821", "ParamsAndSubject (31)|10832")
-    result = materialize(instance, EXPORTS, tags=everything)
+    result = materialize(listed, EXPORTS, tags=everything)
     assert result.success
     assert one("SELECT count(*) FROM lineage.loads") == 59
     without_barometer = pair(10832, "LeapAvgBarometer")
-    empty = latest(instance, EXPORTS, without_barometer)
+    empty = latest(listed, EXPORTS, without_barometer)
     assert "lists no export for subject 10832" in str(empty.description)
     assert empty.metadata["rows"].value == 0
     assert one('SELECT count(*) FROM exports."LeapAvgBarometer" WHERE _subject_id = 10832') == 0
 
 
 def test_a_run_of_one_partition_goes_on_downstream_and_one_of_several_says_what_it_skips(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    listed: dg.DagsterInstance,
 ) -> None:
-    materialize(instance, FILES)
     published = dg.AssetKey("published")
     # Without the models, `published` is next.
     job = build_defs(models=dg.Definitions()).resolve_implicit_global_asset_job_def()
 
     def run(**how: Any) -> dg.ExecuteInProcessResult:
         selected = [EXPORTS, published]
-        return job.execute_in_process(instance=instance, asset_selection=selected, **how)
+        return job.execute_in_process(instance=listed, asset_selection=selected, **how)
 
     # The first loads it, the second finds it current, the third has no export.
     for key in (pair(10821, DAILY), pair(10821, DAILY), pair(10832, "LeapAvgBarometer")):
@@ -122,34 +118,33 @@ def test_a_run_of_one_partition_goes_on_downstream_and_one_of_several_says_what_
         ]
         assert compared
         assert all(compared)
-    assert latest(instance, EXPORTS, pair(10821, DAILY)).metadata["rows"].value == 1
+    assert latest(listed, EXPORTS, pair(10821, DAILY)).metadata["rows"].value == 1
     result = run(tags=rectangle(f"{DAILY}|10821", f"{DAILY}|10822"))
     assert result.success
     assert result.asset_materializations_for_node("published") == []
-    stored = instance.get_run_by_id(result.run_id)
+    stored = listed.get_run_by_id(result.run_id)
     assert stored is not None
     assert stored.tags["cp_pipeline/skipped"] == "published"
     assert any(
         "skips the other selected assets: published" in entry.user_message
-        for entry in instance.all_logs(result.run_id)
+        for entry in listed.all_logs(result.run_id)
     )
 
 
 def test_a_current_partition_gets_an_event_and_is_downloaded_again_only_on_refresh(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    sandbox: Sandbox, listed: dg.DagsterInstance
 ) -> None:
-    materialize(instance, FILES)
     key = pair(10821, DAILY)
-    materialize(instance, EXPORTS, partition_key=key)
-    loaded = latest(instance, EXPORTS, key)
+    materialize(listed, EXPORTS, partition_key=key)
+    loaded = latest(listed, EXPORTS, key)
     sandbox.forget_requests()
-    materialize(instance, EXPORTS, partition_key=key)
+    materialize(listed, EXPORTS, partition_key=key)
     assert files_fetched(sandbox) == 0
-    assert latest(instance, EXPORTS, key).metadata["fetched"].value is False
+    assert latest(listed, EXPORTS, key).metadata["fetched"].value is False
     for name in ("load_ids", "first_records", "dagster/column_schema"):
-        assert latest(instance, EXPORTS, key).metadata[name] == loaded.metadata[name]
+        assert latest(listed, EXPORTS, key).metadata[name] == loaded.metadata[name]
     refresh = {"ops": {"dataset_exports": {"config": {"refresh": True}}}}
-    materialize(instance, EXPORTS, partition_key=key, run_config=refresh)
+    materialize(listed, EXPORTS, partition_key=key, run_config=refresh)
     assert files_fetched(sandbox) == 1
 
 
@@ -175,15 +170,15 @@ def test_a_failed_partition_is_named_and_all_others_load(
 
 
 def test_the_sync_job_stores_an_event_for_each_partition_and_no_planned_events(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    synced: dg.DagsterInstance,
 ) -> None:
-    result = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
-    assert result.success
-    assert len(instance.get_materialized_partitions(EXPORTS)) == 47
-    assert events_of(instance, result.run_id)["ASSET_MATERIALIZATION"] == 48
-    assert "ASSET_MATERIALIZATION_PLANNED" not in events_of(instance, result.run_id)
-    again = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
-    assert events_of(instance, again.run_id)["ASSET_MATERIALIZATION"] == 1
+    (run,) = synced.get_runs()
+    assert run.is_success
+    assert len(synced.get_materialized_partitions(EXPORTS)) == 47
+    assert events_of(synced, run.run_id)["ASSET_MATERIALIZATION"] == 48
+    assert "ASSET_MATERIALIZATION_PLANNED" not in events_of(synced, run.run_id)
+    again = run_job(synced, "sync")
+    assert events_of(synced, again.run_id)["ASSET_MATERIALIZATION"] == 1
 
 
 def events_of(instance: dg.DagsterInstance, run_id: str) -> Counter[str]:
@@ -216,22 +211,12 @@ def test_definitions_hold_no_setting(sandbox: Sandbox) -> None:
         assert sandbox.environment[name] not in snapshot
 
 
-def test_every_asset_and_job_says_what_it_is() -> None:
-    definitions = build_defs()
-    for spec in definitions.resolve_all_asset_specs():
-        assert spec.description
-        assert "one " in spec.description.lower()
-        assert spec.group_name == "centrepoint"
-        assert spec.kinds
-    assert definitions.resolve_job_def("sync").description
-
-
-def test_a_run_says_where_its_time_went(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
-    run = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
-    tag = instance.get_run_by_id(run.run_id).tags["cp_pipeline/time_spent"]  # type: ignore[union-attr]
+def test_a_run_says_where_its_time_went(synced: dg.DagsterInstance) -> None:
+    (run,) = synced.get_runs()
+    tag = run.tags["cp_pipeline/time_spent"]
     for activity in ("listing", "download", "decode", "load", "warehouse held", "events"):
         assert re.search(rf"{activity} \d+\.\d s", tag), tag
-    metadata = latest(instance, FILES).metadata
+    metadata = latest(synced, FILES).metadata
     for name in ("download", "decode", "load", "records", "warehouse_held"):
         assert float(str(metadata[f"{name}_seconds"].value)) > 0
     assert "Where the time went" in picture_in(metadata["where_the_time_went"])

@@ -22,42 +22,38 @@ def status(instance: dg.DagsterInstance, subject: int) -> tuple[StaleStatus, lis
 
 
 def test_loaded_partitions_are_fresh_and_others_missing(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    listed: dg.DagsterInstance,
 ) -> None:
-    materialize(instance, FILES)
-    assert status(instance, 10821) == (StaleStatus.MISSING, [])
-    run_job(instance, "load_partitions", {"partitions": {DAILY: [10821]}})
-    assert status(instance, 10821) == (StaleStatus.FRESH, [])
-    assert status(instance, 10822) == (StaleStatus.MISSING, [])
+    assert status(listed, 10821) == (StaleStatus.MISSING, [])
+    run_job(listed, "load_partitions", {"partitions": {DAILY: [10821]}})
+    assert status(listed, 10821) == (StaleStatus.FRESH, [])
+    assert status(listed, 10822) == (StaleStatus.MISSING, [])
 
 
 def test_a_newly_listed_execution_makes_its_partition_stale_and_no_other(
-    sandbox: Sandbox, instance: dg.DagsterInstance
+    sandbox: Sandbox, synced: dg.DagsterInstance
 ) -> None:
-    run_job(instance, "sync")
     sandbox.execute_again(subject_id=10821, data_set_name=DAILY)
-    materialize(instance, FILES)
-    assert status(instance, 10821) == (StaleStatus.STALE, ["listed_executions"])
-    assert status(instance, 10822) == (StaleStatus.FRESH, [])
-    materialize(instance, EXPORTS, partition_key=pair(10821, DAILY))
-    assert status(instance, 10821) == (StaleStatus.FRESH, [])
+    materialize(synced, FILES)
+    assert status(synced, 10821) == (StaleStatus.STALE, ["listed_executions"])
+    assert status(synced, 10822) == (StaleStatus.FRESH, [])
+    materialize(synced, EXPORTS, partition_key=pair(10821, DAILY))
+    assert status(synced, 10821) == (StaleStatus.FRESH, [])
 
 
-def test_listing_again_makes_nothing_stale(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
-    run_job(instance, "sync")
-    materialize(instance, FILES)
-    assert status(instance, 10821) == (StaleStatus.FRESH, [])
+def test_listing_again_makes_nothing_stale(synced: dg.DagsterInstance) -> None:
+    materialize(synced, FILES)
+    assert status(synced, 10821) == (StaleStatus.FRESH, [])
 
 
 def test_a_partition_that_failed_is_stale(
-    sandbox: Sandbox, study: SandboxStudy, instance: dg.DagsterInstance
+    sandbox: Sandbox, study: SandboxStudy, synced: dg.DagsterInstance
 ) -> None:
-    run_job(instance, "sync")
     (export,) = (e for e in study.export_files if (e.subject_id, e.data_set_name) == (10821, DAILY))
     study.put(subject_id=10821, data_set_name=DAILY, csv=b"",
               study_program_id=export.study_program_id)  # fmt: skip
-    run_job(instance, "sync", raise_on_error=False)
-    assert status(instance, 10821) == (StaleStatus.STALE, ["listed_executions"])
+    run_job(synced, "sync", raise_on_error=False)
+    assert status(synced, 10821) == (StaleStatus.STALE, ["listed_executions"])
     sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
-    run_job(instance, "sync", raise_on_error=False)
-    assert status(instance, 10822) == (StaleStatus.FRESH, [])
+    run_job(synced, "sync", raise_on_error=False)
+    assert status(synced, 10822) == (StaleStatus.FRESH, [])

@@ -71,6 +71,7 @@ def test_a_file_that_always_fails_is_asked_for_four_times_at_most(here: Site, ki
         fault(here.sandbox, kind, content)
     (result,) = here.sync()
     assert isinstance(result, PartitionFailed)
+    assert result.stage == ("decode" if kind in {"damaged", "not a file"} else "download")
     assert 2 <= files_asked_for(here) <= REQUESTS_FOR_A_FILE
 
 
