@@ -6,8 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cp_pipeline.domain.exports import TICKS_PER_SECOND, ExportFile, ExportKey, Instant, Partition
 

@@ -15,8 +15,7 @@ from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
 from cp_pipeline.defs.instance.home_folder import home_folder
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest import Erasable, erasable
-from cp_pipeline.ingest import erase as erase_subject
+from cp_pipeline.ingest import Erasable, erasable, erase as erase_subject
 from cp_pipeline.settings import StorageSettings, is_lake
 from cp_pipeline.warehouse import Warehouse
 

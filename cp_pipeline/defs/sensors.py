@@ -23,8 +23,7 @@ from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.assets import load_assets
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata
 from cp_pipeline.defs.instance.pool import slots_of_pool
-from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.jobs import sync as sync_job
+from cp_pipeline.defs.jobs import load_partitions_job, sync as sync_job
 from cp_pipeline.defs.missing_events import newest_event, recover_orphaned_runs
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.resources import PipelineResource

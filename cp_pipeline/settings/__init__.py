@@ -6,37 +6,20 @@
 """
 
 from cp_pipeline.settings.centrepoint import (
-    SENSOR_SECONDS,
-    CentrePointSettings,
-    Dialect,
-    DialectSetting,
-    SubjectField,
-    configured_studies,
-    sensor_seconds,
+    SENSOR_SECONDS as SENSOR_SECONDS,
+    CentrePointSettings as CentrePointSettings,
+    Dialect as Dialect,
+    DialectSetting as DialectSetting,
+    SubjectField as SubjectField,
+    configured_studies as configured_studies,
+    sensor_seconds as sensor_seconds,
 )
-from cp_pipeline.settings.names import variable_names
-from cp_pipeline.settings.reader import SettingsError
+from cp_pipeline.settings.names import variable_names as variable_names
+from cp_pipeline.settings.reader import SettingsError as SettingsError
 from cp_pipeline.settings.storage import (
-    DBT_PROJECT,
-    StorageSettings,
-    anchor_paths,
-    for_the_owner_alone,
-    is_lake,
+    DBT_PROJECT as DBT_PROJECT,
+    StorageSettings as StorageSettings,
+    anchor_paths as anchor_paths,
+    for_the_owner_alone as for_the_owner_alone,
+    is_lake as is_lake,
 )
-
-__all__ = [
-    "DBT_PROJECT",
-    "SENSOR_SECONDS",
-    "CentrePointSettings",
-    "Dialect",
-    "DialectSetting",
-    "SettingsError",
-    "StorageSettings",
-    "SubjectField",
-    "anchor_paths",
-    "configured_studies",
-    "for_the_owner_alone",
-    "is_lake",
-    "sensor_seconds",
-    "variable_names",
-]

@@ -19,8 +19,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import ANSWERED, Purpose, note, quiet_connections
-from cp_pipeline_tests.cli.test_commands import all_output
-from cp_pipeline_tests.cli.test_commands import run as start
+from cp_pipeline_tests.cli.test_commands import all_output, run as start
 from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.forked import command_in

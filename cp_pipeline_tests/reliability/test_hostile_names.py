@@ -5,8 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from cp_pipeline.defs.partitions import dataset_key, key_of, partition_of
 from cp_pipeline.defs.resources import PipelineResource
