@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.connection import ROW_GROUP_ROWS
+from cp_pipeline.warehouse.attaching import ROW_GROUP_ROWS
 
 SIZES = (122_880, ROW_GROUP_ROWS)
 LOADS = """

@@ -1,7 +1,7 @@
 """Generate a dbt staging model for a data set that has none: its columns, documentation and tests.
 
 Belongs here: names and text. Does not belong: reading the data set's schema
-(``warehouse.dataset_schema``), what a staging model does
+(``warehouse.dataset_tables``), what a staging model does
 (``dbt_style_sql/macros/exported_rows.sql``).
 """
 

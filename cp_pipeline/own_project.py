@@ -4,12 +4,11 @@ Belongs here: its files. Does not belong: building its models (``defs.dbt_projec
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.installed_models import PROJECT
+from cp_pipeline.settings import DBT_PROJECT
 
 _ENV = """\
 # The settings of cp-pipeline; its README has all of them. Values are taken literally.
@@ -33,7 +32,7 @@ models/logs/
 models/dbt_packages/
 models/package-lock.yml
 """
-_DBT_PROJECT = """\
+_PROJECT = """\
 # Your own SQL models. They build on those of cp-pipeline, which are a package of this project.
 name: own_models
 config-version: 2
@@ -93,11 +92,6 @@ def make_project(folder: Path) -> list[Path]:
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    for name in ("profiles.yml", "macros/generate_schema_name.sql"):
-        target = folder / "models" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PROJECT / name, target)
-        files[target] = ""
     return sorted(files)
 
 
@@ -106,8 +100,10 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder / ".env", _ENV
     yield folder / ".gitignore", _IGNORED
     yield folder / "workspace.yaml", _WORKSPACE
-    yield models / "dbt_project.yml", _DBT_PROJECT
+    yield models / "dbt_project.yml", _PROJECT
     # As JSON, which is YAML: a path may have characters that mean something to YAML.
-    yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(PROJECT)))
+    yield models / "packages.yml", _PACKAGES.format(path=json.dumps(str(DBT_PROJECT)))
     yield models / "columns.yml", _COLUMNS
+    for name in ("profiles.yml", "macros/generate_schema_name.sql"):
+        yield models / name, (DBT_PROJECT / name).read_text()
     yield models / "models" / "subjects_with_enough_days.sql", _MODEL

@@ -1,8 +1,10 @@
 """Shared fixtures: a sandbox study as in "Must be shown" of issue 2, and its storage."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from xdist.remote import Producer
@@ -17,6 +19,9 @@ from cp_pipeline_tests.made_once import folder_of_all_workers, made_once
 from cp_pipeline_tests.models.trial_files import subject
 from cp_pipeline_tests.study_site import Site
 from cp_pipeline_tests.warehouses import publish, reading
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 # Whether tests without the mark `both_engines` are tried on the engine of this run, too.
 _ALL = "UNMARKED" in os.environ
@@ -33,7 +38,6 @@ _TOGETHER = (
     "/models/test_numbers.py",
     "/models/test_scaffold.py",
     "/reliability/test_killed_at_random.py",
-    "/reliability/test_secrets.py",
     "/test_malformed.py",
     "/test_publishing.py::test_killed_anywhere",
     "/test_sentinel_dates.py",
@@ -176,6 +180,30 @@ def _publish_study(folder: Path) -> None:
         subject(site.storage, 10821, None, "0042", "101")
         site.build("--resource-type", "model")
         publish(site.storage)
+
+
+@pytest.fixture(scope="session")
+def empty_home(shared_folder: Path) -> Path:
+    """A home of Dagster without a run: making its tables takes longer than copying them."""
+    return made_once(shared_folder / "empty_home", _make_home)
+
+
+def _make_home(folder: Path) -> None:
+    from cp_pipeline_tests.dagster_homes import instance_in
+
+    with instance_in(folder) as instance:
+        assert instance.get_runs() == []
+        assert instance.get_dynamic_partitions("subjects") == []
+        assert instance.all_instigator_state() == []
+
+
+@pytest.fixture
+def instance(empty_home: Path, tmp_path: Path) -> Iterator["dg.DagsterInstance"]:
+    from cp_pipeline_tests.dagster_homes import instance_in
+
+    home = shutil.copytree(empty_home, tmp_path / "home_of_test")
+    with instance_in(home) as instance:
+        yield instance
 
 
 def open_pipeline() -> Pipeline:

@@ -71,6 +71,11 @@ def copied(old: Path, new: Path) -> None:
         server().execute(moved, after)
 
 
+def many(value: str) -> str:
+    """A file with too many rows to be in the catalog itself."""
+    return "N,V\n" + "".join(f"{n},{value}\n" for n in range(40))
+
+
 # The database of each folder of secrets.
 _databases: dict[str, str] = {}
 

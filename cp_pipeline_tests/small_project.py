@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from cp_pipeline.installed_models import PROJECT
+from cp_pipeline.settings import DBT_PROJECT
 
 MODEL = """
 SELECT count(*) AS loads FROM {{ adapter.quote(target.database) }}.lineage.current_loads
@@ -15,7 +15,7 @@ def small_project(folder: Path) -> Path:
     (folder / "models").mkdir(parents=True)
     (folder / "macros").mkdir()
     for name in ("profiles.yml", "macros/generate_schema_name.sql"):
-        shutil.copyfile(PROJECT / name, folder / name)
+        shutil.copyfile(DBT_PROJECT / name, folder / name)
     (folder / "dbt_project.yml").write_text(
         "name: small\nconfig-version: 2\nprofile: cp_models\n"
         "models: {+materialized: table, +schema: marts}\n"

@@ -6,8 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cp_pipeline.domain.exports import TICKS_PER_SECOND, ExportFile, ExportKey, Instant, Partition
 
@@ -98,7 +97,8 @@ def test_the_same_moment_written_differently_is_equal() -> None:
         )
     }
     assert len(instants) == 1
-    assert instants != {"2024-02-29T10:09:20.5Z"}
+    texts: set[object] = {"2024-02-29T10:09:20.5Z"}
+    assert instants != texts
 
 
 def test_instants_are_ordered_by_the_moment_and_not_by_the_text() -> None:

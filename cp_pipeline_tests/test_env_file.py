@@ -1,8 +1,6 @@
 """The commands and ``dagster dev`` take the values in ``.env`` unchanged."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.env_file import read_differently, read_env_file, read_to_the_letter
 from cp_pipeline.sandbox import Sandbox, access
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.cli.test_commands import all_output, run
 
 SECRET = "CP_CLIENT_SECRET"
@@ -108,17 +107,16 @@ def test_a_command_gets_a_token_with_it(nasty_study: Sandbox, here: Path) -> Non
     assert os.environ["HOME"] not in done.stdout.partition("warehouse")[0]
 
 
-def test_dagster_gets_a_token_with_it(nasty_study: Sandbox, here: Path) -> None:
+def test_dagster_gets_a_token_with_it(
+    nasty_study: Sandbox, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = here / "data" / "dagster_home"
     home.mkdir(parents=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
     # Otherwise dbt would parse the models first, in the other process.
     prepared_project(StorageSettings.from_environment())
     command = ["asset", "materialize", "--select", "export_files", "-m", "cp_pipeline.definitions"]
-    done = subprocess.run(
-        [sys.executable, "-m", "dagster", *command],
-        cwd=here, env=os.environ | {"DAGSTER_HOME": str(home)},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = forked.program("from dagster.__main__ import main; main()", *command, seconds=120)
     assert done.returncode == 0, all_output(done)
     assert "RUN_SUCCESS" in done.stderr
     assert any(request.kind == "listing" for request in nasty_study.requests)

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from packaging.version import Version
 
 from cp_pipeline.ingest import PartitionLoaded

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cp_pipeline_tests.browser.dagster_ui import free_port
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 from cp_pipeline_tests.small_project import small_project
@@ -177,13 +177,13 @@ def test_a_project_of_ones_own_is_published_together_with_our_models(
 def test_the_ui_shows_this_installation_without_a_workspace(
     installation: Path, tmp_path: Path, sandbox: FaultySandbox
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [installation / "env" / "bin" / "cp-pipeline", "ui", "--port", str(port)],
         cwd=tmp_path,
-        env=clean_environment(**sandbox.environment),
+        env=clean_environment(
+            **sandbox.environment, CP_DBT_PROJECT=str(small_project(tmp_path / "models"))
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

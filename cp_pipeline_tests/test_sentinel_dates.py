@@ -104,6 +104,12 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings
         os.environ.pop("DAGSTER_HOME", None)
 
 
+@pytest.fixture(scope="module")
+def instance(synced: StorageSettings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(synced) as opened:
+        yield opened
+
+
 def _published(storage: StorageSettings, sql: str) -> list[tuple[object, ...]]:
     with duckdb.connect(str(storage.published), read_only=True) as opened:
         return opened.execute(sql).fetchall()
@@ -125,11 +131,10 @@ def test_it_is_kept_counted_and_published(synced: StorageSettings, case: Sentine
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.written)
 def test_dagster_has_its_record_with_a_picture_where_there_are_times(
-    synced: StorageSettings, case: Sentinel
+    instance: dg.DagsterInstance, case: Sentinel
 ) -> None:
     number = CASES.index(case) + 1
-    with open_instance(synced) as instance:
-        metadata = latest(instance, EXPORTS, pair(number, f"Sentinel {number}")).metadata
+    metadata = latest(instance, EXPORTS, pair(number, f"Sentinel {number}")).metadata
     assert metadata["rows"].value == 2
     assert "not_drawn" not in metadata
     assert case.written[:4] in str(metadata["first_records"].value)

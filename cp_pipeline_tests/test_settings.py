@@ -27,6 +27,7 @@ def test_anchored_paths_stay_where_they_were_when_the_folder_changes(
     monkeypatch.setenv("CP_DATA_DIR", "elsewhere")
     for name in ("CP_WAREHOUSE", "CP_PUBLISHED"):
         monkeypatch.setenv(name, "")
+    monkeypatch.setenv("CP_LANDING", "files")
     monkeypatch.chdir(tmp_path)
     anchor_paths()
     monkeypatch.chdir("/")
@@ -34,6 +35,7 @@ def test_anchored_paths_stay_where_they_were_when_the_folder_changes(
     assert storage.data_dir == tmp_path / "elsewhere"
     assert storage.warehouse == str(tmp_path / "elsewhere" / "warehouse.duckdb")
     assert storage.published == tmp_path / "elsewhere" / "centrepoint.duckdb"
+    assert storage.landing == tmp_path / "files"
 
 
 def test_three_variables_are_enough_for_production() -> None:

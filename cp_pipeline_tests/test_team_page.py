@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,8 @@ import duckdb
 import pytest
 
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline_tests import forked
+from cp_pipeline_tests.browser.dagster_ui import free_port
 from cp_pipeline_tests.cli.test_commands import run
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.test_documents import BLOCK
@@ -33,6 +34,14 @@ PAGE = ROOT / "docs" / "team.md"
 TEAM = ROOT / "examples" / "team"
 PARTITIONS, NOTHING_NEW = 11, "0 exports in 0 partitions to load"
 UNITS = sorted(TEAM.glob("*.service"))
+# As a script in `bin`.
+_SCRIPT = """
+import sys
+from importlib.metadata import entry_points
+name = sys.argv.pop(1)
+(script,) = entry_points(group="console_scripts", name=name)
+script.load()()
+"""
 
 
 @pytest.fixture
@@ -129,10 +138,8 @@ def test_a_unit_starts_a_command_with_options_that_exist(unit: Path) -> None:
     program, *arguments = shlex.split(line)
     assert Path(program).parent == Path("/srv/study/.venv/bin")
     command = [each for each in arguments if each == "run"]
-    done = subprocess.run(
-        [Path(sys.prefix, "bin", Path(program).name), *command, "--help"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = forked.program(_SCRIPT, Path(program).name, *command, "--help")
+    assert done.returncode == 0, done.stderr
     options = {each for each in arguments if each.startswith("--")}
     assert "--module-name" in options
     assert {each for each in options if not re.search(rf"{each}\b", done.stdout)} == set()
@@ -166,11 +173,6 @@ class _Dagster(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture

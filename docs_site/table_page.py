@@ -19,9 +19,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from cp_pipeline.ingest import PartitionLoaded, Pipeline, Request
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.settings import DBT_PROJECT, CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse, publish_current
 from cp_pipeline.warehouse.descriptions import MACROS
 
@@ -88,8 +87,8 @@ def _make_study(folder: Path) -> None:
     target = folder / "dbt"
     target.mkdir()
     subprocess.run(  # noqa: S603  (our own commands)
-        [Path(sys.executable).with_name("dbt"), "--quiet", "run", "--project-dir", PROJECT,
-         "--profiles-dir", PROJECT, "--target-path", target, "--log-path", target],
+        [Path(sys.executable).with_name("dbt"), "--quiet", "run", "--project-dir", DBT_PROJECT,
+         "--profiles-dir", DBT_PROJECT, "--target-path", target, "--log-path", target],
         env={**os.environ, "CP_WAREHOUSE": storage.warehouse, "CP_VISITS": str(storage.visits),
              "DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
         cwd=target,

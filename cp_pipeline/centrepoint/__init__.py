@@ -4,59 +4,33 @@ Belongs here: tokens, pages, retries, the request budget, signed links, download
 Does not belong: where bytes are stored, DuckDB, Dagster.
 """
 
-from cp_pipeline.centrepoint.api import PAGE_SIZE
-from cp_pipeline.centrepoint.client import CentrePoint
-from cp_pipeline.centrepoint.errors import (
-    AnswerNotUnderstood,
-    CentrePointError,
-    ConnectionSettingsWrong,
-    CredentialsRefused,
-    DownloadFailed,
-    ExportFileError,
-    ExportWithdrawn,
-    ResourceMissing,
-    ScopeRefused,
-    ServiceError,
-    ServiceUnavailable,
-    StudyRefused,
-    TokenRefused,
+from cp_pipeline.centrepoint.api import PAGE_SIZE as PAGE_SIZE
+from cp_pipeline.centrepoint.client import CentrePoint as CentrePoint
+from cp_pipeline.centrepoint.downloads import (
+    REQUESTS_FOR_A_FILE as REQUESTS_FOR_A_FILE,
+    FileRequests as FileRequests,
 )
-from cp_pipeline.centrepoint.file_requests import REQUESTS_FOR_A_FILE, FileRequests
-from cp_pipeline.centrepoint.items import Filters
-from cp_pipeline.centrepoint.listing import Progress, no_progress
-from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, a_few_at_once
-from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
-from cp_pipeline.centrepoint.redaction import redact
-from cp_pipeline.centrepoint.study_details import StudyDetails
-from cp_pipeline.centrepoint.subjects import SubjectsPage
-
-__all__ = [
-    "PAGE_SIZE",
-    "REQUESTS_AT_ONCE",
-    "REQUESTS_FOR_A_FILE",
-    "AnswerNotUnderstood",
-    "CentrePoint",
-    "CentrePointError",
-    "ConnectionSettingsWrong",
-    "CredentialsRefused",
-    "DownloadFailed",
-    "ExportFileError",
-    "ExportWithdrawn",
-    "FileRequests",
-    "Filters",
-    "ListingPart",
-    "ListingPosition",
-    "Progress",
-    "Reading",
-    "ResourceMissing",
-    "ScopeRefused",
-    "ServiceError",
-    "ServiceUnavailable",
-    "StudyDetails",
-    "StudyRefused",
-    "SubjectsPage",
-    "TokenRefused",
-    "a_few_at_once",
-    "no_progress",
-    "redact",
-]
+from cp_pipeline.centrepoint.errors import (
+    AnswerNotUnderstood as AnswerNotUnderstood,
+    CentrePointError as CentrePointError,
+    ConnectionSettingsWrong as ConnectionSettingsWrong,
+    CredentialsRefused as CredentialsRefused,
+    DownloadFailed as DownloadFailed,
+    ExportWithdrawn as ExportWithdrawn,
+    ResourceMissing as ResourceMissing,
+    ScopeRefused as ScopeRefused,
+    ServiceError as ServiceError,
+    ServiceUnavailable as ServiceUnavailable,
+    StudyRefused as StudyRefused,
+    TokenRefused as TokenRefused,
+)
+from cp_pipeline.centrepoint.items import Filters as Filters
+from cp_pipeline.centrepoint.listing import Progress as Progress, no_progress as no_progress
+from cp_pipeline.centrepoint.pages import (
+    REQUESTS_AT_ONCE as REQUESTS_AT_ONCE,
+    a_few_at_once as a_few_at_once,
+)
+from cp_pipeline.centrepoint.readings import ListingPosition as ListingPosition, Reading as Reading
+from cp_pipeline.centrepoint.redaction import redact as redact
+from cp_pipeline.centrepoint.study_details import StudyDetails as StudyDetails
+from cp_pipeline.centrepoint.subjects import SubjectsPage as SubjectsPage

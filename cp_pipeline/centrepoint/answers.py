@@ -8,7 +8,7 @@ import html
 import json
 import re
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -54,13 +54,18 @@ def retry_after(header: str | None) -> float | None:
         return None
     if number := _SECONDS.fullmatch(header):
         return min(float(number[1]), LONGEST_RETRY_AFTER_SECONDS)
+    if (date := date_of(header)) is None:
+        return None
+    return min(max(date.timestamp() - time.time(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def date_of(written: str | None) -> datetime | None:
+    """Return a date of HTTP; None if it cannot be read. Without a time zone it is UTC."""
     try:
-        date = parsedate_to_datetime(header)
-        # A date without a time zone is UTC, like all dates in HTTP.
-        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        date = parsedate_to_datetime(written or "")
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(max(moment - time.time(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def obey(retry_after_seconds: float) -> None:

@@ -26,12 +26,17 @@ PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class RawPage:
-    """One page with its items as JSON; ``limit`` is None if the service sends no usable one."""
+class Page:
+    """One page; ``limit`` is None if the service sends no usable one."""
 
     items: list[Any]
     total: int
     limit: int | None
+
+    @property
+    def step(self) -> int:
+        """How many items after this page's first one the next page begins; at least one."""
+        return max(min(self.limit or PAGE_SIZE, PAGE_SIZE), len(self.items))
 
 
 class Api:
@@ -84,8 +89,8 @@ class Api:
 
 def read_page(
     response: requests.Response, purpose: str, remedy: str, *, personal: bool = False
-) -> RawPage:
-    """Read a page's JSON (docs/api.md, "A page"). A message never shows a ``personal`` one.
+) -> Page:
+    """Read a page (docs/api.md, "A page"), its items as JSON. No message shows a ``personal`` one.
 
     Raises:
         AnswerNotUnderstood: it is no such page.
@@ -99,12 +104,12 @@ def read_page(
     )
 
 
-def _page_of(answer: Any) -> RawPage:  # noqa: ANN401  (JSON is anything)
+def _page_of(answer: Any) -> Page:  # noqa: ANN401  (JSON is anything)
     items, total, limit = answer["items"], int(answer["totalCount"]), answer.get("limit")
     if not isinstance(items, list) or total < 0:
         raise ValueError("no list of items, or a negative count")
     is_usable = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
-    return RawPage(items, total, limit if is_usable else None)
+    return Page(items, total, limit if is_usable else None)
 
 
 def refusal(

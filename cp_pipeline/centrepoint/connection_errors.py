@@ -1,7 +1,7 @@
 """Turn errors of the HTTP library before an answer into errors of this project.
 
-Belongs here: which setting is wrong, in messages without addresses. Does not belong: retries
-(``transport``), errors in an answer (``answers``).
+Belongs here: which setting is wrong, in messages without addresses; what an error wraps.
+Does not belong: retries (``transport``), errors in an answer (``answers``).
 
 Never repeat what the library says about an address: it may contain a proxy's password or a link's
 signature.
@@ -22,7 +22,7 @@ from cp_pipeline.centrepoint.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cp_pipeline.centrepoint.minimum_throughput import too_slow
+from cp_pipeline.centrepoint.minimum_throughput import TooSlow
 from cp_pipeline.centrepoint.redaction import redact
 
 # What sending a request may raise, except for a private host. ``requests`` does not wrap all errors
@@ -84,6 +84,11 @@ def _behind(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
         for part in parts:
             if isinstance(part, BaseException):
                 yield from _behind(part, depth - 1)
+
+
+def too_slow(error: BaseException) -> TooSlow | None:
+    """Return the ``TooSlow`` that an error of ``urllib3`` or ``requests`` wraps, if any."""
+    return next((each for each in _behind(error) if isinstance(each, TooSlow)), None)
 
 
 def is_about_certificates(error: BaseException) -> bool:

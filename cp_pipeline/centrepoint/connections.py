@@ -5,13 +5,10 @@ throughput (``minimum_throughput``), which hosts are private (``hosts``), retrie
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -21,9 +18,6 @@ from cp_pipeline.centrepoint.minimum_throughput import PacedResponse
 
 class PacedAdapter(HTTPAdapter):
     """Enforces the minimum throughput of answers, and connects only to hosts that the rule allows.
-
-    A configured proxy resolves names and connects by itself. Then a host is refused only by how it
-    is written in the link.
 
     Args:
         rule: which hosts are private; None to connect to any host.
@@ -37,9 +31,7 @@ class PacedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         """Called by ``HTTPAdapter.__init__``."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = (
-            _PACED_POOLS if self._rule is None else _pools(self._rule)
-        )
+        self.poolmanager.pool_classes_by_scheme = _pools(self._rule)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
         """Called by ``HTTPAdapter`` for each request through a proxy."""
@@ -47,26 +39,6 @@ class PacedAdapter(HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _PACED_POOLS
         return manager
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,  # noqa: ANN401
-        verify: bool | str = True,
-        cert: Any = None,  # noqa: ANN401
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        """Send a request.
-
-        Raises:
-            PrivateHost: the rule forbids the host.
-            requests.RequestException: as ``HTTPAdapter`` raises it.
-        """
-        url = request.url or ""
-        if self._rule is not None and proxies and select_proxy(url, dict(proxies)):
-            self._rule.check_written(urlsplit(url).hostname or "")
-        return super().send(request, stream, timeout, verify, cert, dict(proxies or {}))
 
 
 def _pools(rule: HostRule | None) -> dict[str, Any]:

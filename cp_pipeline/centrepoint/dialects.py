@@ -37,25 +37,21 @@ class DialectChoice:
 
     def __init__(self, setting: DialectSetting) -> None:
         self._setting = setting
-        self._answered: Dialect | None = None
+        # The dialect that answered; None before the first answer.
+        self.answered: Dialect | None = None
         self._lock = threading.Lock()
-
-    @property
-    def answered(self) -> Dialect | None:
-        """The dialect that answered; None before the first answer."""
-        return self._answered
 
     def to_ask(self) -> tuple[Dialect, ...]:
         """Return the dialects to ask in, one after another."""
-        known = self._answered or self._setting
+        known = self.answered or self._setting
         return (SEED, CURRENT) if known == "auto" else (known,)
 
     def keep(self, dialect: Dialect) -> None:
         """Remember the dialect that answered; log it once, unless it was set."""
         with self._lock:
-            if self._answered is not None:
+            if self.answered is not None:
                 return
-            self._answered = dialect
+            self.answered = dialect
             if self._setting == "auto":
                 _log.debug("CentrePoint answers in the dialect %s", dialect)
 

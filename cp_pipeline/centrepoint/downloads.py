@@ -1,6 +1,6 @@
 """Download one export file by its signed link (docs/api.md, "Files").
 
-Belongs here: expired links, retries, and the check that all announced bytes arrive.
+Belongs here: expired links, retries, their limit, and the check that all announced bytes arrive.
 Does not belong: where the bytes go (the caller's ``receive`` function), what a refusal by the
 storage means (``storage``).
 """
@@ -18,23 +18,22 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from cp_pipeline.centrepoint.answers import announced_length, describe, obey, retry_after
+from cp_pipeline.centrepoint.connection_errors import too_slow
 from cp_pipeline.centrepoint.errors import (
     AnswerNotUnderstood,
     ConnectionSettingsWrong,
     DownloadFailed,
-    ExportFileError,
     ExportWithdrawn,
     ServiceUnavailable,
 )
-from cp_pipeline.centrepoint.file_requests import FileRequests
 from cp_pipeline.centrepoint.hosts import PrivateHost
 from cp_pipeline.centrepoint.items import Filters
 from cp_pipeline.centrepoint.listing import Listing
-from cp_pipeline.centrepoint.minimum_throughput import too_slow
 from cp_pipeline.centrepoint.storage import LinkState, StorageState, state_of_link
 from cp_pipeline.centrepoint.transport import Transport
 from cp_pipeline.domain.exports import ExportFile
 
+REQUESTS_FOR_A_FILE = 4
 CHUNK_BYTES = 1 << 20
 # Before the second, third and fourth request, unless a Retry-After header says otherwise. A random
 # jitter is added.
@@ -55,6 +54,23 @@ class _Interrupted(Exception):
         super().__init__(reason)
         self.link = link
         self.wait_seconds = wait_seconds
+
+
+@dataclass(slots=True)
+class FileRequests:
+    """Counts the requests for one file in one load attempt, for any purpose. Not thread-safe.
+
+    To download a second copy of the file, pass the same object to ``CentrePoint.fetch``.
+    ``listed_again``: the item with a new link, from the one repeated listing; if set, use its link.
+    """
+
+    spent: int = 0
+    listed_again: ExportFile | None = None
+
+    @property
+    def left(self) -> int:
+        """The number of requests that may still be sent."""
+        return REQUESTS_FOR_A_FILE - self.spent
 
 
 @dataclass(slots=True)
@@ -114,7 +130,7 @@ class Downloads:
         """
         fetch = _Fetch(export_file, requests or FileRequests())
         while True:
-            fetch.requests.spend()
+            fetch.requests.spent += 1
             try:
                 kept = receive(fetch.file, self._chunks(fetch.file))
             except _Interrupted as interruption:
@@ -284,7 +300,7 @@ class Downloads:
 
 
 def _same_version(fresh: ExportFile, planned: ExportFile) -> bool:
-    """Whether two items are one version (docs/api.md, "Which version of an export an item is").
+    """Whether two items are one version.
 
     See docs/api.md, "Which version of an export an item is". If the time of the last change is
     unknown, another execution is another version.
@@ -298,6 +314,3 @@ def _backoff(requests_spent: int) -> float:
     """Return the seconds to wait after ``requests_spent`` requests without a ``Retry-After``."""
     place = min(requests_spent, len(_BACKOFF_SECONDS)) - 1
     return _BACKOFF_SECONDS[place] + random.uniform(0, _JITTER_SECONDS)  # noqa: S311  (no secret)
-
-
-__all__ = ["Downloads", "ExportFileError", "Receive"]

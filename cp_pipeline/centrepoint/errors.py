@@ -10,9 +10,8 @@ CentrePointError
 │   ├── ServiceUnavailable       no answer, or only errors, after all retries
 │   ├── ConnectionSettingsWrong  an address, a proxy or a certificate file cannot be used
 │   └── AnswerNotUnderstood      the answer differs from the contract (docs/api.md)
-└── ExportFileError              concerns one file; only its partition fails
-    ├── ExportWithdrawn          the export is no longer listed
-    └── DownloadFailed           all requests for the file failed
+└── DownloadFailed               concerns one file; only its partition fails
+    └── ExportWithdrawn          the export is no longer listed
 
 Belongs here: the error classes. Does not belong: their messages (the modules that raise them).
 """
@@ -62,13 +61,9 @@ class AnswerNotUnderstood(ServiceError):
     """The answer differs from the contract (docs/api.md)."""
 
 
-class ExportFileError(CentrePointError):
-    """One export file cannot be downloaded; the others are not affected."""
+class DownloadFailed(CentrePointError):
+    """One export file cannot be downloaded completely; the others are not affected."""
 
 
-class ExportWithdrawn(ExportFileError):
+class ExportWithdrawn(DownloadFailed):
     """The export was listed before, and is no longer listed."""
-
-
-class DownloadFailed(ExportFileError):
-    """The file could not be downloaded completely."""

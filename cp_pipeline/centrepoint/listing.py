@@ -14,7 +14,7 @@ from functools import partial
 
 import requests
 
-from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, read_page
+from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, Page, read_page
 from cp_pipeline.centrepoint.dialects import (
     BODY_HINT,
     CURRENT,
@@ -28,7 +28,7 @@ from cp_pipeline.centrepoint.dialects import (
 from cp_pipeline.centrepoint.errors import ServiceUnavailable
 from cp_pipeline.centrepoint.items import Filters, read_item
 from cp_pipeline.centrepoint.pages import pages_in_order
-from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Page, Reading
+from cp_pipeline.centrepoint.readings import ListingPart, ListingPosition, Reading
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.settings import Dialect
 
@@ -61,19 +61,7 @@ class Listing:
         filters: Filters = Filters(),  # noqa: B008  (immutable)
         progress: Progress = no_progress,
     ) -> StudyListing:
-        """List the export files of a study that match the filters.
-
-        The listing may change while its pages are read. It is accepted when the number of different
-        items equals the service's count, or when two readings in a row agree.
-
-        Args:
-            study_id: the study.
-            filters: what to list.
-            progress: called after each page.
-
-        Raises:
-            ServiceError: the listing failed; the subclass says why.
-        """
+        """List the export files of a study that match the filters; see ``in_parts``."""
         *_, end = self.in_parts(study_id, filters, progress)
         return end.listing
 
@@ -86,7 +74,10 @@ class Listing:
         part_items: int = sys.maxsize,
         resumed: ListingPosition | None = None,
     ) -> Generator[ListingPart, None, None]:
-        """List export files as ``export_files`` does, a part at a time.
+        """List the export files of a study that match the filters, a part at a time.
+
+        The listing may change while its pages are read. It is accepted when the number of different
+        items equals the service's count, or when two readings in a row agree.
 
         A long listing need not be in memory at once. Each part has about ``part_items`` items. The
         last part ``is_end``: then the listing is accepted. If it is not accepted, it is read again,
@@ -112,7 +103,7 @@ class Listing:
                     yield ListingPart(listing, ListingPosition(reading, offset), is_end=False)
                     reading.forget_items()
             agrees = not reading.is_whole and reading.agrees_with(previous)
-            missing = reading.missing(previous) if agrees else 0
+            missing = reading.missing(previous) if previous and agrees else 0
             listing = self._what_was_asked(reading, missing, study_id, filters)
             if reading.is_whole or agrees:
                 yield ListingPart(listing, ListingPosition(reading, reading.total), is_end=True)
@@ -222,7 +213,7 @@ class Listing:
                 if SEED in refused:
                     self._say_a_proxy_refused(refused[SEED], study_id, purpose)
                 self._dialects.keep(dialect)
-                return Page([read_item(raw) for raw in page.items], page.total, page.limit)
+                return replace(page, items=[read_item(raw) for raw in page.items])
             refused[dialect] = response
             if response.status_code not in UNKNOWN_DIALECT:
                 break

@@ -10,7 +10,7 @@ the server, but not the time that this process takes to write a file.
 import io
 import time
 from http.client import HTTPResponse
-from typing import IO, Any, Protocol
+from typing import Any
 
 # Sixteen downloads share one connection to the internet, so this is 64 kbit/s in total. A single
 # pause as long as the read timeout is still allowed.
@@ -26,12 +26,6 @@ class TooSlow(TimeoutError):
         super().__init__(f"fewer than {least:,} bytes arrived in {SLOW_SECONDS:g} s of waiting")
 
 
-class _Socket(Protocol):
-    """The part of a socket that ``HTTPResponse`` needs."""
-
-    def makefile(self, mode: Any, *, buffering: int) -> Any: ...  # noqa: ANN401
-
-
 class PacedReader(io.RawIOBase):
     """Reads from a socket's stream, with a minimum throughput.
 
@@ -39,7 +33,7 @@ class PacedReader(io.RawIOBase):
         TooSlow: while reading; too few bytes arrived in the last ``SLOW_SECONDS`` of waiting.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.RawIOBase) -> None:
         super().__init__()
         self._stream = stream
         self._waited = 0.0
@@ -53,7 +47,7 @@ class PacedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  (any writable buffer)
         """Read the available bytes; wait for the first one."""
         began = time.monotonic()
-        count: int | None = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        count = self._stream.readinto(buffer)
         # The time before the first byte does not count: a server may need it to prepare the answer.
         # The read timeout limits it.
         if self._begun:
@@ -75,24 +69,6 @@ class PacedReader(io.RawIOBase):
 class PacedResponse(HTTPResponse):
     """An answer whose head and body must both arrive with the minimum throughput."""
 
-    def __init__(self, connected: _Socket, *args: Any, **options: Any) -> None:  # noqa: ANN401
-        super().__init__(_PacedSocket(connected), *args, **options)  # type: ignore[arg-type]
-
-
-class _PacedSocket:
-    """Wraps a socket for ``HTTPResponse``."""
-
-    def __init__(self, connected: _Socket) -> None:
-        self._connected = connected
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(PacedReader(self._connected.makefile(mode, buffering=0)))
-
-
-def too_slow(error: BaseException) -> TooSlow | None:
-    """Return the ``TooSlow`` that an error of ``urllib3`` or ``requests`` wraps, if any."""
-    if isinstance(error, TooSlow):
-        return error
-    behind = (*error.args, getattr(error, "reason", None), error.__cause__)
-    found = (too_slow(each) for each in behind if isinstance(each, BaseException))
-    return next((each for each in found if each is not None), None)
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **options)
+        self.fp = io.BufferedReader(PacedReader(self.fp.detach()))

@@ -5,13 +5,12 @@ Does not belong: what an item is (``subjects``, ``study_details``), export files
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import requests
 
 from cp_pipeline.centrepoint.answers import describe
-from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, RawPage, read_page, refusal
+from cp_pipeline.centrepoint.api import PAGE_SIZE, Api, Page, read_page, refusal
 from cp_pipeline.centrepoint.errors import ResourceMissing
 
 # The most pages in a row without a new item; a service that ignores the offset sends such pages.
@@ -22,14 +21,6 @@ _MISSING = frozenset({requests.codes.not_found, requests.codes.not_allowed})
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class WholeList(Generic[Item]):
-    """All items of a list, each once. ``invalid``: the number of those that were left out."""
-
-    items: tuple[Item, ...]
-    invalid: int = 0
-
-
 def read_list(
     api: Api,
     path: str,
@@ -38,8 +29,8 @@ def read_list(
     read: Callable[[Any], Item],
     *,
     personal: bool = False,
-) -> WholeList[Item]:
-    """Read all pages of a list; leave out invalid items, and repeated ones.
+) -> tuple[tuple[Item, ...], int]:
+    """Return all items of a list, each once, and how many were left out because they are invalid.
 
     Args:
         api: sends the requests.
@@ -66,51 +57,52 @@ def read_list(
                 invalid += 1
         barren = 0 if len(found) > before else barren + 1
         offset = next_offset(page, offset)
-    return WholeList(tuple(found), invalid)
+    return tuple(found), invalid
 
 
 def read_one_page(
     api: Api, path: str, study_id: int, what: str, offset: int, *, personal: bool = False
-) -> RawPage:
+) -> Page:
     """Read the page of a list that begins at an offset; see ``read_list``."""
     purpose = f"listing the {what} of study {study_id}"
-    response = api.get(path, purpose, {"limit": PAGE_SIZE, "offset": offset})
     thing = f"list of the {what} of study {study_id}"
-    check_answer(response, study_id, purpose, thing, api.client_variable)
+    response = answer_of(api, path, study_id, purpose, thing, limit=PAGE_SIZE, offset=offset)
     return read_page(response, purpose, "Check CP_API_URL.", personal=personal)
 
 
-def check_answer(
-    response: requests.Response, study_id: int, purpose: str, thing: str, client: str
-) -> None:
-    """Check that a resource was answered.
+def answer_of(
+    api: Api, path: str, study_id: int, purpose: str, thing: str, **paging: int
+) -> requests.Response:
+    """Ask for a resource; return its answer.
 
     Args:
-        response: the answer.
-        study_id: the study that was asked about.
-        purpose: what the request was for.
+        api: sends the request.
+        path: below the address of the API.
+        study_id: the study that is asked about.
+        purpose: what the request is for.
         thing: the resource, as part of a message.
-        client: the variable that names the client.
+        paging: which items of a list.
 
     Raises:
         ResourceMissing: the service has no such resource.
         ServiceError: the request failed; the subclass says why.
     """
+    response = api.get(path, purpose, paging)
     if response.status_code in _MISSING:
         raise ResourceMissing(
             f"The API has no {thing} ({describe(response)}).",
             "Check CP_STUDY_ID and CP_API_URL. Not every service has this.",
         )
     if response.status_code != requests.codes.ok:
-        raise refusal(response, study_id, purpose, client=client)
+        raise refusal(response, study_id, purpose, client=api.client_variable)
+    return response
 
 
-def next_offset(page: RawPage, offset: int) -> int | None:
+def next_offset(page: Page, offset: int) -> int | None:
     """Return where the next page begins; None after the last one.
 
     A short page is followed by what comes after its last item: a service may send fewer items than
     asked for without saying so. An empty page is skipped: a service may filter after paging.
     """
-    step = len(page.items) or min(page.limit or PAGE_SIZE, PAGE_SIZE)
-    following = offset + step
+    following = offset + (len(page.items) or page.step)
     return following if following < page.total else None

@@ -11,8 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from cp_pipeline.centrepoint.api import PAGE_SIZE
-from cp_pipeline.centrepoint.readings import Page
+from cp_pipeline.centrepoint.api import Page
 
 # As many as the limit of requests allows if an answer takes half a second (docs/api.md, "Limits").
 REQUESTS_AT_ONCE = 4
@@ -39,7 +38,7 @@ def pages_in_order(
     offset, total = start, start + 1
     while offset < total:
         page = request(offset)
-        step = len(page.items) if by_items and page.items else page.step(PAGE_SIZE)
+        step = len(page.items) if by_items and page.items else page.step
         offset, total = offset + step, page.total
         yield page, offset
         following = range(offset, total, step)

@@ -4,25 +4,11 @@ Belongs here: comparing the items received with the service's count, and two rea
 other. Does not belong: requests (``listing``), what an item means (``items``).
 """
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
+from cp_pipeline.centrepoint.api import Page
 from cp_pipeline.centrepoint.items import LeftOut, ReadItem
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, StudyListing, digest_of
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page. The service sends ``total`` and ``limit``; ``limit`` may be missing."""
-
-    items: Sequence[ReadItem]
-    total: int
-    limit: int | None
-
-    def step(self, page_size: int) -> int:
-        """Return how many items after this page's first one the next page begins; at least one."""
-        limit = page_size if self.limit is None else min(self.limit, page_size)
-        return max(limit, len(self.items), 1)
 
 
 @dataclass(slots=True)
@@ -54,6 +40,7 @@ class Reading:
         before = len(self.seen)
         self.totals.add(page.total)
         self.came += len(page.items)
+        item: ReadItem
         for item in page.items:
             if isinstance(item, ExportFile):
                 self._add_file(item)
@@ -110,27 +97,21 @@ class Reading:
 
     def agrees_with(self, other: "Reading | None") -> bool:
         """Whether two readings in a row are equal: then the listing did not change meanwhile."""
-        return self.is_steady and other is not None and self.content == other.content
+        if other is None or not self.is_steady:
+            return False
+        return (self.totals, self.seen) == (other.totals, other.seen)
 
-    def missing(self, other: "Reading | None") -> int:
+    def missing(self, equal: "Reading") -> int:
         """Return the number of items that the service counts but did not list.
 
         If two equal readings each received as many items as counted, the service lists some items
         twice, and none is missing.
-
-        Args:
-            other: the equal reading; None if this reading is complete by itself.
         """
         # With overlapping pages, the number of received items proves nothing.
-        if other is None or (self.by_items and other.by_items):
-            return max(self.total - len(self.seen), 0)
-        all_came = self.came == other.came == self.total
-        return 0 if all_came else max(self.total - len(self.seen), 0)
-
-    @property
-    def content(self) -> Hashable:
-        """The items received, without their order."""
-        return frozenset(self.totals), frozenset(self.seen.items())
+        overlapping = self.by_items and equal.by_items
+        if not overlapping and self.came == equal.came == self.total:
+            return 0
+        return max(self.total - len(self.seen), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,12 @@ def redact(text: str) -> str:
     return _FORM_SECRET.sub(r"\1\2…", text)
 
 
-class _RedactingFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = redact(record.getMessage())
-        record.args = ()
-        return True
-
-
-_FILTER = _RedactingFilter()
+def _redacted(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True
 
 
 def redact_http_log() -> None:
     """Redact urllib3's log, which contains the complete URL of a retried request."""
     for name in ("urllib3.connectionpool", "urllib3.util.retry", "requests", "urllib3"):
-        logging.getLogger(name).addFilter(_FILTER)
+        logging.getLogger(name).addFilter(_redacted)

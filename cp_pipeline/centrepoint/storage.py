@@ -8,13 +8,12 @@ import re
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from cp_pipeline.centrepoint.answers import body_of, error_code
+from cp_pipeline.centrepoint.answers import body_of, date_of, error_code
 
 # Pauses before the same link is tried again, if it may not be valid yet: a minute in total.
 PAUSES_SECONDS = (6.0, 54.0)
@@ -55,7 +54,7 @@ def state_of_link(response: requests.Response, url: str) -> LinkState | None:
     if response.status_code != requests.codes.forbidden:
         return LinkState.DIED
     body = body_of(response)
-    now = _moment(response.headers.get("Date")) or datetime.now(UTC)
+    now = date_of(response.headers.get("Date")) or datetime.now(UTC)
     expiry = _expiry(url)
     if expiry is not None and expiry - now < _AS_GOOD_AS_EXPIRED:
         return LinkState.DIED
@@ -70,7 +69,7 @@ def state_of_link(response: requests.Response, url: str) -> LinkState | None:
 def _by_detail(body: str) -> LinkState:
     """Return the state of a link by Azure's ``AuthenticationErrorDetail``, if there is one."""
     if frame := _FRAME.search(body):
-        start, expiry, current = map(_moment, frame.groups())
+        start, expiry, current = map(date_of, frame.groups())
         if expiry and current and current >= expiry:
             return LinkState.DIED
         if start and current and current >= start:
@@ -82,21 +81,10 @@ def _by_detail(body: str) -> LinkState:
 
 def _expiry(url: str) -> datetime | None:
     try:
-        written = parse_qs(urlsplit(url).query).get("se", [""])[-1]
-        return _in_utc(datetime.fromisoformat(written))
+        expiry = datetime.fromisoformat(parse_qs(urlsplit(url).query).get("se", [""])[-1])
     except ValueError:
         return None
-
-
-def _moment(written: str | None) -> datetime | None:
-    try:
-        return _in_utc(parsedate_to_datetime(written or ""))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _in_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
 
 
 class StorageState:

@@ -11,6 +11,7 @@ them. Nothing of a subject but its id is ever logged.
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from cp_pipeline.centrepoint.answers import json_of
 from cp_pipeline.centrepoint.api import Api
 from cp_pipeline.centrepoint.errors import AnswerNotUnderstood, ResourceMissing
 from cp_pipeline.centrepoint.json_values import is_never, number_or_none, text_or_none, whole_number
-from cp_pipeline.centrepoint.paged_lists import BREAKS_THE_CONTRACT, check_answer, read_list
+from cp_pipeline.centrepoint.paged_lists import BREAKS_THE_CONTRACT, answer_of, read_list
 from cp_pipeline.domain.study_details import DetailRow, DetailTable
 from cp_pipeline.settings import SubjectField
 
@@ -165,7 +166,7 @@ class StudyDetails:
         """
         return [
             self._study(study_id),
-            self._list(study_id, "sites", "Sites"),
+            self._list(study_id, "sites", "Sites", "sites"),
             self._subjects(study_id),
             self._planned_visits(study_id),
             self._visits(study_id),
@@ -184,15 +185,12 @@ class StudyDetails:
                 raise ValueError("another subject's")
             return row
 
-        path = f"Studies/{study_id}/Subjects/{subject_id}/TimezoneHistory"
-        what = f"time zones of subject {subject_id}"
+        path, what = f"Subjects/{subject_id}/TimezoneHistory", f"time zones of subject {subject_id}"
         try:
-            found = read_list(self._api, path, study_id, what, read, personal=True)
+            found = self._list(study_id, "timezones", path, what, read)
         except ResourceMissing:
-            return DetailTable("timezones", study_id, (), subject_ids=frozenset({subject_id}))
-        return DetailTable(
-            "timezones", study_id, found.items, not found.invalid, frozenset({subject_id})
-        )
+            found = DetailTable("timezones", study_id, ())
+        return replace(found, subject_ids=frozenset({subject_id}))
 
     def _study(self, study_id: int) -> DetailTable:
         raw = self._one(study_id, f"Studies/{study_id}", f"study {study_id}")
@@ -212,16 +210,20 @@ class StudyDetails:
             row = _read("subjects", fields, study_id, raw)
             return (*row, ("age_years", _age(_day(raw.get("dob"))))) if with_age else row
 
-        path = f"Studies/{study_id}/Subjects"
-        found = read_list(self._api, path, study_id, "subjects", read, personal=True)
-        return DetailTable("subjects", study_id, found.items, not found.invalid)
+        return self._list(study_id, "subjects", "Subjects", "subjects", read)
 
-    def _list(self, study_id: int, table: str, path: str) -> DetailTable:
-        read = partial(_read, table, FIELDS[table], study_id)
-        what = path.lower()
+    def _list(
+        self,
+        study_id: int,
+        table: str,
+        path: str,
+        what: str,
+        read: Callable[[Any], DetailRow] | None = None,
+    ) -> DetailTable:
+        read = read or partial(_read, table, FIELDS[table], study_id)
         path = f"Studies/{study_id}/{path}"
-        found = read_list(self._api, path, study_id, what, read, personal=True)
-        return DetailTable(table, study_id, found.items, not found.invalid)
+        rows, invalid = read_list(self._api, path, study_id, what, read, personal=True)
+        return DetailTable(table, study_id, rows, not invalid)
 
     def _planned_visits(self, study_id: int) -> DetailTable:
         path = f"Studies/{study_id}/Visits/PlannedVisits"
@@ -241,14 +243,13 @@ class StudyDetails:
 
     def _visits(self, study_id: int) -> DetailTable:
         try:
-            return self._list(study_id, "visits", "Visits/ActualVisits")
+            return self._list(study_id, "visits", "Visits/ActualVisits", "visits/actualvisits")
         except ResourceMissing:
             return DetailTable("visits", study_id, ())
 
     def _one(self, study_id: int, path: str, thing: str) -> dict[str, Any]:
         purpose = f"reading the {thing}"
-        response = self._api.get(path, purpose, {})
-        check_answer(response, study_id, purpose, thing, self._api.client_variable)
+        response = answer_of(self._api, path, study_id, purpose, thing)
         try:
             raw = json_of(response)
         except ValueError:

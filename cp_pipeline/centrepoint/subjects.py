@@ -88,7 +88,8 @@ class Subjects:
             return StudyProgram(study_id, program, text(raw["studyProgramName"]))
 
         path = f"studies/{study_id}/programs"
-        return read_list(self._api, path, study_id, "study programs", read).items
+        programs, _ = read_list(self._api, path, study_id, "study programs", read)
+        return programs
 
     def program_datasets(self, study_id: int, study_program_id: str) -> tuple[ProgramDataset, ...]:
         """Return the data sets that a study program yields, each once.
@@ -106,7 +107,8 @@ class Subjects:
 
         path = f"studies/{study_id}/programs/{quote(program, safe='')}/datasets"
         what = f"data sets of study program {program}"
-        return read_list(self._api, path, study_id, what, read).items
+        datasets, _ = read_list(self._api, path, study_id, what, read)
+        return datasets
 
 
 def _read_subject(raw: Any, study_id: int) -> tuple[SubjectItem | None, int]:  # noqa: ANN401

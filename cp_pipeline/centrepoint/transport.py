@@ -1,4 +1,4 @@
-"""Send HTTP requests: sessions, timeouts, retries, no redirects.
+"""Send HTTP requests: sessions, timeouts, retries, no redirects; or only GET requests.
 
 Belongs here: what applies to every request to the API, the token service and the blob storage.
 Does not belong: tokens (``tokens``), pages (``listing``), files (``downloads``), reading answers
@@ -9,9 +9,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.utils import select_proxy
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, ReadTimeoutError
 from urllib3.util.retry import Retry
@@ -77,13 +79,9 @@ def _what_happened(options: Mapping[str, Any]) -> str:
     return f"the connection to {host} failed"
 
 
-class NoAuthorization(AuthBase):
-    """Sends no Authorization header, not even one from a ``.netrc`` file."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Called by ``requests`` for each request."""
-        request.headers.pop("Authorization", None)
-        return request
+def _no_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send no Authorization header, not even for a name and a password in the address."""
+    return request
 
 
 class Transport:
@@ -139,7 +137,7 @@ class Transport:
                 self._budget.spend()
             failure = None
             try:
-                response = self._send(method, url, auth=auth or NoAuthorization(), **options)
+                response = self._send(method, url, auth=auth or _no_authorization, **options)
                 _log.debug("%s: HTTP %d", purpose, response.status_code)
             except BEFORE_AN_ANSWER as error:
                 failure = explained(error, url, purpose, setting)
@@ -176,8 +174,13 @@ class Transport:
         # and merging its settings takes as long as sending the request.
         request = requests.Request(method, url, headers={**_HEADERS, **(headers or {})}, **options)
         environment = self._environment(url) | {"stream": stream}
+        prepared = request.prepare()
+        address = prepared.url or ""
+        # A proxy resolves names and connects by itself: refuse a host by how it is written.
+        if self._rule is not None and select_proxy(address, environment["proxies"]):
+            self._rule.check_written(urlsplit(address).hostname or "")
         return self._session().send(
-            request.prepare(),
+            prepared,
             timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
             allow_redirects=False,
             **environment,
@@ -225,6 +228,33 @@ class Transport:
         )
         retry.budget = self._budget
         return retry
+
+
+class ReadOnlyTransport(Transport):
+    """Sends GET requests and nothing else, to one address and what is below it.
+
+    The scope CentrePoint can also write (docs/api.md); what asks with it must not be able to.
+
+    Args:
+        through: sends the requests.
+        address: the address of the API.
+    """
+
+    def __init__(self, through: Transport, address: str) -> None:
+        self._through = through
+        self._address = address.rstrip("/")
+
+    def send(self, method: str, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+        """Send a GET; see ``Transport.send``.
+
+        Raises:
+            PermissionError: it is no GET, it has a body, or it goes elsewhere.
+        """
+        if method != "GET" or not url.startswith(f"{self._address}/"):
+            raise PermissionError(f"{method} is not allowed here: this client only reads.")
+        if {"json", "data", "files"} & {name for name, value in options.items() if value}:
+            raise PermissionError("A body is not allowed here: this client only reads.")
+        return self._through.send(method, url, **options)
 
 
 def _broke_off(error: Exception) -> bool:

@@ -16,13 +16,11 @@ import click
 
 from cp_pipeline.cli.interruption import aborted, leave_soon_after_ctrl_c, never_lose_ctrl_c
 from cp_pipeline.cli.log_lines import add_loudness, show_log_lines
-from cp_pipeline.cli.machine_output import say_early_error
+from cp_pipeline.cli.machine_output import EXIT_AT_FAULT, say_early_error
 from cp_pipeline.cli.screen import errors
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.env_file import read_env_file
 from cp_pipeline.settings import anchor_paths, for_the_owner_alone
-
-EXIT_AT_FAULT = 2
 
 # They serve until Ctrl-C, and take their time to shut down what they started.
 _SERVERS = {"sandbox", "ui"}
@@ -126,8 +124,9 @@ def _about_a_file(error: OSError) -> PipelineError:
 
 def _not_foreseen(error: Exception) -> PipelineError:
     """Make a message of an unexpected error; print its traceback for the developers."""
-    # Imported here, because most commands do not need this package.
-    from cp_pipeline.ingest import NOT_FORESEEN, explain, redact  # noqa: PLC0415
+    # Imported here, because most commands do not need these packages.
+    from cp_pipeline.centrepoint import redact  # noqa: PLC0415
+    from cp_pipeline.ingest import NOT_FORESEEN, explain  # noqa: PLC0415
 
     words = explain(error)
     if not words.startswith(NOT_FORESEEN):

@@ -13,8 +13,7 @@ from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import OLDER_THAN, Warehouse, compactable
-from cp_pipeline.warehouse import compact as compact_warehouse
+from cp_pipeline.warehouse import OLDER_THAN, Warehouse, compact as compact_warehouse, compactable
 
 
 @click.command()

@@ -74,22 +74,14 @@ def demo(subjects: int, days: int) -> None:
     if code:
         sys.exit(code)
     storage = StorageSettings.from_environment()
-    for question, (location, sql) in _questions(storage).items():
+    for question, sql in _QUESTIONS.items():
         answers.print(f"\n{question}")
-        print_answer(location, sql)
+        # The published file has no as_of.
+        print_answer(storage.warehouse if "as_of(" in sql else str(storage.published), sql)
     answers.print("\nWho waits for what (cp-pipeline status --waiting)")
-    say_waiting(answers, storage)
+    say_waiting(storage)
     answers.print(
         f"\nThe file for analysts is {storage.published}. The warehouse is {storage.warehouse}. "
         "Open them with DuckDB.\nTo see the data in Dagster: "
         "cp-pipeline sandbox -- cp-pipeline ui, then http://127.0.0.1:3000"
     )
-
-
-def _questions(storage: StorageSettings) -> dict[str, tuple[str, str]]:
-    """The questions, each with its file and its SQL."""
-    published, warehouse = str(storage.published), storage.warehouse
-    return {
-        question: (warehouse if "as_of(" in sql else published, sql)
-        for question, sql in _QUESTIONS.items()
-    }

@@ -18,7 +18,7 @@ from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import NO_EXPORTS, count
 from cp_pipeline.env_file import read_differently
-from cp_pipeline.landing import ObjectStore, PlaceChecked, check_place
+from cp_pipeline.landing import ObjectStore
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import Warehouse, check_data_files, loaded_executions
 
@@ -52,7 +52,7 @@ def _examine(said: Said) -> int:
         for study_id in access.study_ids if token else ():
             checks.ask(
                 f"study {study_id}",
-                _counting(centrepoint, study_id),
+                partial(centrepoint.count_export_files, study_id),
                 lambda number: f"{_exports(number)} (dialect {centrepoint.dialect})",
             )
         _check_details(checks, access, centrepoint)
@@ -73,16 +73,17 @@ def _examine(said: Said) -> int:
             lambda path: f"{path}: may be written, read and removed",
         )
     if storage.landing_url:
-        checks.ask("landing", lambda: check_place(ObjectStore.at(storage.landing_url)), _place)
+        checks.ask("landing", partial(_place, storage.landing_url), str)
     if storage.publish_to:
-        upload = partial(ObjectStore.at, storage.publish_to, "the published file in")
-        checks.ask("published file", lambda: check_place(upload(), overwrites=True), _place)
+        upload = partial(_place, storage.publish_to, "the published file in", overwrites=True)
+        checks.ask("published file", upload, str)
     return EXIT_AT_FAULT if checks.failed else 0
 
 
-def _place(checked: PlaceChecked) -> str:
-    words = f"{checked.where}: may be written, read and removed from"
-    if checked.keeps_versions:
+def _place(location: str, use: str = "the landing", *, overwrites: bool = False) -> str:
+    keeps_versions = ObjectStore.at(location, use).check(overwrites=overwrites)
+    words = f"{location}: may be written, read and removed from"
+    if keeps_versions:
         words += (
             ". It keeps versions of removed files: what is erased stays there until a lifecycle "
             "rule removes it (docs/hosts.md)"
@@ -159,10 +160,6 @@ def _check_details(checks: _Checks, access: CentrePointSettings, centrepoint: Ce
 def _taking_a_token(centrepoint: CentrePoint) -> bool:
     centrepoint.check_access()
     return True
-
-
-def _counting(centrepoint: CentrePoint, study_id: int) -> Callable[[], int]:
-    return lambda: centrepoint.count_export_files(study_id)
 
 
 def _exports(number: int) -> str:

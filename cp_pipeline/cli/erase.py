@@ -4,7 +4,6 @@ Belongs here: the confirmation prompt, the result message, and the order: Dagste
 Does not belong: the work (``ingest.subject_erasure``, ``defs.instance.event_erasure``).
 """
 
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,9 @@ import click
 from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
+from cp_pipeline.defs.instance.home_folder import home_folder
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest import Erasable, erasable
-from cp_pipeline.ingest import erase as erase_subject
+from cp_pipeline.ingest import Erasable, erasable, erase as erase_subject
 from cp_pipeline.settings import StorageSettings, is_lake
 from cp_pipeline.warehouse import Warehouse
 
@@ -99,11 +98,12 @@ def _print_removed(storage: StorageSettings, removed: Iterable[Path]) -> None:
 
 
 def _print_stored(stored: Erasable, subject_id: int) -> None:
-    if stored.erased_at is not None:
-        answers.print(f"Subject {subject_id} was erased on {stored.erased_at:%Y-%m-%d %H:%M} UTC.")
+    known = stored.known
+    if known.erased_at is not None:
+        answers.print(f"Subject {subject_id} was erased on {known.erased_at:%Y-%m-%d %H:%M} UTC.")
     answers.print(
-        f"Subject {subject_id} has {count(stored.loads, 'load')} with "
-        f"{count(stored.rows, 'row')}, and {count(stored.files, 'file')} in landing and quarantine."
+        f"Subject {subject_id} has {count(known.loads, 'load')} with "
+        f"{count(known.rows, 'row')}, and {count(stored.files, 'file')} in landing and quarantine."
     )
     if stored.old_files:
         answers.print(
@@ -112,19 +112,16 @@ def _print_stored(stored: Erasable, subject_id: int) -> None:
 
 
 def _erase_from_models(storage: StorageSettings) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         from cp_pipeline.defs.dbt_project import erase_build_results  # noqa: PLC0415  (a slow import)
     erase_build_results(storage)
 
 
 def _erase_from_dagster(storage: StorageSettings, subject_id: int, stored: Erasable) -> None:
-    home = Path(os.environ.get("DAGSTER_HOME", "") or storage.dagster_home)
-    if not (home / "dagster.yaml").exists():
+    if not (home_folder(storage) / "dagster.yaml").exists():
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         from cp_pipeline.defs.instance.dagster_home import open_instance  # noqa: PLC0415
         from cp_pipeline.defs.instance.event_erasure import erase_events  # noqa: PLC0415
     with open_instance(storage) as instance:
-        erase_events(instance, subject_id, stored.texts, stored.labels)
+        erase_events(instance, subject_id, stored.known.texts, stored.known.labels)

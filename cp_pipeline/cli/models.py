@@ -10,9 +10,8 @@ import click
 
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.model_scaffold import staging_model
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import DBT_PROJECT, StorageSettings
 from cp_pipeline.warehouse import Warehouse, dataset_names, describe_dataset
 
 
@@ -36,7 +35,7 @@ def scaffold(dataset_name: str, project_dir: Path | None) -> None:
     columns.yml. Never overwrites anything.
     """
     storage = StorageSettings.from_environment()
-    project_dir = project_dir or storage.dbt_project or PROJECT
+    project_dir = project_dir or storage.dbt_project or DBT_PROJECT
     warehouse = Warehouse.of(storage)
     described = describe_dataset(warehouse, dataset_name)
     if described is None:

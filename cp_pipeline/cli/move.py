@@ -12,8 +12,7 @@ from cp_pipeline.cli.reasons import asked_reason, note_action, reason_option
 from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline.warehouse import Warehouse
-from cp_pipeline.warehouse import move as move_warehouse
+from cp_pipeline.warehouse import Warehouse, move as move_warehouse
 
 
 @click.command()

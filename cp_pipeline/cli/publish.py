@@ -15,7 +15,6 @@ from uuid import uuid4
 import click
 
 from cp_pipeline.cli.machine_output import Said, as_json, leave
-from cp_pipeline.cli.run_failure import reason
 from cp_pipeline.cli.screen import answers, errors
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
@@ -23,7 +22,7 @@ from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from dagster import ExecuteInProcessResult, JobExecutionResult
+    from dagster import ExecuteInProcessResult
 
 EXIT_NOT_PUBLISHED = 1
 _BESIDE = "beside the published file"
@@ -102,12 +101,11 @@ def run_publish(said: Said | None = None) -> int:
     # Slow imports, and warnings about beta features that are no business of a nightly log. What dbt
     # says of each model is in the run's log in the Dagster UI.
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
         _less_logged(),
         errors.status("Building the models …"),
         redirect_stdout(StringIO()),
     ):
-        warnings.simplefilter("ignore")
         from dagster import AssetCheckSeverity  # noqa: PLC0415
 
         from cp_pipeline.defs.dbt_project import model_definitions  # noqa: PLC0415
@@ -120,10 +118,7 @@ def run_publish(said: Said | None = None) -> int:
             result = run.execute(job)
     made = result.asset_materializations_for_node("published")
     if not made:
-        errors.print(f"Not published; {storage.published} stays as it was.", style="red")
-        said["reason"] = reason(result.all_events)
-        errors.print(said["reason"])
-        return EXIT_NOT_PUBLISHED
+        return _say_failure(f"Not published; {storage.published} stays as it was.", result, said)
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.severity is AssetCheckSeverity.ERROR:
             errors.print(f"The check {check.check_name} is red.", style="red")
@@ -137,9 +132,7 @@ def run_publish(said: Said | None = None) -> int:
     return _say_report(result, storage, said)
 
 
-def _say_report(
-    result: "ExecuteInProcessResult | JobExecutionResult", storage: StorageSettings, said: Said
-) -> int:
+def _say_report(result: "ExecuteInProcessResult", storage: StorageSettings, said: Said) -> int:
     """Say where the study report is, or why it was not made; return the exit code."""
     if result.success and not result.asset_materializations_for_node("study_report"):
         errors.print("The study report is not made: the models that it is made of are missing.")
@@ -148,7 +141,16 @@ def _say_report(
         said["report"] = str(storage.report)
         answers.print(f"The study report is {storage.report}.")
         return 0
-    errors.print(f"The study report is not made; {storage.report} stays as it was.", style="red")
-    said["reason"] = reason(result.all_events)
+    what = f"The study report is not made; {storage.report} stays as it was."
+    return _say_failure(what, result, said)
+
+
+def _say_failure(what: str, result: "ExecuteInProcessResult", said: Said) -> int:
+    """Say what was not made, and why; return the exit code."""
+    # Imported here, because importing Dagster takes a second. After a run it is imported already.
+    from cp_pipeline.defs.load_outcome import reason_of_run  # noqa: PLC0415
+
+    errors.print(what, style="red")
+    said["reason"] = reason_of_run(result.all_events)
     errors.print(said["reason"])
     return EXIT_NOT_PUBLISHED

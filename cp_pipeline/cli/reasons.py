@@ -1,27 +1,19 @@
 """Why a person does something that changes what is kept.
 
 Belongs here: the option ``--reason``, and recording the action. Does not belong: the table
-(``warehouse.actions``).
+(``warehouse.lineage``).
 """
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
 
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, record_action
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def reason_option(command: Command) -> Command:
-    """Add the option ``--reason``, for the parameter ``reason``."""
-    option = click.option(
-        "--reason", metavar="TEXT", help="Why, for lineage.actions; do not name a person in it."
-    )
-    return option(command)
+reason_option = click.option(
+    "--reason", metavar="TEXT", help="Why, for lineage.actions; do not name a person in it."
+)
 
 
 def asked_reason(reason: str | None, *, ask: bool = True) -> str | None:

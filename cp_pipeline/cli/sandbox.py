@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -108,7 +109,7 @@ def _serve(service: Sandbox) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, signal.default_int_handler)
     try:
-        service.serve_forever()
+        threading.Event().wait()
     except KeyboardInterrupt:
         return
 

@@ -1,32 +1,32 @@
 """``cp-pipeline status``: what is loaded, for each data set, and when CentrePoint last answered.
 
-Belongs here: the table on the screen, the document, and what ``--check`` calls a problem. Does not
-belong: what a state means (``warehouse.schema``).
+Belongs here: the tables on the screen, the document, and what ``--check`` calls a problem. Does not
+belong: what a state means (``warehouse.views``), who waits for what (``waiting``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import click
 from rich.table import Table
 
-from cp_pipeline.cli.listing_remarks import say_invalid
 from cp_pipeline.cli.machine_output import Said, as_json, leave
 from cp_pipeline.cli.screen import answers, errors
-from cp_pipeline.cli.study_words import say_programs
+from cp_pipeline.cli.study_words import say_invalid, subject_words
 from cp_pipeline.cli.subject_options import subject_identifier_option, subjects_named
-from cp_pipeline.cli.subject_status import say_subjects
 from cp_pipeline.cli.waiting import say_waiting
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings, configured_studies
 from cp_pipeline.warehouse import (
     DatasetStatus,
     LastAsked,
+    ProgramOfDataset,
     Warehouse,
     dataset_statuses,
     invalid_items,
     last_asked,
+    partition_states,
     programs_of_datasets,
     study_names,
 )
@@ -34,6 +34,7 @@ from cp_pipeline.warehouse import (
 EXIT_NOT_CURRENT = 1
 # A sync a night, with two hours to spare.
 _HOURS = 26.0
+_COUNTED = ("exported", "loaded", "stale", "missing", "failed", "pending", "withdrawn")
 _NOT_CURRENT = ("stale", "missing", "failed")
 
 
@@ -74,24 +75,23 @@ def status(
     def work(said: Said) -> int:
         storage = StorageSettings.from_environment()
         if waiting:
-            said |= say_waiting(answers, storage)
+            said |= say_waiting(storage)
             return 0
         if subjects := {*subject_ids, *subjects_named(Warehouse.of(storage), identifiers)}:
-            say_subjects(answers, Warehouse.of(storage), subjects)
+            _say_subjects(Warehouse.of(storage), subjects)
             return 0
         return _show(said, check=check, longest=timedelta(hours=hours))
 
-    if waiting:
-        leave("status", work, {"processing": [], "request": None}, as_json=as_json)
-        return
-    empty: Said = {
-        "warehouse": None,
-        "published": None,
-        "datasets": [],
-        "asked": [],
-        "invalid_items": [],
-        "problems": [],
-    }
+    empty: Said = {"processing": [], "request": None}
+    if not waiting:
+        empty = {
+            "warehouse": None,
+            "published": None,
+            "datasets": [],
+            "asked": [],
+            "invalid_items": [],
+            "problems": [],
+        }
     leave("status", work, empty, as_json=as_json)
 
 
@@ -116,7 +116,7 @@ def _show(said: Said, *, check: bool, longest: timedelta) -> int:
     said["problems"] = problems
     if statuses:
         answers.print(_table(statuses))
-        say_programs(answers, programs_of_datasets(warehouse))
+        _say_programs(programs_of_datasets(warehouse))
         say_invalid(answers, invalid, study_names(warehouse))
     else:
         answers.print(f"Nothing is listed or loaded yet in {storage.warehouse}.")
@@ -132,26 +132,63 @@ def _show(said: Said, *, check: bool, longest: timedelta) -> int:
 
 
 def _table(statuses: Sequence[DatasetStatus]) -> Table:
-    table = Table(box=None)
-    table.add_column("data set")
-    numbers = ("exported", "loaded", "stale", "missing", "failed", "pending", "withdrawn", "rows")
-    for heading in numbers:
+    table = Table("data set", box=None)
+    for heading in (*_COUNTED, "rows"):
         table.add_column(heading, justify="right")
     table.add_column("last program execution")
     for each in statuses:
+        numbers = [getattr(each, name) for name in _COUNTED]
         table.add_row(
             each.dataset_name,
-            f"{each.exported:,}",
-            f"{each.loaded:,}",
-            f"{each.stale:,}",
-            f"{each.missing:,}",
-            f"{each.failed:,}",
-            f"{each.pending:,}",
-            f"{each.withdrawn:,}",
-            f"{each.row_count:,}",
+            *(f"{number:,}" for number in (*numbers, each.row_count)),
             each.last_execution or "",
         )
     return table
+
+
+def _say_programs(programs: Sequence[ProgramOfDataset]) -> None:
+    """Print the study programs with the data sets that come from each, and what is ambiguous."""
+    if not programs:
+        return
+    table = Table("study program", "id", "data sets", box=None)
+    by_program: dict[tuple[str, str], list[str]] = {}
+    for each in programs:
+        named = (each.program_name or "(no name)", each.study_program_id)
+        by_program.setdefault(named, []).append(each.dataset_name)
+    for (name, program), datasets in sorted(by_program.items()):
+        table.add_row(name, program, ", ".join(sorted(datasets)))
+    answers.print(table)
+    shared = sorted({each.dataset_name for each in programs if each.is_shared})
+    if shared:
+        answers.print(
+            f"From several study programs, for the same subject: {', '.join(shared)}. Rows of "
+            "each are in the data set: tell them apart by _study_program_id."
+        )
+
+
+def _say_subjects(warehouse: Warehouse, subject_ids: Collection[int]) -> None:
+    """Print the state of each data set of the subjects, as of the latest listing."""
+    names = study_names(warehouse)
+    table = Table("subject", "site", "data set", "state", "listed", "loaded", box=None)
+    seen = set()
+    for each in sorted(partition_states(warehouse), key=lambda state: state.partition):
+        subject_id = each.partition.subject_id
+        if subject_id not in subject_ids:
+            continue
+        seen.add(subject_id)
+        named = names.subjects.get(subject_id)
+        table.add_row(
+            subject_words(names, subject_id),
+            named.site if named else "",
+            each.partition.dataset_name,
+            each.state,
+            each.exported_execution or "",
+            each.loaded_execution or "",
+        )
+    if seen:
+        answers.print(table)
+    for subject_id in sorted(set(subject_ids) - seen):
+        answers.print(f"Nothing is listed or loaded of subject {subject_words(names, subject_id)}.")
 
 
 def _not_current(statuses: Iterable[DatasetStatus]) -> list[str]:

@@ -1,25 +1,17 @@
 """What ``sync --json`` says (docs/machines.md, "sync").
 
 Belongs here: the fields of the document. Does not belong: printing it (``machine_output``), the
-messages for people (``sync``).
+messages for people (``sync_words``).
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Protocol
 
 from cp_pipeline.cli.machine_output import Said
+from cp_pipeline.cli.sync_run import WatchedSource
 from cp_pipeline.ingest import PartitionFailed, Survey, pending_remarks
-
-
-class Results(Protocol):
-    """What a sync counts while it loads."""
-
-    loaded: int
-    failures: list[PartitionFailed]
-    rows: int
 
 
 def nothing_said(*, dry_run: bool) -> Said:
@@ -65,14 +57,14 @@ def say_plan(said: Said, found: Survey) -> None:
 
 
 @contextmanager
-def saying_results(said: Said, results: Results) -> Iterator[None]:
+def saying_results(said: Said, source: WatchedSource) -> Iterator[None]:
     """Say what is loaded and what failed, also of a sync that could not go on."""
     started = time.monotonic()
     try:
         yield
     finally:
-        said["loaded"] = {"partitions": results.loaded, "rows": results.rows}
-        said["failed"] = failed(results.failures)
+        said["loaded"] = {"partitions": source.loaded, "rows": source.rows}
+        said["failed"] = failed(source.failures)
         said["seconds"] = round(time.monotonic() - started, 1)
 
 

@@ -7,10 +7,10 @@ Belongs here: the table and the text on the screen; nothing is sent. Does not be
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from cp_pipeline.cli.machine_output import Said
+from cp_pipeline.cli.screen import answers
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import SubjectProcessing, subjects_processing
@@ -22,7 +22,7 @@ _TO_REQUEST = frozenset({"uploaded_never_processed", "uploaded_since_processed"}
 _SHOWN = 200
 
 
-def say_waiting(screen: Console, storage: StorageSettings) -> Said:
+def say_waiting(storage: StorageSettings) -> Said:
     """Print each subject and study program that waits, and the text of a processing request.
 
     Returns:
@@ -31,25 +31,25 @@ def say_waiting(screen: Console, storage: StorageSettings) -> Said:
     found = subjects_processing(storage)
     said: Said = {"processing": [each._asdict() for each in found], "request": None}
     if not found:
-        screen.print("No look at CentrePoint is recorded yet. Run cp-pipeline sync, then publish.")
+        answers.print("No look at CentrePoint is recorded yet. Run cp-pipeline sync, then publish.")
         return said
     waiting = [each for each in found if each.state != _FINISHED]
     counted = Counter(each.state for each in found)
     numbers = ", ".join(f"{state} {number:,}" for state, number in sorted(counted.items()))
-    screen.print(f"{count(len(found), 'pair')} of subject and study program: {numbers}.")
+    answers.print(f"{count(len(found), 'pair')} of subject and study program: {numbers}.")
     if waiting:
-        _print_table(screen, waiting)
+        _print_table(waiting)
     to_request = [each for each in waiting if each.state in _TO_REQUEST]
     if to_request:
         lines = request_text(to_request)
         said["request"] = {"address": ADDRESS, "text": "\n".join(lines)}
-        screen.print(f"\nTo have them processed, send this to {ADDRESS} (nothing is sent):\n")
+        answers.print(f"\nTo have them processed, send this to {ADDRESS} (nothing is sent):\n")
         for line in lines:
-            screen.print(line, markup=False, highlight=False, soft_wrap=True)
+            answers.print(line, markup=False, highlight=False, soft_wrap=True)
     return said
 
 
-def _print_table(screen: Console, waiting: Sequence[SubjectProcessing]) -> None:
+def _print_table(waiting: Sequence[SubjectProcessing]) -> None:
     table = Table(
         "subject", "site", "study program", "state", "last upload", "last execution", "lacks",
         box=None,
@@ -65,9 +65,9 @@ def _print_table(screen: Console, waiting: Sequence[SubjectProcessing]) -> None:
             each.program_execution or "never",
             ", ".join(each.datasets_lacking),
         )
-    screen.print(table)
+    answers.print(table)
     if len(waiting) > _SHOWN:
-        screen.print(f"and {len(waiting) - _SHOWN:,} more (marts.subject_processing)")
+        answers.print(f"and {len(waiting) - _SHOWN:,} more (marts.subject_processing)")
 
 
 def request_text(waiting: Sequence[SubjectProcessing]) -> list[str]:

@@ -3,17 +3,17 @@
 Belongs here: when it is red, and its words. Does not belong: noting questions (``ingest.asking``).
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from cp_pipeline.defs.check_results import result_of
 from cp_pipeline.defs.events import EXPORT_FILES
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.texts import count
 from cp_pipeline.settings.notifications import NotifySettings
-from cp_pipeline.warehouse import LastAsked
+from cp_pipeline.warehouse import LastAsked, last_asked
 
 CENTREPOINT_ANSWERS = "centrepoint_answers"
 TROUBLES = 3
@@ -26,27 +26,18 @@ _DESCRIPTION = (
 @dg.asset_check(asset=EXPORT_FILES, name=CENTREPOINT_ANSWERS, description=_DESCRIPTION)
 def centrepoint_answers(source: dg.ResourceParam[PipelineResource]) -> dg.AssetCheckResult:
     """Read when CentrePoint was asked; asks nothing."""
-    found = evaluate_answers(source, NotifySettings.from_environment())
-    return dg.AssetCheckResult(
-        passed=found.passed, description=found.description, metadata=found.metadata
-    )
+    return result_of(evaluate_answers(source, NotifySettings.from_environment()))
 
 
 def evaluate_answers(
     source: PipelineResource, settings: NotifySettings, now: datetime | None = None
 ) -> dg.AssetCheckEvaluation:
-    """Return the check's result.
-
-    Args:
-        source: opens the configured studies.
-        settings: how long CentrePoint may be silent.
-        now: the current time (UTC).
-    """
+    """Return the check's result; ``now`` is in UTC."""
     moment = now or datetime.now(UTC)
     try:
         pipeline = source.open()
-        asked: Sequence[LastAsked] = pipeline.asking.last()
         study_ids = pipeline.centrepoint.settings.study_ids
+        asked = last_asked(pipeline.storage.data_dir, pipeline.warehouse, study_ids)
     except PipelineError as error:
         return _evaluation(str(error), {})
     found = {each.study_id: each for each in asked}

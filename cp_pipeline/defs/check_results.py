@@ -1,6 +1,7 @@
-"""The metadata of a check's result: how many were examined and at fault, and the first of them.
+"""The result of a check: how many were examined and at fault, and the first of them.
 
-Belongs here: Dagster's tables. Does not belong: the checks (``checks``, ``study_details``).
+Belongs here: Dagster's results and tables. Does not belong: the checks (``checks``,
+``study_details``, ``answer_check``).
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,49 @@ from typing import Any
 
 import dagster as dg
 
-from cp_pipeline.domain.study_details import StudyNames
-from cp_pipeline.ingest import Finding
+from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
+from cp_pipeline.ingest import Pipeline
+from cp_pipeline.warehouse import Finding
 
 
-def finding_metadata(finding: Finding, names: StudyNames) -> dict[str, dg.MetadataValue]:
+def evaluation(
+    check: dg.AssetCheckKey,
+    severity: dg.AssetCheckSeverity,
+    words: str,
+    finding: Finding,
+    pipeline: Pipeline,
+) -> dg.AssetCheckEvaluation:
+    """Return the result of a check, which is red if rows are at fault.
+
+    ``words``: what these rows are. ``pipeline``: has the names of subjects and programs.
+    """
+    if finding.at_fault:
+        description = f"{finding.at_fault:,} of {finding.examined:,}: {words}."
+    else:
+        description = f"None of {finding.examined:,} is at fault."
+    return dg.AssetCheckEvaluation(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=not finding.at_fault,
+        severity=severity,
+        description=description,
+        metadata=_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
+    )
+
+
+def result_of(evaluated: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
+    """Return an evaluation in the form that a step yields."""
+    return dg.AssetCheckResult(
+        asset_key=evaluated.asset_key,
+        check_name=evaluated.check_name,
+        passed=evaluated.passed,
+        severity=evaluated.severity,
+        description=evaluated.description,
+        metadata=evaluated.metadata,
+    )
+
+
+def _metadata(finding: Finding, names: StudyNames) -> dict[str, dg.MetadataValue]:
     """Return the numbers of a finding, and a table of the first rows at fault, with names."""
     labels = {each: named.label for each, named in names.subjects.items()}
     named = _with_names(finding, "subject", "subject_identifier", labels)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from cp_pipeline.defs.check_results import finding_metadata
+from cp_pipeline.defs.check_results import evaluation, result_of
 from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.missing_events import EventComparison, compare_events
 from cp_pipeline.defs.resources import PipelineResource
-from cp_pipeline.domain.study_details import NO_NAMES
-from cp_pipeline.ingest import ATTEMPTS, Finding, Pipeline, Question
+from cp_pipeline.domain.exports import Partition
+from cp_pipeline.ingest import ATTEMPTS, Pipeline
+from cp_pipeline.warehouse import Finding, Question, ask, count_partitions, failed_attempts
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 RECORDS_MATCH_LINEAGE = "records_match_lineage"
@@ -130,15 +131,7 @@ def dataset_exports_checks(
     selected = {key.name for key in context.selected_asset_check_keys}
     for check in CHECKS:
         if check.name in selected:
-            evaluation = _evaluate(check, pipeline, lambda: compare_events(pipeline, instance))
-            yield dg.AssetCheckResult(
-                asset_key=DATASET_EXPORTS,
-                check_name=check.name,
-                passed=evaluation.passed,
-                severity=evaluation.severity,
-                description=evaluation.description,
-                metadata=evaluation.metadata,
-            )
+            yield result_of(_evaluate(check, pipeline, lambda: compare_events(pipeline, instance)))
 
 
 def log_checks(
@@ -148,19 +141,16 @@ def log_checks(
 ) -> None:
     """Execute the checks at the end of a run that loads.
 
-    Args:
-        context: logs the results.
-        pipeline: has the warehouse.
-        compared: the run's own comparison of Dagster's events with the warehouse; None if it made
-            none. Then the check of that keeps its last result.
+    ``compared``: the run's own comparison of Dagster's events with the warehouse; None if it made
+    none. Then the check of that keeps its last result.
     """
     # Each opens the warehouse anew: what DuckDB has read stays in memory until it is closed.
     for check in CHECKS:
         if check.name == RECORDS_MATCH_LINEAGE and compared is None:
             continue
-        evaluation = _evaluate(check, pipeline, lambda: compared or EventComparison(0, {}))
+        evaluated = _evaluate(check, pipeline, lambda: compared or EventComparison(0, {}))
         # Dagster stores it, although the annotation of `log_event` does not name it.
-        context.log_event(evaluation)  # type: ignore[arg-type]
+        context.log_event(evaluated)  # type: ignore[arg-type]
 
 
 def _evaluate(
@@ -171,24 +161,18 @@ def _evaluate(
     elif check.name == NOTHING_WAITS_FOR_A_PERSON:
         finding = _waiting_for_a_person(pipeline)
     else:
-        finding = pipeline.ask(Question(check.name))
-    if finding.at_fault:
-        description = f"{finding.at_fault:,} of {finding.examined:,}: {check.at_fault}."
-    else:
-        description = f"None of {finding.examined:,} is at fault."
-    return dg.AssetCheckEvaluation(
-        asset_key=DATASET_EXPORTS,
-        check_name=check.name,
-        passed=not finding.at_fault,
-        severity=check.severity,
-        description=description,
-        metadata=finding_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
-    )
+        finding = ask(pipeline.questions, Question(check.name))
+    key = dg.AssetCheckKey(DATASET_EXPORTS, check.name)
+    return evaluation(key, check.severity, check.at_fault, finding, pipeline)
 
 
 def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
     """Find the partitions that are not retried automatically any more."""
-    waiting = pipeline.waiting_for_a_person()
+    waiting = {
+        Partition(key.subject_id, key.dataset_name): failed
+        for (key, _), failed in failed_attempts(pipeline.questions).items()
+        if failed.number >= ATTEMPTS
+    }
     rows = tuple(
         (
             partition.subject_id,
@@ -200,7 +184,7 @@ def _waiting_for_a_person(pipeline: Pipeline) -> Finding:
         for partition, failed in sorted(waiting.items())
     )
     return Finding(
-        pipeline.count_partitions(),
+        count_partitions(pipeline.questions),
         len(rows),
         ("subject", "dataset", "attempts", "last_attempt", "reason"),
         rows[:_SHOWN],

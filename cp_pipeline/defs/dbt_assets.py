@@ -76,8 +76,7 @@ class ModelsInDagster(DagsterDbtTranslator):
 def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     """Return one asset per model. A run builds and tests the selected ones in one ``dbt build``.
 
-    Args:
-        project: the project, with a manifest.
+    The ``project`` must have a manifest.
     """
 
     @dbt_assets(

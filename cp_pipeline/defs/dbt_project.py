@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.locks.file_locks import file_locked
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import DBT_PROJECT, StorageSettings
 
 if TYPE_CHECKING:
     from dagster_dbt import DbtProject
@@ -72,7 +71,7 @@ def prepared_project(storage: StorageSettings) -> "DbtProject":
     """
     from dagster_dbt import DbtProject  # noqa: PLC0415
 
-    folder = storage.dbt_project or PROJECT
+    folder = storage.dbt_project or DBT_PROJECT
     if not (folder / "dbt_project.yml").exists():
         raise PipelineError(
             f"The SQL models are not in {folder}.",
@@ -178,7 +177,7 @@ def _fingerprint(project: Path) -> str:
     The times of files are not used: after a checkout or a copy, a new file may have an old time.
     """
     digest = hashlib.sha256(f"{project} {version('dbt-core')}".encode())
-    for root in dict.fromkeys((project, PROJECT)):
+    for root in dict.fromkeys((project, DBT_PROJECT)):
         unread = {root / name for name in ("target", "logs", "dbt_packages")}
         for folder, folders, files in os.walk(root):
             folders[:] = sorted(name for name in folders if Path(folder, name) not in unread)

@@ -1,6 +1,7 @@
 """All Dagster definitions, the same for production, the command line and tests.
 
-Belongs here: combining the definitions. Does not belong: a definition (``assets``, ``jobs``, …).
+Belongs here: combining the definitions, and the resource with which a run holds its lock. Does not
+belong: another definition (``assets``, ``jobs``, …), the locks (``locks.run_locks``).
 """
 
 import dagster as dg
@@ -9,13 +10,12 @@ from cp_pipeline.defs.answer_check import centrepoint_answers
 from cp_pipeline.defs.assets import dataset_exports, export_files, listed_executions, load_assets
 from cp_pipeline.defs.checks import dataset_exports_checks
 from cp_pipeline.defs.jobs import compact, load_partitions_job, sync
-from cp_pipeline.defs.locked_runs import locking_runs
 from cp_pipeline.defs.problems import telling_definitions
 from cp_pipeline.defs.publish_job import publishing_definitions
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.defs.sensors import new_program_executions
 from cp_pipeline.defs.study_details import study_details
-from cp_pipeline.settings import SENSOR_SECONDS
+from cp_pipeline.settings import SENSOR_SECONDS, variable_names
 
 
 def build_defs(
@@ -39,7 +39,7 @@ def build_defs(
         asset_checks=[dataset_exports_checks, centrepoint_answers],
         jobs=[sync, load_partitions_job, load_assets, compact],
         sensors=[new_program_executions(sensor_seconds)],
-        resources={"source": locking_runs(source or PipelineResource())},
+        resources={"source": _locking_runs(source or PipelineResource())},
         # One slot lets one step run at a time. So a process for each step would only cost time and
         # memory.
         executor=dg.in_process_executor,
@@ -52,20 +52,28 @@ def build_defs(
         if isinstance(assets, dg.AssetsDefinition)
         for key in sorted(assets.keys)
     ]
-    publishing = publishing_definitions(keys, [dataset_exports.key], sensor_seconds)
-    telling = telling_definitions(sensor_seconds, _check_keys(loading, models))
+    publishing = publishing_definitions(keys, sensor_seconds)
+    telling = telling_definitions(sensor_seconds)
     return dg.Definitions.merge(loading, models, publishing, telling)
 
 
-def _check_keys(*definitions: dg.Definitions) -> list[dg.AssetCheckKey]:
-    """Return the keys of all checks, those of the models too."""
-    return sorted(
-        {
-            key
-            for each in definitions
-            for assets in (*(each.assets or ()), *(each.asset_checks or ()))
-            if isinstance(assets, dg.AssetsDefinition)
-            for key in assets.check_keys
-        },
-        key=dg.AssetCheckKey.to_user_string,
+def _locking_runs(source: PipelineResource) -> dg.ResourceDefinition:
+    """Return the resource ``source``. A run that uses it holds its lock until its process ends.
+
+    Dagster creates resources before the run's step waits for its slot. So a run that is killed
+    while it waits is found too. A sensor has no run, and needs no lock.
+    """
+
+    def with_lock(context: dg.InitResourceContext) -> PipelineResource:
+        if context.run is not None:
+            source.run_locks().hold(context.run.run_id)
+        return source
+
+    names = ", ".join(f"`{name}`" for name in variable_names())
+    return dg.ResourceDefinition(
+        with_lock,
+        description=(
+            "Opens CentrePoint, the landing and the warehouse. Its settings are the variables "
+            f"{names}. Their values are read in the run, and are stored and shown nowhere."
+        ),
     )

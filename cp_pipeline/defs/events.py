@@ -15,7 +15,8 @@ from cp_pipeline.defs.partitions import key_of
 from cp_pipeline.defs.previews import changed_columns, plain, preview_metadata
 from cp_pipeline.domain.exports import ExportFile, Partition
 from cp_pipeline.domain.study_details import NO_NAMES, StudyNames
-from cp_pipeline.ingest import PartitionLoaded, PartitionState
+from cp_pipeline.ingest import PartitionLoaded
+from cp_pipeline.warehouse import PartitionState
 
 EXPORT_FILES = dg.AssetKey("export_files")
 LISTED_EXECUTIONS = dg.AssetKey("listed_executions")
@@ -122,12 +123,7 @@ def no_export(partition: Partition, listed_after: int, message: str) -> dg.Asset
     """Return the event of a requested partition that has nothing to load and nothing loaded.
 
     It is a materialization, because a backfill fails in Dagster if a partition has none, and a
-    partition without an export is no failure.
-
-    Args:
-        partition: the requested partition.
-        listed_after: see ``provenance``.
-        message: ``NOT_LISTED`` or ``NOT_WRITTEN``.
+    partition without an export is no failure. ``message``: ``NOT_LISTED`` or ``NOT_WRITTEN``.
     """
     return dg.AssetMaterialization(
         DATASET_EXPORTS,

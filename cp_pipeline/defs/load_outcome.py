@@ -55,15 +55,7 @@ def store_outcome(
     """Store the new state as an event of ``export_files``, and run the checks.
 
     The seconds by activity are stored in that event, in the run's log and in its tag
-    ``cp_pipeline/time_spent``.
-
-    Args:
-        context: logs the events.
-        pipeline: has the warehouse.
-        outcome: what the run did.
-        listed_after: see ``survey``.
-        compares: whether to compare all partitions with Dagster's events, and to store those that
-            are missing.
+    ``cp_pipeline/time_spent``. If it ``compares``, missing events of all partitions are stored too.
     """
     held, compared = outcome.held or {}, None
     events = outcome.events
@@ -107,6 +99,29 @@ def failure_of(outcome: Outcome, names: StudyNames) -> dg.Failure:
         metadata={FAILED_PARTITIONS: len(failures), "loaded": loaded},
         allow_retries=False,
     )
+
+
+def only_partitions_failed(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether the run finished, and only partitions failed, each with its reason."""
+    failures = [
+        event.step_failure_data.user_failure_data for event in events if event.is_step_failure
+    ]
+    return bool(failures) and all(each and FAILED_PARTITIONS in each.metadata for each in failures)
+
+
+def reason_of_run(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return why a run failed, as the first step that failed reported it."""
+    for event in events:
+        if event.is_step_failure:
+            return reason_of_step(event).strip() or "the run failed"
+    return "The Dagster run failed before its first step; see its log in the Dagster UI."
+
+
+def reason_of_step(event: dg.DagsterEvent) -> str:
+    """Return why a step failed, as it reported it; empty if it reported nothing."""
+    failure = event.step_failure_data
+    words = failure.user_failure_data.description if failure.user_failure_data else None
+    return words or (failure.error.message if failure.error else "")
 
 
 def named(partitions: Sequence[object]) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from cp_pipeline.centrepoint import redact
 from cp_pipeline.defs.events import (
     DATASET_EXPORTS,
     NOT_LISTED,
@@ -43,7 +44,7 @@ from cp_pipeline.ingest import (
     Request,
     Survey,
     explain,
-    redact,
+    pending_remarks,
 )
 
 # For failures that may pass, such as a restart of the service. Delays: 30 s, 1 and 2 minutes.
@@ -91,7 +92,7 @@ def log_survey(context: Context, new_survey: Survey, names: StudyNames = NO_NAME
     for item in new_survey.invalid[:NAMED]:
         named = names.in_message(str(item))
         context.log.error(f"A listed item is invalid, so nothing is loaded from it. {named}")
-    for remark in (*new_survey.remarks(), *new_survey.plan.remarks()):
+    for remark in (*new_survey.remarks(), *pending_remarks(new_survey.plan.pending_count)):
         context.log.warning(remark)
 
 

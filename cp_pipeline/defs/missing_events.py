@@ -11,7 +11,7 @@ storage that hosts share, its tag says that its events are incomplete. Partition
 run has loaded are left out: it stores their events itself.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -28,7 +28,13 @@ from cp_pipeline.defs.partitions import key_of, register
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.ingest import PartitionLoaded, Pipeline
 from cp_pipeline.locks.run_locks import RunLocks
-from cp_pipeline.warehouse import LoadedVersions
+from cp_pipeline.warehouse import (
+    LoadedExecution,
+    LoadedVersions,
+    loaded_executions,
+    loaded_versions,
+    partitions_loaded_by,
+)
 
 # States in which CentrePoint lists no newer version than the loaded one.
 _UP_TO_DATE = frozenset({"current", "withdrawn"})
@@ -66,24 +72,20 @@ def compare_events(
     """Compare Dagster's data version of each partition with the executions in the warehouse.
 
     Leave out partitions that another run has loaded which is not finished: it stores their events.
-
-    Args:
-        pipeline: has the warehouse.
-        instance: has the events.
-        held: partitions whose event Dagster stores a moment later.
-        own_run: the id of the run that compares; empty outside a run.
+    ``own_run`` is the run that compares; empty outside a run. Dagster stores the events of ``held``
+    a moment later.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
     """
     differing: dict[Partition, tuple[_Known, LoadedVersions]] = {}
     examined = 0
-    for versions in pipeline.versions():
+    for versions in loaded_versions(pipeline.questions):
         examined += len(versions)
         differing.update(_differing(instance, versions, held))
     if differing:
         unfinished = set(instance.get_run_ids(dg.RunsFilter(statuses=UNFINISHED))) - {own_run}
-        left_out = {*held, *pipeline.loaded_by(unfinished)}
+        left_out = {*held, *partitions_loaded_by(pipeline.questions, unfinished)}
         # Once more: a run may have stored its events, and have ended, since they were read.
         versions = {partition: version for partition, (_, version) in differing.items()}
         differing = dict(_differing(instance, versions, left_out))
@@ -122,19 +124,10 @@ def store_missing_events(
     held: Collection[Partition] = (),
     own_run: str = "",
 ) -> EventComparison:
-    """Store the missing events; nothing is downloaded or loaded.
+    """Store the missing events, and return the comparison from before that.
 
-    Args:
-        pipeline: has the warehouse.
-        instance: has the events.
-        events: stores the events.
-        listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: the maximum number of events to store now; None is no limit.
-        held: see ``compare_events``, also for ``own_run``.
-        own_run: the id of the run that stores them.
-
-    Returns:
-        The comparison from before the events were stored.
+    Nothing is downloaded or loaded. ``listed_after`` is a storage id from before the newest listing
+    (see ``events.provenance``), ``at_most`` the number of events to store now; None is no limit.
 
     Raises:
         WarehouseError: the warehouse cannot be read.
@@ -147,13 +140,26 @@ def store_missing_events(
     register(instance, partitions)
     states = {status.partition: status.state for status in pipeline.states()}
     names = pipeline.names()
-    for partition, kept in pipeline.loaded(partitions).items():
+    for partition, kept in _current_loads(pipeline, partitions).items():
         # 1 is older than every observation: a partition that is not up to date must be stale, even
         # if its new execution was observed long ago.
         after = listed_after if states.get(partition) in _UP_TO_DATE else 1
-        events.log(materialization(PartitionLoaded(partition, (), kept), after, None, names))
+        events.log(materialization(PartitionLoaded(partition, (), tuple(kept)), after, None, names))
     events.flush()
     return compared
+
+
+def _current_loads(
+    pipeline: Pipeline, partitions: Collection[Partition]
+) -> Mapping[Partition, Sequence[LoadedExecution]]:
+    """Return the current loads of these partitions, without partitions that have none."""
+    found: dict[Partition, list[LoadedExecution]] = {}
+    wanted = frozenset(partitions)
+    for key, load in loaded_executions(pipeline.questions).items():
+        partition = Partition(key.subject_id, key.dataset_name)
+        if partition in wanted:
+            found.setdefault(partition, []).append(load)
+    return dict(sorted(found.items()))
 
 
 def events_may_be_missing(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -198,15 +204,9 @@ def recover_orphaned_runs(
 ) -> int:
     """End orphaned runs, and store the missing events of runs that did not succeed.
 
-    Does nothing if no run has ended badly, on this host or in a storage that hosts share.
-
-    Args:
-        pipeline: has the warehouse.
-        instance: has the runs and events.
-        locks: of the runs.
-        listed_after: a storage id from before the newest listing; see ``events.provenance``.
-        at_most: the maximum number of events to store now; None is no limit. The next call stores
-            more.
+    Does nothing if no run has ended badly, on this host or in a storage that hosts share. Stores
+    ``at_most`` events (see ``store_missing_events``, also for ``listed_after``); the next call
+    stores more.
 
     Returns:
         The number of partitions whose event was missing.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 
 from cp_pipeline.charts import curve, in_markdown
-from cp_pipeline.ingest import Load
+from cp_pipeline.warehouse import Load
 
 # A partition has a load for each study program. Only the first loads are shown.
 _LOADS_SHOWN = 3

@@ -8,21 +8,22 @@ gone and comes back is new again. Nothing is sent unless CP_NOTIFY_WEBHOOK is se
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from cp_pipeline.alerts import EMAIL, WEBHOOK, AlertNotDelivered, Problem, channels, new_problems
+from cp_pipeline.centrepoint import redact
 from cp_pipeline.defs.answer_check import CENTREPOINT_ANSWERS, TROUBLES, evaluate_answers
 from cp_pipeline.defs.asset_tags import TAGS
-from cp_pipeline.defs.automation_trouble import failing_sensors, stale_assets
 from cp_pipeline.defs.events import EXPORT_FILES
+from cp_pipeline.defs.load_outcome import reason_of_step
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.domain.exports import ExportKey, Version
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest import redact
 from cp_pipeline.settings.notifications import NotifySettings
-from cp_pipeline.warehouse import LastingFailure
+from cp_pipeline.warehouse import FailedAttempts, failed_attempts
 
 _WAREHOUSE_SECONDS = 5.0
 _JOBS = ("sync", "load_partitions", "load_assets", "publish", "compact")
@@ -30,18 +31,19 @@ _ANSWERS = dg.AssetCheckKey(EXPORT_FILES, CENTREPOINT_ANSWERS)
 _SENSORS = ("new_program_executions", "publish_after_loads", "email_on_failed_run")
 # The assets with a freshness policy.
 _KEPT_FRESH = (EXPORT_FILES, dg.AssetKey("published"))
+_FAILED, _STALE = "FAILURE", "FAIL"
 # By channel, the keys of the problems that people know of.
 Told = Mapping[str, frozenset[str]]
 
 
-def telling_definitions(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.Definitions:
+def telling_definitions(seconds: int) -> dg.Definitions:
     """Return the sensor ``problems``, and Dagster's own for e-mail if CP_NOTIFY_EMAIL_TO is set.
 
     Raises:
         SettingsError: a ``CP_NOTIFY_`` variable is invalid.
     """
     settings = NotifySettings.from_environment()
-    sensors = [problems_sensor(seconds, checks)]
+    sensors = [problems_sensor(seconds)]
     if settings.email_to:
         sensors.append(
             dg.make_email_on_run_failure_sensor(
@@ -68,22 +70,13 @@ def _subject(context: dg.RunFailureSensorContext) -> str:
 
 def _body(context: dg.RunFailureSensorContext) -> str:
     """Say what failed, with the run's own reason: it names each partition and file."""
-    reasons = []
-    for event in context.get_step_failure_events():
-        data = event.step_failure_data
-        words = data.user_failure_data.description if data.user_failure_data else None
-        reasons.append(words or (data.error.message if data.error else ""))
+    reasons = [reason_of_step(event) for event in context.get_step_failure_events()]
     text = "\n".join(filter(None, reasons)) or context.failure_event.message or "no reason is known"
     return redact(text).replace("\n", "<br>\n")
 
 
-def problems_sensor(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.SensorDefinition:
-    """Return the sensor.
-
-    Args:
-        seconds: between two ticks.
-        checks: whose red results are problems.
-    """
+def problems_sensor(seconds: int) -> dg.SensorDefinition:
+    """Return the sensor, which ticks every ``seconds``."""
 
     @dg.sensor(
         name="problems",
@@ -100,6 +93,9 @@ def problems_sensor(seconds: int, checks: list[dg.AssetCheckKey]) -> dg.SensorDe
     def sensor(
         context: dg.SensorEvaluationContext, source: dg.ResourceParam[PipelineResource]
     ) -> dg.SkipReason:
+        # All checks of the code location, those of the models too.
+        repository = context.repository_def
+        checks = list(repository.asset_graph.asset_check_keys) if repository else []
         words, told = watch(context.instance, source, checks, _told(context.cursor))
         context.update_cursor(json.dumps({name: sorted(keys) for name, keys in told.items()}))
         return dg.SkipReason(words)
@@ -115,11 +111,7 @@ def watch(
 ) -> tuple[str, Told]:
     """Find problems, and send one alert of the new ones; return words, and what is told now.
 
-    Args:
-        instance: has the results of checks.
-        source: opens the configured studies.
-        checks: see ``problems_sensor``.
-        told: what the last tick returned.
+    Red results of ``checks`` are problems. ``told``: what the last tick returned.
     """
     try:
         settings = NotifySettings.from_environment()
@@ -188,10 +180,11 @@ def _problems(
     settings: NotifySettings,
 ) -> Iterator[Problem]:
     yield from _of_checks(instance, checks, settings.ui_url)
-    yield from _of_automation(instance, settings.ui_url)
+    yield from _of_sensors(instance, settings.ui_url)
+    yield from _of_freshness(instance, settings.ui_url)
     pipeline = source.open()
     pipeline.wait_at_most(_WAREHOUSE_SECONDS)
-    yield from _of_runs(instance, pipeline.failed_exports(), settings.ui_url)
+    yield from _of_runs(instance, failed_attempts(pipeline.questions), settings.ui_url)
 
 
 def _of_checks(
@@ -208,36 +201,59 @@ def _of_checks(
             )
 
 
-def _of_automation(instance: dg.DagsterInstance, ui_url: str) -> Iterator[Problem]:
-    for name, error in failing_sensors(instance, _SENSORS):
-        yield Problem(
-            f"sensor {name}",
-            f"The sensor {name} failed {TROUBLES} times in a row: {error}",
-            f"{ui_url}/locations/cp_pipeline.definitions/sensors/{name}",
-        )
-    for key, since in stale_assets(instance, _KEPT_FRESH).items():
-        asset = "/".join(key.path)
-        yield Problem(
-            f"stale {asset}",
-            f"The asset {asset} is stale (by its freshness policy, since {since}): see its sensor.",
-            f"{ui_url}/assets/{asset}",
-        )
+def _of_sensors(instance: dg.DagsterInstance, ui_url: str) -> Iterator[Problem]:
+    """Yield the sensors whose last three ticks failed, with the last error.
+
+    A tick that cannot ask CentrePoint is skipped and has not failed: that is
+    ``centrepoint_answers``. Stopped sensors are left out.
+    """
+    for state in instance.all_instigator_state():
+        name = state.name
+        if name not in _SENSORS or not state.is_running:
+            continue
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TROUBLES)
+        if len(ticks) == TROUBLES and all(each.status.value == _FAILED for each in ticks):
+            error = ticks[0].error
+            # With the cause: Dagster wraps the error of our code in one of its own.
+            while error is not None and error.cause is not None:
+                error = error.cause
+            words = error.message.strip() if error is not None else ""
+            yield Problem(
+                f"sensor {name}",
+                f"The sensor {name} failed {TROUBLES} times in a row: {words}",
+                f"{ui_url}/locations/cp_pipeline.definitions/sensors/{name}",
+            )
+
+
+def _of_freshness(instance: dg.DagsterInstance, ui_url: str) -> Iterator[Problem]:
+    """Yield the assets that are stale by their freshness policy, as Dagster's daemon judges."""
+    for key, record in instance.get_freshness_state_records(_KEPT_FRESH).items():
+        if record.freshness_state.value == _STALE:
+            asset = "/".join(key.path)
+            yield Problem(
+                f"stale {asset}",
+                f"The asset {asset} is stale (by its freshness policy, since "
+                f"{record.updated_at:%F %R} UTC): see its sensor.",
+                f"{ui_url}/assets/{asset}",
+            )
 
 
 def _of_runs(
-    instance: dg.DagsterInstance, failures: Sequence[LastingFailure], ui_url: str
+    instance: dg.DagsterInstance,
+    failures: Mapping[tuple[ExportKey, Version], FailedAttempts],
+    ui_url: str,
 ) -> Iterator[Problem]:
-    for failed in failures:
+    for (key, version), failed in sorted(failures.items(), key=_place):
         run = instance.get_run_by_id(failed.run_id) if failed.run_id else None
         yield Problem(
-            f"failed {failed.study_id} {failed.subject_id} {failed.dataset_name} "
-            f"{failed.study_program_id} {failed.file_name}",
-            f"Study {failed.study_id}, subject {failed.subject_id}, data set "
-            f"{failed.dataset_name}, file {failed.file_name}: {failed.error}",
+            f"failed {key.study_id} {key.subject_id} {key.dataset_name} "
+            f"{key.study_program_id} {version.file_name}",
+            f"Study {key.study_id}, subject {key.subject_id}, data set "
+            f"{key.dataset_name}, file {version.file_name}: {failed.error}",
             f"{ui_url}/runs/{failed.run_id}" if failed.run_id else "",
             by_run=_has_location(run),
         )
-    runs_named = {failed.run_id for failed in failures}
+    runs_named = {failed.run_id for failed in failures.values()}
     for job in _JOBS:
         for run in instance.get_runs(dg.RunsFilter(job_name=job), limit=1):
             if run.status is dg.DagsterRunStatus.FAILURE and run.run_id not in runs_named:
@@ -247,6 +263,11 @@ def _of_runs(
                     f"{ui_url}/runs/{run.run_id}",
                     by_run=_has_location(run),
                 )
+
+
+def _place(failure: tuple[tuple[ExportKey, Version], FailedAttempts]) -> tuple[int, int, str, str]:
+    (key, _), _ = failure
+    return key.study_id, key.subject_id, key.dataset_name, key.study_program_id
 
 
 def _has_location(run: dg.DagsterRun | None) -> bool:

@@ -1,36 +1,40 @@
 """Publishing: build the models, replace the published file for analysts, and report.
 
-Belongs here: the asset ``published``, the job ``publish``, and the sensor that starts it.
-Does not belong: writing the file (``warehouse.published_file``), the models (``dbt_project``), the
-report (``report_asset``).
+Belongs here: the assets ``published`` and ``study_report``, the job ``publish``, and the sensor
+that starts it. Does not belong: writing the files (``warehouse.published_file``, ``report``), the
+models (``dbt_project``).
 
 The sensor waits until no run is loading. Then it compares the state of the warehouse with the
 published state. So it publishes once for many loads, no matter what started them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from cp_pipeline.charts import in_markdown, share_bar
 from cp_pipeline.defs.active_runs import active_runs
 from cp_pipeline.defs.asset_tags import FRESH, OWNERS, PUBLISHING, TAGS
+from cp_pipeline.defs.events import DATASET_EXPORTS
 from cp_pipeline.defs.instance.pool import POOL
 from cp_pipeline.defs.load_steps import failures_explained
-from cp_pipeline.defs.report_asset import STUDY_REPORT, study_report_asset
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
+from cp_pipeline.report import Report, write_report
+from cp_pipeline.warehouse.report_numbers import ModelsMissing
 
 PUBLISHED = dg.AssetKey("published")
+STUDY_REPORT = dg.AssetKey("study_report")
 _WAREHOUSE_SECONDS = 10.0
 
 
-def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
-    """Return the asset of the published file, which depends on ``upstream``."""
+def _published_asset(models: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
+    """Return the asset of the published file, which has the exports and the ``models``."""
 
     @dg.asset(
         key=PUBLISHED,
-        deps=list(upstream),
+        deps=[DATASET_EXPORTS, *models],
         group_name=PUBLISHING,
         kinds={"duckdb"},
         owners=OWNERS,
@@ -65,15 +69,54 @@ def _published_asset(upstream: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     return published
 
 
-def publishing_definitions(
-    models: Iterable[dg.AssetKey], upstream: Iterable[dg.AssetKey], seconds: int
-) -> dg.Definitions:
+@dg.asset(
+    key=STUDY_REPORT,
+    deps=[PUBLISHED],
+    group_name=PUBLISHING,
+    kinds={"html"},
+    owners=OWNERS,
+    tags=TAGS,
+    output_required=False,
+    metadata={"file": "CP_REPORT, by default data/study-report.html"},
+    description=(
+        "One HTML file for people who look at the study: coverage, wear and validity by site and "
+        "visit, who waits, what changed since the last execution. It needs no network. "
+        "`cp-pipeline report` makes it, too."
+    ),
+)
+def study_report(
+    context: dg.AssetExecutionContext, source: dg.ResourceParam[PipelineResource]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Write the report about the published file."""
+    with failures_explained(source, context):
+        try:
+            report = write_report(source.storage())
+        except ModelsMissing as error:
+            # A project of one's own need not have these models.
+            context.log.warning(f"The study report is not made: {error}")
+            return
+    yield dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(report.path)),
+            "bytes": report.byte_count,
+            "preview": dg.MetadataValue.md(_preview(report)),
+        }
+    )
+
+
+def _preview(report: Report) -> str:
+    """Return the numbers of the report's first screen as Markdown, without any subject."""
+    states = {name: number for name, number in report.states.items() if number}
+    words = ", ".join(f"{name} {number:,}" for name, number in states.items())
+    picture = in_markdown(share_bar(states), f"Coverage: {words or 'nothing is listed'}")
+    rows = "\n".join(f"| {each.name} | **{each.value}** {each.of} |" for each in report.figures)
+    return f"{picture}\n\n| | |\n|---|---|\n{rows}"
+
+
+def publishing_definitions(models: Iterable[dg.AssetKey], seconds: int) -> dg.Definitions:
     """Return the assets, the job that builds the models and publishes, and the job's sensor.
 
-    Args:
-        models: the SQL models.
-        upstream: the other assets in the published file.
-        seconds: the seconds between two ticks of the sensor.
+    The sensor ticks every ``seconds``.
     """
     keys = list(models)
     publish = dg.define_asset_job(
@@ -86,9 +129,7 @@ def publishing_definitions(
         ),
     )
     return dg.Definitions(
-        assets=dg.with_source_code_references(
-            [_published_asset([*upstream, *keys]), study_report_asset(PUBLISHED)]
-        ),
+        assets=dg.with_source_code_references([_published_asset(keys), study_report]),
         jobs=[publish],
         sensors=[_publish_after_loads(seconds)],
     )

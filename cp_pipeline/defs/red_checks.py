@@ -24,11 +24,7 @@ def shown_red(
 ) -> Iterator[Any]:
     """Yield dbt's events; a failed test that is marked as an error is one, with the rows it found.
 
-    Args:
-        events: the events of a ``dbt build`` that has ended.
-        manifest: dbt's manifest.
-        compiled: the folder with the tests as dbt compiled them.
-        warehouse: where they ran.
+    ``events`` are of a build that has ended; ``compiled`` has the tests as dbt compiled them.
     """
     for event in events:
         node = _marked(event, manifest)

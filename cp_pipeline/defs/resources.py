@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from cp_pipeline.ingest import PartitionResult, Pipeline, Plan
 from cp_pipeline.locks.run_locks import RunLocks
-from cp_pipeline.report import Report, write_report
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
     Compacted,
@@ -57,10 +56,6 @@ class PipelineResource:
         with Warehouse.of(storage) as warehouse:
             move_notes(storage.data_dir, warehouse)
             return publish_current(warehouse, storage.published, run_id, storage.publish_to)
-
-    def write_report(self) -> Report:
-        """Write the study report of the published file."""
-        return write_report(self.storage())
 
     def states_to_publish(self, wait_seconds: float) -> tuple[str, str]:
         """Return the state of the warehouse and the published state; empty if there is none."""

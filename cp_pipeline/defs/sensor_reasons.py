@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from cp_pipeline.domain.texts import NO_EXPORTS, count
-from cp_pipeline.ingest import Look, LookSurvey, RetrySchedule
+from cp_pipeline.ingest import Look, LookSurvey, RetrySchedule, pending_remarks
 
 
 def nothing_to_request(
@@ -39,7 +39,7 @@ def nothing_to_request(
         reasons.append(
             f"{count(len(found.invalid), 'listed item')} cannot be used ({found.invalid[0]})"
         )
-    reasons += [remark.rstrip(".") for remark in found.plan.remarks()]
+    reasons += [remark.rstrip(".") for remark in pending_remarks(found.plan.pending_count)]
     reasons += _about_the_look(found)
     if not reasons:
         return f"all {found.recorded:,} listed exports are loaded"

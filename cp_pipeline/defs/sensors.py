@@ -23,8 +23,7 @@ from cp_pipeline.defs.asset_tags import TAGS
 from cp_pipeline.defs.assets import load_assets
 from cp_pipeline.defs.events import EXPORT_FILES, listing_metadata
 from cp_pipeline.defs.instance.pool import slots_of_pool
-from cp_pipeline.defs.jobs import load_partitions_job
-from cp_pipeline.defs.jobs import sync as sync_job
+from cp_pipeline.defs.jobs import load_partitions_job, sync as sync_job
 from cp_pipeline.defs.missing_events import newest_event, recover_orphaned_runs
 from cp_pipeline.defs.partitions import register
 from cp_pipeline.defs.resources import PipelineResource
@@ -33,11 +32,8 @@ from cp_pipeline.defs.sensor_reasons import clock, nothing_to_request
 from cp_pipeline.defs.sensor_requests import request_partitions, request_sync
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import Partition
-from cp_pipeline.ingest import (
-    LookPosition,
-    LookSurvey,
-    Pipeline,
-)
+from cp_pipeline.ingest import LookPosition, LookSurvey, Pipeline
+from cp_pipeline.warehouse import last_whole_listing
 
 # Dagster ends a tick after 60 s, and its cursor is lost then. So a tick waits for CentrePoint for
 # so long in all, and for another process that holds the warehouse.
@@ -85,14 +81,9 @@ def tick(
     seconds: int,
     now: datetime | None = None,
 ) -> dg.SensorResult:
-    """Look at CentrePoint once, and request at most one run.
+    """Look at CentrePoint once, and request at most one run; ``seconds`` are between ticks.
 
-    Args:
-        instance: where partitions are registered and runs are looked up.
-        source: opens the configured studies.
-        memory: of the tick before; changed, and stored in the result.
-        seconds: between ticks.
-        now: the current time (UTC).
+    The ``memory`` of the tick before is changed, and stored in the result.
     """
     moment = now or datetime.now(UTC)
     if moment.timestamp() < memory.at:
@@ -152,7 +143,7 @@ def _listing_is_due(pipeline: Pipeline, found: LookSurvey, moment: datetime) -> 
 
     Once a day. If the service does not list subjects, as often as its share of requests allows.
     """
-    last = pipeline.last_whole_listing()
+    last = last_whole_listing(pipeline.questions, pipeline.centrepoint.settings.study_ids)
     if not found.look.has_subjects and last is None:
         return True
     if not found.recorded or found.to_list or found.look.position is not None:

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from cp_pipeline.defs.asset_tags import CENTREPOINT, OWNERS, TAGS, VENDOR_PAGE
-from cp_pipeline.defs.check_results import finding_metadata
+from cp_pipeline.defs.check_results import evaluation, result_of
 from cp_pipeline.defs.load_steps import failures_explained
 from cp_pipeline.defs.resources import PipelineResource
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.domain.study_details import NO_NAMES
-from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion
+from cp_pipeline.ingest import Pipeline, RefreshedDetails
+from cp_pipeline.warehouse import StudyQuestion, ask_study
 
 STUDY_DETAILS = dg.AssetKey("study_details")
 OFF = (
@@ -70,14 +70,7 @@ def study_details(
             context.log.warning(remark)
         results = [_evaluate(pipeline, question) for question in CHECKS]
     yield dg.MaterializeResult(metadata=_metadata(found))
-    for each in results:
-        yield dg.AssetCheckResult(
-            check_name=each.check_name,
-            passed=each.passed,
-            severity=each.severity,
-            description=each.description,
-            metadata=each.metadata,
-        )
+    yield from map(result_of, results)
 
 
 def refresh_in_run(
@@ -117,17 +110,7 @@ def _metadata(found: RefreshedDetails | None) -> dict[str, dg.MetadataValue]:
 
 
 def _evaluate(pipeline: Pipeline, question: StudyQuestion) -> dg.AssetCheckEvaluation:
-    finding = pipeline.ask_study(question)
+    finding = ask_study(pipeline.questions, question)
     words = CHECKS[question][1]
-    if finding.at_fault:
-        description = f"{finding.at_fault:,} of {finding.examined:,}: {words}."
-    else:
-        description = f"None of {finding.examined:,} is at fault."
-    return dg.AssetCheckEvaluation(
-        asset_key=STUDY_DETAILS,
-        check_name=question.value,
-        passed=not finding.at_fault,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=description,
-        metadata=finding_metadata(finding, pipeline.names() if finding.rows else NO_NAMES),
-    )
+    key = dg.AssetCheckKey(STUDY_DETAILS, question.value)
+    return evaluation(key, dg.AssetCheckSeverity.WARN, words, finding, pipeline)

@@ -9,7 +9,6 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from functools import total_ordering
 from typing import NamedTuple, Self
 
 TICKS_PER_SECOND = 10_000_000
@@ -22,8 +21,7 @@ _INSTANT = re.compile(
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, order=True)
 class Instant:
     """A timestamp of CentrePoint: the text as written (``verbatim``), and its value (``ticks``).
 
@@ -32,7 +30,7 @@ class Instant:
     (UTC). Two instants are equal if they are the same moment, even with different texts.
     """
 
-    verbatim: str
+    verbatim: str = field(compare=False)
     ticks: int
 
     @classmethod
@@ -63,15 +61,6 @@ class Instant:
     def nanoseconds(self) -> int:
         """Nanoseconds since 1970-01-01T00:00:00 UTC."""
         return self.ticks * 100
-
-    def __eq__(self, other: object) -> bool:
-        return self.ticks == other.ticks if isinstance(other, Instant) else NotImplemented
-
-    def __lt__(self, other: "Instant") -> bool:
-        return self.ticks < other.ticks
-
-    def __hash__(self) -> int:
-        return hash(self.ticks)
 
     def __str__(self) -> str:
         return self.verbatim

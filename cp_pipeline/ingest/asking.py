@@ -6,62 +6,43 @@ Belongs here: what is noted of a survey and of a look. Does not belong: where th
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.ingest.look_survey import LookSurvey
 from cp_pipeline.ingest.rooms import Rooms
-from cp_pipeline.ingest.survey import Request, Survey
-from cp_pipeline.warehouse import ANSWERED, LastAsked, Purpose, last_asked, move_notes, note
+from cp_pipeline.warehouse import ANSWERED, Purpose, note
 
 
 @dataclass(slots=True)
-class Asking:
-    """Notes questions to CentrePoint.
+class Asked:
+    """A question that is being noted. ``outcome``: a sentence for people, if it got no answer."""
 
-    Args:
-        rooms: the service, and the warehouse of the notes.
-    """
-
-    rooms: Rooms
-    _outcome: str = field(default=ANSWERED, init=False)
-
-    @contextmanager
-    def noted(self, purpose: Purpose) -> Iterator[None]:
-        """Note a question, which the block asks."""
-        started_at, self._outcome = datetime.now(UTC), ANSWERED
-        try:
-            yield
-        except ServiceError as error:
-            self._outcome = _words(error, purpose)
-            raise
-        finally:
-            study_ids = self.rooms.centrepoint.settings.study_ids
-            note(self.rooms.storage.data_dir, study_ids, purpose, started_at, self._outcome)
-
-    def looked(self, found: LookSurvey, seconds: float) -> None:
-        """Say how the look went that is being noted."""
-        if found.failure is not None:
-            self._outcome = _words(found.failure, Purpose.LOOK)
-        elif not found.look.pages and found.look.has_subjects:
-            self._outcome = f"CentrePoint did not answer within {seconds:.0f} s."
-
-    def surveyed(self, found: Survey) -> None:
-        """Move the notes into the warehouse, if the survey has opened it for writing anyway."""
-        if found.changed:
-            move_notes(self.rooms.storage.data_dir, self.rooms.warehouse)
-
-    def last(self) -> list[LastAsked]:
-        """Return when each study was last asked for."""
-        study_ids = self.rooms.centrepoint.settings.study_ids
-        return last_asked(self.rooms.storage.data_dir, self.rooms.warehouse, study_ids)
+    outcome: str = ANSWERED
 
 
-def purpose_of(request: Request) -> Purpose:
-    """Return what a survey asks for."""
-    whole = request.subject_ids is None and request.dataset_names is None
-    return Purpose.WHOLE if whole else Purpose.SOME
+@contextmanager
+def noted(rooms: Rooms, purpose: Purpose) -> Iterator[Asked]:
+    """Note a question to CentrePoint, which the block asks."""
+    asked, started_at = Asked(), datetime.now(UTC)
+    try:
+        yield asked
+    except ServiceError as error:
+        asked.outcome = _words(error, purpose)
+        raise
+    finally:
+        study_ids = rooms.centrepoint.settings.study_ids
+        note(rooms.storage.data_dir, study_ids, purpose, started_at, asked.outcome)
+
+
+def outcome_of(found: LookSurvey, seconds: float) -> str:
+    """Return the outcome of a look that took at most so many seconds."""
+    if found.failure is not None:
+        return _words(found.failure, Purpose.LOOK)
+    if not found.look.pages and found.look.has_subjects:
+        return f"CentrePoint did not answer within {seconds:.0f} s."
+    return ANSWERED
 
 
 def _words(error: ServiceError, purpose: Purpose) -> str:

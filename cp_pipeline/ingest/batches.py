@@ -7,16 +7,17 @@ Does not belong: threads (``executor``), the transaction (``warehouse``).
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.fetching import Fetched, explain
 from cp_pipeline.ingest.partition_results import PartitionFailed, PartitionLoaded, PartitionResult
-from cp_pipeline.ingest.plan import Plan
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.survey import Survey
 from cp_pipeline.landing import (
     ExportRefused,
     LandedFile,
-    Landing,
     LandingUnusable,
     erase_files,
 )
@@ -27,7 +28,6 @@ from cp_pipeline.warehouse import (
     FileRefused,
     Loader,
     SubjectErased,
-    Warehouse,
     WarehouseBusy,
     WarehouseUnreadable,
     record_failures,
@@ -48,11 +48,11 @@ class Batch:
     csv_bytes: int = 0
 
     def add(self, partition: Partition, fetched: Fetched) -> None:
-        """Add one partition, fetched or failed."""
+        """Add exports of a partition, or that it failed."""
         if isinstance(fetched, PartitionFailed):
             self.failures.append(fetched)
             return
-        self.exports[partition] = fetched
+        self.exports.setdefault(partition, []).extend(fetched)
         self.export_count += len(fetched)
         self.csv_bytes += csv_bytes(fetched)
 
@@ -67,34 +67,21 @@ class Batch:
         return not self.exports and not self.failures
 
 
+@dataclass(frozen=True, slots=True)
 class BatchLoader:
     """Load the batches of one plan, and record the failures.
 
     Args:
-        plan: has the export of each refused file, and the kept loads of each partition.
-        landing: where refused files are quarantined.
+        rooms: the landing quarantines refused files; the warehouse has the failures.
+        survey: its plan has the export of each refused file, and the kept loads of each partition.
         loader: loads into the warehouse.
-        warehouse: the warehouse, where failures are recorded.
         run_id: the Dagster run, for lineage.
-        refresh: also load executions that are already loaded.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        landing: Landing,
-        loader: Loader,
-        warehouse: Warehouse,
-        run_id: str,
-        *,
-        refresh: bool,
-    ) -> None:
-        self._plan = plan
-        self._landing = landing
-        self._loader = loader
-        self._warehouse = warehouse
-        self._run_id = run_id
-        self._refresh = refresh
+    rooms: Rooms
+    survey: Survey
+    loader: Loader
+    run_id: str
 
     def load(self, batch: Batch, ready: Callable[[], None]) -> list[PartitionResult]:
         """Load a batch in one transaction.
@@ -106,22 +93,23 @@ class BatchLoader:
         Raises:
             WarehouseError: the warehouse cannot be used; nothing of the batch is loaded.
         """
+        again = self.survey.request.refresh
         try:
-            outcome = load_in_halves(self._loader, batch.exports, ready, again=self._refresh)
+            outcome = load_in_halves(self.loader, batch.exports, ready, again=again)
         finally:
-            for exports in batch.exports.values():
-                for export in exports:
-                    export.text.discard()
+            for export in chain.from_iterable(batch.exports.values()):
+                export.text.discard()
         failures = list(batch.failures)
         for partition, (landed, error) in outcome.refused.items():
             failures.append(self._refused(partition, landed, error))
         record_failures(
-            self._warehouse,
+            self.rooms.warehouse,
             [FailedExport(each.export_file, each.stage, each.error) for each in failures],
-            self._run_id,
+            self.run_id,
         )
+        plan = self.survey.plan
         loaded = [
-            PartitionLoaded(partition, tuple(loads), self._plan.kept.get(partition, ()))
+            PartitionLoaded(partition, tuple(loads), plan.kept.get(partition, ()))
             for partition, loads in outcome.loads.items()
         ]
         return [*loaded, *failures]
@@ -131,16 +119,17 @@ class BatchLoader:
     ) -> PartitionFailed:
         export_file = next(
             each.export_file
-            for each in self._plan.to_load[partition]
+            for each in self.survey.plan.to_load[partition]
             if each.export_file.key == landed.key
         )
         if isinstance(error, SubjectErased):
             # Keep nothing of an erased subject, not even a file name.
-            erase_files(self._landing, partition.subject_id)
+            erase_files(self.rooms.landing, partition.subject_id)
             export_file = replace(export_file, file_name="(erased)")
         elif isinstance(error, ExportRefused | FileRefused):
-            with self._landing.scratch_folder() as scratch:
-                self._landing.quarantine(landed, explain(error), scratch)
+            landing = self.rooms.landing
+            with landing.scratch_folder() as scratch:
+                landing.quarantine(landed, explain(error), scratch)
         return PartitionFailed(partition, export_file, "load", explain(error))
 
 

@@ -9,6 +9,7 @@ the caller's, which takes the results and logs Dagster's events. The queues betw
 in number and in bytes, so memory does not grow with the number of partitions.
 """
 
+import math
 import queue
 import threading
 import time
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.domain.exports import Partition
@@ -28,7 +29,7 @@ from cp_pipeline.ingest.partition_results import PartitionResult
 from cp_pipeline.ingest.plan import Plan, PlannedExport
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.survey import Survey
-from cp_pipeline.ingest.timings import Activity, Timings
+from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.warehouse import Loader
 
 PARTITIONS_AHEAD = 1024
@@ -40,20 +41,6 @@ _CSV_BYTES_AHEAD = 2 * BATCH_CSV_BYTES
 _SECONDS_TO_END = 2.0
 
 
-class Executor(Protocol):
-    """Execute one plan: an iterator of the result of each partition, inside a ``with`` block.
-
-    Entering the block starts the downloads. Nothing is committed before ``begin`` or the first
-    iteration.
-    """
-
-    def begin(self) -> None:
-        """Allow commits: the caller is ready for the results."""
-
-    def __iter__(self) -> Iterator[PartitionResult]:
-        """Load, and yield each partition as soon as it is done. Only one iteration is possible."""
-
-
 class ThreadExecutor:
     """An executor on threads: a context manager, and an iterator of the result of each partition.
 
@@ -62,28 +49,20 @@ class ThreadExecutor:
     nothing is loaded without an event.
 
     Args:
+        rooms: has the settings of the service, and adds up the seconds.
         plan: the plan to execute.
         fetching: fetches one partition.
         loader: loads a batch of partitions.
-        threads: the number of download threads.
-        timings: adds up the seconds.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        fetching: Fetching,
-        loader: BatchLoader,
-        *,
-        threads: int,
-        timings: Timings,
-    ) -> None:
+    def __init__(self, rooms: Rooms, plan: Plan, fetching: Fetching, loader: BatchLoader) -> None:
         self._plan = plan
         self._iterated = False
         self._waiting = iter(plan.to_load.items())
         self._fetching = fetching
         self._loader = loader
-        self._time_spent = timings
+        self._time_spent = rooms.timings
+        threads = rooms.centrepoint.settings.download_threads
         self._downloads = ThreadPoolExecutor(threads, "download")
         self._downloading: set[Future[Fetched]] = set()
         self._loads = ThreadPoolExecutor(1, "load")
@@ -114,7 +93,8 @@ class ThreadExecutor:
         because its scratch folder is gone by then.
         """
         self._end()
-        self._room.open_for_good()
+        # So that all downloads can end.
+        self._room.leave(math.inf)
         self._downloads.shutdown(wait=False, cancel_futures=True)
         self._loads.shutdown(wait=True)
         late = wait(self._downloading.copy(), _SECONDS_TO_END).not_done
@@ -185,7 +165,7 @@ class ThreadExecutor:
             _Unwanted: the caller has left the with block.
         """
         if not self._wanted:
-            with self._time_spent.not_on(Activity.LOAD):
+            with self._time_spent.on(Activity.LOAD, sign=-1):
                 self._decided.wait()
         if not self._wanted:
             raise _Unwanted
@@ -260,30 +240,23 @@ class _Room:
     """A limit on the bytes of text that wait to be loaded; downloads wait while it is reached."""
 
     def __init__(self, byte_count: int) -> None:
-        self._free = byte_count
+        self._free: float = byte_count
         self._changed = threading.Condition()
-        self._open = False
 
     def wait(self) -> None:
         """Wait until the limit is not reached. The size of a text is known only afterwards."""
         with self._changed:
-            self._changed.wait_for(lambda: self._free > 0 or self._open)
+            self._changed.wait_for(lambda: self._free > 0)
 
     def enter(self, byte_count: int) -> None:
         """Count the bytes of a text that has arrived."""
         with self._changed:
             self._free -= byte_count
 
-    def leave(self, byte_count: int) -> None:
-        """Subtract bytes that have been loaded."""
+    def leave(self, byte_count: float) -> None:
+        """Subtract bytes that have been loaded; after infinitely many, no download waits."""
         with self._changed:
             self._free += byte_count
-            self._changed.notify_all()
-
-    def open_for_good(self) -> None:
-        """Let all downloads continue, so that they can end."""
-        with self._changed:
-            self._open = True
             self._changed.notify_all()
 
 
@@ -296,29 +269,9 @@ def thread_executor(rooms: Rooms, survey: Survey, run_id: str) -> Iterator[Threa
         survey: has the plan.
         run_id: the Dagster run, for lineage.
     """
-    plan = survey.plan
     with rooms.landing.scratch_folder() as scratch:
-        fetching = Fetching(
-            rooms.centrepoint,
-            rooms.landing,
-            scratch,
-            rooms.timings,
-            rooms.storage.largest_csv_bytes,
-        )
-        restore = MissingFiles(rooms.centrepoint, rooms.landing, scratch).restore
-        loader = BatchLoader(
-            plan,
-            rooms.landing,
-            Loader(rooms.warehouse, rooms.landing, scratch, run_id, restore),
-            rooms.warehouse,
-            run_id,
-            refresh=survey.request.refresh,
-        )
-        with ThreadExecutor(
-            plan,
-            fetching,
-            loader,
-            threads=rooms.centrepoint.settings.download_threads,
-            timings=rooms.timings,
-        ) as executor:
+        restore = MissingFiles(rooms, scratch).restore
+        loader = Loader(rooms.warehouse, rooms.landing, scratch, run_id, restore)
+        loads = BatchLoader(rooms, survey, loader, run_id)
+        with ThreadExecutor(rooms, survey.plan, Fetching(rooms, scratch), loads) as executor:
             yield executor

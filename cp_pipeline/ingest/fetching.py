@@ -12,8 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from cp_pipeline.centrepoint import (
-    CentrePoint,
-    ExportFileError,
+    DownloadFailed,
     FileRequests,
     ServiceError,
     redact,
@@ -22,13 +21,13 @@ from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import ExportFile, Partition
 from cp_pipeline.ingest.partition_results import PartitionFailed
 from cp_pipeline.ingest.plan import PlannedExport, Reason
-from cp_pipeline.ingest.timings import Activity, Timings
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.timings import Activity
 from cp_pipeline.landing import (
     CsvText,
     ExportRefused,
     IncompleteFile,
     LandedFile,
-    Landing,
     LandingUnusable,
     read_csv_text,
 )
@@ -55,21 +54,19 @@ class DiskUnusable(PipelineError):
 
 
 class Fetching:
-    """Fetch the exports of a partition, ready to be loaded. Safe to use from many threads."""
+    """Fetch the exports of a partition, ready to be loaded. Safe to use from many threads.
 
-    def __init__(
-        self,
-        centrepoint: CentrePoint,
-        landing: Landing,
-        scratch: Path,
-        timings: Timings,
-        largest_csv_bytes: int,
-    ) -> None:
-        self._centrepoint = centrepoint
-        self._landing = landing
+    Args:
+        rooms: the service, the landing, the largest size of a CSV, and the timings.
+        scratch: a folder for files that are not complete.
+    """
+
+    def __init__(self, rooms: Rooms, scratch: Path) -> None:
+        self._centrepoint = rooms.centrepoint
+        self._landing = rooms.landing
         self._scratch = scratch
-        self._time_spent = timings
-        self._largest_csv_bytes = largest_csv_bytes
+        self._time_spent = rooms.timings
+        self._largest_csv_bytes = rooms.storage.largest_csv_bytes
 
     def partition(self, partition: Partition, planned: Sequence[PlannedExport]) -> Fetched:
         """Return the partition's exports, or why one of them cannot be fetched.
@@ -93,7 +90,7 @@ class Fetching:
                     ) from None
                 for export in ready:
                     export.text.discard()
-                stage = "download" if isinstance(error, ExportFileError) else "decode"
+                stage = "download" if isinstance(error, DownloadFailed) else "decode"
                 return PartitionFailed(partition, each.export_file, stage, explain(error))
         return ready
 
@@ -118,7 +115,7 @@ class Fetching:
         try:
             if content is not None:
                 return self._decoded(content)
-            with self._landing.local(landed.path, self._scratch) as path:
+            with self._landing.files.local(landed.path, self._scratch) as path:
                 return self._decoded(path)
         except ExportRefused as error:
             self._landing.quarantine(landed, str(error), self._scratch)
@@ -144,7 +141,7 @@ class Fetching:
                     requests,
                 )
                 return landed, arriving.content
-        except ExportFileError as error:
+        except DownloadFailed as error:
             self._landing.quarantine_incomplete(incomplete, str(error), self._scratch)
             raise
         finally:

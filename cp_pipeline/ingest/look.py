@@ -27,6 +27,7 @@ from cp_pipeline.domain.executions import SubjectItem, SubjectProgram
 from cp_pipeline.domain.exports import StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
+from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     NO_FILES,
@@ -70,8 +71,7 @@ class Look:
 
 
 def take_look(
-    centrepoint: CentrePoint,
-    warehouse: Warehouse,
+    rooms: Rooms,
     start: LookPosition,
     deadline: Deadline,
     *,
@@ -82,8 +82,7 @@ def take_look(
     """Read subjects until the end, or until there is no time; record what differs.
 
     Args:
-        centrepoint: lists the subjects.
-        warehouse: has what the last look saw.
+        rooms: the service lists the subjects; the warehouse has what the last look saw.
         start: where to begin.
         deadline: when to stop.
         erased: subjects of whom nothing is recorded.
@@ -94,14 +93,14 @@ def take_look(
         ServiceError: CentrePoint gives no list. What was read before is recorded.
         WarehouseError: the warehouse cannot be read or written.
     """
-    study_ids = centrepoint.settings.study_ids
+    study_ids = rooms.centrepoint.settings.study_ids
     position: LookPosition | None = start if start.study < len(study_ids) else LookPosition()
-    recording = _Recording(warehouse, uploads=uploads, now=now)
+    recording = _Recording(rooms.warehouse, uploads=uploads, now=now)
     pages = invalid = 0
     try:
         while position is not None:
             study_id = study_ids[position.study]
-            for page in _subject_pages(centrepoint, study_id, position.offset, deadline):
+            for page in _subject_pages(rooms.centrepoint, study_id, position.offset, deadline):
                 pages += 1
                 recording.add(each for each in page.subjects if each.subject_id not in erased)
                 invalid += page.invalid
@@ -241,17 +240,11 @@ def files_states(
             (pending if item.is_pending else written).add(key)
     for other, _ in listing.other_formats:
         written.add(SubjectProgram(other.study_id, other.subject_id, other.study_program_id))
-    states: dict[SubjectProgram, str | None] = {}
-    for key, each in pairs.items():
-        is_over = now - each.seen_at >= PENDING_AT_MOST
-        if key in written and (key not in pending or is_over):
-            states[key] = FILES_LISTED
-        elif is_over:
-            # A pending file is listed, and loaded after a day (``plan``).
-            states[key] = FILES_LISTED if key in pending else NO_FILES
-        else:
-            states[key] = None
-    return states
+    listed = written | pending
+    return {
+        key: _files_state(each, now, is_listed=key in listed, has_pending=key in pending)
+        for key, each in pairs.items()
+    }
 
 
 def recorded_states(
@@ -264,12 +257,20 @@ def recorded_states(
     for key, each in pairs.items():
         listed = recorded.get(key)
         is_listed = listed is not None and listed.executed == each.executed
-        is_over = now - each.seen_at >= PENDING_AT_MOST
-        if is_listed and listed and (is_over or not listed.has_pending):
-            states[key] = FILES_LISTED
-        else:
-            states[key] = NO_FILES if is_over else None
+        has_pending = listed is not None and listed.has_pending
+        states[key] = _files_state(each, now, is_listed=is_listed, has_pending=has_pending)
     return states
+
+
+def _files_state(
+    each: SeenExecution, now: datetime, *, is_listed: bool, has_pending: bool
+) -> str | None:
+    """Tell whether the files of an execution are written; None if they may still come."""
+    is_over = now - each.seen_at >= PENDING_AT_MOST
+    # A pending file is loaded after a day (``plan``).
+    if is_listed and (is_over or not has_pending):
+        return FILES_LISTED
+    return NO_FILES if is_over else None
 
 
 def _pages(items: int) -> int:

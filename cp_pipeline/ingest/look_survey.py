@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from cp_pipeline.centrepoint import CentrePoint, Filters, ResourceMissing, ServiceError
+from cp_pipeline.centrepoint import Filters, ResourceMissing, ServiceError
 from cp_pipeline.domain.executions import SubjectProgram
 from cp_pipeline.domain.exports import InvalidItem, StudyListing
 from cp_pipeline.ingest.deadline import Deadline, OutOfTime
@@ -24,7 +24,7 @@ from cp_pipeline.ingest.look import (
     take_look,
 )
 from cp_pipeline.ingest.plan import Plan, make_plan
-from cp_pipeline.landing import Landing, remembered_erasures
+from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.warehouse import (
     FILES_LISTED,
     ListedPair,
@@ -32,7 +32,6 @@ from cp_pipeline.warehouse import (
     SeenExecution,
     Warehouse,
     count_without_files,
-    erased_subjects,
     executions_to_list,
     invalid_items,
     listed_pairs,
@@ -74,14 +73,7 @@ class LookSurvey:
 
 
 def survey_by_look(
-    centrepoint: CentrePoint,
-    landing: Landing,
-    warehouse: Warehouse,
-    start: LookPosition,
-    deadline: Deadline,
-    *,
-    uploads: bool,
-    now: datetime,
+    rooms: Rooms, start: LookPosition, deadline: Deadline, *, uploads: bool, now: datetime
 ) -> LookSurvey:
     """Look, list the files of what changed, record both, and plan.
 
@@ -89,12 +81,10 @@ def survey_by_look(
         ServiceError: CentrePoint gives no list of subjects.
         WarehouseError: the warehouse cannot be read or written.
     """
+    centrepoint, warehouse = rooms.centrepoint, rooms.warehouse
     warehouse.bring_up_to_date()
-    study_ids = centrepoint.settings.study_ids
-    erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
-    look = take_look(
-        centrepoint, warehouse, start, deadline, erased=erased, uploads=uploads, now=now
-    )
+    study_ids, erased = centrepoint.settings.study_ids, rooms.erased()
+    look = take_look(rooms, start, deadline, erased=erased, uploads=uploads, now=now)
     due = {
         key: each
         for key, each in due_executions(executions_to_list(warehouse, study_ids), now).items()
@@ -105,8 +95,8 @@ def survey_by_look(
     changed, failure, sent = False, None, look.pages
     try:
         if look.different:
-            _name_datasets(centrepoint, warehouse, deadline, now)
-        filters, requests = _filters(centrepoint, warehouse, due, deadline)
+            _name_datasets(rooms, deadline, now)
+        filters, requests = _filters(rooms, due, deadline)
         if requests <= REQUESTS_AT_MOST:
             for study_id, each in filters:
                 sent += 1
@@ -155,19 +145,16 @@ def _listed_before(
 
 
 def _filters(
-    centrepoint: CentrePoint,
-    warehouse: Warehouse,
-    due: Mapping[SubjectProgram, SeenExecution],
-    deadline: Deadline,
+    rooms: Rooms, due: Mapping[SubjectProgram, SeenExecution], deadline: Deadline
 ) -> tuple[list[tuple[int, Filters]], int]:
     """Choose the filters; count a study's exports first, if that can save requests."""
-    sizes = listing_sizes(warehouse)
+    sizes = listing_sizes(rooms.warehouse)
     filters, requests = cheapest_filters(due, sizes, {})
     if requests <= 2:  # noqa: PLR2004  (counting takes a request, too)
         return filters, requests
     study_ids = sorted({key.study_id for key in due})
     counted = {
-        study_id: deadline.call(partial(centrepoint.count_export_files, study_id))
+        study_id: deadline.call(partial(rooms.centrepoint.count_export_files, study_id))
         for study_id in study_ids
     }
     return cheapest_filters(due, sizes, counted)
@@ -204,11 +191,9 @@ def _record(
     return record_listing(warehouse, within(together([listing]), scope, erased), scope)
 
 
-def _name_datasets(
-    centrepoint: CentrePoint, warehouse: Warehouse, deadline: Deadline, now: datetime
-) -> None:
+def _name_datasets(rooms: Rooms, deadline: Deadline, now: datetime) -> None:
     """Ask which data sets the new study programs yield; a service may not tell."""
     with suppress(ResourceMissing):
-        for study_id, program in programs_without_datasets(warehouse)[:REQUESTS_AT_MOST]:
-            datasets = deadline.call(partial(centrepoint.program_datasets, study_id, program))
-            record_program_datasets(warehouse, datasets, now)
+        for study_id, program in programs_without_datasets(rooms.warehouse)[:REQUESTS_AT_MOST]:
+            datasets = deadline.call(partial(rooms.centrepoint.program_datasets, study_id, program))
+            record_program_datasets(rooms.warehouse, datasets, now)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cp_pipeline.centrepoint import CentrePoint, CentrePointError, Filters
+from cp_pipeline.centrepoint import CentrePointError, Filters
 from cp_pipeline.domain.exports import ExportFile, ExportKey
-from cp_pipeline.landing import Landing
+from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.warehouse import HistoricLoad
 
 # For more files, one listing of the whole data set takes fewer requests.
@@ -22,9 +22,8 @@ _log = logging.getLogger(__name__)
 class MissingFiles:
     """Restore missing landed files, each at most once."""
 
-    def __init__(self, centrepoint: CentrePoint, landing: Landing, scratch: Path) -> None:
-        self._centrepoint = centrepoint
-        self._landing = landing
+    def __init__(self, rooms: Rooms, scratch: Path) -> None:
+        self._centrepoint, self._landing = rooms.centrepoint, rooms.landing
         self._scratch = scratch
         self._asked: set[int] = set()
 

@@ -5,55 +5,39 @@ Does not belong: the steps themselves (``survey``, ``plan``, ``executor``).
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from cp_pipeline.centrepoint import Progress, no_progress
-from cp_pipeline.domain.exports import Partition
 from cp_pipeline.domain.study_details import StudyNames
-from cp_pipeline.ingest.asking import Asking, purpose_of
+from cp_pipeline.ingest.asking import noted, outcome_of
 from cp_pipeline.ingest.deadline import Deadline
-from cp_pipeline.ingest.executor import Executor, thread_executor
+from cp_pipeline.ingest.executor import ThreadExecutor, thread_executor
 from cp_pipeline.ingest.look import LookPosition
 from cp_pipeline.ingest.look_survey import LookSurvey, survey_by_look
 from cp_pipeline.ingest.plan import Plan
-from cp_pipeline.ingest.retry_schedule import ATTEMPTS, RetrySchedule, retry_schedule
+from cp_pipeline.ingest.retry_schedule import RetrySchedule, retry_schedule
 from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.ingest.study_refresh import RefreshedDetails, refresh_details, refresh_looks
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor, Task
 from cp_pipeline.ingest.survey import Request, Survey, take_survey
 from cp_pipeline.ingest.timings import Activity
-from cp_pipeline.landing import remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
 from cp_pipeline.warehouse import (
-    FailedAttempts,
-    Finding,
-    LastingFailure,
-    LoadedExecution,
-    LoadedVersions,
     PartitionState,
     Purpose,
-    Question,
-    StudyQuestion,
     Warehouse,
-    ask,
-    ask_study,
-    count_loaded_by,
-    count_partitions,
-    erased_subjects,
     failed_attempts,
-    last_whole_listing,
-    lasting_failures,
-    loaded_executions,
-    loaded_versions,
+    move_notes,
     partition_states,
-    partitions_loaded_by,
     study_names,
 )
 
 EVERYTHING = Request()
+# Executes one plan: an iterator of the result of each partition, inside a `with` block.
+Executor = ThreadExecutor | SubprocessExecutor
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +64,16 @@ class Pipeline:
         self.storage = storage
         self.centrepoint, self.landing = self.rooms.centrepoint, self.rooms.landing
         self.warehouse, self.timings = self.rooms.warehouse, self.rooms.timings
-        # A separate connection, because one thread at a time may use a connection, and another
-        # thread loads.
-        self._questions = Warehouse.of(storage)
-        self._questions.spares_memory = True
-        self.asking = Asking(self.rooms)
+        # Answers questions on a connection of its own: one thread at a time may use a connection,
+        # and another thread loads.
+        self.questions = Warehouse.of(storage)
+        self.questions.spares_memory = True
         self._prepared: _Prepared | None = None
         self._details: RefreshedDetails | None = None
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long to wait for another process that holds the warehouse."""
-        self.warehouse.wait_seconds = self._questions.wait_seconds = seconds
+        self.warehouse.wait_seconds = self.questions.wait_seconds = seconds
 
     def survey(
         self,
@@ -109,17 +92,13 @@ class Pipeline:
         """
         if self._prepared is not None and self._prepared.survey.request == request:
             return self._prepared.survey
-        noted = self.asking.noted(purpose_of(request)) if write else nullcontext()
-        with self.timings.on(Activity.LISTING), noted:
-            found = take_survey(
-                self.centrepoint,
-                self.landing,
-                self.warehouse,
-                request,
-                write=write,
-                progress=progress,
-            )
-        self.asking.surveyed(found)
+        purpose = Purpose.WHOLE if request.is_whole else Purpose.SOME
+        asking = noted(self.rooms, purpose) if write else nullcontext()
+        with self.timings.on(Activity.LISTING), asking:
+            found = take_survey(self.rooms, request, progress, write=write)
+        if found.changed:
+            # The survey has opened the warehouse for writing anyway.
+            move_notes(self.storage.data_dir, self.warehouse)
         if found.is_large:
             # What it needed of DuckDB's memory, the load that follows does not.
             self.warehouse.close()
@@ -146,26 +125,14 @@ class Pipeline:
             ServiceError: CentrePoint gives no list of subjects.
             WarehouseError: the warehouse cannot be read or written.
         """
-        deadline = Deadline(seconds)
-        try:
-            with self.asking.noted(Purpose.LOOK):
-                found = survey_by_look(
-                    self.centrepoint,
-                    self.landing,
-                    self.warehouse,
-                    start,
-                    deadline,
-                    uploads=uploads,
-                    now=now,
-                )
-                self.asking.looked(found, seconds)
-            return found
-        finally:
-            deadline.close()
+        with closing(Deadline(seconds)) as deadline, noted(self.rooms, Purpose.LOOK) as asked:
+            found = survey_by_look(self.rooms, start, deadline, uploads=uploads, now=now)
+            asked.outcome = outcome_of(found, seconds)
+        return found
 
     def refresh_study(self, now: datetime) -> str:
         """Record executions and programs; see ``study_refresh.refresh_looks``."""
-        return refresh_looks(self.centrepoint, self.warehouse, self._erased(), now)
+        return refresh_looks(self.rooms, now)
 
     def refresh_details(self, now: datetime) -> RefreshedDetails | None:
         """Record the study's details, once for this object; see ``study_refresh``.
@@ -174,19 +141,12 @@ class Pipeline:
             WarehouseError: the warehouse cannot be read or written.
         """
         if self._details is None:
-            self._details = refresh_details(self.centrepoint, self.warehouse, self._erased(), now)
+            self._details = refresh_details(self.rooms, now)
         return self._details
-
-    def _erased(self) -> frozenset[int]:
-        return erased_subjects(self.warehouse) | remembered_erasures(self.landing).keys()
 
     def names(self) -> StudyNames:
         """Return how people call study programs and subjects."""
-        return study_names(self._questions)
-
-    def last_whole_listing(self) -> datetime | None:
-        """Return when (UTC) all studies were last listed whole; None if one never was."""
-        return last_whole_listing(self._questions, self.centrepoint.settings.study_ids)
+        return study_names(self.questions)
 
     def where_the_time_went(self) -> str:
         """Return one line for people: the seconds by activity, to show what to tune."""
@@ -212,71 +172,11 @@ class Pipeline:
 
     def retry_schedule(self, plan: Plan, now: datetime | None = None) -> RetrySchedule:
         """Return which partitions of a plan may be loaded now (UTC), by the retry schedule."""
-        return retry_schedule(plan, failed_attempts(self._questions), now)
-
-    def waiting_for_a_person(self) -> dict[Partition, FailedAttempts]:
-        """Return the partitions without automatic retries left, with the last failure."""
-        return {
-            Partition(key.subject_id, key.dataset_name): failed
-            for (key, _), failed in failed_attempts(self._questions).items()
-            if failed.number >= ATTEMPTS
-        }
-
-    def failed_exports(self) -> list[LastingFailure]:
-        """Return the exports that are listed and could not be loaded."""
-        return lasting_failures(self._questions)
+        return retry_schedule(plan, failed_attempts(self.questions), now)
 
     def states(self) -> Iterator[PartitionState]:
         """Yield the state of each partition, by data set and subject."""
-        return partition_states(self._questions)
-
-    def count_partitions(self) -> int:
-        """Return the number of listed or loaded partitions."""
-        return count_partitions(self._questions)
-
-    def versions(self) -> Iterator[dict[Partition, LoadedVersions]]:
-        """Yield the program executions of each partition's current rows, some at a time."""
-        return loaded_versions(self._questions)
-
-    def loaded(
-        self, partitions: Collection[Partition]
-    ) -> dict[Partition, tuple[LoadedExecution, ...]]:
-        """Return the current loads of the given partitions, without partitions that have none.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        found: dict[Partition, list[LoadedExecution]] = {}
-        wanted = frozenset(partitions)
-        for key, load in loaded_executions(self._questions).items():
-            partition = Partition(key.subject_id, key.dataset_name)
-            if partition in wanted:
-                found.setdefault(partition, []).append(load)
-        return {partition: tuple(loads) for partition, loads in sorted(found.items())}
-
-    def loaded_by(self, run_ids: Collection[str]) -> set[Partition]:
-        """Return the partitions with a current load of one of these Dagster runs.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        return partitions_loaded_by(self._questions, run_ids)
-
-    def count_loaded(self, run_id: str) -> int:
-        """Count the partitions that a Dagster run loaded.
-
-        Raises:
-            WarehouseError: the warehouse cannot be read.
-        """
-        return count_loaded_by(self._questions, run_id)
-
-    def ask(self, question: Question) -> Finding:
-        """Run one check on everything that is loaded."""
-        return ask(self._questions, question)
-
-    def ask_study(self, question: StudyQuestion) -> Finding:
-        """Run one check on the study's details."""
-        return ask_study(self._questions, question)
+        return partition_states(self.questions)
 
     @contextmanager
     def prepared(self, survey: Survey, run_id: str) -> Iterator[Executor]:

@@ -63,10 +63,6 @@ class Plan:
         """The number of files that CentrePoint has not written yet."""
         return sum(len(exports) for exports in self.pending.values())
 
-    def remarks(self) -> list[str]:
-        """Sentences for people about what is not loaded now."""
-        return pending_remarks(self.pending_count)
-
     @property
     def replaced(self) -> tuple[ExportFile, ...]:
         """Listed exports of which another version is loaded."""

@@ -1,7 +1,7 @@
-"""What the execution of a plan needs: the service, the landing, the warehouse, the timings.
+"""What a survey and the execution of its plan need: the service, the landing, the warehouse.
 
-Belongs here: opening them from the settings, and adding up the time.
-Does not belong: using them (``pipeline``, ``executor``).
+Belongs here: opening them from the settings, and adding up the time, who is erased.
+Does not belong: using them (``survey``, ``executor``).
 """
 
 import platform
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.ingest.timings import Timings
-from cp_pipeline.landing import Landing
+from cp_pipeline.landing import Landing, remembered_erasures
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
-from cp_pipeline.warehouse import Warehouse
+from cp_pipeline.warehouse import Warehouse, erased_subjects
 
 REQUEST_LEDGER = ".requests"
 
@@ -39,6 +39,14 @@ class Rooms:
         self.landing = Landing.of(storage)
         self.warehouse = Warehouse.of(storage)
         self.timings = Timings()
+
+    def erased(self) -> frozenset[int]:
+        """Return the erased subjects; the landing remembers them if the warehouse is lost.
+
+        Raises:
+            WarehouseError: the warehouse cannot be read.
+        """
+        return erased_subjects(self.warehouse) | remembered_erasures(self.landing).keys()
 
     def spent(self) -> Spent:
         """Return the time spent so far."""

@@ -7,11 +7,11 @@ Nothing here stops a sync: what cannot be read is said, and the exports are load
 """
 
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cp_pipeline.centrepoint import (
-    CentrePoint,
     ResourceMissing,
     ScopeRefused,
     ServiceError,
@@ -22,8 +22,8 @@ from cp_pipeline.domain.study_details import DetailTable
 from cp_pipeline.domain.texts import count
 from cp_pipeline.ingest.deadline import Deadline
 from cp_pipeline.ingest.look import LookPosition, take_look
+from cp_pipeline.ingest.rooms import Rooms
 from cp_pipeline.warehouse import (
-    Warehouse,
     record_details,
     record_programs,
     record_timezones_asked,
@@ -50,9 +50,7 @@ class RefreshedDetails:
     failure: ServiceError | None = None
 
 
-def refresh_looks(
-    centrepoint: CentrePoint, warehouse: Warehouse, erased: Collection[int], now: datetime
-) -> str:
+def refresh_looks(rooms: Rooms, now: datetime) -> str:
     """Record the executions of all subjects, the study programs, and what each program yields.
 
     It takes a request for 100 subjects, one for each study, and one for each of its programs.
@@ -63,29 +61,25 @@ def refresh_looks(
     Raises:
         WarehouseError: the warehouse cannot be read or written.
     """
-    deadline = Deadline(LOOK_SECONDS)
+    centrepoint, erased = rooms.centrepoint, rooms.erased()
     try:
-        start = LookPosition()
-        take_look(centrepoint, warehouse, start, deadline, erased=erased, uploads=True, now=now)
+        with closing(Deadline(LOOK_SECONDS)) as deadline:
+            take_look(rooms, LookPosition(), deadline, erased=erased, uploads=True, now=now)
         for study_id in centrepoint.settings.study_ids:
             programs = centrepoint.programs(study_id)
             datasets: list[ProgramDataset] = []
             for program in programs:
                 datasets += centrepoint.program_datasets(study_id, program.study_program_id)
-            record_programs(warehouse, study_id, programs, datasets, now)
+            record_programs(rooms.warehouse, study_id, programs, datasets, now)
     except ResourceMissing:
         # Not every service has these lists.
         return ""
     except ServiceError as error:
         return f"The subjects and programs of the study could not be read: {error.what}"
-    finally:
-        deadline.close()
     return ""
 
 
-def refresh_details(
-    centrepoint: CentrePoint, warehouse: Warehouse, erased: Collection[int], now: datetime
-) -> RefreshedDetails | None:
+def refresh_details(rooms: Rooms, now: datetime) -> RefreshedDetails | None:
     """Record sites, subjects, time zones and visits; None unless the settings want them.
 
     The history of a subject's time zones takes a request of its own. It is asked for if the subject
@@ -95,9 +89,11 @@ def refresh_details(
     Raises:
         WarehouseError: the warehouse cannot be read or written.
     """
+    centrepoint, warehouse = rooms.centrepoint, rooms.warehouse
     details = centrepoint.details
     if details is None:
         return None
+    erased = rooms.erased()
     rows: dict[str, int] = {}
     remarks: list[str] = []
     versions = asked = 0

@@ -9,8 +9,7 @@ column. The first step records the erasure, so that no other process loads the s
 step can be repeated, so a second run completes the work of a killed process.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cp_pipeline.domain.errors import PipelineError
@@ -19,7 +18,6 @@ from cp_pipeline.landing import (
     ObjectStore,
     count_files,
     erase_files,
-    is_in_use,
     remember_erasure,
     texts_of,
 )
@@ -27,6 +25,7 @@ from cp_pipeline.locks.partial_files import remove_with_partial
 from cp_pipeline.locks.scratch_folders import remove_abandoned
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import (
+    Known,
     Warehouse,
     erase_from_cuts,
     erase_from_published,
@@ -43,19 +42,14 @@ _SHORTEST_TEXT = 6
 class Erasable:
     """The stored data of a subject.
 
-    ``texts``: texts of this subject only, which other stores, such as Dagster's events, may
-    contain. ``labels``: how people call the subject.
-    ``erased_at``: when the subject was erased before (UTC), or None. ``old_files``: the
-    number of old warehouses kept by ``rebuild``, which have the subject's data too.
+    ``known``: what the warehouse has; its texts with those of the landing, without short ones.
+    ``files``: the number of files in landing and quarantine. ``old_files``: the number of old
+    warehouses kept by ``rebuild``, which have the subject's data too.
     """
 
-    loads: int
-    rows: int
+    known: Known
     files: int
     old_files: int
-    texts: frozenset[str]
-    labels: frozenset[str]
-    erased_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +76,11 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
     """Return the stored data of a subject.
 
     Raises:
-        SyncGoing: exports are being fetched or loaded now.
+        SyncRunning: exports are being fetched or loaded now.
         WarehouseError: the warehouse cannot be read.
     """
     landing = Landing.of(storage)
-    if is_in_use(landing):
+    if landing.is_in_use:
         raise SyncRunning(
             "Exports are being fetched or loaded now.",
             "Run this again when that has ended.",
@@ -95,15 +89,8 @@ def erasable(storage: StorageSettings, subject_id: int) -> Erasable:
         known = known_of(warehouse, subject_id)
         kept = len(old_files(warehouse))
     texts = known.texts | frozenset(texts_of(landing, subject_id))
-    return Erasable(
-        loads=known.loads,
-        rows=known.rows,
-        files=count_files(landing, subject_id),
-        old_files=kept,
-        texts=frozenset(text for text in texts if len(text) >= _SHORTEST_TEXT),
-        labels=known.labels,
-        erased_at=known.erased_at,
-    )
+    telling = frozenset(text for text in texts if len(text) >= _SHORTEST_TEXT)
+    return Erasable(replace(known, texts=telling), count_files(landing, subject_id), kept)
 
 
 def erase(storage: StorageSettings, subject_id: int) -> Erased:

@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Self
 
 from cp_pipeline.domain.errors import PipelineError
@@ -158,16 +159,18 @@ def _work(connection: Connection, task: Task) -> None:
     # Ctrl-C reaches both processes. The main process decides what to do, and sends `_STOP`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _Answers(connection)
-    logging.basicConfig(level=task.log_level, handlers=[_Forward(answers)], force=True)
+    forward = QueueHandler(answers)  # type: ignore[arg-type]  # it calls `put_nowait` alone
+    logging.basicConfig(level=task.log_level, handlers=[forward], force=True)
     logging.getLogger(_OURS).setLevel(task.our_log_level)
     rooms = Rooms(task.access, task.storage)
     rooms.warehouse.wait_seconds = task.wait_seconds
     error: BaseException | None = None
     try:
         with thread_executor(rooms, task.survey, task.run_id) as results:
-            wanted = _Wanted(connection, results.stop)
-            results_follow = wanted.wait()
-            for result in results if results_follow else ():
+            heard: SimpleQueue[str] = SimpleQueue()
+            listening = (connection, heard, results.stop)
+            threading.Thread(target=_listen, args=listening, name="listen", daemon=True).start()
+            for result in results if heard.get() == _BEGIN else ():
                 answers.send(result)
     except Exception as raised:  # noqa: BLE001  (the main process raises it again)
         error = _portable(raised)
@@ -176,37 +179,21 @@ def _work(connection: Connection, task: Task) -> None:
     os._exit(0)
 
 
-class _Wanted:
-    """Receives on a thread whether the main process wants results."""
-
-    def __init__(self, connection: Connection, stop: Callable[[], None]) -> None:
-        self._connection = connection
-        self._stop = stop
-        self._decided = threading.Event()
-        self._begun = False
-        threading.Thread(target=self._listen, name="listen", daemon=True).start()
-
-    def wait(self) -> bool:
-        """Wait for the first message; return False if it is ``_STOP``."""
-        self._decided.wait()
-        return self._begun
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                word = self._connection.recv()
-            except (EOFError, OSError):
-                # Exit, because no process would log events for further loads.
-                os._exit(1)
-            if word == _STOP:
-                self._stop()
-            else:
-                self._begun = True
-            self._decided.set()
+def _listen(connection: Connection, heard: SimpleQueue[str], stop: Callable[[], None]) -> None:
+    """Hear what the main process says, on a thread."""
+    while True:
+        try:
+            word = connection.recv()
+        except (EOFError, OSError):
+            # Exit, because no process would log events for further loads.
+            os._exit(1)
+        if word == _STOP:
+            stop()
+        heard.put(word)
 
 
 class _Answers:
-    """Sends from any thread."""
+    """Sends from any thread; the queue of a ``QueueHandler``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -220,16 +207,7 @@ class _Answers:
             except OSError:
                 os._exit(1)
 
-
-class _Forward(QueueHandler):
-    """Sends log records to the main process."""
-
-    def __init__(self, answers: _Answers) -> None:
-        super().__init__(answers)  # type: ignore[arg-type] # `enqueue` alone looks at it
-        self._answers = answers
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self._answers.send(record)
+    put_nowait = send
 
 
 def _portable(error: Exception) -> Exception:

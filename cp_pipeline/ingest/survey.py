@@ -11,24 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
-from cp_pipeline.centrepoint import (
-    CentrePoint,
-    Progress,
-    no_progress,
-)
+from cp_pipeline.centrepoint import Progress
 from cp_pipeline.domain.exports import ExportFile, InvalidItem, Partition, StudyListing
 from cp_pipeline.domain.texts import count
-from cp_pipeline.ingest.listing_scope import check_some_are_valid, list_scope, together, within
+from cp_pipeline.ingest.listing_scope import check_some_are_valid, list_scope, within
 from cp_pipeline.ingest.look import files_states
 from cp_pipeline.ingest.plan import Plan, make_plan
 from cp_pipeline.ingest.retry_schedule import retry_schedule
-from cp_pipeline.ingest.whole_listing import LongListing, WholeListings
-from cp_pipeline.landing import Landing, remembered_erasures
+from cp_pipeline.ingest.rooms import Rooms
+from cp_pipeline.ingest.whole_listing import LongListing, list_whole
 from cp_pipeline.warehouse import (
     RecordedNumbers,
     Scope,
     Warehouse,
-    erased_subjects,
     executions_to_list,
     failed_attempts,
     loaded_executions,
@@ -124,10 +119,7 @@ class Survey:
         """The requests that load what ``long`` lists, one after another."""
         if self.long is None or not self.long.subject_ids:
             return ()
-        subjects = Request.of(
-            self.long.subject_ids, refresh=self.request.refresh, only_due=self.request.only_due
-        )
-        return subjects.parts()
+        return replace(self.request, subject_ids=self.long.subject_ids).parts()
 
     @property
     def has_something_to_load(self) -> bool:
@@ -191,42 +183,32 @@ class Survey:
         return found
 
 
-def take_survey(
-    centrepoint: CentrePoint,
-    landing: Landing,
-    warehouse: Warehouse,
-    request: Request,
-    *,
-    write: bool = True,
-    progress: Progress = no_progress,
-) -> Survey:
+def take_survey(rooms: Rooms, request: Request, progress: Progress, *, write: bool) -> Survey:
     """List what is requested, record the listing, and plan.
 
     Args:
-        centrepoint: the service that lists the exports.
-        landing: remembers erased subjects, even if the warehouse is lost.
-        warehouse: has the loads, and stores the listing.
+        rooms: the service lists the exports; the warehouse has the loads, and stores the listing.
         request: what to load.
-        write: whether to record the listing; False for a dry run.
         progress: called after each page of a listing.
+        write: whether to record the listing; False for a dry run.
 
     Raises:
         ServiceError: CentrePoint gives no listing, or none of its items is valid.
         WarehouseError: the warehouse cannot be read or written.
     """
-    started_at = datetime.now(UTC)
+    started_at, warehouse = datetime.now(UTC), rooms.warehouse
     warehouse.bring_up_to_date()
-    scope = Scope(centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
-    erased = erased_subjects(warehouse) | remembered_erasures(landing).keys()
+    scope = Scope(rooms.centrepoint.settings.study_ids, request.subject_ids, request.dataset_names)
+    erased = rooms.erased()
     long: LongListing | None = None
     if scope.is_whole and write:
-        listing, long = _list_whole(centrepoint, warehouse, erased, progress, started_at, request)
+        listing, long = list_whole(rooms, erased, progress, started_at, refresh=request.refresh)
         if long is not None:
             # What is long is recorded already.
             short = (each for each in scope.study_ids if each not in long.study_ids)
             scope = replace(scope, study_ids=tuple(short))
     else:
-        listing = list_scope(centrepoint, scope, progress)
+        listing = list_scope(rooms.centrepoint, scope, progress)
     if scope.is_whole:
         check_some_are_valid(listing)
     kept = within(listing, scope, erased)
@@ -246,21 +228,6 @@ def take_survey(
     covered = sum(scope.covers(item.key) for item in listing.items)
     changed |= long is not None and long.changed
     return Survey(request, kept, scope, covered - len(kept.items), plan, changed, long)
-
-
-def _list_whole(
-    centrepoint: CentrePoint,
-    warehouse: Warehouse,
-    erased: Collection[int],
-    progress: Progress,
-    now: datetime,
-    request: Request,
-) -> tuple[StudyListing, LongListing | None]:
-    """List all studies; return the short listings together, and what is recorded of long ones."""
-    whole = WholeListings(centrepoint, warehouse, erased, now)
-    listed = [whole.short(study_id, progress) for study_id in centrepoint.settings.study_ids]
-    short = together(each for each in listed if each is not None)
-    return short, whole.long(refresh=request.refresh)
 
 
 def _record_what_it_tells(

@@ -34,24 +34,19 @@ class Timings:
         self._lock = threading.Lock()
 
     @contextmanager
-    def on(self, activity: Activity) -> Iterator[None]:
-        """Count the seconds of the block, even if it raises an error."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._seconds[activity] += time.perf_counter() - started
+    def on(self, activity: Activity, sign: int = 1) -> Iterator[None]:
+        """Count the seconds of the block, even if it raises an error.
 
-    @contextmanager
-    def not_on(self, activity: Activity) -> Iterator[None]:
-        """Subtract the seconds of the block, which is inside a block that counts them."""
+        Args:
+            activity: what the block does.
+            sign: -1 to subtract the seconds, inside a block that counts them.
+        """
         started = time.perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self._seconds[activity] -= time.perf_counter() - started
+                self._seconds[activity] += sign * (time.perf_counter() - started)
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Add the seconds that another process counted."""

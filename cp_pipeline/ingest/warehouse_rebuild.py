@@ -9,9 +9,9 @@ files that were landed but never loaded, and loads that were compacted or erased
 every landed file, in the order of program executions, including loads that had been compacted.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cp_pipeline.domain.exports import Partition
@@ -22,7 +22,7 @@ from cp_pipeline.landing import (
     ExportRefused,
     LandedFile,
     Landing,
-    landed_files,
+    checksum_of,
     read_csv_text,
     remembered_erasures,
 )
@@ -134,7 +134,7 @@ class _Building:
             export = self._read(landed, load_id)
             if export is not None:
                 partition = Partition(landed.subject_id, landed.dataset_name)
-                batch.add(partition, [*batch.exports.pop(partition, ()), export])
+                batch.add(partition, [export])
             if batch.is_full:
                 self._load(batch)
                 batch = Batch()
@@ -153,7 +153,7 @@ class _Building:
             else:
                 found.append((load.load_id, landed))
         known = {load.landing_path for load in earlier} | self._new.compacted_paths
-        self.never_loaded = sum(each.path not in known for each in landed_files(self._landing))
+        self.never_loaded = sum(each.path not in known for each in self._landing.all())
         return found
 
     def _by_execution(self) -> list[tuple[int, LandedFile]]:
@@ -161,15 +161,15 @@ class _Building:
         erased = remembered_erasures(self._landing)
         record_erasures(self._new.warehouse, erased)
         everything = sorted(
-            (each for each in landed_files(self._landing) if each.subject_id not in erased),
+            (each for each in self._landing.all() if each.subject_id not in erased),
             key=lambda landed: (landed.version.executed, landed.version.modified or 0, landed.path),
         )
         return list(enumerate(everything, start=1))
 
     def _read(self, landed: LandedFile, load_id: int) -> ExportToLoad | None:
         try:
-            with self._landing.local(landed.path, self._scratch) as path, path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256:
+            with self._landing.files.local(landed.path, self._scratch) as path:
+                if checksum_of(path) == landed.sha256:
                     return ExportToLoad(landed, read_csv_text(path, self._scratch), load_id)
             reason = "its bytes have changed since the download: the checksum differs"
         except ExportRefused as error:
@@ -184,7 +184,7 @@ class _Building:
             return
         outcome = load_in_halves(self._loader, batch.exports, again=True, apart=True)
         loaded = {load.load_id for loads in outcome.loads.values() for load in loads}
-        for export in _exports(batch):
+        for export in chain.from_iterable(batch.exports.values()):
             export.text.discard()
             if export.load_id not in loaded:
                 partition = Partition(export.landed.subject_id, export.landed.dataset_name)
@@ -193,8 +193,3 @@ class _Building:
         for loads in outcome.loads.values():
             self.loads += len(loads)
             self.rows += sum(load.row_count for load in loads)
-
-
-def _exports(batch: Batch) -> Iterator[ExportToLoad]:
-    for exports in batch.exports.values():
-        yield from exports

@@ -20,6 +20,7 @@ from cp_pipeline.landing.csv_header import (
     refuse_other_separator,
     refuse_values_as_names,
 )
+from cp_pipeline.landing.decompression import peek
 from cp_pipeline.landing.errors import CsvRefused
 
 LONGEST_RECORD_BYTES = 16 << 20
@@ -86,7 +87,9 @@ class CsvStructure:
     def _checked_bytes(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Check that the text is UTF-8 without NUL bytes; drop a byte order mark."""
         carried = b""
-        for number, chunk in enumerate(_with_long_beginning(chunks)):
+        # The first chunk must be long enough to recognize the format.
+        _, chunks = peek(iter(chunks), _BEGINNING_BYTES)
+        for number, chunk in enumerate(chunks):
             data, position = carried + chunk, self.byte_count - len(carried)
             self.byte_count += len(chunk)
             if number == 0:
@@ -126,7 +129,7 @@ class CsvStructure:
 
     def _take_header(self, block: bytes) -> bytes:
         """Read and check the header; return the rest of the block."""
-        end = _first_record_end(block)
+        end = _record_end(block)
         line = block[:end].rstrip(b"\r\n")
         if not line.strip():
             raise CsvRefused("The line is blank where the header should be.", 1)
@@ -229,18 +232,6 @@ class CsvStructure:
         return before + (pieces[place].count(b"\n") if at_end else 0)
 
 
-def _with_long_beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes; the first chunk is long enough to recognize the format."""
-    rest = iter(chunks)
-    beginning = b""
-    for chunk in rest:
-        beginning += chunk
-        if len(beginning) >= _BEGINNING_BYTES:
-            break
-    yield beginning
-    yield from rest
-
-
 def _refuse_other_formats(beginning: bytes) -> None:
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise CsvRefused("The text is UTF-16, not UTF-8: it begins with a UTF-16 mark (byte 0).")
@@ -272,22 +263,20 @@ def _last_record_end(data: bytes) -> int:
     return end
 
 
-def _first_record_end(data: bytes) -> int:
-    end = data.find(b"\n") + 1
-    while end and data.count(b'"', 0, end) % 2:
+def _record_end(data: bytes, start: int = 0) -> int:
+    """Return where the record ends that begins at ``start``; quoted fields may span lines."""
+    end = data.find(b"\n", start) + 1
+    while end and data.count(b'"', start, end) % 2:
         end = data.find(b"\n", data.find(b'"', end)) + 1
     return end or len(data)
 
 
 def _line_numbers(block: bytes, line: int) -> Iterator[int]:
-    """Yield the line number at which each record begins; quoted fields may span lines."""
+    """Yield the line number at which each record begins."""
     start = 0
     while start < len(block):
         yield line
-        end = block.find(b"\n", start) + 1
-        while end and block.count(b'"', start, end) % 2:
-            end = block.find(b"\n", block.find(b'"', end)) + 1
-        end = end or len(block)
+        end = _record_end(block, start)
         line += block.count(b"\n", start, end)
         start = end
 

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO, RawIOBase
+from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
@@ -21,6 +22,7 @@ from cp_pipeline.landing.errors import ExportRefused, PackingRefused
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_MAGIC_BYTES = 4
 _LAYERS = 2
 _GZIP_WINDOW = 31
 _ZIP_END_BYTES = 22
@@ -47,7 +49,7 @@ def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[b
     with opened as file:
         chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
         for _ in range(_LAYERS):
-            beginning, chunks = _peek(chunks)
+            beginning, chunks = peek(chunks, _MAGIC_BYTES)
             if beginning.startswith(GZIP_MAGIC):
                 chunks = _gunzip(chunks)
             elif beginning.startswith(ZIP_MAGICS):
@@ -55,7 +57,7 @@ def unpack(packed: Path | bytes, largest_bytes: int | None = None) -> Iterator[b
             else:
                 break
             chunks = _at_most(largest_bytes, chunks)
-        beginning, chunks = _peek(chunks)
+        beginning, chunks = peek(chunks, _MAGIC_BYTES)
         if beginning.startswith((GZIP_MAGIC, *ZIP_MAGICS)):
             raise PackingRefused("The file is compressed more than twice.")
         yield from chunks
@@ -66,7 +68,7 @@ def is_packed(source: Path | bytes) -> bool:
     if isinstance(source, bytes):
         return source.startswith((GZIP_MAGIC, *ZIP_MAGICS))
     with source.open("rb", buffering=0) as file:
-        return file.read(len(ZIP_MAGICS[0])).startswith((GZIP_MAGIC, *ZIP_MAGICS))
+        return file.read(_MAGIC_BYTES).startswith((GZIP_MAGIC, *ZIP_MAGICS))
 
 
 def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -82,19 +84,14 @@ def _at_most(largest_bytes: int | None, chunks: Iterator[bytes]) -> Iterator[byt
         yield chunk
 
 
-def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def peek(chunks: Iterator[bytes], least: int) -> tuple[bytes, Iterator[bytes]]:
+    """Return the beginning, with this length if there is so much, and the same bytes again."""
     beginning = b""
     for chunk in chunks:
         beginning += chunk
-        if len(beginning) >= len(ZIP_MAGICS[0]):
+        if len(beginning) >= least:
             break
-
-    def again() -> Iterator[bytes]:
-        if beginning:
-            yield beginning
-        yield from chunks
-
-    return beginning, again()
+    return beginning, chain([beginning] if beginning else [], chunks)
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:

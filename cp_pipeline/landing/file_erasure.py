@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from cp_pipeline.landing.files import Files
-from cp_pipeline.landing.store import Landing
+from cp_pipeline.landing.store import Files, Landing
 
 _ERASED = ".erased"
 _NAMING = ("file_name", "sha256", "execution", "path", "refused")

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from typing import TypeVar
 
-from cp_pipeline.landing.files import Answer, Files
-
+Answer = TypeVar("Answer")
 # Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
 
-class Folder(Files):
+class Folder:
     """A folder on a disk; created when its first file is, readable only by its owner."""
 
     def __init__(self, root: Path) -> None:
@@ -70,7 +70,7 @@ class Folder(Files):
         path = self.root / name
         self._make_folder(path.parent)
         try:
-            with written(path, new=True) as file:
+            with written(path) as file:
                 write_all(file, content)
         except FileNotFoundError:
             # The folder was removed since we created it: its subject may just have been erased.
@@ -80,7 +80,7 @@ class Folder(Files):
     def replace(self, name: str, content: bytes, scratch: Path) -> None:
         """Write a small file, in place of one of the same name."""
         part = scratch / f"{next(_serial)}.json"
-        with written(part, new=True) as file:
+        with written(part) as file:
             write_all(file, content)
         self.put(name, part)
 
@@ -97,8 +97,7 @@ class Folder(Files):
 
     def checksum(self, name: str) -> str:
         """Return the SHA-256 of a file, in hexadecimal."""
-        with (self.root / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return checksum_of(self.root / name)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
@@ -128,7 +127,13 @@ def write_all(file: RawIOBase, data: bytes) -> None:
         rest = rest[file.write(rest) or 0 :]
 
 
-def written(path: Path, *, new: bool) -> RawIOBase:
-    """Open a file for writing, readable only by its owner."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC)
+def written(path: Path) -> RawIOBase:
+    """Open a new file for writing, readable only by its owner."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+
+
+def checksum_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """An object store as the place of the landed files: S3, or Azure's blobs.
 
-Belongs here: objects and their names. Does not belong: what is in an object (``store``), the words
-for the store's errors (``object_errors``).
+Belongs here: objects and their names, and trying whether the store can be used. Does not belong:
+what is in an object (``store``), the words for the store's errors (``object_errors``).
 
 ``obstore`` reads the credentials from the store's own variables (``AWS_…``, ``AZURE_…``) or from
 the machine's role. They are no settings of ours, and nothing here shows them.
@@ -17,15 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from cp_pipeline.landing.errors import LandingUnusable
-from cp_pipeline.landing.files import Answer, Files
+from cp_pipeline.landing.folder import checksum_of
 from cp_pipeline.landing.object_errors import explained
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import ObjectMeta, PutResult
     from obstore.store import ObjectStore as Client
 
 # Larger objects are sent in parts, of which each may take the time of a request. obstore does not
@@ -37,24 +37,21 @@ _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
 _REQUEST = timedelta(minutes=2)
 _RETRIES = 5
 _RETRY_FOR = timedelta(minutes=1)
+Answer = TypeVar("Answer")
 
 
-class ObjectStore(Files):
+class ObjectStore:
     """The objects below a prefix of a bucket.
 
     Args:
         client: of the bucket and the prefix.
         where: the location, for people.
-        folder: a folder below the prefix; empty, or with '/' at its end.
         use: what the store is for, for people.
     """
 
-    def __init__(
-        self, client: "Client", where: str, folder: str = "", use: str = "the landing"
-    ) -> None:
+    def __init__(self, client: "Client", where: str, use: str) -> None:
         self._client = client
         self._where = where
-        self._folder = folder
         self._use = use
 
     @classmethod
@@ -86,12 +83,7 @@ class ObjectStore(Files):
                 },
                 retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
             )
-        return cls(client, location, use=use)
-
-    def in_folder(self, folder: str) -> Self:
-        """Return the same store with all names below a folder."""
-        where = f"{self._where}/{folder}"
-        return type(self)(self._client, where, f"{self._folder}{folder}/", self._use)
+        return cls(client, location, use)
 
     def __str__(self) -> str:
         return self._where
@@ -103,10 +95,8 @@ class ObjectStore(Files):
 
     def subfolders(self, folder: str) -> set[str]:
         """Return the names of the folders directly in ``folder``."""
-        from obstore import list_with_delimiter  # noqa: PLC0415
-
         with explained(self.named):
-            found = list_with_delimiter(self._client, f"{self._folder}{folder}" or None)
+            found = self._client.list_with_delimiter(folder or None)
         return {each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]}
 
     def below(self, folder: str) -> Iterator[str]:
@@ -121,55 +111,34 @@ class ObjectStore(Files):
         return [each["path"] for each in found]
 
     def _listed(self, folder: str) -> "list[ObjectMeta]":
-        from obstore import list as list_objects  # noqa: PLC0415
-
         with explained(self.named):
-            found = list_objects(self._client, f"{self._folder}{folder}").collect()
-        for each in found:
-            each["path"] = each["path"].removeprefix(self._folder)
-        return list(found)
+            return list(self._client.list(folder).collect())
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of this name."""
-        from obstore import head  # noqa: PLC0415
-
         try:
             with explained(self.named, name):
-                head(self._client, self._folder + name)
+                self._client.head(name)
         except FileNotFoundError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object."""
-        from obstore import get  # noqa: PLC0415
-
         with explained(self.named, name):
-            return bytes(get(self._client, self._folder + name).bytes())
+            return bytes(self._client.get(name).bytes())
 
     def create(self, name: str, content: bytes) -> None:
         """Write a small object that must not exist yet."""
-        self._create(name, content)
+        self._put(name, content, mode="create")
 
-    def _create(self, name: str, content: bytes | Path) -> str | None:
-        from obstore import put  # noqa: PLC0415
-
+    def _put(self, name: str, content: bytes | Path, **options: Any) -> "PutResult":  # noqa: ANN401
         with explained(self.named, name):
-            return put(self._client, self._folder + name, content, mode="create")["version"]
-
-    def create_versioned(self, name: str, content: bytes) -> bool:
-        """Create an object; return whether the store keeps versions of removed objects."""
-        return self._create(name, content) not in {None, "null"}
+            return self._client.put(name, content, chunk_size=ONE_REQUEST_BYTES // 4, **options)
 
     def replace(self, name: str, content: bytes, scratch: Path) -> None:  # noqa: ARG002
         """Write a small object, in place of one of the same name."""
-        self._overwrite(name, content)
-
-    def _overwrite(self, name: str, content: bytes | Path) -> None:
-        from obstore import put  # noqa: PLC0415
-
-        with explained(self.named, name):
-            put(self._client, self._folder + name, content, chunk_size=ONE_REQUEST_BYTES // 4)
+        self._put(name, content)
 
     def put(self, name: str, part: Path) -> None:
         """Upload a file, and remove it here; it is not uploaded if the same object exists."""
@@ -177,31 +146,22 @@ class ObjectStore(Files):
         try:
             if not is_small and self.exists(name):
                 raise FileExistsError(name)
-            if is_small:
-                self._create(name, part)
-            else:
-                self._overwrite(name, part)
+            self._put(name, part, mode="create" if is_small else "overwrite")
         except FileExistsError:
-            if self.checksum(name) != _checksum(part):
+            if self.checksum(name) != checksum_of(part):
                 # Damaged: the name has the checksum of other bytes.
-                self._overwrite(name, part)
+                self._put(name, part)
         part.unlink()
 
-    def upload(self, name: str, path: Path, checksum: str) -> None:
-        """Upload a file, in place of an object of the same name; the file stays.
+    def upload(self, name: str, path: Path) -> str:
+        """Upload a file, in place of an object of the same name; return its checksum.
 
-        The object is visible when it is whole. Its metadata ``sha256`` is the checksum.
+        The file stays. The object is visible when it is whole; its metadata ``sha256`` is the
+        checksum.
         """
-        from obstore import put  # noqa: PLC0415
-
-        with explained(self.named, name):
-            put(
-                self._client,
-                self._folder + name,
-                path,
-                attributes={"sha256": checksum},
-                chunk_size=ONE_REQUEST_BYTES // 4,
-            )
+        checksum = checksum_of(path)
+        self._put(name, path, attributes={"sha256": checksum})
+        return checksum
 
     @contextmanager
     def local(self, name: str, scratch: Path) -> Iterator[Path]:
@@ -222,10 +182,8 @@ class ObjectStore(Files):
         return checksum.hexdigest()
 
     def _chunks(self, name: str) -> Iterator[bytes]:
-        from obstore import get  # noqa: PLC0415
-
         with explained(self.named, name):
-            for chunk in get(self._client, self._folder + name):
+            for chunk in self._client.get(name):
                 yield bytes(chunk)
 
     def remove(self, name: str) -> None:
@@ -238,10 +196,44 @@ class ObjectStore(Files):
             self._remove(names)
 
     def _remove(self, names: Sequence[str]) -> None:
-        from obstore import delete  # noqa: PLC0415
-
         with explained(self.named):
-            delete(self._client, [self._folder + name for name in names])
+            self._client.delete(names)
+
+    def check(self, *, overwrites: bool = False) -> bool:
+        """Try every operation; nothing stays. Return whether removed objects stay as versions.
+
+        Args:
+            overwrites: whether objects are to be overwritten here, unlike those of the landing.
+
+        Raises:
+            LandingUnusable: one of them is refused, or the store overwrites what is only created.
+        """
+        name, content = f".doctor/{uuid4().hex}.txt", b"cp-pipeline doctor\n"
+        version = self._put(name, content, mode="create")["version"]
+        try:
+            if self.read(name) != content or name not in self.below(".doctor"):
+                raise LandingUnusable(
+                    f"The object store of {self.named} does not return what was written."
+                )
+            if not overwrites:
+                self._refuse_overwriting(name)
+        finally:
+            self.remove(name)
+        if self.exists(name):
+            raise LandingUnusable(f"A file was removed from {self.named}, but is still there.")
+        return version not in {None, "null"}
+
+    def _refuse_overwriting(self, name: str) -> None:
+        try:
+            self.create(name, b"overwritten\n")
+        except FileExistsError:
+            return
+        raise LandingUnusable(
+            f"The object store of {self.named} overwrites an object that was only to be created: "
+            "it does not know the condition If-None-Match. Hosts could overwrite each other's "
+            "files.",
+            "Use a store that knows it, such as Amazon S3, Azure, MinIO or SeaweedFS.",
+        )
 
     def each(
         self, ask: Callable[[str], Answer], names: Sequence[str]
@@ -249,8 +241,3 @@ class ObjectStore(Files):
         """Yield the answer for each name, in order; asked on many threads at once."""
         with ThreadPoolExecutor(_THREADS) as threads:
             yield from zip(names, threads.map(ask, names), strict=True)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,12 +11,13 @@ all names: a server's file name never becomes a path (docs/design.md).
 
 import hashlib
 import itertools
+import re
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from cp_pipeline.domain.exports import ExportFile
-from cp_pipeline.landing.files import Files
 from cp_pipeline.landing.folder import Folder, write_all, written
 from cp_pipeline.landing.landed_file import (
     IncompleteFile,
@@ -28,9 +29,19 @@ from cp_pipeline.landing.landed_file import (
     named,
 )
 from cp_pipeline.landing.object_store import ObjectStore
-from cp_pipeline.locks.scratch_folders import remove_abandoned, scratch_folder
+from cp_pipeline.locks.scratch_folders import any_locked, remove_abandoned, scratch_folder
 from cp_pipeline.settings import StorageSettings
 
+# A place for files, safe to use from many threads, processes and hosts. Both have the same methods:
+# - A name is relative to the place, with '/' between its parts. We choose all names.
+# - A missing file is a FileNotFoundError; one that ``create`` finds, a FileExistsError. An object
+#   store that cannot be used is a LandingUnusable; a folder, another OSError.
+# - What ``put`` and ``replace`` write is whole as soon as it is visible.
+# - ``put`` is given a name with a checksum of the bytes. So a file of the same name has the same
+#   bytes, or is damaged: then it is replaced. The file it is given is gone afterwards.
+Files = Folder | ObjectStore
+# Study, subject, data set, file: the quarantine of an object store has one folder more.
+_LANDED = re.compile(r"[0-9]+/[0-9]+/[^/]+/[^/]+\.export")
 # Names for files in folders that only this process writes to.
 _serial = itertools.count()
 
@@ -63,8 +74,8 @@ class Landing:
         """
         if not storage.landing_url:
             return cls(storage.landing)
-        store = ObjectStore.at(storage.landing_url)
-        return cls(storage.landing, store, store.in_folder("quarantine"))
+        url = storage.landing_url
+        return cls(storage.landing, ObjectStore.at(url), ObjectStore.at(f"{url}/quarantine"))
 
     def keep(
         self,
@@ -85,7 +96,7 @@ class Landing:
         checksum, byte_count = hashlib.sha256(), 0
         part = scratch / f"{next(_serial)}.part"
         try:
-            with written(part, new=True) as file:
+            with written(part) as file:
                 for chunk in chunks:
                     checksum.update(chunk)
                     byte_count += len(chunk)
@@ -150,14 +161,6 @@ class Landing:
         except OSError:
             return False
 
-    def local(self, path: str, scratch: Path) -> AbstractContextManager[Path]:
-        """Provide a landed file on this machine's disk, while the context is open.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
-        return self.files.local(path, scratch)
-
     def missing(self, paths: Collection[str]) -> set[str]:
         """Return those of the paths where no file is."""
         answers = self.files.each(self.files.exists, list(paths))
@@ -167,7 +170,7 @@ class Landing:
         """Move a refused file into the quarantine, with the reason."""
         self.refused.replace(description_of(landed.path), landed.described(reason), scratch)
         try:
-            with self.local(landed.path, scratch) as source:
+            with self.files.local(landed.path, scratch) as source:
                 self.refused.put(landed.path, source)
         except FileNotFoundError:
             # Another process may have moved the same file a moment ago.
@@ -187,15 +190,25 @@ class Landing:
         self.refused.put(landed.path, incomplete.path)
         return landed
 
-    @contextmanager
-    def scratch_folder(self) -> Iterator[Path]:
-        """Provide a scratch folder for this process, on this machine's disk.
+    def all(self) -> Iterator[LandedFile]:
+        """Yield every landed file that has a description, ordered by path."""
+        for study in sorted(self.files.subfolders("")):
+            if not study.isdecimal():
+                continue
+            paths = [path for path in self.files.below(study) if _LANDED.fullmatch(path)]
+            for path, landed in self.files.each(self.described, paths):
+                if landed is not None:
+                    # The current path: the description is outdated if the folder was moved.
+                    yield replace(landed, path=path)
 
-        It is removed at the end. Scratch folders of killed processes, which nobody has locked, are
-        removed at the beginning.
-        """
-        with scratch_folder(self.root / ".aside") as folder:
-            yield folder
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a process on this machine is downloading or loading: it has a scratch folder."""
+        return any_locked(self.root / ".aside")
+
+    def scratch_folder(self) -> AbstractContextManager[Path]:
+        """Provide a scratch folder of this process, on this machine's disk; gone at the end."""
+        return scratch_folder(self.root / ".aside")
 
     def tidy(self) -> None:
         """Remove the scratch folders of killed processes."""

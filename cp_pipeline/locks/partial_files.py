@@ -12,13 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-_PARTIAL = ".{name}.{unique}.partial"
 _NOBODYS_AFTER_SECONDS = 3600.0
-
-
-def partial_of(path: Path) -> Path:
-    """Return a new name beside a file, under which its next version is written."""
-    return path.with_name(_PARTIAL.format(name=path.name, unique=uuid4().hex))
 
 
 def remove_partial(path: Path, older_than_seconds: float = 0.0) -> None:
@@ -51,7 +45,7 @@ def replaced_at_once(path: Path, mode: int) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_partial(path, _NOBODYS_AFTER_SECONDS)
-    partial = partial_of(path)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
         yield partial
         partial.chmod(mode)

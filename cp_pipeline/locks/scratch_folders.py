@@ -1,6 +1,7 @@
 """A folder of a process's own, gone at its end, and at the latest when the next process comes.
 
-Belongs here: making, locking and removing it. Does not belong: what is worked on in it.
+Belongs here: making, locking and removing it, and whether one is in use.
+Does not belong: what is worked on in it.
 """
 
 import fcntl
@@ -29,6 +30,19 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def any_locked(parent: Path) -> bool:
+    """Whether a process on this machine has a scratch folder there."""
+    for lock_file in parent.glob("*/.lock"):
+        try:
+            with lock_file.open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            continue
+    return False
 
 
 def remove_abandoned(parent: Path) -> None:

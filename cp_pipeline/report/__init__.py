@@ -4,6 +4,4 @@ Belongs here: the page, its words and its style. Does not belong: the numbers
 (``warehouse.report_numbers``), drawing charts (``charts``), Dagster.
 """
 
-from cp_pipeline.report.study_report import Report, write_report
-
-__all__ = ["Report", "write_report"]
+from cp_pipeline.report.study_report import Report as Report, write_report as write_report

@@ -52,16 +52,12 @@ class Figure(NamedTuple):
     of: str
 
 
-class SiteOfSubjects(NamedTuple):
-    """The subjects of a site."""
-
-    name: str
-    subjects: Sequence[Subject]
-
-
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """What the template shows, beside the numbers themselves."""
+    """What the template shows, beside the numbers themselves.
+
+    ``sites``: the subjects of each site, by its name.
+    """
 
     title: str
     figures: Sequence[Figure]
@@ -71,7 +67,7 @@ class Sections:
     all_states: Mapping[str, int]
     names: Mapping[int, tuple[str, str]]
     valid_days: Sequence[tuple[str, int]]
-    sites: Sequence[SiteOfSubjects]
+    sites: Sequence[tuple[str, Sequence[Subject]]]
     subjects_left_out: int
     site_reason: str
     has_several_studies: bool
@@ -110,7 +106,7 @@ def arranged(numbers: ReportNumbers) -> Sections:
         names=_names(numbers, site),
         valid_days=_buckets([(each.valid_days, each.subjects) for each in numbers.valid_days]),
         sites=[
-            SiteOfSubjects(site(study_id, name), list(some))
+            (site(study_id, name), list(some))
             for (study_id, _, name), some in groupby(
                 shown, key=lambda each: (each.study_id, each.site_id, each.site)
             )

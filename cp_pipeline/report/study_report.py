@@ -64,13 +64,7 @@ def write_report(storage: StorageSettings) -> Report:
 
 
 def rendered(numbers: ReportNumbers, sections: Sections, file_name: str) -> str:
-    """Return the page.
-
-    Args:
-        numbers: the numbers.
-        sections: the same, arranged.
-        file_name: the name of the published file.
-    """
+    """Return the page of a published file; ``sections`` are its numbers, arranged."""
     templates = Environment(
         loader=PackageLoader("cp_pipeline.report"),
         autoescape=True,
@@ -78,11 +72,13 @@ def rendered(numbers: ReportNumbers, sections: Sections, file_name: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= words.FILTERS
+    templates.filters |= {
+        each.__name__: each
+        for each in (words.number, words.moment, words.text, words.spread, words.answer)
+    }
     templates.globals |= {
         "answer_colours": ANSWER_COLOURS,
         "bar": _bar,
-        "column": _column,
         "count": count,
         "listed": LISTED,
         "share": words.share,
@@ -109,10 +105,5 @@ def _drawn(picture: str) -> Markup:
     return Markup(picture)  # noqa: S704
 
 
-def _bar(parts: Mapping[str, int]) -> Markup:
-    return _drawn(share_bar(parts))
-
-
-def _column(number: int, most: int) -> Markup:
-    """Return a bar as long as the number is of the highest one."""
-    return _drawn(share_bar({"yes": number}, most))
+def _bar(parts: Mapping[str, int], whole: int = 0) -> Markup:
+    return _drawn(share_bar(parts, whole))

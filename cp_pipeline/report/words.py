@@ -4,7 +4,6 @@ Belongs here: one function for each kind of value. Does not belong: HTML of more
 (the templates), which values there are (``report.sections``).
 """
 
-from collections.abc import Callable
 from datetime import datetime
 
 from markupsafe import Markup
@@ -59,13 +58,12 @@ def moment(value: datetime | None, reason: str = "") -> Markup | str:
 
 def spread(value: Spread, decimals: int = 0) -> Markup | str:
     """Return a median, the quartiles and the number of subjects."""
-    if value.median is None or value.lower is None or value.upper is None:
+    if value["median"] is None:
         return unknown("no subject has a valid day with it")
-    median, lower, upper = (
-        f"{each:,.{decimals}f}" for each in (value.median, value.lower, value.upper)
-    )
+    three = value["median"], value["lower"], value["upper"]
+    median, lower, upper = (number(each, decimals=decimals) for each in three)
     return Markup("{} <span class='why'>({} to {}; n {:,})</span>").format(
-        median, lower, upper, value.n
+        median, lower, upper, value["n"]
     )
 
 
@@ -79,12 +77,3 @@ def answer(value: bool | None, reason: str) -> Markup | str:
     if value is None:
         return unknown(reason)
     return "yes" if value else "no"
-
-
-FILTERS: dict[str, Callable[..., object]] = {
-    "number": number,
-    "moment": moment,
-    "text": text,
-    "spread": spread,
-    "answer": answer,
-}

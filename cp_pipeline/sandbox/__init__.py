@@ -5,10 +5,7 @@ Does not belong: faults (`cp_pipeline_tests/faults.py`), and anything of the pip
 knows the standard library and itself alone.
 """
 
-from cp_pipeline.sandbox.answers import RequestRecord
-from cp_pipeline.sandbox.export_file import ExportFile
-from cp_pipeline.sandbox.packing import Packing
-from cp_pipeline.sandbox.sandbox import LOOPBACK, Sandbox
-from cp_pipeline.sandbox.study import SandboxStudy
-
-__all__ = ["LOOPBACK", "ExportFile", "Packing", "RequestRecord", "Sandbox", "SandboxStudy"]
+from cp_pipeline.sandbox.export_file import ExportFile as ExportFile
+from cp_pipeline.sandbox.packing import Packing as Packing
+from cp_pipeline.sandbox.sandbox import LOOPBACK as LOOPBACK, Sandbox as Sandbox
+from cp_pipeline.sandbox.study import SandboxStudy as SandboxStudy

@@ -12,6 +12,7 @@ from email.message import Message
 from http import HTTPStatus
 from io import BufferedIOBase
 from typing import Literal
+from urllib.parse import parse_qsl
 
 RequestKind = Literal[
     "token", "listing", "subjects", "programs", "datasets", "details", "file", "control", "unknown"
@@ -36,6 +37,11 @@ class Request:
     query: str
     headers: Message
     body: bytes
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the query."""
+        return pairs(self.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,11 @@ def merged(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, s
     replaced = {name.lower() for name in others}
     kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
     return {**kept, **others}
+
+
+def pairs(encoded: str) -> dict[str, str]:
+    """What a query or a form says, by name."""
+    return dict(parse_qsl(encoded, keep_blank_values=True))
 
 
 def text(status: int, message: str) -> Answer:

@@ -5,10 +5,10 @@ Belongs here: the paths below `/centrepoint/v3`. Does not belong: tokens and the
 """
 
 import re
-from collections.abc import Callable, Sequence
+from functools import partial
 
 from cp_pipeline.sandbox.answers import Answer, Request, document, text
-from cp_pipeline.sandbox.paging import Row, page, paging_of_query
+from cp_pipeline.sandbox.listing import paged
 from cp_pipeline.sandbox.study import SandboxStudy
 
 DETAILS_PATH = "/centrepoint/v3"
@@ -16,7 +16,6 @@ DETAILS_SCOPE = "CentrePoint"
 
 _OF_A_STUDY = re.compile(rf"{DETAILS_PATH}/studies/([0-9]{{1,18}})((?:/[a-z0-9]+)*)")
 _TIMEZONES = re.compile(r"/subjects/([0-9]{1,18})/timezonehistory")
-Pairs = Callable[[str], dict[str, str]]
 
 
 def of_details(path: str) -> tuple[int, str] | None:
@@ -25,29 +24,21 @@ def of_details(path: str) -> tuple[int, str] | None:
     return None if match is None else (int(match[1]), match[2])
 
 
-def details(study: SandboxStudy, rest: str, request: Request, pairs: Pairs) -> Answer:
+def details(study: SandboxStudy, rest: str, request: Request) -> Answer:
     """The answer for a path below that of the study."""
-    people = study.people
-
-    def paged(rows: Sequence[Row], item: Callable[[Row], dict[str, object]]) -> Answer:
-        limit, offset = paging_of_query(pairs(request.query))
-        return document(200, page(rows, limit, offset, study.study_id, item))
-
-    def itself(item: dict[str, object]) -> dict[str, object]:
-        return item
-
+    people, page = study.people, partial(paged, request, study.study_id)
     subject_ids = people.listed(study.subject_ids)
     if rest == "":
         return document(200, people.study_json())
     if rest == "/sites":
-        return paged(people.sites_json(), itself)
+        return page(people.sites_json(), dict)
     if rest == "/subjects":
-        return paged(subject_ids, people.subject_json)
+        return page(subject_ids, people.subject_json)
     match = _TIMEZONES.fullmatch(rest)
     if match is not None and int(match[1]) in subject_ids:
-        return paged(people.timezones_json(int(match[1])), itself)
+        return page(people.timezones_json(int(match[1])), dict)
     if people.has_visits and rest == "/visits/plannedvisits":
         return document(200, people.planned_visits_json())
     if people.has_visits and rest == "/visits/actualvisits":
-        return paged(people.visits(subject_ids), people.visit_json)
+        return page(people.visits(subject_ids), people.visit_json)
     return text(404, f"There is nothing at {request.path}.")

@@ -1,11 +1,13 @@
 """The synthetic CSV contents of the export files: actigraphy that looks like a person's.
 
-Belongs here: one writer for each data set, from a recipe to text. Does not belong: who was measured
-(`study.py`), what the person did (`days.py`), how the bytes are packed (`packing.py`).
+Belongs here: one writer for each data set, from a recipe to text; the names of data sets and of the
+study programs that yield them. Does not belong: who was measured (`study.py`), what the person did
+(`days.py`), how the bytes are packed (`packing.py`).
 """
 
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +32,19 @@ from cp_pipeline.sandbox.days import (
 BAROMETER = "LeapAvgBarometer"
 PARAMETERS = "ParamsAndSubject (31)"
 
+# Further data sets are like ActivityDaily8; six of them come from one program, with one execution.
+_FIRST_FURTHER = 101
+_OF_ONE_PROGRAM = 6
+_FURTHER = re.compile(r"ActivityDaily([1-9][0-9]{2,})")
+_VERSION = re.compile(r"(.*?)([0-9]+)")
+# Different programs may share a name (docs/api.md, The study around the exports).
+_PROGRAM_NAMES = {
+    "ActivityDaily8": "Activity (30)",
+    "ActivityEpochs10": "Activity (30)",
+    BAROMETER: "Leap (12)",
+    PARAMETERS: PARAMETERS,
+}
+
 _VARIETY = 96
 # Minutes of wear that make a valid day; of a shorter one no average is reported.
 _VALID_DAY = 600
@@ -44,7 +59,7 @@ class Recipe:
     """All that the contents of one synthetic export file depend on.
 
     The first execution has the number 0; later ones are recalibrated. An epoch file has 1,440 rows
-    a day if `epoch_rows` is None. Newer versions of the program have added `additional_columns`.
+    a day if `epoch_rows` is None.
     """
 
     seed: int
@@ -54,17 +69,11 @@ class Recipe:
     execution_number: int
     days: int
     epoch_rows: int | None = None
-    additional_columns: int = 0
 
     def csv(self) -> bytes:
         """The CSV: UTF-8, comma, line feeds, one header row (docs/api.md, Files)."""
         # Further data sets are like the daily one.
-        write, name, value = _DATA_SETS.get(self.data_set_name, _DATA_SETS["ActivityDaily8"])
-        header, _, rows = write(self).partition("\n")
-        for number in range(self.additional_columns):
-            header += f",{name}{number + 1 if number else ''}"
-            rows = rows.replace("\n", f",{value}\n")
-        return f"{header}\n{rows}".encode()
+        return _DATA_SETS.get(self.data_set_name, _activity_daily)(self).encode()
 
     def chance(self, *names: object) -> random.Random:
         """A generator of this very execution, not of the person."""
@@ -192,12 +201,33 @@ PROGRAMVERSION,31.{recipe.execution_number}-{recipe.study_program_id[:8]},"""
     return "".join(parts)
 
 
-# The writer of each data set, and the column that newer versions of its program add.
-_DATA_SETS: dict[str, tuple[Callable[[Recipe], str], str, str]] = {
-    "ActivityDaily8": (_activity_daily, "NONWEARMINUTES", "20"),
-    "ActivityEpochs10": (_activity_epochs, "HEARTRATE", "61"),
-    BAROMETER: (_barometer, "ALTITUDEM", "212"),
-    PARAMETERS: (_parameters, "ENTEREDBY", "nurse 004"),
+# The writer of each data set.
+_DATA_SETS: dict[str, Callable[[Recipe], str]] = {
+    "ActivityDaily8": _activity_daily,
+    "ActivityEpochs10": _activity_epochs,
+    BAROMETER: _barometer,
+    PARAMETERS: _parameters,
 }
 
 DATA_SETS: tuple[str, ...] = tuple(_DATA_SETS)
+
+
+def data_set_names(count: int) -> tuple[str, ...]:
+    """The names of so many data sets: the four that differ, then further ones."""
+    further = range(_FIRST_FURTHER, _FIRST_FURTHER + count - len(DATA_SETS))
+    return DATA_SETS[:count] + tuple(f"ActivityDaily{number}" for number in further)
+
+
+def shared_program(data_set_name: str) -> str:
+    """What the program of a further data set is named by; of any other, the data set itself."""
+    match = _FURTHER.fullmatch(data_set_name)
+    if match is None or int(match[1]) < _FIRST_FURTHER:
+        return data_set_name
+    return f"Daily ({_FIRST_FURTHER + (int(match[1]) - _FIRST_FURTHER) // _OF_ONE_PROGRAM})"
+
+
+def program_name(data_set_name: str) -> str:
+    """The name of the study program that yields a data set."""
+    named = _PROGRAM_NAMES.get(data_set_name) or shared_program(data_set_name)
+    match = _VERSION.fullmatch(named)
+    return f"{match[1]} ({match[2]})" if match else named

@@ -1,4 +1,4 @@
-"""How the bytes of a CSV become a blob, and the shelf where packed blobs wait to be asked for.
+"""How the bytes of a CSV become a blob.
 
 Belongs here: every packing that a client may meet (docs/api.md, Files). Does not belong: HTTP, the
 contents.
@@ -6,10 +6,7 @@ contents.
 
 import gzip
 import io
-import threading
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from enum import StrEnum
 
 
@@ -53,30 +50,3 @@ def _zipped(member: str, content: bytes, method: int) -> bytes:
         # A ZipInfo of its own has a fixed date, so the same CSV gives the same bytes.
         archive.writestr(zipfile.ZipInfo(member), content, method, compresslevel=1)
     return file.getvalue()
-
-
-class Shelf:
-    """Packed blobs, kept up to a number of bytes; the one not asked for longest goes first."""
-
-    def __init__(self, capacity: int = 128 * 1024 * 1024) -> None:
-        """Takes the capacity in bytes; a blob larger than that is made each time."""
-        self._capacity = capacity
-        self._used = 0
-        self._blobs: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """The blob of a key, made if it isn't on the shelf."""
-        with self._lock:
-            if key in self._blobs:
-                self._blobs.move_to_end(key)
-                return self._blobs[key]
-        # Made outside the lock: a large file must not hold up the small ones.
-        blob = make()
-        with self._lock:
-            if key not in self._blobs and len(blob) <= self._capacity:
-                self._blobs[key] = blob
-                self._used += len(blob)
-            while self._used > self._capacity:
-                self._used -= len(self._blobs.popitem(last=False)[1])
-        return blob

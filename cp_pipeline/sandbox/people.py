@@ -29,9 +29,8 @@ class PersonDetails:
 
     subject_id: int
     site: int
-    identifier: str | None
-    status: str
-    zones: tuple[tuple[str | None, str], ...]
+    identifier: str
+    zones: tuple[tuple[str, str], ...]
     born: str
     gender: str
     weight: float
@@ -45,7 +44,6 @@ class People:
         """Starts with what the seed makes of each subject; changes are kept here."""
         self.study_id = study_id
         self.has_visits = True
-        self.has_measures = True
         self.unlisted: set[int] = set()
         self._seed = seed
         self._changed: dict[int, PersonDetails] = {}
@@ -62,7 +60,6 @@ class People:
             subject_id,
             site,
             f"{number + 1:04}" if number >= 0 else f"S{subject_id}",
-            "Assigned",
             ((_SITES[site][4], "2024-01-15T00:00:00Z"),),
             f"{draw.randint(1940, 2000)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}",
             gender,
@@ -74,15 +71,15 @@ class People:
         self,
         subject_id: int,
         *,
-        identifier: str | None = "",
-        timezone: str | None = "",
+        identifier: str | None = None,
+        timezone: str | None = None,
         since: str = "2024-02-07T00:00:00Z",
     ) -> None:
-        """Renames a subject, or moves it to another time zone. None takes the value away."""
+        """Renames a subject, or moves it to another time zone."""
         person = self.of(subject_id)
-        if identifier != "":
+        if identifier is not None:
             person = replace(person, identifier=identifier)
-        if timezone != "":
+        if timezone is not None:
             person = replace(person, zones=(*person.zones, (timezone, since)))
         self._changed[subject_id] = person
 
@@ -122,7 +119,7 @@ class People:
         """The item of `/Subjects`."""
         person = self.of(subject_id)
         site_id, site_identifier = _SITES[person.site][:2]
-        item: Json = {
+        return {
             "id": subject_id,
             "studyId": self.study_id,
             "siteId": site_id,
@@ -130,25 +127,20 @@ class People:
             "subjectIdentifier": person.identifier,
             "timezone": person.zones[-1][0],
             "wearPosition": "Wrist",
-            "assignmentStatus": person.status,
+            "assignmentStatus": "Assigned",
+            "dob": f"{person.born}T00:00:00",
+            "gender": person.gender,
+            "weight": person.weight,
+            "weightUnit": "kg",
+            "height": person.height,
+            "heightUnit": "cm",
         }
-        if self.has_measures:
-            item |= {
-                "dob": f"{person.born}T00:00:00",
-                "gender": person.gender,
-                "weight": person.weight,
-                "weightUnit": "kg",
-                "height": person.height,
-                "heightUnit": "cm",
-            }
-        return item
 
     def timezones_json(self, subject_id: int) -> list[Json]:
         """The items of `/TimezoneHistory`."""
         return [
             {"subjectId": subject_id, "timezone": zone, "effectiveDateUtc": since}
             for zone, since in self.of(subject_id).zones
-            if zone is not None
         ]
 
     def planned_visits_json(self) -> Json:

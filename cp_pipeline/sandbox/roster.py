@@ -1,15 +1,67 @@
 """Who is enrolled in a study, and which program was executed when for whom.
 
-Belongs here: subjects and study programs, also those without an export file. Does not belong: the
-export files (`study.py`), JSON (`resources.py`).
+Belongs here: subjects and study programs, also those without an export file, and their JSON
+(docs/api.md, The study around the exports). Does not belong: which export files there are
+(`study_contents.py`).
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
 from cp_pipeline.sandbox.days import chance
-from cp_pipeline.sandbox.file_index import FileIndex
-from cp_pipeline.sandbox.resources import YEAR_ONE, Program, Subject
+from cp_pipeline.sandbox.export_file import ExportFile
 from cp_pipeline.sandbox.timestamps import TICKS_PER_SECOND, text_of, ticks_of
 
+# .NET's DateTimeOffset.MinValue, by which the vendor means "never"; null means the same.
+YEAR_ONE = "0001-01-01T00:00:00+00:00"
 _HOUR = 3_600 * TICKS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One study program. Two may share a name; the id identifies, in upper or lower case."""
+
+    study_id: int
+    study_program_id: str
+    name: str
+
+    def json(self) -> dict[str, object]:
+        """The item of `/programs`."""
+        return {
+            "studyId": self.study_id,
+            "studyProgramId": self.study_program_id,
+            "studyProgramName": self.name,
+        }
+
+    def data_set_json(self, data_set_name: str) -> dict[str, object]:
+        """The item of `/datasets` for one of its data sets."""
+        return {"studyProgramId": self.study_program_id, "dataSetName": data_set_name}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One subject: the last upload, and when each study program was executed, both verbatim."""
+
+    study_id: int
+    subject_id: int
+    last_upload: str | None
+    executions: Mapping[Program, str | None]
+
+    def json(self) -> dict[str, object]:
+        """The item of `/subjects`."""
+        return {
+            "studyId": self.study_id,
+            "subjectId": self.subject_id,
+            "lastRawUploadedTimeStamp": self.last_upload,
+            "studyProgramExecutions": [
+                {
+                    "studyProgramId": program.study_program_id,
+                    "studyProgramName": program.name,
+                    "lastSuccessfulProgramExecutionTimeStamp": execution,
+                }
+                for program, execution in self.executions.items()
+            ],
+        }
 
 
 class Roster:
@@ -46,13 +98,15 @@ class Roster:
         pair = subject_id, study_program_id.lower()
         self._without_file[pair] = max(execution, self._without_file.get(pair, ""), key=_age)
 
-    def subject(self, study_id: int, subject_id: int, index: FileIndex) -> Subject | None:
-        """A subject, with the newest execution of each program; None if nobody has that id."""
+    def subject(
+        self, study_id: int, subject_id: int, files: Iterable[ExportFile]
+    ) -> Subject | None:
+        """A subject with its files, and the newest execution of each program; None if unknown."""
         if subject_id not in self._never:
             return None
         never = self._never[subject_id]
         found: dict[str, set[str]] = {}
-        for file in index.by_subject.get(subject_id, ()):
+        for file in files:
             found.setdefault(file.study_program_id.lower(), set()).add(file.execution)
         for key in self.programs:
             if (subject_id, key) in self._without_file:

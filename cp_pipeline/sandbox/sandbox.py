@@ -3,9 +3,7 @@
 Belongs here: the public class. Does not belong: any behaviour of the service that it starts.
 """
 
-import contextlib
 import threading
-from types import TracebackType
 from typing import Self
 
 from cp_pipeline.sandbox import access
@@ -63,32 +61,19 @@ class Sandbox:
         self._port = port
         self._host = host
         self._server: Server | None = None
-        self._stopped = threading.Event()
 
     def __enter__(self) -> Self:
         """Starts serving in a thread of its own, or raises OSError if the port is taken."""
         self._server = Server(self._host, self._port, self._service.answer)
         self._service.base_url = self.base_url
-        self._stopped.clear()
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stops serving and cuts every connection."""
         if self._server is not None:
             self._server.stop()
             self._server = None
-        self._stopped.set()
-
-    def serve_forever(self) -> None:
-        """Waits until Ctrl-C, or until the sandbox is stopped from another thread."""
-        with contextlib.suppress(KeyboardInterrupt):
-            self._stopped.wait()
 
     @property
     def study(self) -> SandboxStudy:

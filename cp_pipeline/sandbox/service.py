@@ -1,7 +1,7 @@
 """What the sandbox answers to a request: the routing, and the order in which things are checked.
 
 Belongs here: tokens, the API's lists, blob storage and the control endpoint, as functions from a
-request to an answer. Does not belong: sockets (`server.py`), the rules (`access.py`, `paging.py`).
+request to an answer. Does not belong: sockets (`server.py`), the rules (`access.py`, `listing.py`).
 """
 
 import json
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 from cp_pipeline.sandbox.access import LinkSigner, RateLimit, TokenError, TokenOffice
 from cp_pipeline.sandbox.answers import (
@@ -20,14 +20,22 @@ from cp_pipeline.sandbox.answers import (
     RequestRecord,
     blob_error,
     document,
+    pairs,
     text,
 )
 from cp_pipeline.sandbox.details_service import DETAILS_SCOPE, details, of_details
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
-from cp_pipeline.sandbox.listing import Dialect, filters_of_body, filters_of_query, item_of
-from cp_pipeline.sandbox.packing import Packing, Shelf, pack
-from cp_pipeline.sandbox.paging import BadRequestError, Row, integer, page, paging_of_query
-from cp_pipeline.sandbox.resources import Program
+from cp_pipeline.sandbox.listing import (
+    BadRequestError,
+    Dialect,
+    filters_of_body,
+    filters_of_query,
+    integer,
+    item_of,
+    paged,
+)
+from cp_pipeline.sandbox.packing import Packing, pack
+from cp_pipeline.sandbox.roster import Program
 from cp_pipeline.sandbox.study import SandboxStudy
 from cp_pipeline.sandbox.timestamps import text_of
 
@@ -42,6 +50,8 @@ _FILTERS = {"subjectId", "dataSetName", "studyProgramId"}
 _FORM = "application/x-www-form-urlencoded"
 _NO_PROGRAM = "The study has no such program."
 _MOST_RECORDS = 1_000_000
+# Of packed blobs; what does not fit is packed each time that it is asked for.
+_KEPT_BYTES = 128 << 20
 
 Handler = Callable[[Request], Answer]
 
@@ -68,7 +78,9 @@ class Service:
         self._links = links
         self._packing = packing
         self._latency_seconds = latency_seconds
-        self._shelf = Shelf()
+        # By their containers. No container is used twice, so one names a content for good.
+        self._blobs: dict[str, bytes] = {}
+        self._free_bytes = _KEPT_BYTES
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request, which is recorded before anybody can have read it."""
@@ -109,7 +121,7 @@ class Service:
             return kind, partial(_only, "GET", of_study)
         if (asked := of_details(lowered)) is not None:
             study_id, rest = asked
-            reading = partial(self._details, rest)
+            reading = partial(details, self.study, rest)
             of_study = partial(self._of_the_study, study_id, reading, DETAILS_SCOPE)
             return "details", partial(_only, "GET", of_study)
         return "unknown", lambda request: text(404, f"There is nothing at {request.path}.")
@@ -144,7 +156,7 @@ class Service:
         try:
             if request.headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
                 raise TokenError("invalid_request")
-            form = _pairs(request.body.decode("ascii", errors="replace"))
+            form = pairs(request.body.decode("ascii", errors="replace"))
             token = self._tokens.grant(form)
         except TokenError as refusal:
             return document(400, {"error": str(refusal)})
@@ -155,9 +167,6 @@ class Service:
             "scope": form["scope"],
         }
         return document(200, granted).with_headers({"Cache-Control": "no-store"})
-
-    def _details(self, rest: str, request: Request) -> Answer:
-        return details(self.study, rest, request, _pairs)
 
     def _of_the_study(
         self, study_id: int, handler: Handler, scope: str, request: Request
@@ -177,7 +186,7 @@ class Service:
 
     def _list(self, dialect: Dialect, request: Request) -> Answer:
         seed = dialect is Dialect.SEED
-        filters = filters_of_body(request.body) if seed else filters_of_query(_pairs(request.query))
+        filters = filters_of_body(request.body) if seed else filters_of_query(request.parameters)
         expiry = self._links.expiry()
         expires_on = text_of(int(expiry.timestamp() * 1_000_000) * 10)
 
@@ -186,10 +195,10 @@ class Service:
             url = f"{self.base_url}{path}?{self._links.query(path, expiry)}"
             return item_of(file, dialect, url, expires_on)
 
-        return self._page(request, self.listed(filters), item)
+        return paged(request, self.study.study_id, self.listed(filters), item)
 
     def _subjects(self, request: Request) -> Answer:
-        return self._page(request, self.study.subject_ids, self._subject_json)
+        return paged(request, self.study.study_id, self.study.subject_ids, self._subject_json)
 
     def _subject_json(self, subject_id: int) -> dict[str, object]:
         subject = self.study.subject(subject_id)
@@ -200,7 +209,7 @@ class Service:
         return document(200, found) if found else text(404, f"There is no subject {subject_id}.")
 
     def _programs(self, request: Request) -> Answer:
-        return self._page(request, self.study.programs, Program.json)
+        return paged(request, self.study.study_id, self.study.programs, Program.json)
 
     def _program(self, program_id: str, request: Request) -> Answer:  # noqa: ARG002
         program = self.study.program(program_id)
@@ -211,20 +220,14 @@ class Service:
         if program is None:
             return text(404, _NO_PROGRAM)
         names = self.study.index.data_sets.get(program_id, ())
-        return self._page(request, names, program.data_set_json)
-
-    def _page(
-        self, request: Request, rows: Sequence[Row], item: Callable[[Row], dict[str, object]]
-    ) -> Answer:
-        limit, offset = paging_of_query(_pairs(request.query))
-        return document(200, page(rows, limit, offset, self.study.study_id, item))
+        return paged(request, self.study.study_id, names, program.data_set_json)
 
     def _blob(self, request: Request) -> Answer:
         if request.method != "GET":
             return blob_error(405)
         if "authorization" in request.headers:
             return blob_error(400)
-        if not self._links.accepts(request.path, _pairs(request.query)):
+        if not self._links.accepts(request.path, request.parameters):
             return blob_error(403)
         container, _, file_name = request.path.removeprefix("/blobs/").partition("/")
         file = self.study.blob(container, unquote(file_name))
@@ -246,8 +249,12 @@ class Service:
         packing = (file.packing or self._packing).at(file.position)
         if file.raw:
             return packing, file.csv
-        # Containers are never used twice in a study, so one names a content for good.
-        blob = self._shelf.get(file.container, lambda: pack(file.csv, packing, file.file_name))
+        blob = self._blobs.get(file.container)
+        if blob is None:
+            blob = pack(file.csv, packing, file.file_name)
+            if len(blob) <= self._free_bytes:
+                self._free_bytes -= len(blob)
+                self._blobs[file.container] = blob
         return packing, blob
 
     def _control(self, request: Request) -> Answer:
@@ -256,13 +263,10 @@ class Service:
         except BadRequestError as error:
             return text(400, str(error))
         members = json.loads(request.body) if request.body.strip() else {}
-        more = members.pop("additionalColumns", False)
         # A misspelt member would otherwise execute every program there is.
-        if not isinstance(more, bool) or members.keys() - _FILTERS:
-            return text(400, "Send filters, and true or false as additionalColumns.")
-        files = self.study.execute_again(
-            wanted.subject_id, wanted.data_set_name, wanted.study_program_id, more
-        )
+        if members.keys() - _FILTERS:
+            return text(400, f"Send only the filters {', '.join(sorted(_FILTERS))}.")
+        files = self.study.execute_again(*wanted.wanted)
         executed = [
             {
                 "subjectId": file.subject_id,
@@ -279,7 +283,3 @@ def _only(method: str, handler: Handler, request: Request) -> Answer:
     if request.method == method:
         return handler(request)
     return text(405, f"Only {method} is allowed here.").with_headers({"Allow": method})
-
-
-def _pairs(encoded: str) -> dict[str, str]:
-    return dict(parse_qsl(encoded, keep_blank_values=True))

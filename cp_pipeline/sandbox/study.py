@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cp_pipeline.sandbox.export_file import ExportFile, Filters
-from cp_pipeline.sandbox.measurements import BAROMETER, DATA_SETS, PARAMETERS, Recipe
+from cp_pipeline.sandbox.measurements import (
+    BAROMETER,
+    DATA_SETS,
+    PARAMETERS,
+    Recipe,
+    data_set_names,
+    shared_program,
+)
 from cp_pipeline.sandbox.packing import Packing
-from cp_pipeline.sandbox.programs import data_set_names, shared_program
-from cp_pipeline.sandbox.resources import YEAR_ONE, Program
+from cp_pipeline.sandbox.roster import YEAR_ONE, Program
 from cp_pipeline.sandbox.study_contents import StudyContents
-from cp_pipeline.sandbox.timestamps import first_execution, next_execution
+from cp_pipeline.sandbox.timestamps import first_execution
 
 FIRST_SUBJECT = 10821
 
@@ -125,7 +131,6 @@ class SandboxStudy(StudyContents):
             for file in found:
                 del self._files[file.key]
                 del self._blobs[file.container, file.file_name]
-                self._unwritten.pop(file.key, None)
                 self._roster.execute(file.subject_id, file.study_program_id, file.execution)
             self._changed()
 
@@ -134,49 +139,15 @@ class SandboxStudy(StudyContents):
         subject_id: int | None = None,
         data_set_name: str | None = None,
         study_program_id: str | None = None,
-        additional_columns: bool = False,
     ) -> list[ExportFile]:
         """Executes study programs again: new content, name and URL; the old URLs die.
 
-        None selects everybody's, every data set and every program. With `additional_columns`, the
-        new version of the program adds one column, for good; a file that was `put` keeps its
+        None selects everybody's, every data set and every program. A file that was `put` keeps its
         content. Returns the export files that were replaced, as they are now.
         """
         with self._lock:
             found = self._find(subject_id, data_set_name, study_program_id)
-            return [self._keep(_executed_again(file, additional_columns)) for file in found]
-
-    def execute_before_writing(
-        self,
-        subject_id: int | None = None,
-        data_set_name: str | None = None,
-        study_program_id: str | None = None,
-    ) -> list[ExportFile]:
-        """Executes study programs again, and leaves the old files in place until `write_files`.
-
-        The items have the new execution, and the old `modifiedDate`, name, link and content
-        (docs/api.md, "Which version of an export an item is"). Takes and returns what
-        `execute_again` does.
-        """
-        with self._lock:
-            executed = []
-            for file in self._find(subject_id, data_set_name, study_program_id):
-                number = file.execution_number + 1
-                file = replace(file, execution=self._next_execution(file, number))  # noqa: PLW2901
-                self._files[file.key] = self._blobs[file.container, file.file_name] = file
-                self._unwritten[file.key] = None
-                executed.append(file)
-            self._changed()
-            return executed
-
-    def write_files(self) -> list[ExportFile]:
-        """Writes the files that `execute_before_writing` left out; returns them as they are now."""
-        with self._lock:
-            waiting = [self._files[key] for key in self._unwritten]
-            return [
-                self._keep(replace(_executed_again(file, False), execution=file.execution))
-                for file in waiting
-            ]
+            return [self._keep(_executed_again(file)) for file in found]
 
     def enrol(self, subject_id: int, never: str | None = YEAR_ONE) -> None:
         """Adds a subject without an export; `never` is the word for that: year 1, or None."""
@@ -189,32 +160,6 @@ class SandboxStudy(StudyContents):
             self._roster.enrol(subject_id)
             self._roster.upload(subject_id, moment)
             self._subjects = {}
-
-    def execute_without_file(
-        self,
-        subject_id: int,
-        study_program_id: str,
-        execution: str | None = None,
-        study_program_name: str = "Unlisted (1)",
-    ) -> str:
-        """Executes a program for a subject, of which no file comes; returns the execution.
-
-        Subject and program may be new to the study; only a new program takes the name. By default,
-        the execution is a day later than the one before.
-        """
-        with self._lock:
-            self._roster.enrol(subject_id)
-            self._roster.add(Program(self.study_id, study_program_id, study_program_name))
-            # The files are the same: a large study must not be sorted again.
-            self._subjects = {}
-            old = self._last_execution(subject_id, study_program_id)
-            names = self.seed, subject_id, study_program_id
-            if execution is None and old is None:
-                execution = first_execution(*names, days=0, last_digit=1)
-            execution = execution or next_execution(str(old), *names, 1)
-            self._roster.execute(subject_id, study_program_id, execution)
-            self._subjects = {}
-            return execution
 
     def _measure(self, subject: int, name: str, days: int, epoch_rows: int | None) -> None:
         """Adds the first export of a synthetic data set, from each program that yields it."""
@@ -243,12 +188,11 @@ class SandboxStudy(StudyContents):
         return self.index.select(Filters(subject_id, data_set_name, program))
 
 
-def _executed_again(file: ExportFile, additional_columns: bool) -> ExportFile:
+def _executed_again(file: ExportFile) -> ExportFile:
     number = file.execution_number + 1
     source = file.source
     if isinstance(source, Recipe):
-        columns = source.additional_columns + additional_columns
-        source = replace(source, execution_number=number, additional_columns=columns)
+        source = replace(source, execution_number=number)
     return replace(
         file, file_name="", execution="", modified="", execution_number=number, source=source
     )

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from cp_pipeline.domain.errors import PipelineError
-from cp_pipeline.settings.refused_paths import Refused
 
+# What a path must not contain: of each pattern, what it finds, and why that is refused.
+Refused = tuple[tuple[re.Pattern[str], str, str], ...]
 _OBJECTS = re.compile(r"(s3|az)://[A-Za-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
 _SWITCHES = frozenset({"0", "1", "true", "false", "yes", "no", "on", "off"})
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*\]?")

@@ -1,6 +1,7 @@
 """The settings of the storage: where the data lie, and how much of it may be.
 
-Belongs here: names, defaults, invalid values, paths that follow from others.
+Belongs here: names, defaults, invalid values, paths that follow from others, and what DuckDB, dbt
+or Dagster would misread in a path.
 Does not belong: whether a path can be written, or a lake be opened (``warehouse``, ``landing``).
 """
 
@@ -12,11 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cp_pipeline.settings.reader import Reader
-from cp_pipeline.settings.refused_paths import BY_ALL, BY_DAGSTER, BY_DBT, BY_DUCKDB
+from cp_pipeline.settings.reader import Reader, Refused
 
-WAREHOUSE_WAIT_SECONDS = 600
-LARGEST_CSV_GIGABYTES = 20.0
+# The SQL models: beside the package, in a checkout and in an installation from a wheel.
+DBT_PROJECT = Path(__file__).parents[2] / "dbt_style_sql"
+# What DuckDB, dbt or Dagster would misread in a path. Tested with DuckDB 2.0.0 and 1.5.5,
+# dbt-duckdb 1.11, and Dagster 1.13 on SQLAlchemy 2.1.
+_SCHEMAS = "exports|history|lineage|main|system|temp|information_schema|pg_catalog"
+_BY_ALL: Refused = (
+    (re.compile("[\ud800-\udfff]"), "bytes that are not UTF-8", "DuckDB refuses it"),
+)
+_BY_DUCKDB: Refused = (
+    (re.compile(r"\?"), "'?'", "DuckDB would write the write-ahead log to another path"),
+    (re.compile(r"\\"), "a backslash", "DuckDB reads it as '/'"),
+)
+_BY_DBT: Refused = (
+    (re.compile("#"), "'#'", "dbt reads it as the end of the name"),
+    (re.compile(";[^/]*$"), "';' in the file's name", "dbt reads it as the end of the name"),
+    (re.compile("['\"][^/]*$"), "quotes in the file's name", "dbt reads one as the name's end"),
+    (
+        re.compile(rf"/\.*({_SCHEMAS})(\.[^/]*)?$", re.IGNORECASE),
+        "the name of a schema as the file's name",
+        "DuckDB would confuse the database with the schema",
+    ),
+)
+_BY_DAGSTER: Refused = (
+    (re.compile(r"\?"), "'?'", "Dagster reads it as the end of the name"),
+    (re.compile("%[0-9A-Fa-f]{2}"), "'%' before two digits", "Dagster reads it as a URL code"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +48,31 @@ class StorageSettings:
     """The paths of the data, the time to wait for the warehouse, and the largest size of a CSV.
 
     ``actor``: who acts, for ``lineage.actions``.
-    ``dbt_project``: a dbt project of a person's own, in place of the installed one.
+    ``dbt_project``: a dbt project of a person's own, in place of ``DBT_PROJECT``.
     """
 
     data_dir: Path
     warehouse: str
     published: Path
-    warehouse_wait_seconds: float = WAREHOUSE_WAIT_SECONDS
-    largest_csv_bytes: int = int(LARGEST_CSV_GIGABYTES * 10**9)
-    dbt_project: Path | None = None
-    actor: str = ""
+    warehouse_wait_seconds: float
+    largest_csv_bytes: int
+    dbt_project: Path | None
+    actor: str
     # An IANA name, or empty: of subjects whose own time zone is unknown.
-    timezone: str = ""
+    timezone: str
     # The visits of subjects of whom CentrePoint tells none; need not exist.
-    visits: Path = Path("data/visits.csv")
-    report: Path = Path("data/study-report.html")
+    visits: Path
+    report: Path
     # Of a DuckLake: where its data files lie, if its catalog is a file; and the folder of DuckDB's
     # persistent secrets (None: DuckDB's own).
-    lake_data_path: str = ""
-    duckdb_secrets: Path | None = None
+    lake_data_path: str
+    duckdb_secrets: Path | None
     # The location in an object store, such as s3://bucket/prefix; empty if the landing is a folder.
-    landing_url: str = ""
-    landing_folder: Path | None = None
+    landing_url: str
+    # The folder of the unchanged files; with an object store, only of scratch folders.
+    landing: Path
     # The location in an object store to which the published file is uploaded, too; empty for none.
-    publish_to: str = ""
+    publish_to: str
 
     @property
     def workbook(self) -> Path:
@@ -58,11 +83,6 @@ class StorageSettings:
     def workbook_scratch(self) -> Path:
         """The folder in which a workbook is made, with a scratch folder for each process."""
         return self.data_dir / "workbook_scratch"
-
-    @property
-    def landing(self) -> Path:
-        """The folder of the unchanged files; with an object store, only of scratch folders."""
-        return self.landing_folder or self.data_dir / "landing"
 
     @property
     def has_many_writers(self) -> bool:
@@ -83,7 +103,7 @@ class StorageSettings:
             SettingsError: variables are invalid; the message names all of them.
         """
         read = Reader(environment)
-        data_dir = read.path("CP_DATA_DIR", Path("data").absolute(), BY_ALL)
+        data_dir = read.path("CP_DATA_DIR", Path("data").absolute(), _BY_ALL)
         warehouse = read.text("CP_WAREHOUSE")
         lake_data = read.text("CP_LAKE_DATA_PATH")
         if ":" in warehouse.partition("/")[0]:
@@ -91,44 +111,35 @@ class StorageSettings:
         else:
             lake_data = ""
             default = data_dir / "warehouse.duckdb"
-            warehouse = str(read.path("CP_WAREHOUSE", default, BY_DUCKDB + BY_DBT))
-        published = read.path("CP_PUBLISHED", data_dir / "centrepoint.duckdb", BY_DUCKDB)
-        read.path("DAGSTER_HOME", data_dir / "dagster_home", BY_DAGSTER)
-        wait = read.positive("CP_WAREHOUSE_WAIT_SECONDS", WAREHOUSE_WAIT_SECONDS)
-        gigabytes = read.positive_number("CP_LARGEST_CSV_GIGABYTES", LARGEST_CSV_GIGABYTES)
-        own = read.path("CP_DBT_PROJECT", Path(), BY_ALL) if read.text("CP_DBT_PROJECT") else None
-        actor = read.text("CP_ACTOR", _user())
-        timezone = read.timezone("CP_TIMEZONE")
-        visits = read.path("CP_VISITS", data_dir / "visits.csv", BY_DUCKDB)
-        report = read.path("CP_REPORT", data_dir / "study-report.html", BY_ALL)
-        secrets = None
-        if read.text("CP_DUCKDB_SECRETS"):
-            secrets = read.path("CP_DUCKDB_SECRETS", Path(), BY_DUCKDB)
-        landing_url = read.object_store("CP_LANDING", or_folder=True)
-        folder = data_dir / "landing"
-        if not landing_url:
-            folder = read.path("CP_LANDING", folder, BY_ALL)
-        publish_to = read.object_store("CP_PUBLISH_TO")
-        if publish_to and landing_url and f"{publish_to}/".startswith(f"{landing_url}/"):
-            read.complaints.append("CP_PUBLISH_TO must not be below CP_LANDING.")
-        read.finish()
-        return cls(
+            warehouse = str(read.path("CP_WAREHOUSE", default, _BY_DUCKDB + _BY_DBT))
+        published = read.path("CP_PUBLISHED", data_dir / "centrepoint.duckdb", _BY_DUCKDB)
+        read.path("DAGSTER_HOME", data_dir / "dagster_home", _BY_DAGSTER)
+        landing = data_dir / "landing"
+        settings = cls(
             data_dir=data_dir,
             warehouse=warehouse,
             published=published,
-            warehouse_wait_seconds=wait,
-            largest_csv_bytes=int(gigabytes * 10**9),
-            dbt_project=own,
-            actor=actor,
-            timezone=timezone,
-            visits=visits,
-            report=report,
-            landing_url=landing_url,
-            landing_folder=None if folder == data_dir / "landing" else folder,
+            warehouse_wait_seconds=read.positive("CP_WAREHOUSE_WAIT_SECONDS", 600),
+            largest_csv_bytes=int(read.positive_number("CP_LARGEST_CSV_GIGABYTES", 20.0) * 10**9),
+            dbt_project=read.path("CP_DBT_PROJECT", Path(), _BY_ALL)
+            if read.text("CP_DBT_PROJECT")
+            else None,
+            actor=read.text("CP_ACTOR", _user()),
+            timezone=read.timezone("CP_TIMEZONE"),
+            visits=read.path("CP_VISITS", data_dir / "visits.csv", _BY_DUCKDB),
+            report=read.path("CP_REPORT", data_dir / "study-report.html", _BY_ALL),
             lake_data_path=lake_data,
-            duckdb_secrets=secrets,
-            publish_to=publish_to,
+            duckdb_secrets=read.path("CP_DUCKDB_SECRETS", Path(), _BY_DUCKDB)
+            if read.text("CP_DUCKDB_SECRETS")
+            else None,
+            landing_url=(landing_url := read.object_store("CP_LANDING", or_folder=True)),
+            landing=landing if landing_url else read.path("CP_LANDING", landing, _BY_ALL),
+            publish_to=read.object_store("CP_PUBLISH_TO"),
         )
+        if landing_url and f"{settings.publish_to}/".startswith(f"{landing_url}/"):
+            read.complaints.append("CP_PUBLISH_TO must not be below CP_LANDING.")
+        read.finish()
+        return settings
 
 
 def is_lake(warehouse: str) -> bool:
@@ -150,8 +161,8 @@ def anchor_paths() -> None:
     if storage.duckdb_secrets:
         os.environ["CP_DUCKDB_SECRETS"] = str(storage.duckdb_secrets)
     os.environ["CP_VISITS"] = str(storage.visits)
-    if storage.landing_folder:
-        os.environ["CP_LANDING"] = str(storage.landing_folder)
+    if not storage.landing_url and storage.landing != storage.data_dir / "landing":
+        os.environ["CP_LANDING"] = str(storage.landing)
     os.environ["CP_REPORT"] = str(storage.report)
     if storage.dbt_project:
         os.environ["CP_DBT_PROJECT"] = str(storage.dbt_project)
@@ -195,7 +206,7 @@ def _lake(read: Reader, warehouse: str, data_path: str, data_dir: Path) -> tuple
     file = Path(name).expanduser().absolute()
     read.complaints += [
         f"CP_WAREHOUSE leads to {file}, but this path must not contain {what}: {why}."
-        for pattern, what, why in BY_ALL + BY_DUCKDB + BY_DBT
+        for pattern, what, why in _BY_ALL + _BY_DUCKDB + _BY_DBT
         if pattern.search(str(file))
     ]
     if "://" not in data_path:

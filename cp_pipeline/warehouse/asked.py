@@ -20,7 +20,7 @@ import duckdb
 
 from cp_pipeline.locks.file_locks import file_locked
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 ANSWERED = "answered"
 # Below the data folder.
@@ -165,11 +165,7 @@ def _last(notes: list[Note]) -> LastAsked:
 
 def _in_table(connection: duckdb.DuckDBPyConnection) -> list[Note]:
     """Return the notes in the table; none if the warehouse is of an earlier version."""
-    has_notes = connection.execute(
-        "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()"
-        " AND (schema_name, table_name, column_name) = ('lineage', 'listings', 'asked_for')"
-    ).fetchone()
-    if not has_notes or not has_notes[0]:
+    if not has_table(connection, "lineage.listings", "asked_for"):
         return []
     # A row of an earlier version is a whole listing that was completed.
     rows = connection.execute(

@@ -34,18 +34,16 @@ class Load:
 
     ``columns``: the columns of the file, in file order. ``preview``: its first records, as written
     in the file. ``look``: the profile; None if the data set has no time column or the file has no
-    records. ``is_new``: False if another process had already loaded the same execution.
+    records.
     """
 
     load_id: int
     landed: LandedFile
     row_count: int
-    csv_bytes: int
     columns: tuple[Column, ...]
     preview: tuple[tuple[str, ...], ...] = ()
     look: Profile | None = None
     changes: tuple[ColumnChange, ...] = ()
-    is_new: bool = True
 
     @property
     def column_count(self) -> int:

@@ -122,7 +122,7 @@ class BatchStaging:
     ) -> Exception | None:
         """Find the file at fault in a group: check it record by record, then read it alone."""
         try:
-            with self._landing.local(export.landed.path, self._scratch) as path:
+            with self._landing.files.local(export.landed.path, self._scratch) as path:
                 read_csv_text(path, self._scratch, thorough=True).discard()
             if not alone:
                 stage(self._connection, "alone", {0: export.text}, {}, self._scratch)

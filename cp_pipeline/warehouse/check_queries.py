@@ -183,7 +183,7 @@ def ask(warehouse: Warehouse, question: Question) -> Finding:
         return Finding(0, 0, (), ())
     with warehouse.reading() as connection:
         if question is Question.LISTED_ITEMS_CAN_BE_USED and not has_table(
-            connection, "unusable_items"
+            connection, "lineage.unusable_items"
         ):
             return Finding(0, 0, (), ())
         if question is Question.LISTED_EXECUTION_IS_LOADED:

@@ -9,9 +9,7 @@ plan an aggregate for each column. With a FILTER, planning time and memory grow 
 the number of columns.
 """
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
-from operator import itemgetter
 
 import duckdb
 
@@ -101,20 +99,16 @@ def _held(
     A column with only empty fields fits every kind. Only such a column fits ``UNDETERMINED``.
     """
     yes = {kind: set(places) for kind, places in questions.items()}
-    asked = [
-        (kind, place)
-        for kind in questions
-        if kind is not Kind.VARCHAR
-        for place in sorted(questions[kind])
-    ]
+    # Each (kind, column) pair has a number. The query returns the numbers that do not fit.
+    asked: list[tuple[Kind, int]] = []
+    against = []
+    for kind, places in questions.items():
+        if places and kind is not Kind.VARCHAR:
+            texts = [f"source.{text_name(place)}" for place in sorted(places)]
+            against.append(places_against(kind, texts, len(asked)))
+            asked += [(kind, place) for place in sorted(places)]
     if not asked:
         return yes
-    # Each (kind, column) pair has a number. The query returns the numbers that do not fit.
-    against, first = [], 0
-    for kind, of_kind in itertools.groupby(asked, key=itemgetter(0)):
-        texts = [f"source.{text_name(place)}" for _, place in of_kind]
-        against.append(places_against(kind, texts, first))
-        first += len(texts)
     rows = connection.execute(
         f"SELECT DISTINCT unnest(flatten([{', '.join(against)}])) FROM {source} AS source"
     ).fetchall()

@@ -49,15 +49,8 @@ class Compacted:
     bytes_after: int
 
 
-def compactable(
-    warehouse: Warehouse, older_than: timedelta = OLDER_THAN, now: datetime | None = None
-) -> Compactable:
+def compactable(warehouse: Warehouse, older_than: timedelta = OLDER_THAN) -> Compactable:
     """Return what ``compact`` would drop; nothing if the warehouse does not exist yet.
-
-    Args:
-        warehouse: the warehouse.
-        older_than: the minimum time since a load was superseded.
-        now: the current time, in UTC.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -71,7 +64,7 @@ def compactable(
             " FROM (SELECT *, CASE WHEN superseded_at < ?"
             f" AND NOT {is_kept(connection)} THEN true END AS dropped"
             " FROM lineage.loads LEFT JOIN lineage.superseded USING (load_id))",
-            [_before(older_than, now)],
+            [datetime.now(UTC).replace(tzinfo=None) - older_than],
         ).fetchone()
         loads, rows, share = row or (0, 0, 0.0)
         pages = connection.execute(
@@ -82,19 +75,12 @@ def compactable(
     return Compactable(loads, rows, int(free + used * share))
 
 
-def compact(
-    warehouse: Warehouse, older_than: timedelta = OLDER_THAN, now: datetime | None = None
-) -> Compacted:
-    """Drop the rows of loads that were superseded long enough ago, and rewrite the file.
+def compact(warehouse: Warehouse, older_than: timedelta = OLDER_THAN) -> Compacted:
+    """Drop the rows of loads superseded for at least ``older_than``, and rewrite the file.
 
     The lineage of a load (program execution, file, checksum, row count, the load that replaced it)
     stays in ``lineage.compacted``. Of a DuckLake, small files are merged, and snapshots older than
     a day are given up (``lake_maintenance``).
-
-    Args:
-        warehouse: the warehouse.
-        older_than: the minimum time since a load was superseded.
-        now: the current time, in UTC.
 
     Raises:
         WarehouseBusy: another process holds the file, or is replacing it.
@@ -109,24 +95,19 @@ def compact(
             " FROM lineage.loads INNER JOIN lineage.superseded USING (load_id)"
             f" WHERE superseded_at < ? AND NOT {is_kept(connection)}"
             " GROUP BY dataset_name ORDER BY dataset_name",
-            [_before(older_than, now)],
+            [datetime.now(UTC).replace(tzinfo=None) - older_than],
         ).fetchall()
-        rows = sum(drop_rows(connection, dataset, load_ids) for dataset, load_ids in chosen)
-        load_ids = [load_id for _, of_dataset in chosen for load_id in of_dataset]
+        rows, load_ids = 0, []
+        for dataset, of_dataset in chosen:
+            ((dropped,),) = connection.execute(
+                f"DELETE FROM {table_name(dataset)} WHERE _load_id IN (SELECT unnest(?::BIGINT[]))",
+                [of_dataset],
+            ).fetchall()
+            rows += dropped
+            load_ids += of_dataset
         _move_lineage(connection, load_ids)
     before, after = write_anew(warehouse) if warehouse.is_file else tidy_lake(warehouse)
     return Compacted(len(load_ids), rows, before, after)
-
-
-def drop_rows(
-    connection: duckdb.DuckDBPyConnection, dataset_name: str, load_ids: Sequence[int]
-) -> int:
-    """Delete loads from a data set's history, inside a transaction; return the number of rows."""
-    deleted = connection.execute(
-        f"DELETE FROM {table_name(dataset_name)} WHERE _load_id IN (SELECT unnest(?::BIGINT[]))",
-        [load_ids],
-    ).fetchone()
-    return int(deleted[0]) if deleted else 0
 
 
 def _move_lineage(connection: duckdb.DuckDBPyConnection, load_ids: Sequence[int]) -> None:
@@ -143,7 +124,3 @@ def _move_lineage(connection: duckdb.DuckDBPyConnection, load_ids: Sequence[int]
             f"DELETE FROM lineage.{table} WHERE load_id IN (SELECT unnest(?::BIGINT[]))",
             [load_ids],
         )
-
-
-def _before(older_than: timedelta, now: datetime | None) -> datetime:
-    return (now or datetime.now(UTC)).replace(tzinfo=None) - older_than

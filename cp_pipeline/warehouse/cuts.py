@@ -8,12 +8,10 @@ and has what the published file has, and ``manifest.json``, which names each loa
 execution and checksum. ``lineage.cuts`` names the loads, so that ``compact`` keeps them.
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import duckdb
 
+from cp_pipeline.landing import checksum_of
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
@@ -91,14 +90,13 @@ def make_cut(storage: StorageSettings, name: str, reason: str | None) -> Cut:
                 for load in loads
             ]
             insert_rows(connection, "cuts", rows)
-    file.chmod(_READ_ONLY)
     manifest: dict[str, object] = {
         "name": name,
         "cut_at": moment.isoformat(),
         "actor": storage.actor,
         "reason": reason,
         "software_version": version("cp-pipeline"),
-        "file": {"name": file.name, "sha256": _checksum(file), "bytes": file.stat().st_size},
+        "file": {"name": file.name} | _described(file),
         "loads": loads,
         "erasures": [],
     }
@@ -108,7 +106,7 @@ def make_cut(storage: StorageSettings, name: str, reason: str | None) -> Cut:
 
 def is_kept(connection: duckdb.DuckDBPyConnection) -> str:
     """Return SQL: whether a cut needs the load ``load_id``. An earlier version has no cuts."""
-    there = has_table(connection, "cuts")
+    there = has_table(connection, "lineage.cuts")
     return "load_id IN (SELECT load_id FROM lineage.cuts)" if there else "false"
 
 
@@ -125,23 +123,19 @@ def erase_from_cuts(storage: StorageSettings, subject_id: int) -> tuple[str, ...
     """
     changed = []
     _remove_unfinished(storage)
-    for folder in _folders(storage):
-        path = folder / _MANIFEST
+    for path in sorted((storage.data_dir / "cuts").glob(f"*/{_MANIFEST}")):
         manifest = json.loads(path.read_text())
         gone = [load for load in manifest["loads"] if load["subject_id"] == subject_id]
-        file = folder / manifest["file"]["name"]
+        file = path.parent / manifest["file"]["name"]
         # Details may be in the file without any load.
         kept = not file.exists() or erase_from_published(file, subject_id)
-        if not gone:
-            # Its bytes may differ now, though it had no load of the subject.
-            manifest["file"] |= _described(file)
-            _write(path, manifest)
-            continue
-        changed.append(manifest["name"])
-        manifest["loads"] = [each for each in manifest["loads"] if each not in gone]
+        # Its bytes may differ now, even if it had no load of the subject.
         manifest["file"] |= _described(file)
-        note = {"erased_at": datetime.now(UTC).isoformat(), "loads": len(gone)}
-        manifest["erasures"].append(note if kept else {**note, "file_removed": True})
+        if gone:
+            changed.append(manifest["name"])
+            manifest["loads"] = [each for each in manifest["loads"] if each not in gone]
+            note = {"erased_at": datetime.now(UTC).isoformat(), "loads": len(gone)}
+            manifest["erasures"].append(note if kept else {**note, "file_removed": True})
         _write(path, manifest)
     return tuple(changed)
 
@@ -154,19 +148,15 @@ def _remove_unfinished(storage: StorageSettings) -> None:
 
 
 def _described(file: Path) -> dict[str, object]:
+    """Make the file read-only; return its checksum and size, which are None without the file."""
     if not file.exists():
         return {"sha256": None, "bytes": None}
     file.chmod(_READ_ONLY)
-    return {"sha256": _checksum(file), "bytes": file.stat().st_size}
+    return {"sha256": checksum_of(file), "bytes": file.stat().st_size}
 
 
 def _folder(storage: StorageSettings, name: str) -> Path:
     return storage.data_dir / "cuts" / name
-
-
-def _folders(storage: StorageSettings) -> Iterator[Path]:
-    for manifest in sorted((storage.data_dir / "cuts").glob(f"*/{_MANIFEST}")):
-        yield manifest.parent
 
 
 def _loads_in(file: Path) -> list[dict[str, object]]:
@@ -174,11 +164,6 @@ def _loads_in(file: Path) -> list[dict[str, object]]:
         found = opened.execute(f"SELECT {_LOADS} FROM lineage.current_loads ORDER BY load_id")
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _write(path: Path, content: dict[str, object]) -> None:

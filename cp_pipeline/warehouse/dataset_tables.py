@@ -1,8 +1,8 @@
-"""The table and view of a data set, and how columns are added to both.
+"""The table and view of a data set, how columns are added to both, and its schema.
 
 Belongs here: ``history."…"``, ``exports."…"``, and the kind of each column in
-``lineage.column_types``.
-Does not belong: finding a kind (``column_kinds``), the rows of a load (``loader``).
+``lineage.column_types``. Does not belong: finding a kind (``column_kinds``), the rows of a load
+(``loader``), writing a model from a schema (``model_scaffold``).
 
 The order of a table's columns never changes: new columns follow the old ones, and ``_load_id`` is
 the last column of the view. A column's kind only widens.
@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 import duckdb
 
 from cp_pipeline.warehouse.column_types import Column, Kind, quoted
+from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.profile import time_column
 from cp_pipeline.warehouse.schema import insert_rows
 
 
@@ -30,6 +32,22 @@ class ColumnChange:
         if self.previous is None:
             return f"{self.name}: new, {self.kind.sql_type}"
         return f"{self.name}: {self.previous.sql_type} to {self.kind.sql_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetDescription:
+    """The schema of a data set in the warehouse.
+
+    ``columns``: its own columns, in table order. ``time_column``: one of them, or None.
+    ``has_unique_times``: whether no load has the same time twice. ``reserved_words``: the words
+    that SQL accepts as names only in quotes.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    time_column: Column | None
+    has_unique_times: bool
+    reserved_words: frozenset[str]
 
 
 def read_all_columns(
@@ -65,14 +83,7 @@ def grow(
     columns: Sequence[Column],
     load_id: int,
 ) -> list[ColumnChange]:
-    """Create the table, or add the missing columns; existing columns keep their kinds.
-
-    Args:
-        connection: a connection with the load's open transaction.
-        dataset_name: the data set.
-        columns: the columns of an export.
-        load_id: the load that adds them.
-    """
+    """Create the table in a load's open transaction, or add columns; old ones keep their kinds."""
     present = read_columns(connection, dataset_name)
     added = [column for column in columns if column.name.lower() not in present]
     if not present:
@@ -144,4 +155,36 @@ def create_view(connection: duckdb.DuckDBPyConnection, dataset_name: str) -> Non
         " loads.program_executed_at AS _program_executed_at, rows._load_id AS _load_id"
         f" FROM {table_name(dataset_name)} AS rows"
         " INNER JOIN lineage.current_loads AS loads ON loads.load_id = rows._load_id"
+    )
+
+
+def dataset_names(warehouse: Warehouse) -> list[str]:
+    """Return all data sets that have a table; empty if the warehouse does not exist yet."""
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        return list(read_all_columns(connection))
+
+
+def describe_dataset(warehouse: Warehouse, name: str) -> DatasetDescription | None:
+    """Return the schema of the data set with this name, ignoring case, or None."""
+    found = next((each for each in dataset_names(warehouse) if each.lower() == name.lower()), None)
+    if found is None:
+        return None
+    with warehouse.reading() as connection:
+        columns = tuple(read_columns(connection, found).values())
+        duplicates = connection.execute(
+            "SELECT coalesce(sum(duplicate_timestamps), 0) FROM lineage.loads"
+            " WHERE dataset_name = ?",
+            [found],
+        ).fetchone()
+        reserved = connection.execute(
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+        ).fetchall()
+    return DatasetDescription(
+        name=found,
+        columns=columns,
+        time_column=time_column(columns),
+        has_unique_times=bool(duplicates and duplicates[0] == 0),
+        reserved_words=frozenset(word for (word,) in reserved),
     )

@@ -27,9 +27,9 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseBusy, WarehouseError
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached
 
 
 def file_of(warehouse: Warehouse) -> Path:
@@ -78,24 +78,21 @@ def write_anew(warehouse: Warehouse) -> tuple[int, int]:
     with replacing(path) as scratch, warehouse.held() as connection:
         connection.execute("CHECKPOINT warehouse")
         before = path.stat().st_size
-        copy_database(connection, "warehouse", scratch)
+        copy_database(connection, scratch)
         shutil.copymode(path, scratch)
         put_in_place(scratch, path)
     return before, path.stat().st_size
 
 
-def copy_database(connection: duckdb.DuckDBPyConnection, database: str, target: Path) -> None:
-    """Copy an attached database to a new file that DuckDB 1.5 and newer can open.
+def copy_database(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """Copy the attached warehouse to a new file that DuckDB 1.5 and newer can open.
 
     Raises:
         WarehouseError: the new file cannot be written.
     """
     try:
-        connection.execute(f"ATTACH {literal(target)} AS fresh (STORAGE_VERSION 'v1.5.0')")
-        try:
-            connection.execute(f"COPY FROM DATABASE {database} TO fresh")
-        finally:
-            connection.execute("DETACH fresh")
+        with attached(connection, target, "fresh", NEW_FILE):
+            connection.execute("COPY FROM DATABASE warehouse TO fresh")
     except duckdb.Error as error:
         raise WarehouseError(
             f"A copy cannot be written to {target}: {str(error).splitlines()[0]}.",

@@ -1,7 +1,8 @@
 """A DuckLake as the warehouse: its extensions, its secrets, and the turn of a writer.
 
-Belongs here: opening a DuckLake, and taking turns. Does not belong: transactions and waiting
-(``connection``), maintenance (``lake_maintenance``), the forms of CP_WAREHOUSE (``settings``).
+Belongs here: opening a DuckLake, and taking turns. Does not belong: transactions (``connection``),
+waiting (``attaching``), maintenance (``lake_maintenance``), the forms of CP_WAREHOUSE
+(``settings``).
 
 Writers of a DuckLake do conflict (measured with DuckLake on DuckDB 1.5.5 and PostgreSQL 15): two
 hosts that load one export both succeed, ``max + 1`` gives the same number twice, and widening loses
@@ -40,8 +41,6 @@ _PASSWORD = re.compile(
 _STORE = re.compile(r"^(HTTP Error|IO Error: .*\bHTTP\b)")
 _USER_INFO = re.compile(r"(\w+://)[^/\s@]*@")
 
-_SYNC = "Run cp-pipeline sync."
-
 
 class LakeMissing(WarehouseUnreadable):
     """The DuckLake has not been made yet."""
@@ -57,14 +56,12 @@ class Lake:
 
     ``location``: ``ducklake:<catalog file>`` or ``ducklake:<name of a secret>``. ``data_path``:
     where the data files of a new lake with a catalog file lie. ``secrets``: the folder of DuckDB's
-    persistent secrets; None for DuckDB's own. ``has_lock``: whether writers take the advisory lock
-    of a PostgreSQL catalog (off only to test that ``lineage.turn`` is enough).
+    persistent secrets; None for DuckDB's own.
     """
 
     location: str
     data_path: str = ""
     secrets: Path | None = None
-    has_lock: bool = True
 
     @property
     def catalog_file(self) -> Path | None:
@@ -130,7 +127,9 @@ class Lake:
             LakeMissing: it says that there is no lake yet.
         """
         if _MISSING.search(message):
-            raise LakeMissing(f"The DuckLake {self.location} is not made yet.", _SYNC)
+            raise LakeMissing(
+                f"The DuckLake {self.location} is not made yet.", "Run cp-pipeline sync."
+            )
         if _MADE_AT_ONCE.search(message):
             # As if it were locked: it is soon there.
             return "locked: another host is making it"
@@ -144,7 +143,7 @@ class Lake:
         Raises:
             WarehouseBusy: another host holds it for longer than ``seconds``.
         """
-        if self.catalog_file is not None or not self.has_lock:
+        if self.catalog_file is not None:
             # Its process holds a catalog file alone.
             return
         wait = f"set_config(''lock_timeout'', ''{max(1, int(seconds * 1000))}'', true)"

@@ -45,7 +45,6 @@ def tidy_lake(warehouse: Warehouse) -> tuple[int, int]:
     _call(warehouse, "ducklake_rewrite_data_files('warehouse')")
     _call(warehouse, "ducklake_merge_adjacent_files('warehouse')")
     _expire(warehouse, datetime.now(UTC) - _KEPT)
-    _remove_orphans(warehouse)
     return before, _data_bytes(warehouse)
 
 
@@ -58,7 +57,6 @@ def forget_snapshots(warehouse: Warehouse) -> None:
     """
     # A snapshot stays as long as it is the current one.
     _expire(warehouse, datetime.now(UTC) + _KEPT)
-    _remove_orphans(warehouse)
     if warehouse.lake is not None and warehouse.lake.catalog_file is not None:
         _write_catalog_anew(warehouse, warehouse.lake.catalog_file)
     else:
@@ -145,10 +143,7 @@ def _expire(warehouse: Warehouse, until: datetime) -> None:
     _call(warehouse, f"ducklake_expire_snapshots('warehouse', older_than => {moment})")
     # Files are scheduled for deletion once no snapshot needs them; no one can read them then.
     _call(warehouse, "ducklake_cleanup_old_files('warehouse', cleanup_all => true)")
-
-
-def _remove_orphans(warehouse: Warehouse) -> None:
-    """Remove data files that a killed process wrote and did not commit; nobody else writes."""
+    # What a killed process wrote and did not commit; nobody else writes.
     moment = f"TIMESTAMPTZ {literal((datetime.now(UTC) + _KEPT).isoformat())}"
     _call(warehouse, f"ducklake_delete_orphaned_files('warehouse', older_than => {moment})")
 

@@ -1,18 +1,21 @@
-"""The loads and failures of exports in the warehouse.
+"""The loads and failures of exports in the warehouse, erased subjects, and what people did.
 
-Belongs here: reading ``lineage.loads``, writing ``lineage.failures``.
-Does not belong: what was listed (``listings``), deciding what to load (``ingest``).
+Belongs here: reading ``lineage.loads``, writing ``lineage.failures`` and ``lineage.actions``, and
+``lineage.erasures``. Does not belong: what was listed (``listings``), deciding what to load
+(``ingest``), erasing rows (``row_erasure``), asking for a reason (``cli.reasons``).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import NamedTuple
+
+import duckdb
 
 from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, Version
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.row_erasure import read_erased
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 
 class LoadedExecution(NamedTuple):
@@ -156,15 +159,12 @@ def loaded_executions(
 
 def count_loaded_by(warehouse: Warehouse, run_id: str) -> int:
     """Count the partitions that a Dagster run loaded, including loads superseded since."""
-    if not warehouse.exists():
-        return 0
-    with warehouse.reading() as connection:
-        row = connection.execute(
-            "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
-            " WHERE dagster_run_id = ?",
-            [run_id],
-        ).fetchone()
-    return int(row[0]) if row else 0
+    rows = warehouse.rows(
+        "SELECT count(DISTINCT (subject_id, dataset_name)) FROM lineage.loads"
+        " WHERE dagster_run_id = ?",
+        [run_id],
+    )
+    return rows[0][0] if rows else 0
 
 
 def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_id: str) -> None:
@@ -188,19 +188,66 @@ def record_failures(warehouse: Warehouse, failures: Iterable[FailedExport], run_
             )
 
 
+def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
+    """Return the erased subjects; empty if the warehouse does not exist yet."""
+    if not warehouse.exists():
+        return frozenset()
+    with warehouse.reading() as connection:
+        # The table is missing if no one wrote to the warehouse since an earlier version made it.
+        return read_erased(connection) if has_table(connection, "lineage.erasures") else frozenset()
+
+
+def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:
+    """Return the subjects that were erased from the default database."""
+    rows = connection.execute("SELECT subject_id FROM lineage.erasures").fetchall()
+    return frozenset(subject_id for (subject_id,) in rows)
+
+
+def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
+    """Record subjects and when each was erased, as another store remembers it."""
+    rows = [
+        {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
+        for subject_id, at in erased.items()
+    ]
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "erasures", rows)
+
+
+def record_action(warehouse: Warehouse, actor: str, command: str, reason: str | None) -> None:
+    """Record that somebody had a command done; nothing without a warehouse.
+
+    Args:
+        warehouse: the warehouse.
+        actor: who: ``CP_ACTOR``, or the user of the operating system.
+        command: the command, with what it was for.
+        reason: why; None if nobody said so.
+
+    Raises:
+        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened for writing.
+    """
+    if not warehouse.exists():
+        return
+    row = {
+        "acted_at": datetime.now(UTC).replace(tzinfo=None),
+        "actor": actor,
+        "command": command,
+        "reason": reason or None,
+        "software_version": version("cp-pipeline"),
+    }
+    with warehouse.transaction() as connection:
+        insert_rows(connection, "actions", [row])
+
+
 def dataset_statuses(warehouse: Warehouse) -> list[DatasetStatus]:
     """Return one row per data set, by name; empty if the warehouse does not exist yet."""
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT dataset_name, count(*) FILTER (exported_files > 0),"
-            " count(*) FILTER (loaded_files > 0), count(*) FILTER (state = 'stale'),"
-            " count(*) FILTER (state = 'missing'), count(*) FILTER (state = 'failed'),"
-            " count(*) FILTER (state = 'pending'), count(*) FILTER (state = 'withdrawn'),"
-            " sum(row_count)::BIGINT, arg_max(loaded_execution, loaded_execution_at)"
-            " FROM lineage.partition_status GROUP BY dataset_name ORDER BY dataset_name"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT dataset_name, count(*) FILTER (exported_files > 0),"
+        " count(*) FILTER (loaded_files > 0), count(*) FILTER (state = 'stale'),"
+        " count(*) FILTER (state = 'missing'), count(*) FILTER (state = 'failed'),"
+        " count(*) FILTER (state = 'pending'), count(*) FILTER (state = 'withdrawn'),"
+        " sum(row_count)::BIGINT, arg_max(loaded_execution, loaded_execution_at)"
+        " FROM lineage.partition_status GROUP BY dataset_name ORDER BY dataset_name"
+    )
     return [DatasetStatus(*row) for row in rows]
 
 

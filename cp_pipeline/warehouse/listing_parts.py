@@ -16,8 +16,12 @@ import duckdb
 
 from cp_pipeline.domain.exports import ExportKey, StudyListing
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.invalid_items import read_invalid, replace_invalid
-from cp_pipeline.warehouse.listings import mark_unlisted, record_rows
+from cp_pipeline.warehouse.listings import (
+    mark_unlisted,
+    read_invalid,
+    record_rows,
+    replace_invalid,
+)
 from cp_pipeline.warehouse.schema import insert_rows
 
 # What was read longer ago is read again.
@@ -56,14 +60,11 @@ def recorded_position(
 
     None if a new one must begin.
     """
-    if not warehouse.exists():
-        return None
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT started_at, recorded_at, next_offset, by_items, totals, came, seen, contents,"
-            " unread FROM lineage.listing_parts WHERE study_id = ? ORDER BY next_offset",
-            [study_id],
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT started_at, recorded_at, next_offset, by_items, totals, came, seen, contents,"
+        " unread FROM lineage.listing_parts WHERE study_id = ? ORDER BY next_offset",
+        [study_id],
+    )
     if not rows or abs(now - rows[-1][1].replace(tzinfo=UTC)) > TAKEN_UP_WITHIN:
         return None
     last = rows[-1]

@@ -1,7 +1,8 @@
-"""The latest listing of CentrePoint, and its changes: ``lineage.export_files``.
+"""The latest listing of CentrePoint: ``lineage.export_files`` and ``lineage.unusable_items``.
 
-Belongs here: recording a listing, what is pending and since when, what is no longer listed.
-Does not belong: requesting a listing (``centrepoint``), what is loaded (``lineage``).
+Belongs here: recording a listing with its invalid items, what is pending and since when, what is no
+longer listed. Does not belong: requesting a listing (``centrepoint``), what makes an item invalid
+(``centrepoint.items``), what is loaded (``lineage``).
 
 An export is withdrawn when two whole listings lacked it, because a listing can be wrong while
 CentrePoint executes programs. The first listing that lacks it sets ``unlisted_since``, and the
@@ -9,19 +10,18 @@ second removes the row.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 
 import duckdb
 
-from cp_pipeline.domain.exports import ExportFile, ExportKey, StudyListing, Version
+from cp_pipeline.domain.exports import ExportFile, ExportKey, InvalidItem, StudyListing, Version
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.invalid_items import invalid_items, read_invalid, replace_invalid
-from cp_pipeline.warehouse.lineage import OF_SUBJECTS, Scope, identity, of_subjects
-from cp_pipeline.warehouse.row_erasure import read_erased
-from cp_pipeline.warehouse.schema import insert_rows
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, Scope, identity, of_subjects, read_erased
+from cp_pipeline.warehouse.schema import has_table, insert_rows
 
 _KEY = "study_id, subject_id, study_program_id, dataset_name"
+_ITEM = ", ".join(field.name for field in fields(InvalidItem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,6 @@ class _Row:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Changes:
-    """The changes of a listing: rows to write, to remove, and to mark as no longer listed."""
-
-    fresh: tuple[ExportFile, ...]
-    gone: tuple[ExportKey, ...]
-    unlisted: tuple[ExportKey, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.fresh or self.gone or self.unlisted)
-
-
 def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) -> bool:
     """Record a listing in ``lineage.export_files``, within the scope; return whether it changed.
 
@@ -65,14 +53,15 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
     """
     invalid_before = [item for item in invalid_items(warehouse) if scope.may_cover(item)]
     before = _recorded(warehouse, scope)
-    changes = _compare(before, listing, scope)
-    if not changes and set(invalid_before) == set(listing.invalid) and warehouse.exists():
+    fresh, gone, unlisted = _compare(before, listing, scope)
+    differs = fresh or gone or unlisted or set(invalid_before) != set(listing.invalid)
+    if not differs and warehouse.exists():
         return False
     now = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.transaction() as connection:
         erased = read_erased(connection)
-        _write(connection, changes.fresh, before, erased, now)
-        mark_unlisted(connection, changes.unlisted, changes.gone, now)
+        _write(connection, fresh, before, erased, now)
+        mark_unlisted(connection, unlisted, gone, now)
         still = [item for item in listing.invalid if item.subject_id not in erased]
         replace_invalid(connection, invalid_before, still, now)
     return True
@@ -81,12 +70,9 @@ def record_listing(warehouse: Warehouse, listing: StudyListing, scope: Scope) ->
 def record_rows(
     connection: duckdb.DuckDBPyConnection, listing: StudyListing, now: datetime
 ) -> bool:
-    """Record the items of a part of a listing; return whether a row changed.
+    """Record a part of a listing in an open transaction; return whether a row changed.
 
-    Args:
-        connection: has an open transaction.
-        listing: the part; what it lacks may be in another part.
-        now: the current time, in UTC.
+    What it lacks may be in another part. ``now`` is in UTC.
     """
     keys = _columns(item.key for item in listing.items)
     before = _read(connection, f"({_KEY}) IN ({_KEYS})", keys)
@@ -133,17 +119,16 @@ def _write(
 
 def pending_since(warehouse: Warehouse) -> dict[ExportKey, datetime]:
     """Return, for each pending export, since when (UTC) its file is of an earlier execution."""
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {_KEY}, pending_since FROM lineage.export_files"
-            " WHERE pending_since IS NOT NULL"
-        ).fetchall()
+    rows = warehouse.rows(
+        f"SELECT {_KEY}, pending_since FROM lineage.export_files WHERE pending_since IS NOT NULL"
+    )
     return {ExportKey(*row[:4]): row[4].replace(tzinfo=UTC) for row in rows}
 
 
-def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Scope) -> _Changes:
+def _compare(
+    before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Scope
+) -> tuple[list[ExportFile], list[ExportKey], list[ExportKey]]:
+    """Return the rows to write, to remove, and to mark as no longer listed."""
     unread = {item.key for item in listing.invalid}
     unread |= {key for key, _ in listing.other_formats} | {*listing.never_executed}
     listed = {item.key: item for item in listing.items}
@@ -151,18 +136,13 @@ def _compare(before: Mapping[ExportKey, _Row], listing: StudyListing, scope: Sco
     lacking: Collection[ExportKey] = ()
     if scope.is_whole and not listing.missing:
         lacking = sorted(key for key in before.keys() - listed.keys() - unread if scope.covers(key))
-    return _Changes(
-        fresh,
-        tuple(key for key in lacking if before[key].unlisted_since is not None),
-        tuple(key for key in lacking if before[key].unlisted_since is None),
-    )
+    gone = [key for key in lacking if before[key].unlisted_since is not None]
+    return fresh, gone, [key for key in lacking if before[key].unlisted_since is None]
 
 
-def _fresh(before: Mapping[ExportKey, _Row], items: Iterable[ExportFile]) -> tuple[ExportFile, ...]:
+def _fresh(before: Mapping[ExportKey, _Row], items: Iterable[ExportFile]) -> list[ExportFile]:
     """Return the items that differ from what is recorded."""
-    return tuple(
-        item for item in items if item.key not in before or not before[item.key].says(item)
-    )
+    return [item for item in items if item.key not in before or not before[item.key].says(item)]
 
 
 def _recorded(warehouse: Warehouse, scope: Scope) -> dict[ExportKey, _Row]:
@@ -227,3 +207,47 @@ def _since(item: ExportFile, before: _Row | None, now: datetime) -> datetime:
     # Not later than now: the clock may have been set back.
     same = before.version.executed == item.version.executed
     return min(before.pending_since, now) if same else now
+
+
+def invalid_items(warehouse: Warehouse) -> list[InvalidItem]:
+    """Return the invalid items of the latest listing, by their text; empty without a warehouse."""
+    if not warehouse.exists():
+        return []
+    with warehouse.reading() as connection:
+        return read_invalid(connection)
+
+
+def read_invalid(connection: duckdb.DuckDBPyConnection) -> list[InvalidItem]:
+    """Return the invalid items; empty if an earlier version made the warehouse (no table)."""
+    if not has_table(connection, "lineage.unusable_items"):
+        return []
+    rows = connection.execute(f"SELECT {_ITEM} FROM lineage.unusable_items").fetchall()
+    return sorted((InvalidItem(*row) for row in rows), key=str)
+
+
+def replace_invalid(
+    connection: duckdb.DuckDBPyConnection,
+    before: Iterable[InvalidItem],
+    after: Sequence[InvalidItem],
+    now: datetime,
+) -> None:
+    """Replace ``before`` with ``after``; record each new item as a failure of stage ``listing``.
+
+    Args:
+        connection: a connection with the open transaction that records the listing.
+        before: items read from the table; the table's other items stay.
+        after: the invalid items of the new listing.
+        now: the current time, in UTC.
+    """
+    gone = set(before) - set(after)
+    for item in gone:
+        connection.execute(
+            f"DELETE FROM lineage.unusable_items WHERE ({_ITEM}) IS NOT DISTINCT FROM"
+            " (?::BIGINT, ?::BIGINT, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR, ?::VARCHAR)",
+            list(astuple(item)),
+        )
+    fresh = [asdict(item) for item in after if item not in set(before)]
+    insert_rows(connection, "unusable_items", [row | {"listed_at": now} for row in fresh])
+    failed = {"stage": "listing", "failed_at": now, "dagster_run_id": ""}
+    failures = [{"error": row.pop("reason"), **row, **failed} for row in fresh]
+    insert_rows(connection, "failures", failures)

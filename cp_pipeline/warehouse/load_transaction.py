@@ -23,14 +23,7 @@ _PREVIEW_RECORDS = 5
 
 
 class Commit:
-    """One batch in one transaction.
-
-    Args:
-        connection: a connection with an open transaction.
-        exports: the batch.
-        result: receives the loads.
-        run_id: the Dagster run, for lineage.
-    """
+    """One batch in one open transaction; ``result`` receives the loads."""
 
     def __init__(
         self,
@@ -90,12 +83,10 @@ class Commit:
                     load_id=present.get(number, first_id + number),
                     landed=export.landed,
                     row_count=export.text.record_count,
-                    csv_bytes=export.text.csv_bytes,
                     columns=columns[number],
                     preview=export.text.first_records(_PREVIEW_RECORDS),
                     look=looks.get(number),
                     changes=tuple(changes[number]),
-                    is_new=number not in present,
                 )
             )
 

@@ -25,9 +25,9 @@ from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.dataset_tables import read_all_columns, read_columns
 from cp_pipeline.warehouse.errors import FileRefused, LoadRefused, NotEnoughMemory, SubjectErased
 from cp_pipeline.warehouse.lake import TurnLost
+from cp_pipeline.warehouse.lineage import read_erased
 from cp_pipeline.warehouse.load_transaction import Commit
 from cp_pipeline.warehouse.profile import Profile, profiles
-from cp_pipeline.warehouse.row_erasure import read_erased
 from cp_pipeline.warehouse.staging import Staged
 from cp_pipeline.warehouse.widening import (
     HistoricLoad,

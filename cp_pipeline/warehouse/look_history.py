@@ -1,11 +1,12 @@
 """The history of what looks saw: ``study.executions_history`` and those of the programs.
 
 Belongs here: adding a version where a look saw something different, so that what an earlier look
-said is not lost. Does not belong: the latest look itself (``looks``), comparing versions
-(``versions``).
+said is not lost; the tables of the programs themselves. Does not belong: the latest look itself
+(``looks``), comparing versions (``versions``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 import duckdb
@@ -13,11 +14,11 @@ import duckdb
 from cp_pipeline.domain.executions import ProgramDataset, StudyProgram
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.schema import insert_rows
-from cp_pipeline.warehouse.versions import Changes, Row, compare, open_versions, write
+from cp_pipeline.warehouse.versions import Changes, compare, open_versions, write
 
-_KEY = "study_id, subject_id, study_program_id"
-_SAID = f"{_KEY}, program_execution, program_executed_at, last_raw_upload"
-_KEYS = "SELECT (unnest(?::BIGINT[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]))"
+KEY = "study_id, subject_id, study_program_id"
+_SAID = f"{KEY}, program_execution, program_executed_at, last_raw_upload"
+KEYS = "SELECT (unnest(?::BIGINT[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]))"
 _OF_PROGRAM = {
     "programs": ("study_id", "study_program_id"),
     "program_datasets": ("study_id", "study_program_id", "dataset_name"),
@@ -29,7 +30,7 @@ def begin_history(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"INSERT INTO study.executions_history BY NAME SELECT {_SAID}, seen_at AS valid_from"
         " FROM study.executions ANTI JOIN (FROM study.executions_history WHERE valid_to IS NULL)"
-        f" USING ({_KEY})"
+        f" USING ({KEY})"
     )
     for table, key in _OF_PROGRAM.items():
         name = ", study_program_name" if table == "programs" else ""
@@ -53,23 +54,28 @@ def add_executions(
     """
     connection.execute(
         "UPDATE study.executions_history SET valid_to = ? WHERE valid_to IS NULL"
-        f" AND ({_KEY}) IN ({_KEYS})",
+        f" AND ({KEY}) IN ({KEYS})",
         [moment, *keys],
     )
     connection.execute(
         f"INSERT INTO study.executions_history BY NAME SELECT {_SAID}, ?::TIMESTAMP AS valid_from"
-        f" FROM study.executions WHERE ({_KEY}) IN ({_KEYS})",
+        f" FROM study.executions WHERE ({KEY}) IN ({KEYS})",
         [moment, *keys],
     )
 
 
 def add_names(
-    connection: duckdb.DuckDBPyConnection, named: Sequence[Row], moment: datetime
+    connection: duckdb.DuckDBPyConnection, names: Mapping[tuple[int, str], str], moment: datetime
 ) -> None:
-    """Add the names of programs to their history; see ``add_executions``."""
-    key = _OF_PROGRAM["programs"]
+    """Record new names of programs (by study and program); see ``add_executions``."""
+    named = [
+        {"study_id": study_id, "study_program_id": program, "study_program_name": name}
+        for (study_id, program), name in names.items()
+    ]
     before = open_versions(connection, "programs")
-    write(connection, compare("programs", key, before, named, is_complete=False), moment)
+    key = _OF_PROGRAM["programs"]
+    changes = compare("programs", key, before, named, is_complete=False)
+    _write_programs(connection, "programs", changes, moment)
 
 
 def record_programs(
@@ -100,14 +106,7 @@ def record_programs(
             }
             for each in programs
         ],
-        "program_datasets": [
-            {
-                "study_id": each.study_id,
-                "study_program_id": each.study_program_id,
-                "dataset_name": each.dataset_name,
-            }
-            for each in datasets
-        ],
+        "program_datasets": [asdict(each) for each in datasets],
     }
 
     def differing(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, Changes]]:
@@ -136,12 +135,18 @@ def record_programs(
     with warehouse.transaction() as connection:
         begin_history(connection)
         for table, changes in differing(connection):
-            write(connection, changes, moment)
-            for row in changes.begun:
-                condition = " AND ".join(f"{column} = ?" for column in changes.key)
-                connection.execute(
-                    f"DELETE FROM study.{table} WHERE {condition}",
-                    [row[column] for column in changes.key],
-                )
-            insert_rows(connection, table, [{**row, "seen_at": moment} for row in changes.begun])
+            _write_programs(connection, table, changes, moment)
     return True
+
+
+def _write_programs(
+    connection: duckdb.DuckDBPyConnection, table: str, changes: Changes, moment: datetime
+) -> None:
+    """Write changes to the history of a table, and what begins also to the table itself."""
+    write(connection, changes, moment)
+    condition = " AND ".join(f"{column} = ?" for column in changes.key)
+    for row in changes.begun:
+        connection.execute(
+            f"DELETE FROM study.{table} WHERE {condition}", [row[each] for each in changes.key]
+        )
+    insert_rows(connection, table, [{**row, "seen_at": moment} for row in changes.begun])

@@ -9,19 +9,22 @@ are not compared, because CentrePoint's may be wrong.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from cp_pipeline.domain.executions import ProgramDataset, SubjectItem, SubjectProgram
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects
-from cp_pipeline.warehouse.look_history import add_executions, add_names, begin_history
-from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.lineage import OF_SUBJECTS, of_subjects, read_erased
+from cp_pipeline.warehouse.look_history import (
+    KEY,
+    KEYS,
+    add_executions,
+    add_names,
+    begin_history,
+)
 from cp_pipeline.warehouse.schema import insert_rows
 
 FILES_LISTED, NO_FILES = "listed", "none"
-_KEY = "study_id, subject_id, study_program_id"
-_KEYS = "SELECT (unnest(?::BIGINT[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,6 @@ class SeenExecution:
     seen_at: datetime
     files_listed_at: datetime | None
     files_state: str | None
-
-
-def seen_executions(
-    warehouse: Warehouse, subject_ids: Collection[int]
-) -> dict[SubjectProgram, SeenExecution]:
-    """Return what the last look saw of some subjects; empty without a warehouse."""
-    return _read(warehouse, OF_SUBJECTS, of_subjects(subject_ids))
 
 
 def executions_to_list(
@@ -70,26 +66,18 @@ def executions_to_list(
 
 def count_without_files(warehouse: Warehouse) -> int:
     """Count the executions that yielded no file for a day, so that none is expected any more."""
-    if not warehouse.exists():
-        return 0
-    with warehouse.reading() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM study.executions WHERE files_state = ?", [NO_FILES]
-        ).fetchone()
-    return int(row[0]) if row else 0
+    rows = warehouse.rows("SELECT count(*) FROM study.executions WHERE files_state = ?", [NO_FILES])
+    return rows[0][0] if rows else 0
 
 
 def _read(
     warehouse: Warehouse, condition: str, parameters: Sequence[object]
 ) -> dict[SubjectProgram, SeenExecution]:
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"SELECT {_KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
-            f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
-            list(parameters),
-        ).fetchall()
+    rows = warehouse.rows(
+        f"SELECT {KEY}, program_execution, epoch_ns(program_executed_at), last_raw_upload,"
+        f" seen_at, files_listed_at, files_state FROM study.executions WHERE {condition}",
+        parameters,
+    )
     return {
         SubjectProgram(*row[:3]): SeenExecution(
             row[3], row[4], row[5], _utc(row[6]), row[7] and _utc(row[7]), row[8]
@@ -115,7 +103,7 @@ def record_look(
         uploads: also record where only the time of the last upload differs.
         now: the current time (UTC).
     """
-    before = seen_executions(warehouse, {each.subject_id for each in subjects})
+    before = _read(warehouse, OF_SUBJECTS, of_subjects({each.subject_id for each in subjects}))
     moment = now.replace(tzinfo=None)
     rows: dict[SubjectProgram, dict[str, object]] = {}
     different = 0
@@ -148,26 +136,11 @@ def record_look(
             erased = read_erased(connection)
             some = [row for key, row in rows.items() if key.subject_id not in erased]
             connection.execute(
-                f"DELETE FROM study.executions WHERE ({_KEY}) IN ({_KEYS})", _columns(rows)
+                f"DELETE FROM study.executions WHERE ({KEY}) IN ({KEYS})", _columns(rows)
             )
             insert_rows(connection, "executions", some)
             add_executions(connection, _columns(rows), moment)
-            for study_id, program in new_names:
-                connection.execute(
-                    "DELETE FROM study.programs WHERE study_id = ? AND study_program_id = ?",
-                    [study_id, program],
-                )
-            named = [
-                {
-                    "study_id": study_id,
-                    "study_program_id": program,
-                    "study_program_name": name,
-                    "seen_at": moment,
-                }
-                for (study_id, program), name in new_names.items()
-            ]
-            insert_rows(connection, "programs", named)
-            add_names(connection, named, moment)
+            add_names(connection, new_names, moment)
     return different
 
 
@@ -188,20 +161,18 @@ def record_files_listed(
             keys = [key for key, each in states.items() if each == state]
             connection.execute(
                 "UPDATE study.executions SET files_listed_at = ?, files_state = ?"
-                f" WHERE ({_KEY}) IN ({_KEYS})",
+                f" WHERE ({KEY}) IN ({KEYS})",
                 [now.replace(tzinfo=None), state, *_columns(keys)],
             )
 
 
 def programs_without_datasets(warehouse: Warehouse) -> list[tuple[int, str]]:
     """Return the programs (study, program) whose data sets are not known yet."""
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        return connection.execute(
-            "SELECT study_id, study_program_id FROM study.programs"
-            " ANTI JOIN study.program_datasets USING (study_id, study_program_id) ORDER BY ALL"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT study_id, study_program_id FROM study.programs"
+        " ANTI JOIN study.program_datasets USING (study_id, study_program_id) ORDER BY ALL"
+    )
+    return [(study_id, program) for study_id, program in rows]
 
 
 def record_program_datasets(
@@ -209,15 +180,7 @@ def record_program_datasets(
 ) -> None:
     """Add data sets that programs yield."""
     moment = now.replace(tzinfo=None)
-    rows = [
-        {
-            "study_id": each.study_id,
-            "study_program_id": each.study_program_id,
-            "dataset_name": each.dataset_name,
-            "seen_at": moment,
-        }
-        for each in datasets
-    ]
+    rows = [asdict(each) | {"seen_at": moment} for each in datasets]
     if rows:
         with warehouse.transaction() as connection:
             begin_history(connection)
@@ -229,12 +192,11 @@ def record_program_datasets(
 def _different_names(
     warehouse: Warehouse, names: Mapping[tuple[int, str], str]
 ) -> dict[tuple[int, str], str]:
-    if not names or not warehouse.exists():
-        return dict(names)
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, study_program_id, study_program_name FROM study.programs"
-        ).fetchall()
+    if not names:
+        return {}
+    rows = warehouse.rows(
+        "SELECT study_id, study_program_id, study_program_name FROM study.programs"
+    )
     known = {(row[0], row[1]): row[2] for row in rows}
     return {key: name for key, name in names.items() if known.get(key) != name}
 

@@ -1,29 +1,47 @@
-"""Move a warehouse: from a DuckDB file into a DuckLake, or back.
+"""Move a warehouse from a DuckDB file into a DuckLake, or back; put rebuilt tables into a DuckLake.
 
 Belongs here: copying every table with its load ids, and proving that the copy is equal. Does not
-belong: the landing, which stays where it is; the models, which are built anew; messages (``cli``).
+belong: the landing, which stays where it is; the models, which are built anew; messages (``cli``);
+building the tables of a rebuild (``new_warehouse``).
 
 The old warehouse is only read. The new one appears at once: a lake by one transaction, a file by a
 rename. So a kill at any moment leaves either nothing or all of it, and it can be run again.
 (Data files of a killed transaction are removed by ``compact``.)
+
+Rebuilt tables replace the old ones of a DuckLake in one transaction. So a kill at any moment leaves
+the old tables or the new ones, a reader goes on with the old ones until its query ends, and
+``compact`` removes their files when it gives up their snapshots. (A second DuckLake in another
+``METADATA_SCHEMA`` of the catalog, renamed at the end, was tried and left: hosts keep a DuckLake
+attached, and would find another one in its place.)
 """
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns
+from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import file_of, put_in_place, replacing
 from cp_pipeline.warehouse.lake import first_line, without_passwords
+from cp_pipeline.warehouse.quiet_connections import attached
+from cp_pipeline.warehouse.schema import tables_of
 
 # Each warehouse writes these for itself.
 _OWN = frozenset({("lineage", "turn"), ("lineage", "schema_version")})
+# What a rebuild makes anew, beside ``history``. All other tables of the lake stay.
+_LINEAGE = ("loads", "superseded", "column_types")
+# What another host may have changed since these were read: loading, compacting, erasing.
+_UNCHANGED = ("loads", "superseded", "erasures")
+_HISTORY = ("history",)
+_SCHEMAS = ("history", "lineage", "study")
 _Name = tuple[str, str]
+# The number of rows of each table, and a sum of their hashes.
+_Digests = dict[_Name, tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +75,9 @@ def move(source: Warehouse, target: Warehouse) -> Moved:
         raise WarehouseError(f"There is no warehouse at {source.location}.", "Check CP_WAREHOUSE.")
     source.bring_up_to_date()
     try:
-        if _has_loads(target):
-            return _moved_before(source, target)
+        loads = target.rows("SELECT count(*) FROM lineage.loads")
+        if loads and loads[0][0]:
+            return _moved_before(source, target, loads[0][0])
         return _into_file(source, target) if target.is_file else _into_lake(source, target)
     except duckdb.Error as error:
         raise WarehouseError(
@@ -71,13 +90,13 @@ def _into_lake(source: Warehouse, target: Warehouse) -> Moved:
     # Reading keeps other processes from writing the file meanwhile.
     with (
         source.reading(),
-        file_attached(target.connection, source.location, "READ_ONLY"),
+        attached(target.connection, source.location, "other", "READ_ONLY"),
         target.transaction() as connection,
     ):
-        moved = _copy(connection, "other", "warehouse")
+        copied = _copy(connection, "other", "warehouse")
         for dataset in read_all_columns(connection):
             create_view(connection, dataset)
-    return moved
+    return _moved(copied)
 
 
 def _into_file(source: Warehouse, target: Warehouse) -> Moved:
@@ -87,32 +106,23 @@ def _into_file(source: Warehouse, target: Warehouse) -> Moved:
             with fresh.transaction():
                 # The tables, also those that have no rows.
                 pass
-            with file_attached(source.connection, str(scratch)), source.reading() as connection:
-                moved = _copy(connection, "warehouse", "other")
-                listed = digests(connection, "warehouse")
+            with attached(source.connection, scratch, "other"), source.reading() as connection:
+                copied = _copy(connection, "warehouse", "other")
             with fresh.transaction() as connection:
                 for dataset in read_all_columns(connection):
                     create_view(connection, dataset)
             # Again, because now it is read from the disk.
             with fresh.reading() as connection:
-                compare(listed, digests(connection, "warehouse"))
+                _compare(copied, _digests(connection, "warehouse"))
             with fresh.held() as connection:
                 connection.execute("CHECKPOINT warehouse")
         scratch.chmod(0o600)
         # What may be there has no loads.
         put_in_place(scratch, path)
-    return moved
+    return _moved(copied)
 
 
-def _has_loads(target: Warehouse) -> bool:
-    if not target.exists():
-        return False
-    with target.reading() as connection:
-        row = connection.execute("SELECT count(*) FROM lineage.loads").fetchone()
-    return bool(row and row[0])
-
-
-def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
+def _moved_before(source: Warehouse, target: Warehouse, loads: int) -> Moved:
     """Return what an earlier move left, if all loads of the source are there and no others.
 
     Raises:
@@ -121,31 +131,64 @@ def _moved_before(source: Warehouse, target: Warehouse) -> Moved:
     found = []
     for warehouse in (source, target):
         with warehouse.reading() as connection:
-            found.append(digests(connection, "warehouse", schemas="'history'"))
+            found.append(_digests(connection, "warehouse", _HISTORY))
     if found[0] != found[1]:
         raise WarehouseError(
             f"{target.location} has loads of its own already.",
             "Choose a place without a warehouse. Nothing has changed.",
         )
-    with target.reading() as connection:
-        loads = _loads(connection, "warehouse")
-    return Moved(len(found[0]), sum(rows for rows, _ in found[0].values()), loads, was_there=True)
+    return Moved(len(found[0]), _rows(found[0]), loads, was_there=True)
 
 
-@contextmanager
-def file_attached(
-    connection: duckdb.DuckDBPyConnection, file: str, options: str = ""
-) -> Iterator[None]:
-    """Attach a DuckDB file as ``other``."""
-    connection.execute(f"ATTACH {literal(file)} AS other{f' ({options})' if options else ''}")
-    try:
-        yield
-    finally:
-        connection.execute("DETACH other")
+def replace_tables(warehouse: Warehouse, built: Path) -> None:
+    """Replace the loads of a DuckLake by those of a DuckDB file.
+
+    Args:
+        warehouse: the DuckLake. Its connection has the old lineage, as ``memory.was_…``.
+        built: the file with the new tables.
+
+    Raises:
+        WarehouseError: another host changed the loads since, or the copy differs.
+        TurnLost: another host wrote at the same moment.
+    """
+    with (
+        attached(warehouse.connection, built, "other", "READ_ONLY"),
+        warehouse.transaction() as connection,
+    ):
+        _refuse_changes(connection, warehouse.location)
+        for (name,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables()"
+            " WHERE database_name = 'other' AND schema_name = 'history' ORDER BY table_name"
+        ).fetchall():
+            table = table_name(name)
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(f"CREATE TABLE {table} AS FROM other.{table}")
+        for name in _LINEAGE:
+            connection.execute(f"DELETE FROM lineage.{name}")
+            connection.execute(f"INSERT INTO lineage.{name} BY NAME FROM other.lineage.{name}")
+        before, after = (_digests(connection, each, _HISTORY) for each in ("other", "warehouse"))
+        _compare(before, after)
+        for name in read_all_columns(connection):
+            create_view(connection, name)
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:
-    """Copy all rows from one attached database to the other, and compare them.
+def _refuse_changes(connection: duckdb.DuckDBPyConnection, location: str) -> None:
+    for table in _UNCHANGED:
+        found = []
+        for name in (f"lineage.{quoted(table)}", f"memory.was_{table}"):
+            key = "subject_id" if table == "erasures" else "load_id"
+            found += connection.execute(
+                f"SELECT count(*), sum(hash({key}))::VARCHAR FROM {name}"
+            ).fetchall()
+        if found[0] != found[1]:
+            raise WarehouseError(
+                f"Another host loaded, compacted or erased in {location} during the rebuild.",
+                "Nothing has changed. End the runs of all hosts, and run rebuild again.",
+            )
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> _Digests:
+    """Copy all rows from one attached database to the other; return their digests.
 
     Raises:
         WarehouseError: the copy differs.
@@ -159,19 +202,21 @@ def _copy(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> Moved:
         else:
             statement = f"CREATE TABLE {new}.{name} AS SELECT {listed} FROM {old}.{name}"
         connection.execute(statement)
-    listed_rows = digests(connection, old)
-    compare(listed_rows, digests(connection, new))
-    rows = sum(number for number, _ in listed_rows.values())
-    return Moved(len(listed_rows), rows, _loads(connection, old))
+    found = _digests(connection, old)
+    _compare(found, _digests(connection, new))
+    return found
 
 
-def _loads(connection: duckdb.DuckDBPyConnection, database: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {database}.lineage.loads").fetchone()
-    return int(row[0]) if row else 0
+def _moved(copied: _Digests) -> Moved:
+    return Moved(len(copied), _rows(copied), copied["lineage", "loads"][0])
 
 
-def compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]) -> None:
-    """Compare the ``digests`` of the original with those of its copy.
+def _rows(found: _Digests) -> int:
+    return sum(number for number, _ in found.values())
+
+
+def _compare(old: _Digests, new: _Digests) -> None:
+    """Compare the ``_digests`` of the original with those of its copy.
 
     Raises:
         WarehouseError: the copy differs.
@@ -184,30 +229,14 @@ def compare(old: dict[_Name, tuple[int, str]], new: dict[_Name, tuple[int, str]]
             )
 
 
-def _tables(
-    connection: duckdb.DuckDBPyConnection,
-    database: str,
-    schemas: str = "'history', 'lineage', 'study'",
-) -> dict[_Name, list[str]]:
-    """Return the columns of each table, by schema and table, in table order."""
-    rows = connection.execute(
-        "SELECT schema_name, table_name, list(column_name ORDER BY column_index)"
-        " FROM duckdb_columns() SEMI JOIN duckdb_tables()"
-        " USING (database_name, schema_name, table_name)"
-        f" WHERE database_name = ? AND schema_name IN ({schemas}) GROUP BY ALL ORDER BY ALL",
-        [database],
-    ).fetchall()
-    return {(schema, name): columns for schema, name, columns in rows if (schema, name) not in _OWN}
-
-
-def digests(
-    connection: duckdb.DuckDBPyConnection,
-    database: str,
-    schemas: str = "'history', 'lineage', 'study'",
-) -> dict[_Name, tuple[int, str]]:
+def _digests(
+    connection: duckdb.DuckDBPyConnection, database: str, schemas: Collection[str] = _SCHEMAS
+) -> _Digests:
     """Return the number of rows of each table, and a sum of their hashes, whatever their order."""
     found = {}
-    for (schema, table), columns in _tables(connection, database, schemas).items():
+    for (schema, table), columns in _tables(connection, database).items():
+        if schema not in schemas:
+            continue
         # By name: columns that were added later stand in another order elsewhere.
         listed = ", ".join(map(quoted, sorted(columns)))
         ((number, digest),) = connection.execute(
@@ -216,3 +245,12 @@ def digests(
         ).fetchall()
         found[schema, table] = (number, digest)
     return found
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> dict[_Name, list[str]]:
+    """Return the columns of each table that is moved, by schema and table, in table order."""
+    return {
+        name: columns
+        for name, columns in tables_of(connection, database).items()
+        if name[0] in _SCHEMAS and name not in _OWN
+    }

@@ -2,7 +2,7 @@
 
 Belongs here: reading the old warehouse if it is readable, copying what the landing does not have,
 keeping the old file. Does not belong: loading landed files (``ingest.warehouse_rebuild``), putting
-the new tables into a DuckLake (``lake_rebuild``).
+the new tables into a DuckLake (``moving``).
 
 The old file is held during the rebuild, so no process loads rows into it that the new file would
 lack. It is kept next to the new one as ``….before-rebuild-<time>``.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.warehouse.column_types import literal
+from cp_pipeline.warehouse.attaching import identity_of
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.dataset_tables import create_view, read_all_columns, table_name
 from cp_pipeline.warehouse.errors import WarehouseError, WarehouseUnreadable
@@ -28,8 +28,8 @@ from cp_pipeline.warehouse.file_swap import (
     replacing,
     sync_folder,
 )
-from cp_pipeline.warehouse.lake_rebuild import replace_tables
-from cp_pipeline.warehouse.quiet_connections import connect
+from cp_pipeline.warehouse.moving import replace_tables
+from cp_pipeline.warehouse.quiet_connections import attached, connect
 from cp_pipeline.warehouse.schema import columns_of, has_tables, qualified
 from cp_pipeline.warehouse.study_tables import STUDY_TABLES
 
@@ -85,7 +85,7 @@ def building_anew(warehouse: Warehouse, folder: Path) -> Iterator[NewWarehouse]:
         return
     path = file_of(warehouse)
     with replacing(path) as scratch, ExitStack() as held:
-        identity = _identity(path)
+        identity = identity_of(path)
         old = _remember(warehouse, held)
         with closing(Warehouse(str(scratch))) as fresh:
             _begin(fresh, scratch, old)
@@ -142,8 +142,7 @@ def _remember(warehouse: Warehouse, held: ExitStack) -> duckdb.DuckDBPyConnectio
         ).fetchall()
         for table in _REMEMBERED:
             # An earlier version may lack this table.
-            source = "warehouse" if (table,) in there else None
-            if source is not None:
+            if (table,) in there:
                 connection.execute(
                     f"CREATE TABLE memory.was_{table} AS FROM warehouse.{qualified(table)}"
                 )
@@ -191,13 +190,10 @@ def _begin(fresh: Warehouse, scratch: Path, old: duckdb.DuckDBPyConnection | Non
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, scratch: Path) -> Iterator[None]:
     """Attach the new file as ``fresh``, in one transaction."""
-    connection.execute(f"ATTACH {literal(scratch)} AS fresh")
-    try:
+    with attached(connection, scratch, "fresh"):
         connection.execute("BEGIN")
         yield
         connection.execute("COMMIT")
-    finally:
-        connection.execute("DETACH fresh")
 
 
 def _common_columns(old: duckdb.DuckDBPyConnection, table: str) -> list[str]:
@@ -247,7 +243,7 @@ def _take_over(old: duckdb.DuckDBPyConnection, table: str) -> None:
 
 def _take_the_place(scratch: Path, path: Path, identity: tuple[int, int] | None) -> Path | None:
     """Put the new file in place; return the path at which the old file is kept, if any."""
-    if _identity(path) != identity:
+    if identity_of(path) != identity:
         raise WarehouseError(
             f"Another process replaced the warehouse {path} during the rebuild.",
             "That file is unchanged. Run rebuild again.",
@@ -267,7 +263,7 @@ def _take_the_place(scratch: Path, path: Path, identity: tuple[int, int] | None)
 def _keep(path: Path, identity: tuple[int, int]) -> Path:
     """Give the old file a second name, or reuse the name from a killed rebuild."""
     for earlier in path.parent.glob(f"{path.name}.before-rebuild-*"):
-        if _identity(earlier) == identity:
+        if identity_of(earlier) == identity:
             return earlier
     kept = path.with_name(f"{path.name}.before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     kept.hardlink_to(path)
@@ -282,11 +278,3 @@ def old_files(warehouse: Warehouse) -> list[Path]:
     """Return the old warehouse files that rebuilds kept, and their write-ahead logs."""
     path = file_of(warehouse)
     return sorted(path.parent.glob(f"{path.name}.before-rebuild-*")) if warehouse.is_file else []
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

@@ -31,11 +31,15 @@ class PartitionState:
 
 
 class FailedAttempts(NamedTuple):
-    """The failures of one version of an export: the number, the last time (UTC), the last error."""
+    """The failures of one version of an export: the number, the last time (UTC), the last error.
+
+    ``run_id``: the Dagster run of the last one; empty if there was none.
+    """
 
     number: int
     last: datetime
     error: str
+    run_id: str = ""
 
 
 class LoadedVersions(NamedTuple):
@@ -58,18 +62,6 @@ _LASTING_FAILURES = (
     " AND loads.dataset_name = failures.dataset_name"
     f" AND {covers('loads', 'failures')})"
 )
-
-
-class LastingFailure(NamedTuple):
-    """An export that is listed and could not be loaded, and its last failure."""
-
-    study_id: int
-    subject_id: int
-    dataset_name: str
-    study_program_id: str
-    file_name: str
-    error: str
-    run_id: str
 
 
 def partition_states(warehouse: Warehouse) -> Iterator[PartitionState]:
@@ -132,27 +124,23 @@ def listed_datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def partitions_loaded_by(warehouse: Warehouse, run_ids: Collection[str]) -> set[Partition]:
     """Return the partitions with a current load of one of these Dagster runs."""
-    if not run_ids or not warehouse.exists():
+    if not run_ids:
         return set()
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT subject_id, dataset_name FROM lineage.current_loads"
-            " WHERE list_contains(?::VARCHAR[], dagster_run_id)",
-            [sorted(run_ids)],
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT DISTINCT subject_id, dataset_name FROM lineage.current_loads"
+        " WHERE list_contains(?::VARCHAR[], dagster_run_id)",
+        [sorted(run_ids)],
+    )
     return {Partition(*row) for row in rows}
 
 
 def count_partitions(warehouse: Warehouse) -> int:
     """Return the number of listed or loaded partitions."""
-    if not warehouse.exists():
-        return 0
-    with warehouse.reading() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM (SELECT subject_id, dataset_name FROM lineage.export_files"
-            " UNION SELECT subject_id, dataset_name FROM lineage.current_loads)"
-        ).fetchone()
-    return int(row[0]) if row else 0
+    rows = warehouse.rows(
+        "SELECT count(*) FROM (SELECT subject_id, dataset_name FROM lineage.export_files"
+        " UNION SELECT subject_id, dataset_name FROM lineage.current_loads)"
+    )
+    return rows[0][0] if rows else 0
 
 
 def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], FailedAttempts]:
@@ -160,31 +148,15 @@ def failed_attempts(warehouse: Warehouse) -> dict[tuple[ExportKey, Version], Fai
 
     Ignore failures of versions that were loaded since or are no longer listed.
     """
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, subject_id, study_program_id, dataset_name,"
-            " epoch_ns(failures.program_executed_at), epoch_ns(failures.modified_at),"
-            " failures.file_name, count(*), max(failed_at), max_by(error, failed_at)"
-            f" {_LASTING_FAILURES} GROUP BY ALL"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT study_id, subject_id, study_program_id, dataset_name,"
+        " epoch_ns(failures.program_executed_at), epoch_ns(failures.modified_at),"
+        " failures.file_name, count(*), max(failed_at), max_by(error, failed_at),"
+        f" coalesce(max_by(dagster_run_id, failed_at), '') {_LASTING_FAILURES} GROUP BY ALL"
+    )
     return {
         (ExportKey(*row[:4]), Version(*row[4:7])): FailedAttempts(
-            row[7], row[8].replace(tzinfo=UTC), row[9]
+            row[7], row[8].replace(tzinfo=UTC), *row[9:]
         )
         for row in rows
     }
-
-
-def lasting_failures(warehouse: Warehouse) -> list[LastingFailure]:
-    """Return the exports that are listed and could not be loaded; empty without a warehouse."""
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, subject_id, dataset_name, study_program_id, failures.file_name,"
-            " max_by(error, failed_at), coalesce(max_by(dagster_run_id, failed_at), '')"
-            f" {_LASTING_FAILURES} GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
-    return [LastingFailure(*row) for row in rows]

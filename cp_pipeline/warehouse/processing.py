@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.schema import has_table
 
 
 class SubjectProcessing(NamedTuple):
@@ -35,11 +36,7 @@ def subjects_processing(storage: StorageSettings) -> list[SubjectProcessing]:
         if not warehouse.exists():
             return []
         with warehouse.reading() as connection:
-            there = connection.execute(
-                "SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()"
-                " AND schema_name = 'marts' AND table_name = 'subject_processing'"
-            ).fetchone()
-            if not there or not there[0]:
+            if not has_table(connection, "marts.subject_processing"):
                 return []
             rows = connection.execute(
                 f"SELECT {', '.join(SubjectProcessing._fields)} FROM marts.subject_processing"

@@ -9,11 +9,7 @@ file open keeps it, the next reader opens the new file, and no reader sees a par
 write to the warehouse while it is attached.
 """
 
-import contextlib
-import hashlib
-import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +19,11 @@ import duckdb
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.landing import ObjectStore
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
-from cp_pipeline.locks.partial_files import partial_of, remove_partial
+from cp_pipeline.locks.partial_files import remove_partial, replaced_at_once
 from cp_pipeline.warehouse import descriptions
 from cp_pipeline.warehouse.column_types import literal, quoted
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.quiet_connections import connect
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached, connect
 from cp_pipeline.warehouse.study_tables import subject_macro
 
 # `history` is not copied, because it has rows that are not current. Nor are dbt's and DuckDB's own
@@ -66,11 +62,8 @@ class Published:
 
 def state_of_warehouse(warehouse: Warehouse) -> str:
     """Return a text that changes with every new listing, load or failure; empty without these."""
-    if not warehouse.exists():
-        return ""
-    with warehouse.reading() as connection:
-        row = connection.execute(_STATE).fetchone()
-    return str(row[0]) if row else ""
+    rows = warehouse.rows(_STATE)
+    return rows[0][0] if rows else ""
 
 
 def published_state(path: Path) -> str:
@@ -107,19 +100,18 @@ def publish_current(
         path.parent.mkdir(parents=True, exist_ok=True)
         # One run publishes at a time (the pool `warehouse`), so no process that lives wrote these.
         remove_partial(path)
-        partial = partial_of(path)
-        # Outside the reading, which is a transaction where the warehouse is a DuckLake.
-        with warehouse.in_use, _attached(warehouse.connection, partial):
-            with warehouse.reading() as connection:
-                tables = _copy(connection)
-                connection.execute(subject_macro("published."))
-                _note_publication(connection, run_id)
-            rows = _count(warehouse.connection)
         # A new file is readable for everyone. An existing file keeps its permissions.
-        partial.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS)
-        # First, so that a file that could not be uploaded is published again.
-        uploaded = _upload(partial, path.name, upload_to) if upload_to else ("", "")
-        partial.replace(path)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else _FOR_READERS
+        with replaced_at_once(path, mode) as partial:
+            # Outside the reading, which is a transaction where the warehouse is a DuckLake.
+            with warehouse.in_use, attached(warehouse.connection, partial, "published", NEW_FILE):
+                with warehouse.reading() as connection:
+                    tables = _copy(connection)
+                    connection.execute(subject_macro("published."))
+                    _note_publication(connection, run_id)
+                rows = _count(warehouse.connection)
+            # First, so that a file that could not be uploaded is published again.
+            uploaded = _upload(partial, path.name, upload_to) if upload_to else ("", "")
     except (OSError, duckdb.IOException) as error:
         raise PipelineError(
             f"The published file {path} cannot be written: {error}.",
@@ -128,31 +120,10 @@ def publish_current(
     return Published(path, tables, rows, path.stat().st_size, *uploaded)
 
 
-def _upload(partial: Path, name: str, location: str) -> tuple[str, str]:
-    """Upload the file, or remove it; return the object's location and its checksum."""
-    try:
-        with partial.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        ObjectStore.at(location, "the published file in").upload(name, partial, checksum)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def _upload(file: Path, name: str, location: str) -> tuple[str, str]:
+    """Upload the file; return the object's location and its checksum."""
+    checksum = ObjectStore.at(location, "the published file in").upload(name, file)
     return f"{location}/{name}", checksum
-
-
-@contextlib.contextmanager
-def _attached(connection: duckdb.DuckDBPyConnection, partial: Path) -> Iterator[None]:
-    connection.execute(f"ATTACH {literal(partial)} AS published (STORAGE_VERSION 'v1.5.0')")
-    try:
-        yield
-    except BaseException:
-        connection.execute("DETACH published")
-        partial.unlink(missing_ok=True)
-        raise
-    connection.execute("DETACH published")
-    # The file must be completely on the disk before it is put in place, in case of a power failure.
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _copy(connection: duckdb.DuckDBPyConnection) -> int:

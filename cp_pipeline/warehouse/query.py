@@ -84,16 +84,17 @@ def write_query(
 
 
 def failing_rows(
-    warehouse: Warehouse, test: str, columns: Sequence[str], limit: int = 20
+    warehouse: Warehouse, test: str, columns: Sequence[str]
 ) -> list[dict[str, object]]:
     """Return what a test of the models found: the different values of some columns, and how often.
+
+    At most 20, the most frequent first.
 
     Args:
         warehouse: where the test ran.
         test: its SQL, as dbt compiled it, where the database is named after the warehouse's file
             (``warehouse`` for a DuckLake).
         columns: the columns to return.
-        limit: the number of different values, the most frequent first.
 
     Raises:
         WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
@@ -105,7 +106,7 @@ def failing_rows(
     answer = query(
         warehouse,
         f"SELECT {selected}, count(*) AS rows FROM ({own}) AS found GROUP BY ALL"
-        f" ORDER BY rows DESC, {selected} LIMIT {limit}",
+        f" ORDER BY rows DESC, {selected} LIMIT 20",
     )
     return answer.to_dicts()
 

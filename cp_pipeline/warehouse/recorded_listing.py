@@ -51,11 +51,13 @@ class ListedPair(NamedTuple):
 
 
 _RECORDED_AGAIN_AFTER = timedelta(hours=1)
-# Needs one parameter, the study ids.
-_UNLOADED = (
+# These need one parameter, the study ids.
+_LISTED = (
     " FROM lineage.export_files AS listed"
     " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
-    " AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
+)
+_UNLOADED = (
+    f"{_LISTED} AND NOT EXISTS (SELECT 1 FROM lineage.loads AS loads"
     " WHERE loads.study_id = listed.study_id AND loads.subject_id = listed.subject_id"
     " AND loads.study_program_id = listed.study_program_id"
     " AND loads.dataset_name = listed.dataset_name"
@@ -68,15 +70,12 @@ def unloaded_exports(warehouse: Warehouse, study_ids: Collection[int]) -> list[E
 
     Exports that the last whole listing lacked are left out.
     """
-    if not warehouse.exists():
-        return []
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT listed.study_id, listed.subject_id, listed.study_program_id,"
-            " listed.dataset_name, listed.file_name, listed.file_format,"
-            f" epoch_ns(listed.modified_at), listed.program_execution{_UNLOADED}",
-            [list(study_ids)],
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT listed.study_id, listed.subject_id, listed.study_program_id,"
+        " listed.dataset_name, listed.file_name, listed.file_format,"
+        f" epoch_ns(listed.modified_at), listed.program_execution{_UNLOADED}",
+        [list(study_ids)],
+    )
     return [
         ExportFile(
             study_id=row[0],
@@ -106,8 +105,7 @@ def recorded_numbers(
     studies, since = list(study_ids), pending_after.replace(tzinfo=None)
     with warehouse.reading() as connection:
         listed = connection.execute(
-            "SELECT count(*), count(DISTINCT (subject_id, dataset_name)) FROM lineage.export_files"
-            " WHERE unlisted_since IS NULL AND list_contains(?::BIGINT[], study_id)",
+            f"SELECT count(*), count(DISTINCT (subject_id, dataset_name)){_LISTED}",
             [studies],
         ).fetchone()
         unloaded = connection.execute(
@@ -131,13 +129,9 @@ def subjects_to_load(
         pending_after: a file that is pending since then (UTC) is not loaded yet.
         refresh: return all listed subjects.
     """
-    every = (
-        " FROM lineage.export_files AS listed"
-        " WHERE listed.unlisted_since IS NULL AND list_contains(?::BIGINT[], listed.study_id)"
-    )
     with warehouse.reading() as connection:
         rows = connection.execute(
-            f"SELECT DISTINCT listed.subject_id{every if refresh else _UNLOADED}"
+            f"SELECT DISTINCT listed.subject_id{_LISTED if refresh else _UNLOADED}"
             " AND (listed.pending_since IS NULL OR listed.pending_since <= ?)",
             [list(study_ids), pending_after.replace(tzinfo=None)],
         ).fetchall()
@@ -146,14 +140,11 @@ def subjects_to_load(
 
 def listed_pairs(warehouse: Warehouse) -> dict[SubjectProgram, ListedPair]:
     """Return what is listed of each subject and study program."""
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, subject_id, study_program_id, epoch_ns(max(program_executed_at)),"
-            " bool_or(pending_since IS NOT NULL)"
-            " FROM lineage.export_files WHERE unlisted_since IS NULL GROUP BY ALL"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT study_id, subject_id, study_program_id, epoch_ns(max(program_executed_at)),"
+        " bool_or(pending_since IS NOT NULL)"
+        " FROM lineage.export_files WHERE unlisted_since IS NULL GROUP BY ALL"
+    )
     return {SubjectProgram(*row[:3]): ListedPair(*row[3:]) for row in rows}
 
 
@@ -203,13 +194,10 @@ def record_whole_listing(
 
 def last_whole_listing(warehouse: Warehouse, study_ids: Collection[int]) -> datetime | None:
     """Return when (UTC) the last whole listing of each of these studies began, the oldest one."""
-    if not warehouse.exists():
-        return None
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            "SELECT study_id, max(started_at) FROM lineage.listings"
-            " WHERE items IS NOT NULL GROUP BY study_id"
-        ).fetchall()
+    rows = warehouse.rows(
+        "SELECT study_id, max(started_at) FROM lineage.listings"
+        " WHERE items IS NOT NULL GROUP BY study_id"
+    )
     last = {study_id: moment.replace(tzinfo=UTC) for study_id, moment in rows}
     if any(study_id not in last for study_id in study_ids):
         return None

@@ -64,9 +64,6 @@ class ReportNumbers:
 def read_report_numbers(published: Path) -> ReportNumbers:
     """Read the numbers of the study report, all from one state of the published file.
 
-    Args:
-        published: the path of the published file (``CP_PUBLISHED``).
-
     Raises:
         PipelineError: nothing is published, or the file lacks a model.
         WarehouseError: the file cannot be opened.

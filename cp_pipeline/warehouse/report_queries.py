@@ -112,12 +112,12 @@ LIMIT {LISTED}
 """
 
 # Medians of the subjects' own means, with quartiles.
-_SPREAD = """
-    median({column}) AS {name}_median,
-    quantile_cont({column}, 0.25) AS {name}_lower,
-    quantile_cont({column}, 0.75) AS {name}_upper,
-    count({column}) AS {name}_n
-"""
+_SPREAD = """struct_pack(
+    median := median({column}),
+    lower := quantile_cont({column}, 0.25),
+    upper := quantile_cont({column}, 0.75),
+    n := count({column})
+) AS {name}"""
 
 WEAR = f"""
 SELECT

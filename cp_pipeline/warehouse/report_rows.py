@@ -7,7 +7,7 @@ the subjects' own means, because a subject with many days must not count more th
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 
 class Publication(NamedTuple):
@@ -55,7 +55,7 @@ class NotCurrent(NamedTuple):
     error: str | None
 
 
-class Spread(NamedTuple):
+class Spread(TypedDict):
     """The median and the quartiles of the means of ``n`` subjects; None if there are none."""
 
     median: float | None
@@ -71,7 +71,6 @@ class Wear(NamedTuple):
     """
 
     study_id: int
-    site_id: int | None
     site: str | None
     is_total: bool
     subjects: int
@@ -81,34 +80,18 @@ class Wear(NamedTuple):
     enough: int
     not_enough: int
     enough_unknown: int
-    wear_hours_median: float | None
-    wear_hours_lower: float | None
-    wear_hours_upper: float | None
-    wear_hours_n: int
-    steps_median: float | None
-    steps_lower: float | None
-    steps_upper: float | None
-    steps_n: int
-
-    @property
-    def wear_hours(self) -> Spread:
-        """Hours of wear on a valid day."""
-        return Spread(
-            self.wear_hours_median, self.wear_hours_lower, self.wear_hours_upper, self.wear_hours_n
-        )
-
-    @property
-    def steps(self) -> Spread:
-        """Steps on a valid day."""
-        return Spread(self.steps_median, self.steps_lower, self.steps_upper, self.steps_n)
+    wear_hours: Spread
+    steps: Spread
 
 
 class Visit(NamedTuple):
-    """A visit of a site's subjects: how many have a wear period, their days, and compliance."""
+    """A visit of a site's subjects: how many have a wear period, their days, and compliance.
+
+    ``wear_hours``, ``steps``: on a valid day.
+    """
 
     study_id: int
     visit_name: str | None
-    site_id: int | None
     site: str | None
     is_total: bool
     visits: int
@@ -120,26 +103,8 @@ class Visit(NamedTuple):
     compliant: int
     not_compliant: int
     compliance_unknown: int
-    wear_hours_median: float | None
-    wear_hours_lower: float | None
-    wear_hours_upper: float | None
-    wear_hours_n: int
-    steps_median: float | None
-    steps_lower: float | None
-    steps_upper: float | None
-    steps_n: int
-
-    @property
-    def wear_hours(self) -> Spread:
-        """Hours of wear on a valid day."""
-        return Spread(
-            self.wear_hours_median, self.wear_hours_lower, self.wear_hours_upper, self.wear_hours_n
-        )
-
-    @property
-    def steps(self) -> Spread:
-        """Steps on a valid day."""
-        return Spread(self.steps_median, self.steps_lower, self.steps_upper, self.steps_n)
+    wear_hours: Spread
+    steps: Spread
 
 
 class UnknownDays(NamedTuple):
@@ -189,7 +154,6 @@ class Waiting(NamedTuple):
     """
 
     study_id: int | None
-    site_id: int | None
     site: str | None
     state: str
     is_total: bool

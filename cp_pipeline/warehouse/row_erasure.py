@@ -1,8 +1,9 @@
 """Erase a subject who withdrew consent, and keep only the fact that it was done.
 
-Belongs here: the subject's rows in every table of a warehouse or of the published file, and
-``lineage.erasures``. Does not belong: files (``landing``), Dagster's events
-(``defs.instance.event_erasure``), the order of the steps (``ingest.subject_erasure``).
+Belongs here: deleting the subject's rows from every table of a warehouse or of the published file.
+Does not belong: which other texts name the subject (``known_texts``), files (``landing``),
+Dagster's events (``defs.instance.event_erasure``), the order of the steps
+(``ingest.subject_erasure``).
 
 A deleted row stays readable in the free pages of its file, so the file is rewritten. A DuckLake
 also has it in older snapshots, data files and statistics, so the tables are written anew, and all
@@ -10,20 +11,20 @@ older snapshots are given up (``lake_maintenance``).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from cp_pipeline.domain.study_details import SubjectName
 from cp_pipeline.locks.partial_files import remove_partial
-from cp_pipeline.warehouse.column_types import literal, quoted
+from cp_pipeline.warehouse.column_types import quoted
 from cp_pipeline.warehouse.connection import Warehouse
 from cp_pipeline.warehouse.errors import WarehouseError
 from cp_pipeline.warehouse.file_swap import log_of, put_in_place, replacing, write_anew
 from cp_pipeline.warehouse.lake_maintenance import forget_snapshots, write_table_anew
-from cp_pipeline.warehouse.schema import has_table, insert_rows
+from cp_pipeline.warehouse.lineage import read_erased
+from cp_pipeline.warehouse.quiet_connections import NEW_FILE, attached
+from cp_pipeline.warehouse.schema import insert_rows, tables_of
 
 _SUBJECT_COLUMNS = frozenset({"subject_id", "_subject_id"})
 _LOAD_COLUMNS = frozenset({"load_id", "_load_id"})
@@ -34,112 +35,8 @@ _OURS = frozenset({"exports", "history", "lineage", "study"})
 # A model about data sets, not about subjects.
 _OF_NO_SUBJECT = frozenset({("marts", "measure_columns")})
 _ERASURES = ("lineage", "erasures")
-_SUBJECTS = ("study", "subjects_history")
 # Where CentrePoint calls the number of a subject its id; in the published file, a table.
-_SUBJECT_IS_ID = frozenset({_SUBJECTS, ("study", "subjects")})
-_NAMING = {
-    "loads": ("file_name", "file_sha256", "program_execution", "landing_path"),
-    "compacted": ("file_name", "file_sha256", "program_execution", "landing_path"),
-    "export_files": ("file_name", "program_execution"),
-    "unusable_items": ("file_name", "program_execution", "reason"),
-    "failures": ("file_name", "program_execution", "error"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the warehouse stores about a subject.
-
-    ``texts``: names, checksums, executions and errors that belong to this subject only. Other
-    stores, such as Dagster's events, may contain them. ``labels``: how people call or called the
-    subject; they may be short, and mean something else elsewhere. ``erased_at``: when the subject
-    was erased before (UTC), or None.
-    """
-
-    loads: int
-    rows: int
-    texts: frozenset[str]
-    erased_at: datetime | None
-    labels: frozenset[str] = frozenset()
-
-
-def erased_subjects(warehouse: Warehouse) -> frozenset[int]:
-    """Return the erased subjects; empty if the warehouse does not exist yet."""
-    if not warehouse.exists():
-        return frozenset()
-    with warehouse.reading() as connection:
-        # The table is missing if no one wrote to the warehouse since an earlier version made it.
-        return read_erased(connection) if has_table(connection, "erasures") else frozenset()
-
-
-def read_erased(connection: duckdb.DuckDBPyConnection) -> frozenset[int]:
-    """Return the subjects that were erased from the default database."""
-    rows = connection.execute("SELECT subject_id FROM lineage.erasures").fetchall()
-    return frozenset(subject_id for (subject_id,) in rows)
-
-
-def known_of(warehouse: Warehouse, subject_id: int) -> Known:
-    """Return what the warehouse stores about a subject.
-
-    Raises:
-        WarehouseBusy, WarehouseUnreadable: the warehouse cannot be opened.
-    """
-    if not warehouse.exists():
-        return Known(0, 0, frozenset(), None)
-    with warehouse.reading() as connection:
-        tables = _columns(connection)
-        counted = connection.execute(
-            "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT FROM lineage.loads"
-            " WHERE subject_id = ?",
-            [subject_id],
-        ).fetchone()
-        texts = frozenset(
-            text
-            for table, columns in _NAMING.items()
-            if ("lineage", table) in tables
-            for column in columns
-            for text in _own_texts(connection, table, column, subject_id)
-        )
-        erased = None
-        if _ERASURES in tables:
-            erased = connection.execute(
-                "SELECT max(erased_at) FROM lineage.erasures WHERE subject_id = ?", [subject_id]
-            ).fetchone()
-        labels = _labels(connection, subject_id) if _SUBJECTS in tables else frozenset()
-    loads, rows = counted or (0, 0)
-    return Known(loads, rows, texts, erased[0] if erased else None, labels)
-
-
-def _labels(connection: duckdb.DuckDBPyConnection, subject_id: int) -> frozenset[str]:
-    """Return all identifiers that the subject ever had, with and without those of its sites."""
-    rows = connection.execute(
-        "SELECT DISTINCT subjects.study_id, subjects.subject_identifier,"
-        " unnest(list_distinct([subjects.site_identifier, sites.site_identifier]))"
-        " FROM study.subjects_history AS subjects LEFT JOIN study.sites_history AS sites"
-        " ON sites.study_id = subjects.study_id AND sites.id = subjects.site_id"
-        " WHERE subjects.id = ?",
-        [subject_id],
-    ).fetchall()
-    plain = connection.execute(
-        "SELECT DISTINCT study_id, subject_identifier, NULL FROM study.subjects_history"
-        " WHERE id = ?",
-        [subject_id],
-    ).fetchall()
-    return frozenset(
-        spelling
-        for study_id, identifier, site in (*rows, *plain)
-        for spelling in SubjectName(study_id, subject_id, identifier, site).spellings
-    )
-
-
-def record_erasures(warehouse: Warehouse, erased: Mapping[int, datetime]) -> None:
-    """Record subjects and when each was erased, as another store remembers it."""
-    rows = [
-        {"subject_id": subject_id, "erased_at": at.astimezone(UTC).replace(tzinfo=None)}
-        for subject_id, at in erased.items()
-    ]
-    with warehouse.transaction() as connection:
-        insert_rows(connection, "erasures", rows)
+_SUBJECT_IS_ID = frozenset({("study", "subjects_history"), ("study", "subjects")})
 
 
 def erase_from_warehouse(warehouse: Warehouse, subject_id: int, file_count: int) -> tuple[str, ...]:
@@ -220,15 +117,12 @@ def _copy_the_others(
 ) -> None:
     """Copy the default database without the rows that match the conditions."""
     try:
-        connection.execute(f"ATTACH {literal(scratch)} AS fresh (STORAGE_VERSION 'v1.5.0')")
-        try:
+        with attached(connection, scratch, "fresh", NEW_FILE):
             connection.execute("COPY FROM DATABASE warehouse TO fresh (SCHEMA)")
             for (schema, table), condition in conditions.items():
                 name = f"{quoted(schema)}.{quoted(table)}"
                 kept = f" WHERE ({condition}) IS NOT TRUE" if condition else ""
                 connection.execute(f"INSERT INTO fresh.{name} FROM warehouse.{name}{kept}")
-        finally:
-            connection.execute("DETACH fresh")
     except duckdb.Error as error:
         raise WarehouseError(
             f"The published file cannot be rewritten: {str(error).splitlines()[0]}.",
@@ -236,18 +130,8 @@ def _copy_the_others(
         ) from error
 
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
-    """Return the tables of the default database, each with its columns by lower-case name."""
-    rows = connection.execute(
-        "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
-        " SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)"
-        " WHERE database_name = current_database() GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-    return {(row[0], row[1]): {name.lower(): name for name in row[2]} for row in rows}
-
-
 def _load_ids(connection: duckdb.DuckDBPyConnection, subject_id: int) -> list[int]:
-    tables = _columns(connection)
+    tables = tables_of(connection, "warehouse")
     found: list[int] = []
     for table in ("loads", "compacted"):
         if ("lineage", table) in tables:
@@ -263,7 +147,8 @@ def _conditions(
 ) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield for each table the SQL condition of the subject's rows; empty if no column tells."""
     loads = _load_ids(connection, subject_id)
-    for name, columns in _columns(connection).items():
+    for name, listed in tables_of(connection, "warehouse").items():
+        columns = {column.lower(): column for column in listed}
         telling = set(columns)
         if name[0] in {"exports", "history"}:
             telling &= _BESIDE_A_FILE
@@ -290,16 +175,3 @@ def _unclear(conditions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
         for (schema, table), condition in conditions.items()
         if not condition and schema not in _OURS and (schema, table) not in _OF_NO_SUBJECT
     )
-
-
-def _own_texts(
-    connection: duckdb.DuckDBPyConnection, table: str, column: str, subject_id: int
-) -> list[str]:
-    """Return a column's values for a subject, without those that another subject has too."""
-    rows = connection.execute(
-        f"SELECT DISTINCT {column} FROM lineage.{table}"
-        f" WHERE subject_id = ? AND {column} IS NOT NULL"
-        f" EXCEPT SELECT {column} FROM lineage.{table} WHERE subject_id <> ?",
-        [subject_id, subject_id],
-    ).fetchall()
-    return [text for (text,) in rows]

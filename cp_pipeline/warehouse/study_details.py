@@ -11,7 +11,7 @@ import duckdb
 
 from cp_pipeline.domain.study_details import DetailTable
 from cp_pipeline.warehouse.connection import Warehouse
-from cp_pipeline.warehouse.row_erasure import read_erased
+from cp_pipeline.warehouse.lineage import read_erased
 from cp_pipeline.warehouse.schema import insert_rows
 from cp_pipeline.warehouse.versions import Changes, compare, open_versions, write
 
@@ -123,14 +123,7 @@ def subjects_to_ask(
 def record_timezones_asked(
     warehouse: Warehouse, subjects: DetailTable, asked: Collection[int], now: datetime
 ) -> None:
-    """Record for which subjects the history of time zones was asked for.
-
-    Args:
-        warehouse: has the tables.
-        subjects: the study's subjects, with their time zones now.
-        asked: the subjects' numbers.
-        now: the current time (UTC).
-    """
+    """Record for which subjects the history of time zones was asked for; ``now`` is in UTC."""
     known = {dict(row)["id"]: dict(row)["timezone"] for row in subjects.rows}
     if not asked:
         return

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cp_pipeline.domain.study_details import StudyNames, SubjectName
 from cp_pipeline.warehouse.connection import Warehouse
+from cp_pipeline.warehouse.schema import has_table
 
 
 class ProgramOfDataset(NamedTuple):
@@ -58,12 +59,8 @@ def study_names(warehouse: Warehouse) -> StudyNames:
     if not (warehouse.has_file() if warehouse.is_file else warehouse.exists()):
         return StudyNames()
     with warehouse.reading() as connection:
-        there = connection.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
-            " AND schema_name = 'study' AND table_name IN ('programs', 'subjects_history',"
-            " 'sites_history')"
-        ).fetchone()
-        if not there or there[0] != 3:  # noqa: PLR2004  (these three)
+        needed = ("study.programs", "study.subjects_history", "study.sites_history")
+        if not all(has_table(connection, table) for table in needed):
             return StudyNames()
         programs = connection.execute(
             "SELECT study_program_id, study_program_name FROM study.programs"

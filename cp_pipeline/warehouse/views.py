@@ -1,7 +1,7 @@
 """SQL for the current loads, the state of each partition, and the rows current at an instant.
 
 Belongs here: the views and the macro over ``lineage``, and which load supersedes which.
-Does not belong: the tables (``schema``), the view of a data set (``dataset_tables``).
+Does not belong: the tables (``lineage_tables``), the view of a data set (``dataset_tables``).
 """
 
 from datetime import UTC, datetime

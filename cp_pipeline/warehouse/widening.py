@@ -59,7 +59,7 @@ def rebuild(
     loads: Sequence[HistoricLoad],
     landing: Landing,
     scratch: Path,
-    table: str = "rebuilt",
+    table: str,
 ) -> Rebuild:
     """Read all loads of a data set again, with kinds at least as wide as ``wanted``.
 
@@ -98,7 +98,7 @@ def _read_all(
     wider = dict(columns)
     for load in loads:
         try:
-            with landing.local(load.landing_path, scratch) as path:
+            with landing.files.local(load.landing_path, scratch) as path:
                 text = read_csv_text(path, scratch)
         except (ExportRefused, OSError) as error:
             raise LandedFileGone(load, str(error)) from error

@@ -29,7 +29,7 @@ from cp_pipeline_tests.malformed_files import packed, with_record
 from cp_pipeline_tests.postgres_servers import PostgresServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 DAILY, EPOCHS = "ActivityDaily8", "ActivityEpochs10"
 PARTITIONS = 16
@@ -128,13 +128,26 @@ def browser() -> Iterator["Browser"]:
         launched.close()
 
 
-@pytest.fixture
-def page(browser: "Browser", ui: DagsterUi, request: pytest.FixtureRequest) -> Iterator["Page"]:
-    """An empty page. A picture of it at the end of the test is saved in ``ci_artefacts``."""
-    opened = browser.new_page(
+@pytest.fixture(scope="package")
+def context(browser: "Browser", ui: DagsterUi) -> Iterator["BrowserContext"]:
+    """One for all pages, so that the browser fetches the UI's code once."""
+    opened = browser.new_context(
         base_url=ui.url, viewport={"width": WIDTH, "height": HEIGHT}, timezone_id="UTC"
     )
     opened.set_default_timeout(PATIENCE * 1000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(
+    context: "BrowserContext", ui: DagsterUi, request: pytest.FixtureRequest
+) -> Iterator["Page"]:
+    """An empty page. A picture of it at the end of the test is saved in ``ci_artefacts``."""
+    opened = context.new_page()
+    # What the UI has stored in the browser is of an earlier test.
+    stored = {"origin": ui.url, "storageTypes": "all"}
+    context.new_cdp_session(opened).send("Storage.clearDataForOrigin", stored)
     yield opened
     keep_picture(opened, request.node.name.removeprefix("test_"))
     opened.close()

@@ -4,8 +4,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint
 from cp_pipeline.centrepoint.answers import retry_after

@@ -1,8 +1,6 @@
 """Invalid connection settings always raise one of this project's errors."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from cp_pipeline_tests.centrepoint.clients import STUDY, Keeper, asked, connect,
 from cp_pipeline_tests.centrepoint.scripted import Said, Scripted
 from cp_pipeline_tests.centrepoint.test_secrets import everything_said
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.forked import command_in
 
 PASSWORD = "hunter2"
 BAD_PROXIES = [
@@ -192,7 +191,7 @@ def test_where_the_body_is_dropped_what_was_not_asked_for_is_left_out_and_that_i
         listing = centrepoint.list_export_files(STUDY, Filters(subject))
         assert {item.subject_id for item in listing.items} == {subject}
     assert caplog.text.count("service ignored the filters") == 1
-    assert "CP_EXPORT_DIALECT=datasetfiles" in caplog.text
+    assert "CP_EXPORT_DIALECT=datasetfiles sends no body" in caplog.text
     assert asked(sandbox, "listing") == [("listing", 200)] * 2
 
 
@@ -206,9 +205,12 @@ def test_where_the_body_is_dropped_what_was_not_asked_for_is_left_out_and_that_i
         ("CP_TOKEN_URL", "https://a..b/token"),
     ],
 )
-def test_the_command_ends_with_2_in_words(tmp_path: Path, variable: str, value: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if "PROXY" not in name.upper()}
-    environment |= {
+def test_the_command_ends_with_2_in_words(
+    tmp_path: Path, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in os.environ if "PROXY" in each.upper()]:
+        monkeypatch.delenv(name)
+    environment = {
         "CP_TOKEN_URL": "https://127.0.0.1:1/token",
         "CP_API_URL": "https://127.0.0.1:1",
         "CP_CLIENT_ID": "somebody",
@@ -217,10 +219,7 @@ def test_the_command_ends_with_2_in_words(tmp_path: Path, variable: str, value: 
         "CP_DATA_DIR": str(tmp_path / "data"),
         variable: value,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "cp_pipeline.cli", "sync", "--dry-run"],
-        env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    done = command_in(tmp_path, "sync", "--dry-run", **environment)
     assert done.returncode == 2, done.stderr
     assert variable in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr

@@ -78,11 +78,6 @@ def test_both_dialects_list_the_same_whatever_is_asked_for(sandbox: FaultySandbo
     assert seed.count_export_files(STUDY) == current.count_export_files(STUDY) == 14
 
 
-def test_without_a_setting_the_seeds_dialect_is_asked_for_first(sandbox: FaultySandbox) -> None:
-    CentrePoint(CentrePointSettings.from_environment(sandbox.environment)).list_export_files(STUDY)
-    assert sandbox.requests[-1].path.endswith("/studies/4711/datasetexportfiles")
-
-
 @DIALECTS
 def test_filters_reach_the_service_so_that_one_page_is_enough(dialect: str) -> None:
     with FaultySandbox(small_study(250)) as sandbox:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint, Filters
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE

@@ -8,8 +8,8 @@ from itertools import chain
 import pytest
 
 from cp_pipeline.centrepoint import Filters, ListingPosition, ServiceUnavailable
+from cp_pipeline.centrepoint.api import Page
 from cp_pipeline.centrepoint.pages import REQUESTS_AT_ONCE, pages_in_order
-from cp_pipeline.centrepoint.readings import Page
 from cp_pipeline_tests.centrepoint.clients import STUDY, asked, connect, small_study
 from cp_pipeline_tests.faults import FaultySandbox
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cp_pipeline.centrepoint import CentrePoint, CentrePointError
 from cp_pipeline.centrepoint.redaction import redact

@@ -166,6 +166,18 @@ def test_doctor_and_status_are_content_before_the_first_sync(
     assert "cp-pipeline sync" in status.stdout
 
 
+@pytest.mark.parametrize("name", [".env", "models/profiles.yml"])
+def test_init_overwrites_no_file_and_then_writes_none(name: str, tmp_path: Path) -> None:
+    theirs = tmp_path / "mine" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    done = run("init", "mine", folder=tmp_path)
+    assert done.returncode == 2
+    assert f"{theirs} already exists" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "theirs"
+
+
 def test_the_sandbox_prints_variables_serves_and_executes_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cp_pipeline.cli", "sandbox", "--subjects", "2", "--port"]
     with socket.socket() as free:

@@ -20,8 +20,7 @@ import pytest
 from cp_pipeline.cli.sync import run_sync
 from cp_pipeline.defs.dbt_project import prepared_project
 from cp_pipeline.defs.instance.dagster_home import open_instance
-from cp_pipeline.defs.publish_job import PUBLISHED
-from cp_pipeline.defs.report_asset import STUDY_REPORT
+from cp_pipeline.defs.publish_job import PUBLISHED, STUDY_REPORT
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import ANSWERED
 from cp_pipeline_tests.cli.test_commands import run

@@ -12,7 +12,7 @@ import pytest
 
 from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.sensor_memory import Memory
-from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline_tests.conftest import usual_study
 from cp_pipeline_tests.dagster_homes import instance_in
 from cp_pipeline_tests.faults import FaultySandbox
@@ -30,26 +30,6 @@ def server() -> Iterator[PostgresServer]:
     running = PostgresServer()
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="session")
-def empty_home(shared_folder: Path) -> Path:
-    """A home of Dagster without a run: making its tables takes longer than copying them."""
-    return made_once(shared_folder / "empty_home", _make_home)
-
-
-def _make_home(folder: Path) -> None:
-    with instance_in(folder) as instance:
-        assert instance.get_runs() == []
-        assert instance.get_dynamic_partitions("subjects") == []
-        assert instance.all_instigator_state() == []
-
-
-@pytest.fixture
-def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = shutil.copytree(empty_home, tmp_path / "home_of_test")
-    with instance_in(home) as instance:
-        yield instance
 
 
 def make_study(
@@ -89,34 +69,38 @@ def copied_study(made: Path, folder: Path) -> Iterator[tuple[dg.DagsterInstance,
 
 @pytest.fixture
 def synced(
-    sandbox: FaultySandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+    sandbox: Sandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
 ) -> Iterator[dg.DagsterInstance]:
-    """The usual study is served, and everything is loaded."""
-    made = _usual_study(shared_folder / "synced", empty_home, lambda new: run_job(new, "sync"))
+    """The usual study is served; a copy of what its first sync left is in this test's folder."""
+    made = made_once(
+        shared_folder / "synced",
+        lambda folder: make_study(folder, empty_home, usual_study(), _sync),
+    )
     with copied_study(made, tmp_path) as (instance, _):
         yield instance
 
 
 @pytest.fixture
 def listed(
-    sandbox: FaultySandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
+    sandbox: Sandbox, shared_folder: Path, empty_home: Path, tmp_path: Path
 ) -> Iterator[dg.DagsterInstance]:
-    """The usual study is served, and its exports are listed but not loaded."""
-    made = _usual_study(shared_folder / "listed", empty_home, lambda new: materialize(new, FILES))
+    """As ``synced``, of a run that only listed the exports."""
+    made = made_once(
+        shared_folder / "listed",
+        lambda folder: make_study(folder, empty_home, usual_study(), _list),
+    )
     with copied_study(made, tmp_path) as (instance, _):
         yield instance
 
 
-def _usual_study(
-    folder: Path, home: Path, run: Callable[[dg.DagsterInstance], dg.ExecuteInProcessResult]
-) -> Path:
-    """The usual study after a run, which all workers share."""
+def _sync(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
+    run_job(instance, "sync")
+    return Memory()
 
-    def act(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
-        assert run(instance).success
-        return Memory()
 
-    return made_once(folder, lambda new: make_study(new, home, usual_study(), act))
+def _list(instance: dg.DagsterInstance, _: FaultySandbox) -> Memory:
+    materialize(instance, FILES)
+    return Memory()
 
 
 def materialize(
@@ -142,6 +126,12 @@ def run_job(
         run_config={"ops": {node.name: {"config": config}}} if config else None,
         raise_on_error=raise_on_error,
     )
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
 
 
 def pair(subject: int, dataset: str) -> dg.MultiPartitionKey:

@@ -18,6 +18,7 @@ from cp_pipeline.defs.sensors import tick
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.conftest import one, rows
 from cp_pipeline_tests.defs.conftest import DAILY, copied_study, make_study
+from cp_pipeline_tests.executions import execute_before_writing, execute_without_file, put_file
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.made_once import made_once
 
@@ -193,14 +194,15 @@ def test_while_a_run_loads_a_burst_nothing_is_requested_twice(settled: Night) ->
 def test_files_that_come_minutes_after_the_execution_are_loaded_when_they_are_written(
     settled: Night,
 ) -> None:
-    settled.service.study.execute_before_writing(subject_id=FIRST)
+    executed = execute_before_writing(settled.service.study, FIRST)
     assert "pending" in settled.reason()
     assert states() == {"listed": SUBJECTS - 1, None: 1}
     settled.kinds()
     # Not at each tick again: the pause grows.
     assert "pending" in settled.reason()
     assert settled.kinds() == {"subjects": 2}
-    settled.service.study.write_files()
+    for file in executed:
+        put_file(settled.service.study, file)
     settled.now += timedelta(minutes=10)
     request = settled.requested()
     settled.run(request)
@@ -212,7 +214,7 @@ def test_an_execution_without_a_file_is_settled_after_a_day_and_said(
     settled: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CP_WHOLE_LISTING_HOURS", "100")
-    settled.service.study.execute_without_file(FIRST, UNLISTED)
+    execute_without_file(settled.service.study, FIRST, UNLISTED)
     settled.reason()
     assert states() == {"listed": SUBJECTS, None: 1}
     settled.now += DAY + timedelta(minutes=1)
@@ -344,7 +346,7 @@ def test_programs_have_names_and_their_data_sets(settled: Night) -> None:
     ) == [(DAILY,)]
 
 
-def test_a_long_listing_shows_its_progress_in_the_run(
+def test_a_long_listing_shows_its_progress_in_the_run_and_is_not_listed_again_by_a_look(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_steps, "_SECONDS_TO_LOG", 0.0)
@@ -352,11 +354,6 @@ def test_a_long_listing_shows_its_progress_in_the_run(
     done = job.execute_in_process(instance=night.instance, run_config={"loggers": QUIET})
     messages = [entry.user_message for entry in night.instance.all_logs(done.run_id)]
     assert f"100 of {SUBJECTS} items are listed" in messages
-
-
-def test_what_a_sync_has_listed_is_not_listed_again_by_a_look(night: Night) -> None:
-    job = build_defs().resolve_job_def("sync")
-    job.execute_in_process(instance=night.instance, run_config={"loggers": QUIET})
     night.kinds()
     assert night.reason() == f"all {SUBJECTS} listed exports are loaded"
     assert {kind: number for kind, number in night.kinds().items() if kind != "datasets"} == {

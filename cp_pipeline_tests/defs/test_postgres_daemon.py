@@ -11,6 +11,7 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.defs.instance.dagster_home import open_instance
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.browser.dagster_ui import DagsterUi, dagster_dev, until
+from cp_pipeline_tests.defs.conftest import status
 from cp_pipeline_tests.faults import FaultySandbox, Trickle
 from cp_pipeline_tests.postgres_servers import PASSWORD, PostgresServer
 
@@ -27,12 +28,6 @@ def of_another_host(instance: dg.DagsterInstance) -> dg.DagsterRun:
     begun = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name)
     instance.report_dagster_event(begun, run.run_id)
     return run
-
-
-def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
-    return run.status
 
 
 def killed_in_the_middle(ui: DagsterUi, instance: dg.DagsterInstance, backfill: str) -> str:

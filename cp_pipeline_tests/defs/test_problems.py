@@ -88,11 +88,15 @@ class Watching:
         self.instance = instance
         self.cursor: str | None = None
         # Without the models: dbt takes seconds to read them.
-        self.sensor = build_defs(models=dg.Definitions()).resolve_sensor_def("problems")
+        self.definitions = build_defs(models=dg.Definitions())
+        self.sensor = self.definitions.resolve_sensor_def("problems")
 
     def tick(self) -> str:
         context = dg.build_sensor_context(
-            self.instance, cursor=self.cursor, resources={"source": PipelineResource()}
+            self.instance,
+            cursor=self.cursor,
+            resources={"source": PipelineResource()},
+            definitions=self.definitions,
         )
         data = self.sensor.evaluate_tick(context)
         self.cursor = data.cursor

@@ -39,17 +39,13 @@ def evaluated(instance: dg.DagsterInstance) -> tuple[list[str], str]:
     return [str(request.run_key) for request in data.run_requests or ()], data.skip_message or ""
 
 
-def test_the_sensor_publishes_as_soon_as_something_is_loaded(
+def test_the_sensor_publishes_as_soon_as_something_is_loaded_and_no_run_is_loading(
     sandbox: Sandbox, instance: dg.DagsterInstance
 ) -> None:
     assert evaluated(instance) == ([], "nothing is loaded yet")
     sync_all()
     keys, _ = evaluated(instance)
     assert len(keys) == 1
-
-
-def test_it_waits_until_no_run_is_loading(sandbox: Sandbox, instance: dg.DagsterInstance) -> None:
-    sync_all()
     instance.add_run(
         dg.DagsterRun(
             job_name="__ASSET_JOB",

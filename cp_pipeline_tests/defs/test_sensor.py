@@ -210,15 +210,6 @@ def test_missing_settings_are_named(sensor: Sensor, monkeypatch: pytest.MonkeyPa
     assert "CP_STUDY_ID is not set" in sensor.reason()
 
 
-def test_an_empty_listing_is_no_error(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Sandbox(SandboxStudy.empty()) as empty:
-        for name, value in empty.environment.items():
-            monkeypatch.setenv(name, value)
-        assert "lists no exports. This is not an error" in Sensor(instance).reason()
-
-
 def test_a_failed_partition_is_retried_by_the_schedule_and_then_waits_for_a_person(
     loaded: Sensor, study: SandboxStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

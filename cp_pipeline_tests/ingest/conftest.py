@@ -1,6 +1,7 @@
-"""One export whose execution, modification time and file name a test lists."""
+"""One export whose execution, modification time and file name a test lists, and a survey."""
 
-from cp_pipeline_tests.conftest import one, rows
+from cp_pipeline.ingest import Pipeline, Survey
+from cp_pipeline_tests.conftest import one, open_pipeline, rows
 from cp_pipeline_tests.study_site import DATASET, Site
 
 FIRST = "2024-02-28T10:05:08.1000000+00:00"
@@ -20,6 +21,12 @@ def listed(here: Site, number: int, execution: str, modified: str, name: str = "
         modified=modified,
         file_name=name or "1_file.csv.gz",
     )
+
+
+def surveyed() -> tuple[Pipeline, Survey]:
+    """What is listed, of which nothing is written down."""
+    exports = open_pipeline()
+    return exports, exports.survey(write=False)
 
 
 def current() -> list[tuple[object, ...]]:

@@ -7,13 +7,26 @@ from types import ModuleType
 
 import pytest
 
-from cp_pipeline.ingest import PartitionLoaded, Pipeline, Survey, batches, executor
+from cp_pipeline.ingest import PartitionLoaded, batches, executor
 from cp_pipeline.ingest.executor import thread_executor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
-from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.conftest import (
+    files_fetched,
+    one,
+    open_pipeline,
+    rows,
+    sync_all,
+    usual_study,
+)
+from cp_pipeline_tests.ingest.conftest import surveyed
 
-PARTITIONS = 47
-EXPORTS = 59
+PARTITIONS = 15
+EXPORTS = 19
+
+
+@pytest.fixture
+def study() -> SandboxStudy:
+    return SandboxStudy.synthetic(study_id=4711, subjects=4, days=1, seed=1, epoch_rows=60)
 
 
 def threads_of_ours() -> list[str]:
@@ -22,11 +35,6 @@ def threads_of_ours() -> list[str]:
         for thread in threading.enumerate()
         if thread.name.startswith(("download", "load"))
     ]
-
-
-def surveyed() -> tuple[Pipeline, Survey]:
-    exports = open_pipeline()
-    return exports, exports.survey(write=False)
 
 
 def test_downloads_begin_before_anybody_looks_and_loads_do_not(sandbox: Sandbox) -> None:
@@ -127,18 +135,21 @@ def test_however_narrow_the_bounds_are_all_is_loaded_once(
 
 
 def test_downloads_wait_while_nobody_takes_what_is_loaded(
-    study: SandboxStudy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(executor, "PARTITIONS_AHEAD", 4)
     monkeypatch.setattr(batches, "BATCH_EXPORTS", 2)
-    exports, survey = surveyed()
-    with thread_executor(exports.rooms, survey, "") as results:
-        taken = iter(results)
-        next(taken)
-        time.sleep(1.5)
-        assert files_fetched(sandbox) < EXPORTS / 2
-        assert len(list(taken)) == PARTITIONS - 1
-    assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
+    with Sandbox(usual_study()) as sandbox:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        exports, survey = surveyed()
+        with thread_executor(exports.rooms, survey, "") as results:
+            taken = iter(results)
+            next(taken)
+            time.sleep(1.5)
+            assert files_fetched(sandbox) < 59 / 2
+            assert len(list(taken)) == 47 - 1
+    assert one("SELECT count(*) FROM lineage.loads") == 59
 
 
 def test_the_seconds_of_each_activity_are_added_up(sandbox: Sandbox) -> None:

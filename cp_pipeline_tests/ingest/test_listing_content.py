@@ -17,18 +17,21 @@ from cp_pipeline_tests.ingest.conftest import (
     AFTER,
     LATER,
     SECOND,
+    current,
     listed,
+    state,
 )
 from cp_pipeline_tests.study_site import DATASET, Site
 from cp_pipeline_tests.warehouse_contents import run
 from cp_pipeline_tests.warehouses import changing
 
 
-def test_the_latest_listing_is_what_is_written_down(here: Site) -> None:
-    listed(here, 1, SECOND, LATER)
+def test_an_older_version_than_the_loaded_one_is_written_down_and_left_alone(here: Site) -> None:
+    listed(here, 2, SECOND, LATER)
     sync_all()
     listed(here, 1, SECOND, AFTER)
-    sync_all()
+    assert sync_all() == []
+    assert (current(), state()) == ([(2, SECOND)], "current")
     assert one("SELECT modified_at::VARCHAR FROM lineage.export_files") == (
         "2024-02-29 10:09:20.5899754"
     )

@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cp_pipeline.ingest import Question, Reason
+from cp_pipeline.ingest import Reason
 from cp_pipeline.ingest.plan import PENDING_AT_MOST
 from cp_pipeline.settings import StorageSettings
+from cp_pipeline.warehouse import Question, ask
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.ingest.conftest import (
     AFTER,
@@ -80,14 +81,14 @@ def test_after_a_day_it_is_loaded_all_the_same_and_a_check_is_red(here: Site) ->
     assert len(sync_all()) == 1
     assert current() == [(1, SECOND)]
     assert reasons() == [Reason.NEW, Reason.OVERDUE]
-    finding = open_pipeline().ask(Question.FILES_ARE_OF_THEIR_EXECUTION)
+    finding = ask(open_pipeline().questions, Question.FILES_ARE_OF_THEIR_EXECUTION)
     assert (finding.at_fault, finding.rows[0][0]) == (1, 1)
     assert sync_all() == []
     # When the file is written, the check passes again.
     listed(here, 2, SECOND, AFTER)
     assert len(sync_all()) == 1
     assert current() == [(2, SECOND)]
-    assert open_pipeline().ask(Question.FILES_ARE_OF_THEIR_EXECUTION).at_fault == 0
+    assert ask(open_pipeline().questions, Question.FILES_ARE_OF_THEIR_EXECUTION).at_fault == 0
 
 
 def test_another_execution_meanwhile_begins_the_day_anew(here: Site) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +9,14 @@ from cp_pipeline.domain.exports import Instant, Partition
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded, Request
 from cp_pipeline.sandbox import Packing, SandboxStudy
 from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.executions import put_file, with_column
 from cp_pipeline_tests.faults import FaultySandbox
 
 DAILY = "ActivityDaily8"
 
 
 @pytest.mark.both_engines
-def test_every_export_is_loaded_once_with_the_rows_of_its_file(
+def test_every_export_is_loaded_once_with_the_rows_of_its_file_and_a_second_sync_does_nothing(
     sandbox: FaultySandbox, study: SandboxStudy
 ) -> None:
     results = sync_all()
@@ -36,12 +36,7 @@ def test_every_export_is_loaded_once_with_the_rows_of_its_file(
         total = sum(count for key, count in counted.items() if key[1] == dataset)
         assert one(f'SELECT count(*) FROM exports."{dataset}"') == total
 
-
-@pytest.mark.both_engines
-def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_exports(
-    sandbox: FaultySandbox,
-) -> None:
-    sync_all()
+    # Two programs, whose executions differ in the seventh digit, are two exports.
     found = rows(
         "SELECT program_execution, file_name, epoch_ns(program_executed_at) FROM lineage.loads"
         " WHERE subject_id = 10821 AND dataset_name = 'ParamsAndSubject (31)'"
@@ -52,13 +47,8 @@ def test_two_programs_whose_executions_differ_in_the_seventh_digit_are_two_expor
     for verbatim, _, nanoseconds in found:
         assert Instant.parse(str(verbatim)).nanoseconds == nanoseconds
 
-
-@pytest.mark.both_engines
-def test_a_second_sync_fetches_no_file_and_changes_nothing(sandbox: FaultySandbox) -> None:
-    sync_all()
     before = rows("SELECT * FROM lineage.loads ORDER BY load_id")
     sandbox.forget_requests()
-
     assert sync_all() == []
     assert files_fetched(sandbox) == 0
     assert rows("SELECT * FROM lineage.loads ORDER BY load_id") == before
@@ -120,7 +110,8 @@ def test_new_columns_are_added_at_the_end_and_are_null_for_older_exports(
 ) -> None:
     sync_all()
     before = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
-    sandbox.execute_again(subject_id=10822, data_set_name=DAILY, additional_columns=True)
+    (executed,) = sandbox.execute_again(subject_id=10822, data_set_name=DAILY)
+    put_file(sandbox.study, with_column(executed, "NONWEARMINUTES", "20"))
     sync_all()
     after = [row[0] for row in rows(f'DESCRIBE history."{DAILY}"')]
     assert after[: len(before)] == before
@@ -218,38 +209,3 @@ def test_a_narrow_listing_asks_the_api_for_little_and_leaves_the_rest_alone(
     assert [item.partition for item in listed.items] == [Partition(10821, DAILY)]
     assert sum(record.kind == "listing" for record in sandbox.requests) == 1
     assert one("SELECT count(*) FROM lineage.export_files") == 59
-
-
-def test_a_file_cut_short_is_fetched_once_more_and_no_oftener(sandbox: FaultySandbox) -> None:
-    sandbox.cut_short()
-    sync_all()
-    exports = one("SELECT count(*) FROM lineage.export_files")
-    assert one("SELECT count(*) FROM lineage.loads") == exports == files_fetched(sandbox) - 1
-
-
-def test_no_url_is_kept_anywhere(sandbox: FaultySandbox, tmp_path: Path) -> None:
-    sync_all()
-    for path in (tmp_path / "data").rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert b"sig=" not in content
-            assert sandbox.environment["CP_CLIENT_SECRET"].encode() not in content
-
-
-def test_what_was_downloaded_is_not_fetched_again_after_a_failed_load(
-    sandbox: FaultySandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cp_pipeline.warehouse import Loader, WarehouseUnreadable
-
-    def refuse(*_: object, **__: object) -> None:
-        raise WarehouseUnreadable("no room")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Loader, "load", refuse)
-        with pytest.raises(WarehouseUnreadable):
-            sync_all()
-    before = files_fetched(sandbox)
-    assert before > 0
-    assert len(sync_all()) == 47
-    assert files_fetched(sandbox) == 59
-    assert list((Path(open_pipeline().landing.root) / ".aside").iterdir()) == []

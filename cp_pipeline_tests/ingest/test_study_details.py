@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from cp_pipeline.centrepoint import ServiceError
-from cp_pipeline.centrepoint.read_only import ReadOnlyTransport
 from cp_pipeline.centrepoint.study_details import _ON_REQUEST, FIELDS, column
 from cp_pipeline.centrepoint.tokens import TokenSource
-from cp_pipeline.centrepoint.transport import Transport
-from cp_pipeline.ingest import Pipeline, RefreshedDetails, StudyQuestion, rebuild
+from cp_pipeline.centrepoint.transport import ReadOnlyTransport, Transport
+from cp_pipeline.ingest import Pipeline, RefreshedDetails, rebuild
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import CentrePointSettings
+from cp_pipeline.warehouse import StudyQuestion, ask_study
 from cp_pipeline.warehouse.study_details import KEYS
 from cp_pipeline.warehouse.study_tables import DETAILS
 from cp_pipeline_tests.faults import FaultySandbox
@@ -224,13 +224,13 @@ def test_checks_name_unknown_subjects_shared_identifiers_and_odd_time_zones(here
     here.sync()
     refresh(here)
     pipeline = opened(here)
-    assert [pipeline.ask_study(each).at_fault for each in StudyQuestion] == [0, 0, 0]
+    assert [ask_study(pipeline.questions, each).at_fault for each in StudyQuestion] == [0, 0, 0]
     people = here.sandbox.study.people
     people.unlisted.add(10824)
     people.change(10822, identifier="0001")
     people.change(10823, timezone="Central Time")
     refresh(here, day=1)
-    found = {each: pipeline.ask_study(each) for each in StudyQuestion}
+    found = {each: ask_study(pipeline.questions, each) for each in StudyQuestion}
     assert [each.at_fault for each in found.values()] == [1, 2, 1]
     assert [row[0] for each in found.values() for row in each.rows] == [10824, 10821, 10822, 10823]
 

@@ -18,12 +18,12 @@ from cp_pipeline.ingest import (
     PartitionResult,
     Pipeline,
     ProcessLost,
-    Survey,
 )
 from cp_pipeline.ingest.subprocess_executor import SubprocessExecutor
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.warehouse import WarehouseBusy, WarehouseUnreadable
-from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows
+from cp_pipeline_tests.conftest import files_fetched, one, open_pipeline, rows, sync_all
+from cp_pipeline_tests.ingest.conftest import surveyed
 
 PARTITIONS = 47
 EXPORTS = 59
@@ -73,17 +73,10 @@ def wait_for(met: Callable[[], bool]) -> None:
     assert met()
 
 
-def surveyed() -> tuple[Pipeline, Survey]:
-    exports = open_pipeline()
-    return exports, exports.survey(write=False)
-
-
-def sync_all(exports: Pipeline | None = None) -> list[PartitionResult]:
-    """Do what ``cp-pipeline sync`` does, without Dagster."""
-    exports = exports or open_pipeline()
-    listed = exports.survey()
-    with exports.execute(listed) as results:
-        return list(results)
+def sync_in_this_process() -> list[PartitionResult]:
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(Pipeline, "subprocess_from", EXPORTS + 1)
+        return sync_all()
 
 
 def by_partition(results: list[PartitionResult]) -> dict[Partition, tuple[object, ...]]:
@@ -98,21 +91,17 @@ def by_partition(results: list[PartitionResult]) -> dict[Partition, tuple[object
     }
 
 
-def test_rows_lineage_and_results_are_those_of_a_load_in_one_process(
+def test_rows_lineage_results_and_times_are_known_as_of_a_load_in_one_process(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    apart, lineage = by_partition(sync_all()), rows(_LOADS)
+    exports = open_pipeline()
+    apart, lineage = by_partition(sync_all(exports)), rows(_LOADS)
     monkeypatch.setenv("CP_DATA_DIR", str(tmp_path / "other"))
-    monkeypatch.setattr(Pipeline, "subprocess_from", EXPORTS + 1)
-    here = by_partition(sync_all())
+    here = by_partition(sync_in_this_process())
     assert len(apart) == PARTITIONS
     assert apart == here
     assert rows(_LOADS) == lineage
-
-
-def test_where_the_time_went_there_is_known_here(sandbox: Sandbox) -> None:
-    exports = open_pipeline()
-    sync_all(exports)
+    # Where the time went there is known here.
     seconds = exports.seconds_spent()
     assert min(seconds["download"], seconds["load"], seconds["warehouse_held"]) > 0
 
@@ -138,7 +127,7 @@ def test_whoever_was_never_ready_has_loaded_nothing_and_leaves_no_process(
     assert none_left()
     assert not exports.warehouse.exists()
     assert list((exports.landing.root / ".aside").iterdir()) == []
-    assert len(sync_all()) == PARTITIONS
+    assert len(sync_in_this_process()) == PARTITIONS
     assert files_fetched(sandbox) == EXPORTS
 
 
@@ -148,7 +137,7 @@ def test_whoever_leaves_early_leaves_nothing_half_done(sandbox: Sandbox) -> None
         assert isinstance(next(iter(results)), PartitionLoaded)
     assert none_left()
     assert list((exports.landing.root / ".aside").iterdir()) == []
-    sync_all()
+    sync_in_this_process()
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
     assert files_fetched(sandbox) == EXPORTS
 
@@ -163,7 +152,7 @@ def test_where_the_loading_process_is_killed_that_is_said_and_the_rest_is_loaded
         os.kill(process, signal.SIGKILL)
         with pytest.raises(ProcessLost, match="killed by SIGKILL"):
             list(results)
-    sync_all()
+    sync_in_this_process()
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
     assert list((exports.landing.root / ".aside").iterdir()) == []
 
@@ -180,7 +169,7 @@ def test_where_the_one_who_asked_is_killed_the_loading_process_ends(
         asking.wait()
         assert none_left()
         assert files_fetched(sandbox) < EXPORTS
-        sync_all()
+        sync_in_this_process()
     assert one("SELECT count(*) FROM lineage.loads") == EXPORTS
 
 
@@ -199,7 +188,7 @@ def test_an_error_there_is_the_same_error_here(sandbox: Sandbox) -> None:
 def test_a_warehouse_that_is_held_is_waited_for_and_who_holds_it_is_said_here(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sync_all()
+    sync_in_this_process()
     sandbox.execute_again(data_set_name="ActivityDaily8")
     exports, survey = surveyed()
     hold = (

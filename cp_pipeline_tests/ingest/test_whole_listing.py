@@ -11,11 +11,12 @@ import pytest
 
 from cp_pipeline.centrepoint import ServiceError
 from cp_pipeline.ingest import LookPosition, Pipeline, Request, Survey
-from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse
-from cp_pipeline.warehouse.row_erasure import record_erasures
+from cp_pipeline.warehouse.lineage import record_erasures
 from cp_pipeline_tests.centrepoint.clients import STUDY, small_study
-from cp_pipeline_tests.conftest import one, rows
+from cp_pipeline_tests.conftest import one, open_pipeline, rows
+from cp_pipeline_tests.executions import execute_before_writing
 from cp_pipeline_tests.faults import FaultySandbox
 
 NUMBER = 450
@@ -39,10 +40,6 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS
         yield sandbox
 
 
-def opened() -> Pipeline:
-    return Pipeline(CentrePointSettings.from_environment(), StorageSettings.from_environment())
-
-
 def load(pipeline: Pipeline, survey: Survey) -> int:
     """Load what a survey plans, and what follows; the number of partitions."""
     with pipeline.execute(survey) as results:
@@ -59,20 +56,20 @@ def listed_pages(service: FaultySandbox) -> int:
 @pytest.mark.both_engines
 @pytest.mark.usefixtures("part_items")
 def test_the_numbers_and_the_loads_are_those_of_a_listing_in_memory(service: FaultySandbox) -> None:
-    service.study.execute_before_writing(subject_id=3)
-    pipeline = opened()
+    execute_before_writing(service.study, 3)
+    pipeline = open_pipeline()
     survey = pipeline.survey()
     assert survey.changed
     assert survey.numbers == (NUMBER, NUMBER, NUMBER - 1, NUMBER - 1, 1)
     assert load(pipeline, survey) == NUMBER - 1
     assert one("SELECT count(*) FROM lineage.current_loads") == NUMBER - 1
-    again = opened().survey()
+    again = open_pipeline().survey()
     assert (again.changed, again.has_something_to_load) == (False, False)
     assert again.numbers == (NUMBER, NUMBER, 0, 0, 1)
     assert rows("SELECT study_id, items, missing FROM lineage.listings") == [(STUDY, NUMBER, 0)]
     assert one("SELECT count(*) FROM lineage.listing_parts") == 0
     service.study.execute_again(subject_id=9)
-    other = opened().survey()
+    other = open_pipeline().survey()
     assert other.changed
     assert other.numbers == (NUMBER, NUMBER, 1, 1, 1)
 
@@ -81,7 +78,7 @@ def test_the_numbers_and_the_loads_are_those_of_a_listing_in_memory(service: Fau
 def test_what_two_whole_listings_lack_is_withdrawn_and_an_invalid_item_is_named_until_it_is_mended(
     service: FaultySandbox,
 ) -> None:
-    pipeline = opened()
+    pipeline = open_pipeline()
     load(pipeline, pipeline.survey(Request.of([1, 2, 449])))
     pipeline.survey()
     service.study.withdraw(subject_id=2, data_set_name="Steps")
@@ -93,16 +90,16 @@ def test_what_two_whole_listings_lack_is_withdrawn_and_an_invalid_item_is_named_
         ],
     }
     gone = "SELECT count(*) FROM lineage.export_files WHERE subject_id = 2"
-    survey = opened().survey()
+    survey = open_pipeline().survey()
     assert [item.subject_id for item in survey.invalid] == [449]
     assert one(gone + " AND unlisted_since IS NOT NULL") == 1
-    opened().survey()
+    open_pipeline().survey()
     assert one(gone) == 0
     # An invalid item keeps its earlier row, and is said once.
     assert one("SELECT count(*) FROM lineage.export_files WHERE subject_id = 449") == 1
     assert one("SELECT count(*) FROM lineage.failures") == 1
     service.rewrite_page = None
-    assert not opened().survey().invalid
+    assert not open_pipeline().survey().invalid
     assert one("SELECT count(*) FROM lineage.unusable_items") == 0
 
 
@@ -112,11 +109,11 @@ def test_a_listing_that_was_interrupted_goes_on_where_its_last_part_ended(
     monkeypatch.setattr("cp_pipeline.ingest.whole_listing.PART_ITEMS", 200)
     service.rewrite_page = lambda page: page if page["offset"] < 300 else {"items": None}
     with pytest.raises(ServiceError):
-        opened().survey()
+        open_pipeline().survey()
     assert one("SELECT count(*) FROM lineage.export_files") == 200
     service.rewrite_page = None
     listed_pages(service)
-    survey = opened().survey()
+    survey = open_pipeline().survey()
     # The third page was read, but not recorded.
     assert listed_pages(service) == 3
     assert survey.numbers.exports_to_load == NUMBER
@@ -131,7 +128,7 @@ def test_a_listing_that_changed_or_is_old_or_lost_is_read_from_its_beginning(
     monkeypatch.setattr("cp_pipeline.ingest.whole_listing.PART_ITEMS", 200)
     service.rewrite_page = lambda page: page if page["offset"] < 300 else {"items": None}
     with pytest.raises(ServiceError):
-        opened().survey()
+        open_pipeline().survey()
     service.rewrite_page = None
     listed_pages(service)
     number = NUMBER
@@ -145,7 +142,7 @@ def test_a_listing_that_changed_or_is_old_or_lost_is_read_from_its_beginning(
         )
     else:
         Path(StorageSettings.from_environment().warehouse).unlink()
-    survey = opened().survey()
+    survey = open_pipeline().survey()
     assert listed_pages(service) == (3 + 5 if change == "listing" else 5)
     assert one("SELECT max(items) FROM lineage.listings") == number
     assert one("SELECT count(*) FROM lineage.export_files") == number
@@ -156,7 +153,7 @@ def test_a_listing_that_shrinks_while_it_is_read_marks_nothing_that_is_still_lis
     service: FaultySandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cp_pipeline.ingest.whole_listing.PART_ITEMS", 100)
-    opened().survey()
+    open_pipeline().survey()
     pages = iter(range(100))
 
     def withdraw_at_the_third(page: dict[str, object]) -> dict[str, object]:
@@ -165,7 +162,7 @@ def test_a_listing_that_shrinks_while_it_is_read_marks_nothing_that_is_still_lis
         return page
 
     service.rewrite_page = withdraw_at_the_third
-    opened().survey()
+    open_pipeline().survey()
     unlisted = "SELECT subject_id FROM lineage.export_files WHERE unlisted_since IS NOT NULL"
     assert rows(unlisted) == [(1,)]
     assert one("SELECT max(items) FROM lineage.listings") == NUMBER
@@ -179,7 +176,7 @@ def test_erased_subjects_are_not_recorded_from_a_long_listing(
     storage.data_dir.mkdir(parents=True)
     with Warehouse.of(storage) as warehouse:
         record_erasures(warehouse, {7: datetime.now(UTC)})
-    survey = opened().survey()
+    survey = open_pipeline().survey()
     assert survey.numbers.exports == NUMBER - 1
     assert one("SELECT count(*) FROM lineage.export_files WHERE subject_id = 7") == 0
     for each in survey.further:
@@ -197,7 +194,7 @@ def test_a_look_at_many_subjects_says_the_same_however_many_are_recorded_at_once
         if later == 2:
             service.study.execute_again(subject_id=9)
             service.study.execute_again(subject_id=NUMBER)
-        seen = opened().look(
+        seen = open_pipeline().look(
             LookPosition(), 60.0, uploads=False, now=now + timedelta(minutes=later)
         )
         looks.append((seen.look.pages, seen.look.subjects, seen.look.different))

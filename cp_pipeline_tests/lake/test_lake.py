@@ -12,9 +12,8 @@ import duckdb
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from cp_pipeline.installed_models import PROJECT
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.settings import StorageSettings
+from cp_pipeline.settings import DBT_PROJECT, StorageSettings
 from cp_pipeline.warehouse import (
     Warehouse,
     WarehouseBusy,
@@ -32,8 +31,7 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.postgres_servers import PASSWORD
 from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
-
-MARK = "Zebra7319Quince"
+from cp_pipeline_tests.warehouse_contents import MARKER
 
 
 class Lake(Site):
@@ -76,7 +74,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
 
 def test_versions_are_kept_published_compacted_and_erased(lake: Lake) -> None:
     first = lake.load("N,V\n1,7\n")
-    marked = lake.load(f"N,V\n1,{MARK}\n2,{MARK}0\n", subject_id=2)
+    marked = lake.load(f"N,V\n1,{MARKER}\n2,{MARKER}0\n", subject_id=2)
     again = lake.load("N,V\n1,1.50\n2,3\n")
     assert [first.load_id, marked.load_id, again.load_id] == [1, 2, 3]
     assert lake.sync() == []
@@ -99,10 +97,10 @@ def test_versions_are_kept_published_compacted_and_erased(lake: Lake) -> None:
         done = compact(warehouse, timedelta(0))
         assert (done.loads, done.rows) == (1, 1)
         assert done.bytes_after > 0
-        assert lake.stored(MARK)
+        assert lake.stored(MARKER)
         named = lake.rows("SELECT file_name, file_sha256 FROM lineage.loads WHERE subject_id = 2")
         assert erase_from_warehouse(warehouse, 2, 1) == ()
-        for text in (MARK, *map(str, named[0])):
+        for text in (MARKER, *map(str, named[0])):
             assert lake.stored(text) == []
     assert lake.rows(f"SELECT V FROM exports.Kinds {mine}") == [("1.50",), ("3",)]
     assert lake.rows("SELECT subject_id, loads FROM lineage.erasures") == [(2, 1)]
@@ -115,7 +113,7 @@ def test_erasing_waits_for_a_transaction_that_sees_the_rows(tmp_path: Path) -> N
 
     with FaultySandbox(SandboxStudy.empty()) as service:
         lake = Lake(service, tmp_path / "data", lakes.postgres_lake(tmp_path / "data"))
-        lake.load(f"N,V\n1,{MARK}\n")
+        lake.load(f"N,V\n1,{MARKER}\n")
         own = "SELECT current_database()::VARCHAR"
         ((database,),) = lake.rows(f"FROM postgres_query('{CATALOG}', '{own}')")
         older = psycopg2.connect(lakes.server().url(str(database)))
@@ -129,7 +127,7 @@ def test_erasing_waits_for_a_transaction_that_sees_the_rows(tmp_path: Path) -> N
         older.close()
         with lake.warehouse() as warehouse:
             erase_from_warehouse(warehouse, 1, 1)
-        assert lake.stored(MARK) == []
+        assert lake.stored(MARKER) == []
 
 
 def test_a_reader_sees_one_state(tmp_path: Path) -> None:
@@ -240,7 +238,7 @@ def test_what_a_lake_cannot_do_is_said(tmp_path: Path) -> None:
 
 def test_models_are_built_one_at_a_time() -> None:
     """Two threads of dbt would be two writers that take no turns."""
-    profile = yaml.safe_load((PROJECT / "profiles.yml").read_text())["cp_models"]
+    profile = yaml.safe_load((DBT_PROJECT / "profiles.yml").read_text())["cp_models"]
     assert profile["outputs"]["lake"]["threads"] == 1
 
 

@@ -27,8 +27,8 @@ from cp_pipeline_tests.object_stores import BUCKET, S3Server, s3_server
 from cp_pipeline_tests.postgres_servers import PASSWORD
 from cp_pipeline_tests.small_project import small_project
 from cp_pipeline_tests.study_site import Site
+from cp_pipeline_tests.warehouse_contents import MARKER
 
-MARK = "Zebra7319Quince"
 EVERY = "SELECT N, V, _load_id FROM history.Kinds"
 ROWS = "SELECT N, V, _load_id, _program_execution FROM exports.Kinds ORDER BY ALL"
 
@@ -67,18 +67,13 @@ def stored(s3: S3Server, text: str) -> list[str]:
     return [name for name, content in found if text in name or text.encode() in content]
 
 
-def many(value: str) -> str:
-    """A file with too many rows to be in the catalog itself."""
-    return "N,V\n" + "".join(f"{n},{value}\n" for n in range(40))
-
-
 def test_versions_are_kept_rebuilt_published_compacted_erased_and_moved(
     s3: S3Server, service: FaultySandbox, tmp_path: Path
 ) -> None:
     lake = Site(service, tmp_path, lakes.postgres_lake(tmp_path, s3.variables()))
-    lake.load(many("7"))
-    lake.load(many(MARK), subject_id=2)
-    assert lake.load(many("1.50")).load_id == 3
+    lake.load(lakes.many("7"))
+    lake.load(lakes.many(MARKER), subject_id=2)
+    assert lake.load(lakes.many("1.50")).load_id == 3
     assert lake.sync() == []
     distinct = "SELECT DISTINCT V FROM {} WHERE _subject_id = 1"
     assert lake.rows(distinct.format("exports.Kinds")) == [("1.50",)]
@@ -106,12 +101,12 @@ def test_versions_are_kept_rebuilt_published_compacted_erased_and_moved(
         done = compact(warehouse, timedelta(0))
         assert (done.loads, done.rows) == (1, 40)
         assert orphan not in objects(s3)
-        assert stored(s3, MARK)
+        assert stored(s3, MARKER)
         named = lake.rows("SELECT file_name, file_sha256 FROM lineage.loads WHERE subject_id = 2")
         assert erase_from_warehouse(warehouse, 2, 1) == ()
-        for text in (MARK, *map(str, named[0])):
+        for text in (MARKER, *map(str, named[0])):
             assert stored(s3, text) == []
-    assert lake.load(many("x"), subject_id=3).load_id == 4
+    assert lake.load(lakes.many("x"), subject_id=3).load_id == 4
 
     before = lake.rows(ROWS)
     file = Site(service, tmp_path / "file", lake={})
@@ -120,7 +115,7 @@ def test_versions_are_kept_rebuilt_published_compacted_erased_and_moved(
         with Warehouse.of(old.storage) as source, Warehouse.of(new.storage) as target:
             assert move(source, target).loads == 2
         assert new.rows(ROWS) == before
-    assert again.load(many("y"), subject_id=4).load_id == 5
+    assert again.load(lakes.many("y"), subject_id=4).load_id == 5
 
 
 def test_no_output_has_the_credentials(
@@ -128,7 +123,7 @@ def test_no_output_has_the_credentials(
 ) -> None:
     """Of commands that work, and of those whose store refuses the writing or does not answer."""
     site = Site(service, tmp_path, lake={})
-    site.put(many("7"))
+    site.put(lakes.many("7"))
     writer, reader = s3.variables(), s3.variables("reader")
     dead = {**writer, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     models = {"CP_DBT_PROJECT": str(small_project(tmp_path / "models"))}

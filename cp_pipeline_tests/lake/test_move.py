@@ -23,7 +23,7 @@ CONTENT = (
 # Ends the process in the middle of a move: all is copied, and nothing committed.
 KILLED = (
     "import os; from cp_pipeline.warehouse import moving;"
-    " moving.compare = lambda *_: os._exit(9);"
+    " moving._compare = lambda *_: os._exit(9);"
     " from cp_pipeline.cli import main; main()"
 )
 

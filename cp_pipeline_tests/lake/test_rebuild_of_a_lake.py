@@ -29,7 +29,7 @@ CONTENT = (
 # it is committed.
 KILLED = {
     "before": "from cp_pipeline.ingest import warehouse_rebuild as m; m.load_in_halves = end",
-    "inside": "from cp_pipeline.warehouse import lake_rebuild as m; m.compare = end",
+    "inside": "from cp_pipeline.warehouse import moving as m; m._compare = end",
     "after": (
         "from cp_pipeline.warehouse import new_warehouse as m; do = m.replace_tables;"
         " m.replace_tables = lambda *given: end(do(*given))"
@@ -40,11 +40,6 @@ _RUN = (
     " from cp_pipeline.settings import StorageSettings; from cp_pipeline.ingest import rebuild;"
     " rebuild(StorageSettings.from_environment())"
 )
-
-
-def many(value: str) -> str:
-    """A file with too many rows to be in the catalog itself."""
-    return "N,V\n" + "".join(f"{n},{value}\n" for n in range(40))
 
 
 @pytest.fixture(params=["catalog-file", "postgres"])
@@ -59,9 +54,9 @@ def lake(variables: dict[str, str], tmp_path: Path) -> Iterator[Site]:
     """A lake with four loads: one is superseded, and a column was widened to text."""
     with FaultySandbox(SandboxStudy.empty()) as service:
         site = Site(service, tmp_path, variables)
-        site.load(many("7"))
-        site.load(many("x"), subject_id=2)
-        site.load(many("1.50"))
+        site.load(lakes.many("7"))
+        site.load(lakes.many("x"), subject_id=2)
+        site.load(lakes.many("1.50"))
         site.load("N,V,W\n1,7,8\n", subject_id=3)
         make_cut(site.storage, "first", "interim analysis")
         yield site
@@ -104,7 +99,7 @@ def test_all_loads_are_kept_whenever_a_rebuild_is_killed(
     assert done_by.kept_as is None
     assert content(lake) == before
     assert lake.sync() == []
-    assert lake.load(many("y"), subject_id=4).load_id == 5
+    assert lake.load(lakes.many("y"), subject_id=4).load_id == 5
     with Warehouse.of(lake.storage) as warehouse:
         compact(warehouse)
     assert lake.rows("SELECT count(*) FROM history.Kinds") == [(161,)]

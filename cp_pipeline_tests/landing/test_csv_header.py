@@ -6,8 +6,7 @@ import re
 from datetime import date, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cp_pipeline_tests.headers import ACCEPTED, REFUSED
 from cp_pipeline_tests.landing.test_csv_validation import read, refusal, written

@@ -5,8 +5,7 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from cp_pipeline.landing import CsvRefused
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES, CsvStructure

@@ -21,9 +21,7 @@ from cp_pipeline.landing import (
     LandingUnavailable,
     LandingUnusable,
     ObjectStore,
-    check_place,
     count_files,
-    landed_files,
     object_store,
 )
 from cp_pipeline.sandbox import SandboxStudy
@@ -56,7 +54,7 @@ def location(
 @pytest.fixture
 def landing(location: str, tmp_path: Path) -> Landing:
     store = ObjectStore.at(location)
-    return Landing(tmp_path / "landing", store, store.in_folder("quarantine"))
+    return Landing(tmp_path / "landing", store, ObjectStore.at(f"{location}/quarantine"))
 
 
 @pytest.fixture
@@ -80,7 +78,7 @@ def test_the_bytes_are_kept_to_the_letter_and_found_by_every_host(
     assert landing.files.read(landed.path) == BYTES
     assert landed.sha256 == hashlib.sha256(BYTES).hexdigest()
     assert Landing(tmp_path / "third", landing.files).find(ITEM) == landed
-    assert list(landed_files(other)) == [landed]
+    assert list(other.all()) == [landed]
     assert b"secret-signature" not in b"".join(map(landing.files.read, names(landing)))
 
 
@@ -105,7 +103,7 @@ def test_a_large_file_is_sent_in_parts(landing: Landing, monkeypatch: pytest.Mon
     with landing.scratch_folder() as scratch:
         for _ in range(2):
             landed = landing.keep(ITEM, iter([content]), scratch)
-        with landing.local(landed.path, scratch) as path:
+        with landing.files.local(landed.path, scratch) as path:
             assert path.read_bytes() == content
         assert [path.name for path in scratch.iterdir()] == [".lock"]
     assert landing.is_intact(landed)
@@ -128,7 +126,7 @@ def test_nothing_stays_of_an_interrupted_download_but_the_quarantine(landing: La
     description = landing.refused.read(landed.path.replace(".export", ".json"))
     assert json.loads(description)["refused"] == "Line 3: wrong."
     assert landing.find(ITEM) is None
-    assert list(landed_files(landing)) == []
+    assert list(landing.all()) == []
     assert count_files(landing, ITEM.subject_id) == 2
 
 
@@ -152,7 +150,7 @@ def test_a_store_that_cannot_be_used_is_explained_without_secrets(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LandingUnusable, match=words) as raised:
-        check_place(ObjectStore.at(place))
+        ObjectStore.at(place).check()
     assert not raised.value.passing
     assert "secret" not in str(raised.value).lower().replace("aws_secret_access_key", "")
 
@@ -179,17 +177,18 @@ def test_a_silent_and_a_missing_server_are_told_apart(
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         with pytest.raises(LandingUnavailable, match="cannot be reached") as raised:
-            check_place(ObjectStore.at(location))
+            ObjectStore.at(location).check()
         assert raised.value.passing
         silent.listen()
         with pytest.raises(LandingUnavailable, match="too slow"):
-            check_place(ObjectStore.at(location))
+            ObjectStore.at(location).check()
 
 
 def test_a_usable_store_is_left_as_it_was(landing: Landing, location: str) -> None:
     assert isinstance(landing.files, ObjectStore)
-    checked = check_place(landing.files)
-    assert (checked.where, checked.keeps_versions) == (location, False)
+    keeps_versions = landing.files.check()
+    assert not keeps_versions
+    assert str(landing.files) == location
     assert names(landing) == []
 
 
@@ -256,12 +255,12 @@ def test_a_killed_sync_leaves_no_half_object(
             monkeypatch.setenv(name, value)
         run_killed("sync", when=when, what=what, nth=nth)
         landing = Landing.of(site.storage)
-        assert all(landing.is_intact(landed) for landed in landed_files(landing))
+        assert all(landing.is_intact(landed) for landed in landing.all())
         done = run("sync")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "writersecret" not in done.stdout + done.stderr
         assert found_in(site.storage.data_dir, {"writersecret"}) == {}
-        assert len(list(landed_files(landing))) == 5
+        assert len(list(landing.all())) == 5
         assert site.rows('SELECT a FROM exports."Kinds" ORDER BY a') == [
             (1,),
             (2,),
@@ -290,7 +289,7 @@ def test_the_published_file_is_uploaded_whole_or_not_at_all(
     uploaded = obstore.get(client, "centrepoint.duckdb")
     assert uploaded.attributes["sha256"] == done.sha256
     assert bytes(uploaded.bytes()) == file
-    check_place(ObjectStore.at(f"{location}-published"), overwrites=True)
+    ObjectStore.at(f"{location}-published").check(overwrites=True)
 
     site.load("N\n2\n", subject_id=2)
     with monkeypatch.context() as refused:
@@ -300,7 +299,7 @@ def test_the_published_file_is_uploaded_whole_or_not_at_all(
             PipelineResource().publish("run")
         store = ObjectStore.at(f"{location}-published", "the published file in")
         with pytest.raises(LandingUnusable, match="refuses access to the published file in"):
-            check_place(store, overwrites=True)
+            store.check(overwrites=True)
     assert done.path.read_bytes() == file
     assert [each.name for each in done.path.parent.glob("*centrepoint*")] == [done.path.name]
     assert bytes(obstore.get(client, "centrepoint.duckdb").bytes()) == file

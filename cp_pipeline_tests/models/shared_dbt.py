@@ -18,10 +18,10 @@ from dbt.contracts.graph.manifest import Manifest
 from packaging.version import Version
 
 from cp_pipeline.defs import dbt_project
-from cp_pipeline.installed_models import PROJECT
+from cp_pipeline.settings import DBT_PROJECT
 from cp_pipeline_tests.made_once import made_once
 
-_PROJECT = PROJECT
+_PROJECT = DBT_PROJECT
 _of_all_workers = Path()
 
 

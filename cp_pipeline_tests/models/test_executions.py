@@ -6,9 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cp_pipeline.ingest import Request
+from cp_pipeline.ingest import Pipeline, Request
 from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.settings import CentrePointSettings
+from cp_pipeline_tests.executions import put_file, with_column
 from cp_pipeline_tests.faults import FaultySandbox
+from cp_pipeline_tests.lakes import copied
 from cp_pipeline_tests.models.building import BEFORE, BuiltSite, built_site
 from cp_pipeline_tests.warehouses import changing
 
@@ -21,13 +24,39 @@ EXECUTIONS = ("--select", "program_executions", "+load_days")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltSite]:
     with FaultySandbox(SandboxStudy.empty()) as sandbox:
         site = BuiltSite(sandbox, tmp_path_factory.mktemp("executions"))
+        put_kept(site, 5)
+        site.sync()
+        put_kept(site, 6)
         # Two successive files for each data set; one build compares all of them.
-        for contents in zip(*(cases for cases, _ in CASES.values()), strict=True):
-            for dataset, csv in zip(CASES, contents, strict=True):
-                site.put(csv, dataset=dataset)
+        for number, late in enumerate(LATE[:2]):
+            for dataset, (contents, _) in CASES.items():
+                site.put(contents[number], dataset=dataset)
+            put_late(sandbox, *late)
             site.sync()
             site.dbt("run", *EXECUTIONS)
+        put_late(sandbox, *LATE[2])
+        # An older execution is loaded only with a refresh.
+        refresh(site, "Late")
+        site.dbt("run", *EXECUTIONS)
         yield site
+
+
+# The day of each execution, in the order of the loads, and its steps.
+LATE = [(1, 5), (9, 9), (4, 5)]
+
+
+def put_late(sandbox: FaultySandbox, day: int, steps: int) -> None:
+    sandbox.study.put(
+        subject_id=1,
+        data_set_name="Late",
+        csv=at(f"01:00,{steps}").encode(),
+        execution=f"2024-03-0{day}T00:00:00.0000001+00:00",
+    )
+
+
+def put_kept(site: BuiltSite, steps: int) -> None:
+    for subject in (1, 2):
+        site.put(at(f"01:00,{steps}"), subject_id=subject, dataset="Kept")
 
 
 def at(*rows: str) -> str:
@@ -97,54 +126,40 @@ def test_built_anew_it_is_the_same(site: BuiltSite) -> None:
     site.dbt("run", *EXECUTIONS, "--full-refresh")
     assert site.frame(everything).equals(before[0])
     assert site.frame("FROM marts.load_days ORDER BY ALL").equals(before[1])
-    assert len(before[0]) == 2 * len(CASES)
+    assert len(before[0]) == 2 * len(CASES) + len(LATE) + 4
 
 
-def test_an_execution_loaded_late_takes_its_place_in_between(tmp_path: Path) -> None:
-    with FaultySandbox(SandboxStudy.empty()) as sandbox:
-        site = BuiltSite(sandbox, tmp_path)
-        for day, steps in [(1, 5), (9, 9), (4, 5)]:
-            sandbox.study.put(
-                subject_id=1,
-                data_set_name="Late",
-                csv=at(f"01:00,{steps}").encode(),
-                execution=f"2024-03-0{day}T00:00:00.0000001+00:00",
-            )
-            # An older execution is loaded only with a refresh.
-            exports_of(site)
-            site.dbt("run", *EXECUTIONS)
-        found = site.rows(
-            "SELECT day(program_executed_at), day(previous_program_executed_at), rows_changed"
-            " FROM marts.program_executions ORDER BY program_executed_at"
-        )
+def test_an_execution_loaded_late_takes_its_place_in_between(site: BuiltSite) -> None:
+    found = site.rows(
+        "SELECT day(program_executed_at), day(previous_program_executed_at), rows_changed"
+        " FROM marts.program_executions WHERE dataset_name = 'Late' ORDER BY program_executed_at"
+    )
     assert found == [(1, None, 0), (4, 1, 0), (9, 4, 1)]
 
 
-def test_loads_that_are_gone_are_gone_here_too(tmp_path: Path) -> None:
-    with FaultySandbox(SandboxStudy.empty()) as sandbox:
-        site = BuiltSite(sandbox, tmp_path)
-        for steps in (5, 6):
-            for subject in (1, 2):
-                site.put(at(f"01:00,{steps}"), subject_id=subject, dataset="Kept")
-            site.sync()
-        site.dbt("run", *EXECUTIONS)
-        with changing(site.storage) as warehouse:
-            # Erase subject 1, and compact the superseded load of subject 2.
-            gone = warehouse.execute(
-                "SELECT load_id FROM lineage.loads WHERE subject_id = 1 OR load_id IN"
-                " (SELECT load_id FROM lineage.superseded)"
-            ).fetchall()
-            numbers = ", ".join(str(number) for (number,) in gone)
-            for table, column in [('history."Kept"', "_load_id"), ("lineage.loads", "load_id")]:
-                warehouse.execute(f"DELETE FROM {table} WHERE {column} IN ({numbers})")
-        site.dbt("run", *EXECUTIONS)
-        kept = site.rows(
-            "SELECT subject_id, rows_changed, previous_load_id IS NULL FROM"
-            " marts.program_executions"
-        )
-        days = site.rows("SELECT subject_id, date::VARCHAR, row_count FROM marts.load_days")
+def test_loads_that_are_gone_are_gone_here_too(site: BuiltSite, tmp_path: Path) -> None:
+    copied(site.storage.data_dir, tmp_path / "own")
+    own = BuiltSite(site.sandbox, tmp_path / "own")
+    kept = "dataset_name = 'Kept'"
+    with changing(own.storage) as warehouse:
+        # Erase subject 1, and compact the superseded load of subject 2.
+        gone = warehouse.execute(
+            f"SELECT load_id FROM lineage.loads WHERE {kept} AND (subject_id = 1 OR load_id IN"
+            " (SELECT load_id FROM lineage.superseded))"
+        ).fetchall()
+        numbers = ", ".join(str(number) for (number,) in gone)
+        for table, column in [('history."Kept"', "_load_id"), ("lineage.loads", "load_id")]:
+            warehouse.execute(f"DELETE FROM {table} WHERE {column} IN ({numbers})")
+    own.dbt("run", *EXECUTIONS)
+    executions = own.rows(
+        "SELECT subject_id, rows_changed, previous_load_id IS NULL FROM marts.program_executions"
+        f" WHERE {kept}"
+    )
+    days = own.rows(
+        f"SELECT subject_id, date::VARCHAR, row_count FROM marts.load_days WHERE {kept}"
+    )
     # The table still has what the execution changed.
-    assert kept == [(2, 1, False)]
+    assert executions == [(2, 1, False)]
     assert days == [(2, "2024-03-01", 1)]
 
 
@@ -152,11 +167,10 @@ def test_programs_executed_again_in_the_sandbox(tmp_path: Path) -> None:
     study = SandboxStudy.synthetic(subjects=2, days=2, seed=3)
     with built_site(study, tmp_path, *BEFORE) as site:
         site.sandbox.execute_again(subject_id=10821)
-        site.sandbox.execute_again(
-            subject_id=10822, data_set_name="ActivityEpochs10", additional_columns=True
-        )
+        (executed,) = site.sandbox.execute_again(10822, "ActivityEpochs10")
+        put_file(study, with_column(executed, "HEARTRATE", "61"))
         site.sync()
-        site.build()
+        site.build("--exclude-resource-type", "unit_test")
         found = site.frame("FROM marts.program_executions WHERE previous_load_id IS NOT NULL")
         # Parameters have several rows with the same time, so the join below cannot compare them.
         timed = found.filter(pl.col("dataset_name") != "ParamsAndSubject (31)")
@@ -186,13 +200,10 @@ def changed(site: BuiltSite, execution: dict[str, object]) -> int:
     return both.filter(pl.any_horizontal(unlike)).height
 
 
-def exports_of(site: BuiltSite) -> None:
+def refresh(site: BuiltSite, dataset: str) -> None:
     """Sync with refresh, which also loads an execution older than the loaded one."""
-    from cp_pipeline.ingest import Pipeline
-    from cp_pipeline.settings import CentrePointSettings
-
     access = CentrePointSettings.from_environment(site.sandbox.environment)
     exports = Pipeline(access, site.storage)
-    listed = exports.survey(Request.of(refresh=True))
+    listed = exports.survey(Request.of(None, [dataset], refresh=True))
     with exports.execute(listed) as results:
         list(results)

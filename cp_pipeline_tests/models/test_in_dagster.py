@@ -6,6 +6,8 @@ What a whole build records is tested with the publication (``cli/test_publish_co
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +19,7 @@ from cp_pipeline.defs.definitions import build_defs
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.settings import StorageSettings
-from cp_pipeline_tests.dagster_homes import instance_in
+from cp_pipeline_tests import forked
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
 from cp_pipeline_tests.small_project import small_project
@@ -76,6 +78,7 @@ def test_each_model_is_an_asset_after_dataset_exports(defs: dg.Definitions) -> N
 def test_a_red_model_fails_the_run_with_its_name(
     site: BuiltSite,
     project: Path,
+    instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -87,15 +90,14 @@ def test_a_red_model_fails_the_run_with_its_name(
         "pivot (select 1 as a, 2 as b) on a using sum(b)"
     )
     defs = dg.Definitions.merge(build_defs(), dbt_project.model_definitions())
-    with instance_in() as instance:
-        done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(["marts", "wrong"]), LOADS, TURNED],
-            raise_on_error=False,
-        )
-        (failure,) = [event for event in done.all_events if event.is_step_failure]
-        assert "wrong" in str(failure.step_failure_data.error)
-        made = [event.materialization for event in done.get_asset_materialization_events()]
+    done = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(["marts", "wrong"]), LOADS, TURNED],
+        raise_on_error=False,
+    )
+    (failure,) = [event for event in done.all_events if event.is_step_failure]
+    assert "wrong" in str(failure.step_failure_data.error)
+    made = [event.materialization for event in done.get_asset_materialization_events()]
     has_lineage = {each.asset_key: "dagster/column_lineage" in each.metadata for each in made}
     assert has_lineage == {LOADS: True, TURNED: False}
     said = capfd.readouterr().out
@@ -140,13 +142,11 @@ def test_processes_that_come_at_once_make_one_manifest(
         "models = dbt_project.model_definitions();"
         "print(len(definitions.build_defs(models=models).resolve_all_asset_specs()))"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", loading], cwd=tmp_path, stdout=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=60)[0].split()[-1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert said[0] == said[1]
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(2) as at_once:
+        done = [*at_once.map(partial(forked.program, seconds=120), [loading] * 2)]
+    assert [each.returncode for each in done] == [0, 0]
+    assert done[0].stdout.split()[-1] == done[1].stdout.split()[-1]
     log = StorageSettings.from_environment().data_dir / "dbt" / "dbt.log"
     assert log.read_text().count("Running with dbt=") == 1
 

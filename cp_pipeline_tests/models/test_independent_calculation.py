@@ -21,8 +21,7 @@ from polars.testing import assert_frame_equal
 
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline_tests.faults import FaultySandbox
-from cp_pipeline_tests.models import independent_calculation as own
-from cp_pipeline_tests.models import trial_files as files
+from cp_pipeline_tests.models import independent_calculation as own, trial_files as files
 from cp_pipeline_tests.models.building import BuiltSite
 from cp_pipeline_tests.models.independent_calculation import File, Person, Row
 

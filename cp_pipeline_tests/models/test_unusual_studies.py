@@ -10,6 +10,8 @@ from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.models.building import FAMILIES, MARTS, BuiltSite
 from cp_pipeline_tests.warehouses import changing
 
+# Not the tests of the models' SQL alone, which know nothing of a study.
+TESTS = ("--exclude-resource-type", "unit_test")
 MODELS = [f"staging.{name}" for name in FAMILIES] + [f"marts.{name}" for name in MARTS]
 
 
@@ -37,7 +39,7 @@ def test_a_study_without_known_data_sets_and_one_that_gets_them(tmp_path: Path) 
         site.put("STEPS,DATE,WEARMINUTES\n2,2024-03-02,1100\n", dataset="ActivityDaily12")
         site.put("DATE,STEPS,WEARMINUTES\n2024-03-02,3,1200\n", dataset="ActivityDaily8")
         site.sync()
-        site.build()
+        site.build(*TESTS)
         assert site.rows(
             "SELECT dataset_name, date::VARCHAR, wear_minutes, steps, sleep_minutes"
             " FROM staging.activity_daily ORDER BY steps"
@@ -97,7 +99,7 @@ def test_before_anything_was_synced(tmp_path: Path, made: str) -> None:
                 for schema in ("exports", "history", "lineage"):
                     warehouse.execute(f"CREATE SCHEMA {schema}")
         # Run the tests in one case only; they are the same in both.
-        site.build(*([] if made == "schemas" else ["--resource-type", "model"]))
+        site.build(*(TESTS if made == "schemas" else ("--resource-type", "model")))
         for name in MODELS:
             assert site.rows(f"FROM {name}") == []
         if made == "nothing":

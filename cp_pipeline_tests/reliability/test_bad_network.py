@@ -72,20 +72,6 @@ def test_one_request_in_ten_fails_and_all_arrives_without_a_storm(
     assert asked <= exports + sum(faults.tried.values()) + 10
 
 
-def test_a_service_that_only_fails_is_not_asked_for_ever(here: Site) -> None:
-    here.put("N\n1\n")
-    here.sandbox.fail("file", status=500, times=10_000)
-    (result,) = [each for each in _with_short_pauses(here) if isinstance(each, PartitionFailed)]
-    assert result.stage == "download"
-    assert len([each for each in here.sandbox.requests if each.kind == "file"]) <= 4 * 7
-
-
-def _with_short_pauses(here: Site) -> list[object]:
-    with pytest.MonkeyPatch.context() as quickly:
-        quickly.setattr("urllib3.util.retry.time.sleep", lambda _: None)
-        return [*here.sync()]
-
-
 def test_no_more_than_the_allowed_requests_in_any_minute(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

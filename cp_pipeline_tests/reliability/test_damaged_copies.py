@@ -9,15 +9,12 @@ import pytest
 from cp_pipeline.ingest import PartitionFailed, PartitionLoaded
 from cp_pipeline.landing import ExportRefused, PackingRefused, read_csv_text
 from cp_pipeline.sandbox import Packing, SandboxStudy
+from cp_pipeline_tests.conftest import files_fetched
 from cp_pipeline_tests.faults import FaultySandbox, corrupted
 from cp_pipeline_tests.malformed_files import good_csv
 from cp_pipeline_tests.study_site import Site
 
 PACKED = [Packing.GZIP, Packing.ZIP_CSV, Packing.ZIP_GZIP, Packing.CONTENT_ENCODING]
-
-
-def files_asked_for(site: Site) -> int:
-    return sum(each.kind == "file" for each in site.sandbox.requests)
 
 
 @pytest.mark.parametrize("packing", [*PACKED, Packing.PLAIN])
@@ -33,7 +30,7 @@ def test_a_file_that_came_damaged_once_is_fetched_again_and_loaded(
         (result,) = site.sync()
         assert isinstance(result, PartitionLoaded), result
         assert result.row_count == rows
-        assert files_asked_for(site) == 2
+        assert files_fetched(site.sandbox) == 2
     assert site.rows("SELECT count(*) FROM lineage.failures") == [(0,)]
     assert len(quarantined(site)) == 1
 
@@ -55,7 +52,7 @@ def test_a_file_that_is_damaged_where_it_is_stored_is_refused_after_two_copies(h
     assert isinstance(failed, PartitionFailed)
     assert "The gzip data is damaged" in failed.error
     assert isinstance(results[2], PartitionLoaded)
-    assert files_asked_for(here) == 3
+    assert files_fetched(here.sandbox) == 3
     ((said, kept),) = quarantined(here)
     assert (said["refused"], kept) == (failed.error, stored)
 
@@ -65,7 +62,7 @@ def test_an_error_page_that_came_once_in_a_files_place_is_not_taken_for_it(here:
     here.sandbox.fail("file", status=200, body="<html>Please log in to this network</html>")
     (result,) = here.sync()
     assert isinstance(result, PartitionLoaded)
-    assert files_asked_for(here) == 2
+    assert files_fetched(here.sandbox) == 2
 
 
 def test_a_malformed_file_whose_checksum_holds_is_fetched_once(here: Site) -> None:
@@ -73,7 +70,7 @@ def test_a_malformed_file_whose_checksum_holds_is_fetched_once(here: Site) -> No
     (result,) = here.sync()
     assert isinstance(result, PartitionFailed)
     assert "shorter than the header" in result.error
-    assert files_asked_for(here) == 1
+    assert files_fetched(here.sandbox) == 1
 
 
 @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])

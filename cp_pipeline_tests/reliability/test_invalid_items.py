@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
@@ -14,7 +14,9 @@ from cp_pipeline.defs.sensor_memory import Memory
 from cp_pipeline.defs.sensors import tick
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.domain.exports import InvalidItem
-from cp_pipeline.ingest import PartitionLoaded, Question, Request
+from cp_pipeline.ingest import PartitionLoaded, PartitionResult, Request
+from cp_pipeline.sandbox import SandboxStudy
+from cp_pipeline.warehouse import Question, ask
 from cp_pipeline_tests.conftest import one, open_pipeline, rows, sync_all
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.study_site import Site
@@ -60,16 +62,50 @@ def listing(sandbox: FaultySandbox) -> list[dict[str, Any]]:
         return items
 
 
-def list_broken(
-    sandbox: FaultySandbox, subject_id: int, change: dict[str, Any], times: int = 1
-) -> None:
-    """Make a subject's items invalid in the next listings; other items stay unchanged."""
-    items = [
-        {**item, **change} if item["subjectId"] == subject_id else item for item in listing(sandbox)
-    ]
+def list_broken(sandbox: FaultySandbox, changes: dict[int, dict[str, Any]], times: int = 1) -> None:
+    """Make subjects' items invalid in the next listings; other items stay unchanged.
+
+    Args:
+        changes: subject: what is different in its items.
+    """
+    items = [item | changes.get(item["subjectId"], {}) for item in listing(sandbox)]
     page = {"items": items, "totalCount": len(items), "links": {}, "limit": 100, "offset": 0}
     sandbox.fail("listing", status=200, body=json.dumps(page), times=times)
     sandbox.forget_requests()
+
+
+class Recorded(NamedTuple):
+    """What two syncs left behind; all broken items were in the listing of the first one alone."""
+
+    loaded: set[int]
+    unusable: list[tuple[object, ...]]
+    failures: list[tuple[object, ...]]
+    listings: int
+    loaded_next: set[int]
+    unusable_next: list[tuple[object, ...]]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """Each broken item has a subject and a data set of its own; two sound ones stand beside."""
+    unusable = "SELECT study_id, subject_id, dataset_name, reason FROM lineage.unusable_items"
+    failures = "SELECT stage, subject_id, dataset_name, error FROM lineage.failures"
+    with FaultySandbox(SandboxStudy.empty()) as sandbox:
+        site = Site(sandbox, tmp_path_factory.mktemp("broken") / "data")
+        for subject in range(len(BROKEN) + 2):
+            site.put("N\n1\n", subject_id=subject, dataset=f"Own {subject}")
+        list_broken(sandbox, dict(enumerate(BROKEN)))
+        loaded = subjects_loaded(site.sync())
+        written_down = site.rows(unusable), site.rows(failures)
+        listings = [each.kind for each in sandbox.requests].count("listing")
+        return Recorded(
+            loaded, *written_down, listings, subjects_loaded(site.sync()), site.rows(unusable)
+        )
+
+
+def subjects_loaded(results: list[PartitionResult]) -> set[int]:
+    assert {type(result) for result in results} == {PartitionLoaded}
+    return {result.partition.subject_id for result in results}
 
 
 @pytest.fixture
@@ -80,36 +116,35 @@ def three(here: Site) -> Site:
     return here
 
 
-@pytest.mark.parametrize("change", BROKEN, ids=str)
-def test_a_broken_item_is_named_and_written_down_and_everything_else_is_loaded(
-    three: Site, change: dict[str, Any]
+@pytest.mark.parametrize(("number", "change"), list(enumerate(BROKEN)), ids=map(str, BROKEN))
+def test_a_broken_item_is_named_and_written_down(
+    recorded: Recorded, number: int, change: dict[str, Any]
 ) -> None:
-    list_broken(three.sandbox, 2, change)
-    results = sync_all()
-    assert [type(result) for result in results] == [PartitionLoaded] * 2
-    assert rows("SELECT subject_id FROM lineage.loads ORDER BY ALL") == [(1,), (3,)]
-    ((study, subject, dataset, reason),) = rows(
-        "SELECT study_id, subject_id, dataset_name, reason FROM lineage.unusable_items"
-    )
-    assert study == 4711
-    assert subject == (None if "subjectId" in change else 2)
-    assert dataset == (None if "dataSetName" in change else "Kinds")
-    assert rows("SELECT stage, subject_id, error FROM lineage.failures") == [
-        ("listing", subject, reason)
-    ]
+    subject = None if "subjectId" in change else number
+    dataset = None if "dataSetName" in change else f"Own {number}"
+    (reason,) = (why for *where, why in recorded.unusable if where == [4711, subject, dataset])
+    assert recorded.failures.count(("listing", subject, dataset, reason)) == 1
     ((value),) = change.values()
     assert "TopSecret" not in str(reason)
     if not isinstance(value, list):
         assert repr(value) in str(reason)
-    # The invalid item was listed once; the next listing has a valid one.
-    assert [each.kind for each in three.sandbox.requests].count("listing") == 1
-    assert [result.partition.subject_id for result in sync_all()] == [2]
-    assert one("SELECT count(*) FROM lineage.unusable_items") == 0
+
+
+def test_everything_else_is_loaded_and_what_is_listed_as_it_should_be_next(
+    recorded: Recorded,
+) -> None:
+    sound = {len(BROKEN), len(BROKEN) + 1}
+    assert recorded.loaded == sound
+    assert len(recorded.unusable) == len(recorded.failures) == len(BROKEN)
+    # The invalid items were listed once; the next listing has valid ones.
+    assert recorded.listings == 1
+    assert recorded.loaded_next == set(range(len(BROKEN)))
+    assert recorded.unusable_next == []
 
 
 @pytest.mark.both_engines
 def test_the_command_names_it_exits_with_1_and_status_has_it(three: Site) -> None:
-    list_broken(three.sandbox, 2, {"dataSetName": ""}, times=2)
+    list_broken(three.sandbox, {2: {"dataSetName": ""}}, times=2)
     dry = run("sync", "--dry-run")
     assert dry.returncode == 0
     done = run("sync")
@@ -126,7 +161,7 @@ def test_the_command_names_it_exits_with_1_and_status_has_it(three: Site) -> Non
 def test_it_is_named_again_where_there_is_nothing_to_load_but_written_down_once(
     three: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    list_broken(three.sandbox, 2, {"fileUrl": None}, times=3)
+    list_broken(three.sandbox, {2: {"fileUrl": None}}, times=3)
     sync_all()
     capsys.readouterr()
     for _ in range(2):
@@ -139,7 +174,7 @@ def test_it_is_named_again_where_there_is_nothing_to_load_but_written_down_once(
 
 def test_an_export_whose_item_broke_stays_loaded_and_is_not_called_withdrawn(three: Site) -> None:
     sync_all()
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     assert sync_all() == []
     assert rows("SELECT DISTINCT state FROM lineage.partition_status") == [("current",)]
     assert one('SELECT count(*) FROM exports."Kinds"') == 3
@@ -150,7 +185,7 @@ def test_a_listing_of_nothing_but_broken_items_is_another_contract_and_changes_n
 ) -> None:
     here.put("N\n1\n", subject_id=2)
     sync_all()
-    list_broken(here.sandbox, 2, {"dataSetName": ""})
+    list_broken(here.sandbox, {2: {"dataSetName": ""}})
     with pytest.raises(PipelineError, match=r"1 item, and none of them can be used.*subject 2"):
         sync_all()
     assert rows("SELECT state FROM lineage.partition_status") == [("current",)]
@@ -163,7 +198,7 @@ def test_a_listing_of_nothing_but_broken_items_is_another_contract_and_changes_n
 def test_it_is_named_where_it_may_be_what_was_asked_for(
     three: Site, subjects: list[int] | None, datasets: list[str] | None, named: bool
 ) -> None:
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     listed = open_pipeline().survey(Request.of(subjects, datasets))
     assert [item.subject_id for item in listed.invalid] == ([2] if named else [])
 
@@ -171,14 +206,14 @@ def test_it_is_named_where_it_may_be_what_was_asked_for(
 def test_a_listing_narrowed_to_what_is_not_there_is_empty_though_another_item_is_broken(
     three: Site,
 ) -> None:
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     # With so many subjects, everything is listed, and other subjects are filtered out afterwards.
     listed = open_pipeline().survey(Request.of(range(100, 110)))
     assert (listed.items, listed.invalid) == ((), ())
 
 
 def test_a_listing_narrowed_to_others_leaves_it_written_down(three: Site) -> None:
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     sync_all()
     exports = open_pipeline()
     exports.survey(Request.of([1]))
@@ -186,7 +221,7 @@ def test_a_listing_narrowed_to_others_leaves_it_written_down(three: Site) -> Non
 
 
 def test_dagster_loads_the_rest_and_its_check_and_sensor_name_it(three: Site) -> None:
-    list_broken(three.sandbox, 2, {"dataSetName": ""}, times=4)
+    list_broken(three.sandbox, {2: {"dataSetName": ""}}, times=4)
     with dg.DagsterInstance.ephemeral() as instance:
         done = build_defs().resolve_job_def("sync").execute_in_process(instance=instance)
         assert done.success
@@ -211,7 +246,7 @@ def test_an_item_that_is_broken_as_it_is_listed_again_fails_its_partition_alone(
     exports = open_pipeline()
     listed = exports.survey()
     three.sandbox.execute_again(subject_id=2)
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     with exports.execute(listed) as results:
         by_subject = {result.partition.subject_id: result for result in results}
     assert [type(by_subject[subject]) for subject in (1, 3)] == [PartitionLoaded] * 2
@@ -221,7 +256,7 @@ def test_an_item_that_is_broken_as_it_is_listed_again_fails_its_partition_alone(
 def test_an_erased_subjects_broken_item_is_neither_named_nor_written_down(three: Site) -> None:
     sync_all()
     assert run("erase", "--subject", "2", "--yes").returncode == 0
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     assert open_pipeline().survey().invalid == ()
 
 
@@ -230,10 +265,10 @@ def test_a_warehouse_of_an_earlier_version_learns_of_broken_items(three: Site) -
     with changing(three.storage) as earlier:
         earlier.execute("DROP TABLE lineage.unusable_items")
     assert run("status").returncode == 0
-    assert open_pipeline().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0
-    list_broken(three.sandbox, 2, {"fileUrl": None})
+    assert ask(open_pipeline().questions, Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 0
+    list_broken(three.sandbox, {2: {"fileUrl": None}})
     sync_all()
-    assert open_pipeline().ask(Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 1
+    assert ask(open_pipeline().questions, Question.LISTED_ITEMS_CAN_BE_USED).at_fault == 1
 
 
 def test_the_words_say_what_is_missing() -> None:

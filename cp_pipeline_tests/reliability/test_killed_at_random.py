@@ -9,10 +9,8 @@ import hashlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -33,27 +31,45 @@ from cp_pipeline_tests.warehouses import compact, publish
 
 KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", "7"))
-PUBLISH = """
+# The process kills itself, so that the time that Python and the imports take does not matter: a
+# random time after a random one of the steps in which it uses its data folder or CentrePoint.
+KILL = """
+import os, signal, sys, threading
+import cp_pipeline.defs.definitions, cp_pipeline.defs.instance.command_runs
+from cp_pipeline.cli import commands
+from cp_pipeline.ingest import Pipeline
 from cp_pipeline.settings import StorageSettings
 from cp_pipeline.warehouse import Warehouse, publish_current
+at, seconds, group = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "all"
+folder, steps = os.environ["CP_DATA_DIR"], []
+
+def kill():
+    os.kill(-os.getpid() if group else os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
+    kind = event.partition(".")[0]
+    in_folder = kind in {"open", "os", "sqlite3"} and folder in repr(arguments)
+    if in_folder or kind in {"socket", "fcntl"}:
+        steps.append(event)
+        if len(steps) == at:
+            threading.Timer(seconds, kill).start()
+
+sys.addaudithook(watch)
+"""
+PUBLISH = """
 storage = StorageSettings.from_environment()
 with Warehouse.of(storage) as warehouse:
     publish_current(warehouse, storage.published)
 """
 # Sync as with many exports: a subprocess loads them, and it must end with its parent.
-SYNC_APART = """
-from cp_pipeline.cli import commands
-from cp_pipeline.ingest import Pipeline
-Pipeline.subprocess_from = 0
-commands(["sync"])
-"""
-CLI = ["-m", "cp_pipeline.cli"]
-# The commands to kill, and when: between so many seconds after the start.
+SYNC_APART = 'Pipeline.subprocess_from = 0\ncommands(["sync"])'
+COMPACT = 'commands(["compact", "--older-than", "0", "--yes"])'
+# The commands to kill, how many steps they have, and the longest time after one, in seconds.
 COMMANDS = {
-    "sync": ([*CLI, "sync"], (0.2, 1.6)),
-    "sync apart": (["-c", SYNC_APART], (0.2, 1.8)),
-    "publish": (["-c", PUBLISH], (0.2, 0.8)),
-    "compact": ([*CLI, "compact", "--older-than", "0", "--yes"], (0.2, 0.6)),
+    "sync": ('commands(["sync"])', 250, 0.03),
+    "sync apart": (SYNC_APART, 125, 0.1),
+    "publish": (PUBLISH, 5, 0.3),
+    "compact": (COMPACT, 17, 0.1),
 }
 # Load ids depend on the order of the downloads, and times on the clock.
 _NUMBERS = ("_load_id", "load_id", "superseded_by", "caused_by_load_id", "dagster_run_id")
@@ -131,21 +147,15 @@ def hashes(path: Path) -> dict[str, str]:
     return found
 
 
-def kill_at_random(command: str, moments: random.Random, *, all_of_it: bool) -> float:
-    """Start a command and kill it, with or without its children. Return the time of the kill."""
-    arguments, (soonest, latest) = COMMANDS[command]
-    moment = moments.uniform(soonest, latest)
-    child = subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+def kill_at_random(command: str, moments: random.Random, *, all_of_it: bool) -> tuple[object, ...]:
+    """Start a command that is killed, with or without its children. Return when, and its end."""
+    program, steps, longest = COMMANDS[command]
+    when = (moments.randint(1, steps), moments.uniform(0, longest))
+    done = subprocess.run(
+        [sys.executable, "-c", KILL + program, *map(str, when), "all" if all_of_it else "alone"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, check=False,
     )  # fmt: skip
-    time.sleep(moment)
-    if all_of_it:
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-    child.wait()
-    return moment
+    return command, *when, done.returncode
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -160,7 +170,7 @@ def test_killed_at_random_and_run_again_it_ends_as_if_never_killed(
     # Sometimes the command that should repair the state is killed too.
     for _ in range(moments.choice([1, 1, 2, 3])):
         command = moments.choice(["sync", "sync apart", *COMMANDS])
-        told.append((command, kill_at_random(command, moments, all_of_it=number % 2 == 0)))
+        told.append(kill_at_random(command, moments, all_of_it=number % 2 == 0))
     ended = finish(storage)
     assert ended == undisturbed, (SEED, told)
     assert leftovers(storage) == [], (SEED, told)

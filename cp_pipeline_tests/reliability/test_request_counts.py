@@ -70,11 +70,7 @@ def fetch(site: Site) -> Fetched:
     exports = Pipeline(CentrePointSettings.from_environment(site.sandbox.environment), site.storage)
     ((partition, planned),) = exports.survey(write=False).plan.to_load.items()
     with exports.landing.scratch_folder() as scratch:
-        fetching = Fetching(
-            exports.centrepoint, exports.landing, scratch, exports.timings,
-            site.storage.largest_csv_bytes,
-        )  # fmt: skip
-        return fetching.partition(partition, planned)
+        return Fetching(exports.rooms, scratch).partition(partition, planned)
 
 
 @pytest.mark.parametrize("kind", [each for each in FAULTS if each not in ("good", "trickles")])
@@ -85,6 +81,7 @@ def test_a_file_that_always_fails_is_asked_for_four_times_at_most(here: Site, ki
         fault(here.sandbox, kind, content)
     (result,) = here.sync()
     assert isinstance(result, PartitionFailed)
+    assert result.stage == ("decode" if kind in {"damaged", "not a file"} else "download")
     assert 2 <= files_asked_for(here) <= REQUESTS_FOR_A_FILE
 
 

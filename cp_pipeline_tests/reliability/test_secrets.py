@@ -113,9 +113,15 @@ def said(here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return b"".join(done.stdout + done.stderr for done in (first, second, third))
 
 
-def test_no_secret_is_in_any_file_or_output(
+def test_what_holds_data_is_for_its_owner_alone_and_no_secret_is_in_any_file_or_output(
     here: Site, said: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    made = [here.storage.data_dir, *here.storage.data_dir.rglob("*")]
+    open_to_others = [path for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert not open_to_others
+    assert {path.name for path in here.storage.data_dir.iterdir()} == {
+        "asked", "dagster_home", "landing", "quarantine", "run_locks", "warehouse.duckdb",
+    }  # fmt: skip
     assert not given_away(here.sandbox, said)
     monkeypatch.setenv("DAGSTER_HOME", str(here.storage.dagster_home))
     here.sandbox.fail("file", status=403, times=9)
@@ -145,15 +151,6 @@ def test_no_secret_is_in_any_file_or_output(
         path: found for path in searched if (found := given_away(here.sandbox, content_of(path)))
     }
     assert not leaks
-
-
-def test_what_holds_data_is_for_its_owner_alone(here: Site, said: bytes) -> None:
-    made = [here.storage.data_dir, *here.storage.data_dir.rglob("*")]
-    open_to_others = [path for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077]
-    assert not open_to_others
-    assert {path.name for path in here.storage.data_dir.iterdir()} == {
-        "asked", "dagster_home", "landing", "quarantine", "run_locks", "warehouse.duckdb",
-    }  # fmt: skip
 
 
 def test_the_published_file_is_for_readers_and_a_persons_own_choice_is_kept(here: Site) -> None:

@@ -77,6 +77,7 @@ def test_held_when_the_load_comes_what_was_downloaded_is_kept_and_not_fetched_ag
     fetched = files_fetched(loaded.sandbox)
     assert len(loaded.sync()) == 5
     assert files_fetched(loaded.sandbox) == fetched == 6
+    assert [*(loaded.storage.data_dir / "landing" / ".aside").iterdir()] == []
 
 
 def test_four_syncs_at_once_load_each_export_once(loaded: Site) -> None:

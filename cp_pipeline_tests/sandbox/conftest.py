@@ -1,21 +1,5 @@
-"""Sandboxes that the tests of this folder share the making of."""
+"""The sandbox that the client is tested with."""
 
-from collections.abc import Iterator
+from cp_pipeline_tests.centrepoint.conftest import sandbox, study
 
-import pytest
-
-from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline_tests.faults import FaultySandbox
-
-
-@pytest.fixture
-def study() -> SandboxStudy:
-    """Three subjects, one day, every data set: 14 export files."""
-    return SandboxStudy.synthetic(subjects=3, days=1)
-
-
-@pytest.fixture
-def sandbox(study: SandboxStudy) -> Iterator[FaultySandbox]:
-    """The study, served."""
-    with FaultySandbox(study) as served:
-        yield served
+__all__ = ["sandbox", "study"]

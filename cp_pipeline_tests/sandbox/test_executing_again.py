@@ -94,17 +94,6 @@ def test_each_execution_is_later_and_the_same_in_every_equal_study() -> None:
     assert executions == history()
 
 
-def test_additional_columns_stay(study: SandboxStudy) -> None:
-    widths = {file.key: len(lines(file)[0]) for file in study.export_files}
-    for added in (1, 2):
-        for file in study.execute_again(additional_columns=True):
-            assert len(lines(file)[0]) == widths[file.key] + added
-            assert len(set(lines(file)[0])) == widths[file.key] + added
-            assert {len(line) for line in lines(file)} == {widths[file.key] + added}
-    for file in study.execute_again():
-        assert len(lines(file)[0]) == widths[file.key] + 2
-
-
 def test_what_was_put_keeps_its_content_under_a_new_execution(study: SandboxStudy) -> None:
     first = study.put(
         subject_id=1, data_set_name="X", csv=b"A\n1\n", execution="2030-06-01T12:00:00.1+02:00"
@@ -120,7 +109,7 @@ def test_what_was_put_keeps_its_content_under_a_new_execution(study: SandboxStud
 
 def test_the_control_endpoint_executes_again_and_says_what(sandbox: Sandbox) -> None:
     url = f"{sandbox.base_url}/sandbox/executions"
-    body = {"subjectId": 10821, "dataSetName": "ParamsAndSubject (31)", "additionalColumns": True}
+    body = {"subjectId": 10821, "dataSetName": "ParamsAndSubject (31)"}
     answer = requests.post(url, json=body, timeout=10)
     assert answer.status_code == 200
     executed = answer.json()["executed"]

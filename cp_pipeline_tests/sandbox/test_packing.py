@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from cp_pipeline.sandbox import Packing, Sandbox, SandboxStudy
-from cp_pipeline.sandbox.packing import Shelf, pack
+from cp_pipeline.sandbox.packing import pack
 from cp_pipeline_tests.sandbox.raw_requests import download, items, raw_bytes
 
 SINGLE = [packing for packing in Packing if packing is not Packing.MIXED]
@@ -77,19 +77,23 @@ def test_mixed_by_itself_packs_nothing() -> None:
         pack(b"A\n", Packing.MIXED, "x.csv.gz")
 
 
-def test_the_shelf_keeps_what_was_asked_for_last_and_no_more_than_it_holds() -> None:
+def test_blobs_are_kept_while_there_is_room_and_made_each_time_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made: list[str] = []
 
-    def ask(shelf: Shelf, name: str, size: int) -> None:
-        def make() -> bytes:
-            made.append(name)
-            return bytes(size)
+    def packed(csv: bytes, packing: Packing, name: str) -> bytes:
+        made.append(name)
+        return csv
 
-        assert shelf.get(name, make) == bytes(size)
-
-    shelf = Shelf(capacity=10)
-    for name, size in [("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4), ("huge", 11)]:
-        ask(shelf, name, size)
-    ask(shelf, "huge", 11)
-    ask(shelf, "a", 4)
-    assert made == ["a", "b", "c", "b", "huge", "huge"]
+    monkeypatch.setattr("cp_pipeline.sandbox.service.pack", packed)
+    monkeypatch.setattr("cp_pipeline.sandbox.service._KEPT_BYTES", 10)
+    study = SandboxStudy.empty()
+    for name, size in (("a", 4), ("huge", 7), ("b", 6)):
+        study.put(subject_id=1, data_set_name=name, csv=bytes(size), file_name=name)
+    with Sandbox(study) as sandbox:
+        for _ in range(2):
+            for item in items(sandbox):
+                content = download(item).content
+                assert content == bytes({"a": 4, "huge": 7, "b": 6}[item["fileName"]])
+    assert made == ["a", "huge", "b", "huge"]

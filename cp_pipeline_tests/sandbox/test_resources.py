@@ -10,8 +10,9 @@ import pytest
 import requests
 
 from cp_pipeline.sandbox import SandboxStudy
-from cp_pipeline.sandbox.resources import YEAR_ONE
+from cp_pipeline.sandbox.roster import YEAR_ONE
 from cp_pipeline.sandbox.timestamps import TICKS_PER_SECOND, ticks_of
+from cp_pipeline_tests.executions import execute_before_writing, execute_without_file, put_file
 from cp_pipeline_tests.faults import FaultySandbox, Resource
 from cp_pipeline_tests.sandbox.raw_requests import CURRENT, SEED, ask_for_page, authorization, items
 
@@ -179,23 +180,24 @@ def test_an_enrolled_subject_has_no_export_and_was_never_executed(
 def test_a_program_may_be_executed_without_a_file(sandbox: FaultySandbox) -> None:
     study = sandbox.study
     known = study.programs[0].study_program_id
-    before = executions(sandbox, 10821)[known]
-    again = study.execute_without_file(10821, known)
-    assert executions(sandbox, 10821)[known] == again
-    assert (ticks_of(again) or 0) > (ticks_of(before or "") or 0)
-    chosen = study.execute_without_file(7, NEW_PROGRAM, "2030-01-01T00:00:00Z", "Sleep (4)")
-    assert executions(sandbox, 7)[NEW_PROGRAM] == chosen == "2030-01-01T00:00:00Z"
-    assert got(sandbox, f"programs/{NEW_PROGRAM}")["studyProgramName"] == "Sleep (4)"
+    execute_without_file(study, 10821, known, "2030-01-01T00:00:00Z")
+    assert executions(sandbox, 10821)[known] == "2030-01-01T00:00:00Z"
+    execute_without_file(study, 10821, known, "2029-01-01T00:00:00Z")
+    assert executions(sandbox, 10821)[known] == "2030-01-01T00:00:00Z"
+    execute_without_file(study, 7, NEW_PROGRAM, "2031-01-01T00:00:00Z")
+    assert executions(sandbox, 7)[NEW_PROGRAM] == "2031-01-01T00:00:00Z"
+    assert got(sandbox, f"programs/{NEW_PROGRAM}")["studyProgramName"] == "Unlisted"
     assert got(sandbox, f"programs/{NEW_PROGRAM}/datasets")["totalCount"] == 0
     assert executions(sandbox, 10821)[NEW_PROGRAM] == YEAR_ONE
     assert len(items(sandbox)) == 14
-    assert study.execute_without_file(8, NEW_PROGRAM) > YEAR_ONE
+    execute_without_file(study, 8, NEW_PROGRAM)
+    assert str(executions(sandbox, 8)[NEW_PROGRAM]) > YEAR_ONE
 
 
 def test_an_execution_may_come_before_its_file(sandbox: FaultySandbox) -> None:
     study = sandbox.study
     (old,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
-    (executed,) = study.execute_before_writing(10821, "ActivityDaily8")
+    (executed,) = execute_before_writing(study, 10821, "ActivityDaily8")
     (pending,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
     assert (ticks_of(pending["modifiedDate"]) or 0) < (ticks_of(pending[EXECUTION]) or 0)
     assert executions(sandbox, 10821)[old["studyProgramId"]] == pending[EXECUTION]
@@ -204,14 +206,13 @@ def test_an_execution_may_come_before_its_file(sandbox: FaultySandbox) -> None:
         assert pending[field] == old[field]
     old_bytes = requests.get(old["fileUrl"], timeout=10).content
     assert requests.get(pending["fileUrl"], timeout=10).content == old_bytes
-    study.write_files()
+    put_file(study, executed)
     (written,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
     assert written[EXECUTION] == pending[EXECUTION]
     assert (ticks_of(written["modifiedDate"]) or 0) > (ticks_of(written[EXECUTION]) or 0)
     assert written["fileName"] != old["fileName"]
     assert requests.get(written["fileUrl"], timeout=10).content != old_bytes
     assert requests.get(old["fileUrl"], timeout=10).status_code == 404
-    assert study.write_files() == []
 
 
 def test_a_withdrawn_export_leaves_the_execution(sandbox: FaultySandbox) -> None:

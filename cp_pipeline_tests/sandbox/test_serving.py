@@ -1,7 +1,6 @@
 """What the sandbox promises as a server: where, how many at once, how fast, how it ends."""
 
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,17 +78,6 @@ def test_a_port_can_be_chosen_and_used_again_at_once(study: SandboxStudy) -> Non
     with FaultySandbox(study, port=port) as sandbox:
         assert sandbox.base_url.endswith(f":{port}")
         assert page(sandbox)["totalCount"] == 14
-
-
-def test_serving_forever_ends_when_the_sandbox_is_stopped(study: SandboxStudy) -> None:
-    sandbox = FaultySandbox(study)
-    serve = threading.Thread(target=sandbox.serve_forever, daemon=True)
-    with sandbox:
-        serve.start()
-        assert page(sandbox)["totalCount"] == 14
-        assert serve.is_alive()
-    serve.join(timeout=5)
-    assert not serve.is_alive()
 
 
 def test_a_sandbox_refuses_settings_it_does_not_know(study: SandboxStudy) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cp_pipeline.ingest import Pipeline, Request
+from cp_pipeline.ingest import Pipeline
 from cp_pipeline.sandbox import Sandbox, SandboxStudy
 from cp_pipeline.settings import CentrePointSettings, StorageSettings
+from cp_pipeline_tests.conftest import sync_all
 from cp_pipeline_tests.lakes import copied, warehouse_variables
 from cp_pipeline_tests.warehouse_contents import MARKED_SUBJECT, MARKER
 
@@ -28,14 +29,14 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {"CP_DATA_DIR": str(data_dir), **warehouse_variables(data_dir)}
             ),
         )
-        sync(exports)
+        sync_all(exports)
         service.execute_again(subject_id=10821)
         study.put(
             subject_id=MARKED_SUBJECT, data_set_name="Notes", csv=f"N,V\n1,{MARKER}\n".encode()
         )
         study.put(subject_id=MARKED_SUBJECT, data_set_name="Bad", csv=f"{MARKER}\n1,2\n".encode())
-        sync(exports)
-        sync(exports, refresh=True)
+        sync_all(exports)
+        sync_all(exports, refresh=True)
     exports.warehouse.close()
     return data_dir
 
@@ -45,9 +46,3 @@ def storage(finished_study: Path, tmp_path: Path) -> StorageSettings:
     """A copy of that study's data folder; the environment's settings point to it."""
     copied(finished_study, tmp_path / "data")
     return StorageSettings.from_environment()
-
-
-def sync(exports: Pipeline, *, refresh: bool = False) -> None:
-    listed = exports.survey(Request.of(refresh=refresh))
-    with exports.execute(listed) as results:
-        list(results)

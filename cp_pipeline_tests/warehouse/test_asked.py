@@ -76,7 +76,7 @@ def test_a_survey_and_a_look_are_noted_with_their_outcome(site: Site) -> None:
         pipeline.survey(Request.of([1]))
     with pytest.raises(ServiceError):
         pipeline.survey(write=False)
-    (last,) = pipeline.asking.last()
+    (last,) = last_asked(site.storage.data_dir, pipeline.warehouse, access.study_ids)
     assert (last.troubles, last.answered_at) == (2, None)
     assert "CP_CLIENT_SECRET" in last.outcome
 
@@ -84,7 +84,7 @@ def test_a_survey_and_a_look_are_noted_with_their_outcome(site: Site) -> None:
     with pipeline.execute(pipeline.survey()) as results:
         assert len(list(results)) == 1
     pipeline.look(LookPosition(), 9.0, uploads=False, now=datetime.now(UTC))
-    (last,) = pipeline.asking.last()
+    (last,) = last_asked(site.storage.data_dir, pipeline.warehouse, access.study_ids)
     assert (last.troubles, last.outcome) == (0, ANSWERED)
     move_notes(site.storage.data_dir, pipeline.warehouse)
     found = site.rows(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cp_pipeline.landing import Landing
 from cp_pipeline.warehouse import Loader, Warehouse
-from cp_pipeline.warehouse.connection import ROW_GROUP_ROWS
+from cp_pipeline.warehouse.attaching import ROW_GROUP_ROWS
 
 MORE_THAN_FITS = (
     "CREATE OR REPLACE TABLE memory.large AS SELECT range, repeat('x', 90) || range AS text"

@@ -14,10 +14,11 @@ import duckdb
 import pytest
 
 import cp_pipeline.warehouse
-from cp_pipeline.ingest import Load, PartitionLoaded
+from cp_pipeline.ingest import PartitionLoaded
 from cp_pipeline.landing.csv_validation import RESERVED_NAMES
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import (
+    Load,
     Question,
     Warehouse,
     ask,

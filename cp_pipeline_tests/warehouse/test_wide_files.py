@@ -17,6 +17,7 @@ import pytest
 from cp_pipeline.defs.previews import changed_columns, preview_metadata
 from cp_pipeline.sandbox import SandboxStudy
 from cp_pipeline.warehouse import Question, Warehouse, ask
+from cp_pipeline.warehouse.attaching import Attachable
 from cp_pipeline.warehouse.column_types import MANY_COLUMNS
 from cp_pipeline_tests.faults import FaultySandbox
 from cp_pipeline_tests.kinds_of_values import KINDS
@@ -107,10 +108,10 @@ def _statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Record every statement that a connection executes in the block."""
     statements: list[str] = []
     with monkeypatch.context() as here:
-        made = vars(Warehouse)["connection"].func
+        made = vars(Attachable)["connection"].func
         counted = cached_property(lambda warehouse: _Counted(made(warehouse), statements))
-        counted.__set_name__(Warehouse, "connection")
-        here.setattr(Warehouse, "connection", counted)
+        counted.__set_name__(Attachable, "connection")
+        here.setattr(Attachable, "connection", counted)
         yield statements
 
 

@@ -6,6 +6,7 @@ job (``jobs``, ``publish_job``), what is printed (``cli``).
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -22,28 +23,18 @@ _LISTED_WITH_JOB = {".dagster/repository": "__repository__@cp_pipeline.definitio
 _INTERRUPTED = {dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 
 
+@dataclass(frozen=True)
 class CommandRun:
-    """A run in this process; ``command_run`` creates it.
+    """A run in this process; ``command_run`` creates it."""
 
-    Args:
-        instance: stores the run.
-        locks: has the run's lock.
-        run_id: the id of the new run.
-    """
-
-    def __init__(self, instance: dg.DagsterInstance, locks: RunLocks, run_id: str) -> None:
-        self._instance = instance
-        self._locks = locks
-        self._run_id = run_id
+    instance: dg.DagsterInstance
+    locks: RunLocks
+    run_id: str
 
     def execute(
         self, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None
     ) -> dg.ExecuteInProcessResult:
-        """Execute a job; the result has its failures.
-
-        Args:
-            job: the job.
-            ops: the configuration of its ops.
+        """Execute a job; the result has its failures. ``ops``: the configuration of its ops.
 
         Raises:
             KeyboardInterrupt: Ctrl-C ended it. Dagster stores the run as failed.
@@ -51,8 +42,8 @@ class CommandRun:
         # The command prints every failure itself, once.
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
         result = job.execute_in_process(
-            instance=self._instance,
-            run_id=self._run_id,
+            instance=self.instance,
+            run_id=self.run_id,
             run_config={"ops": dict(ops or {}), "loggers": quiet},
             raise_on_error=False,
             tags=_LISTED_WITH_JOB,
@@ -60,8 +51,8 @@ class CommandRun:
         if _is_interrupted(result):
             raise KeyboardInterrupt
         if result.success:
-            self._locks.remove(self._run_id)
-            remove_locks_of_ended_runs(self._instance, self._locks)
+            self.locks.remove(self.run_id)
+            remove_locks_of_ended_runs(self.instance, self.locks)
         return result
 
 
@@ -81,12 +72,8 @@ def command_run(
 ) -> Iterator[CommandRun]:
     """Open Dagster's storage for a run; the run's lock is held until the end.
 
-    Orphaned runs are ended first, because one may have the only slot.
-
-    Args:
-        storage: the settings with Dagster's home and the data folder.
-        run_id: the id of the new run.
-        captures_output: whether Dagster keeps the run's output for the UI.
+    Orphaned runs are ended first, because one may have the only slot. ``captures_output``: whether
+    Dagster keeps the run's output for the UI.
 
     Raises:
         StorageUnwritable: Dagster's home cannot be read or written, now or during the run.

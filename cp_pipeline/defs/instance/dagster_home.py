@@ -21,6 +21,7 @@ from cp_pipeline.defs.instance.storage_errors import (
 )
 from cp_pipeline.domain.errors import PipelineError
 from cp_pipeline.locks.file_locks import file_locked
+from cp_pipeline.locks.partial_files import replaced_at_once
 from cp_pipeline.settings import StorageSettings
 
 DAGSTER_YAML = """\
@@ -54,13 +55,9 @@ def prepare_dagster_home(storage: StorageSettings) -> Path:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
-        # Renamed when complete. If the disk is full, half a file must not look like the whole.
-        part = home / f".dagster.yaml.{os.getpid()}"
-        try:
+        # If the disk is full, half a file must not look like the whole.
+        with replaced_at_once(configuration, 0o600) as part:
             part.write_text(DAGSTER_YAML)
-            part.replace(configuration)
-        finally:
-            part.unlink(missing_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -76,14 +73,10 @@ _NO_CAPTURE = {
 
 
 def open_instance(storage: StorageSettings, *, captures_output: bool = True) -> dg.DagsterInstance:
-    """Open the Dagster instance of the home.
+    """Open the Dagster instance of the home: of ``DAGSTER_HOME``, if it is set.
 
     A lock guards the opening, because two processes that open a new home at the same time break its
-    SQLite files.
-
-    Args:
-        storage: has the path of the home; ``DAGSTER_HOME`` comes first if it is set.
-        captures_output: whether Dagster keeps the output of runs for the UI.
+    SQLite files. ``captures_output``: whether Dagster keeps the output of runs for the UI.
 
     Raises:
         StorageUnwritable: the disk of the home is full, or the home is read-only or damaged.

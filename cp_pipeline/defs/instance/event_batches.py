@@ -18,7 +18,6 @@ import logging
 import os
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 import dagster as dg
@@ -50,16 +49,11 @@ class EventBatches:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        if error is None or isinstance(error, Exception):
+        if kind is None or issubclass(kind, Exception):
             self.flush()
 
     def log(self, event: AssetEvent) -> None:

@@ -27,23 +27,19 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 
 from cp_pipeline.charts import label_in_markdown
 from cp_pipeline.defs.instance.orphaned_runs import UNFINISHED
-from cp_pipeline.defs.instance.postgres_erasure import (
-    DatabaseInUse,
-    databases_of,
-    erase_from_database,
+from cp_pipeline.defs.instance.postgres_erasure import databases_of, erase_from_database
+from cp_pipeline.defs.instance.table_erasure import (
+    REPLACEMENT,
+    SUBJECT_TAG,
+    StorageInUse,
+    erase_from_tables,
 )
-from cp_pipeline.defs.instance.table_erasure import REPLACEMENT, SUBJECT_TAG, erase_from_tables
-from cp_pipeline.domain.errors import PipelineError
 
 # The versions whose SQLite tables were examined: which columns hold text about a subject.
 KNOWN_DAGSTERS = ("1.13",)
 # Recognized by name: SQLite loses its locks if this process opens and closes the file itself.
 _SQLITE, _BESIDE_SQLITE = ".db", (".db-wal", ".db-shm", ".db-journal")
 _WAIT_SECONDS = 30.0
-
-
-class StorageInUse(PipelineError):
-    """Dagster's storage cannot be rewritten now, or cp-pipeline does not know how."""
 
 
 def check_erasable(instance: dg.DagsterInstance, dagster_version: str = dg.__version__) -> None:
@@ -97,13 +93,7 @@ def erase_events(
     instance.delete_dynamic_partition("subjects", str(subject_id))
     pattern = _pattern(texts, subject_id, labels)
     for url in databases_of(instance):
-        try:
-            erase_from_database(url, subject_id, pattern)
-        except DatabaseInUse as error:
-            raise StorageInUse(
-                f"Dagster's tables on PostgreSQL cannot be rewritten: {error}.",
-                "Stop Dagster's web servers and daemon on all hosts, then run this command again.",
-            ) from None
+        erase_from_database(url, subject_id, pattern)
     for path in sorted(Path(instance.root_directory).rglob("*")):
         if not path.is_file() or path.is_symlink():
             continue

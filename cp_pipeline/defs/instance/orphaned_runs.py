@@ -5,7 +5,7 @@ partitions a run loads (``active_runs``), events that such a run did not store (
 
 Dagster's default launcher does not watch the processes that it starts, and it does not know the
 process of ``cp-pipeline sync``. If a process is killed, its run would stay "started" and keep the
-pool's only slot. So each run holds a lock file while its process lives (``locked_runs``).
+pool's only slot. So each run holds a lock file while its process lives (``definitions``).
 
 If Dagster's storage is a server's, runs of other hosts are in it, too. A run that has no lock file
 of this host may live there, so it is left to Dagster's run monitoring.
@@ -45,17 +45,10 @@ _REASON = "The process of this run is gone: it was killed, or the machine was re
 def end_orphaned_runs(
     instance: dg.DagsterInstance, locks: RunLocks, now: datetime | None = None
 ) -> list[str]:
-    """Report orphaned runs as failed, and free their slots.
+    """Report orphaned runs as failed, free their slots, and return their ids.
 
-    Free the slots of ended runs too; Dagster would keep them for five minutes.
-
-    Args:
-        instance: has the runs.
-        locks: the locks in the data folder that the runs use.
-        now: the current time, by this machine's clock.
-
-    Returns:
-        The ids of the runs that were ended.
+    Free the slots of ended runs too; Dagster would keep them for five minutes. ``now`` is by this
+    machine's clock.
     """
     _free_slots_of_ended_runs(instance)
     ended, hosts_share = [], is_of_a_server(instance)

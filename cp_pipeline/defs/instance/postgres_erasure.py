@@ -15,13 +15,9 @@ from typing import Any
 
 import dagster as dg
 
-from cp_pipeline.defs.instance.table_erasure import erase_from_tables
+from cp_pipeline.defs.instance.table_erasure import StorageInUse, erase_from_tables
 
 _WAIT_SECONDS = 30
-
-
-class DatabaseInUse(Exception):
-    """Another process holds a table for too long, or the server cannot be used."""
 
 
 def databases_of(instance: dg.DagsterInstance) -> list[str]:
@@ -34,13 +30,9 @@ def databases_of(instance: dg.DagsterInstance) -> list[str]:
 def erase_from_database(url: str, subject_id: int, pattern: re.Pattern[str]) -> None:
     """Erase a subject from all tables of a database, and rewrite them.
 
-    Args:
-        url: the address.
-        subject_id: the subject.
-        pattern: finds the subject's texts.
-
     Raises:
-        DatabaseInUse: the tables cannot be changed or rewritten; nothing is half changed.
+        StorageInUse: another process holds a table for too long, or the server cannot be used;
+            nothing is half changed.
     """
     # Part of dagster-postgres, which is an extra.
     import psycopg2  # noqa: PLC0415
@@ -60,7 +52,11 @@ def erase_from_database(url: str, subject_id: int, pattern: re.Pattern[str]) -> 
                 opened.execute(f'VACUUM FULL "{table}"')
     except psycopg2.Error as error:
         # The first line has no statement and no values.
-        raise DatabaseInUse(str(error).partition("\n")[0]) from None
+        reason = str(error).partition("\n")[0]
+        raise StorageInUse(
+            f"Dagster's tables on PostgreSQL cannot be rewritten: {reason}.",
+            "Stop Dagster's web servers and daemon on all hosts, then run this command again.",
+        ) from None
 
 
 def _columns(opened: "_Opened") -> dict[str, list[str]]:

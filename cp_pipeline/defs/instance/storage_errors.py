@@ -80,39 +80,51 @@ class ServerUnusable(StorageUnwritable):
 
 
 @contextmanager
-def server_errors_explained() -> Iterator[None]:
-    """Turn errors of PostgreSQL into readable errors.
+def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
+    """Turn errors of Dagster's storage into readable errors.
+
+    ``home``: Dagster's home; by default the folder in ``DAGSTER_HOME``.
 
     Raises:
-        ServerUnusable: the server does not answer, or refuses the user or a statement.
-        StorageUnwritable: a package is missing, or ``dagster.yaml`` names another driver.
+        ServerUnusable: PostgreSQL does not answer, or refuses the user or a statement.
+        StorageUnwritable: SQLite failed, or the system failed on a file in the home. Or a package
+            for PostgreSQL is missing, or ``dagster.yaml`` names another driver.
+        StorageOutdated: a table or column is missing that an older Dagster did not create.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except Exception as error:
+        folder = home or Path(os.environ.get("DAGSTER_HOME", ""))
+        if (readable := _about_server(error) or _about_home(error, folder)) is None:
+            raise
+        raise readable from None
+
+
+def _about_server(error: Exception) -> StorageUnwritable | None:
+    """Return the readable error; None if the error is not about PostgreSQL."""
+    if isinstance(error, ModuleNotFoundError):
         if error.name == _OTHER_DRIVER:
-            raise StorageUnwritable(
+            return StorageUnwritable(
                 "dagster.yaml names a PostgreSQL storage without its driver, so SQLAlchemy takes "
                 "one with which Dagster does not work.",
                 "Write `scheme: postgresql+psycopg2` below `postgres_db:` (docs/hosts.md).",
-            ) from None
+            )
         if error.name in _POSTGRES:
-            raise StorageUnwritable(
+            return StorageUnwritable(
                 f"dagster.yaml names a PostgreSQL storage, but {error.name} is not installed.",
                 "Install it: `pip install 'cp-pipeline[postgres]'`.",
-            ) from None
-        raise
-    except Exception as error:
-        if (reason := _of_server(error)) is None:
-            raise
-        raise ServerUnusable(
-            f"Dagster's storage on PostgreSQL cannot be used: {reason}.",
-            "See whether the server runs, and what `storage:` in dagster.yaml and its variables "
-            "say. Then run this again. The next sync loads the rest, and stores missing events.",
-        ) from None
+            )
+        return None
+    if (reason := _said_by_server(error)) is None:
+        return None
+    return ServerUnusable(
+        f"Dagster's storage on PostgreSQL cannot be used: {reason}.",
+        "See whether the server runs, and what `storage:` in dagster.yaml and its variables "
+        "say. Then run this again. The next sync loads the rest, and stores missing events.",
+    )
 
 
-def _of_server(error: BaseException | None) -> str | None:
+def _said_by_server(error: BaseException | None) -> str | None:
     """Return the first line of what PostgreSQL said; None if the error is of something else.
 
     The line has the user, never the password, and no statement.
@@ -126,31 +138,23 @@ def _of_server(error: BaseException | None) -> str | None:
     return said
 
 
-@contextmanager
-def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
-    """Turn errors of SQLite and of the system about Dagster's home into readable errors.
+def _about_home(error: Exception, home: Path) -> StorageUnwritable | None:
+    """Return the readable error; None if the error is not about Dagster's home.
 
-    Args:
-        home: Dagster's home; by default the folder in ``DAGSTER_HOME``.
-
-    Raises:
-        StorageUnwritable: SQLite failed, or the system failed on a file in the home.
-        StorageOutdated: a table or column is missing that an older Dagster did not create.
+    Only Dagster uses SQLite here. An error of the system may be about any file.
     """
-    try:
-        with server_errors_explained():
-            yield
-    except (DBAPIError, sqlite3.Error, OSError) as error:
-        folder = home or Path(os.environ.get("DAGSTER_HOME", ""))
-        if not _is_of(folder, error):
-            raise
-        if missing := what_is_missing(error):
-            raise StorageOutdated(folder, missing) from None
-        raise StorageUnwritable(
-            f"Dagster's storage in {folder} cannot be read or written: {_reason(error, folder)}.",
-            "Correct this (DAGSTER_HOME names the folder), then run this again. The next "
-            "sync loads the rest, and stores the missing events.",
-        ) from None
+    if not isinstance(error, (DBAPIError, sqlite3.Error, OSError)):
+        return None
+    file = error.filename if isinstance(error, OSError) else None
+    if file is not None and not Path(str(file)).is_relative_to(home):
+        return None
+    if missing := what_is_missing(error):
+        return StorageOutdated(home, missing)
+    return StorageUnwritable(
+        f"Dagster's storage in {home} cannot be read or written: {_reason(error, home)}.",
+        "Correct this (DAGSTER_HOME names the folder), then run this again. The next "
+        "sync loads the rest, and stores the missing events.",
+    )
 
 
 def what_is_missing(error: Exception) -> str:
@@ -158,16 +162,6 @@ def what_is_missing(error: Exception) -> str:
     message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     is_of_database = isinstance(error, (DBAPIError, sqlite3.Error))
     return message if is_of_database and _MISSING.search(message) else ""
-
-
-def _is_of(home: Path, error: Exception) -> bool:
-    """Whether an error is about Dagster's home.
-
-    Only Dagster uses SQLite here. An error of the system may be about any file.
-    """
-    if not isinstance(error, OSError) or error.filename is None:
-        return True
-    return Path(str(error.filename)).is_relative_to(home)
 
 
 def _reason(error: Exception, home: Path) -> str:

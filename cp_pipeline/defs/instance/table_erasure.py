@@ -1,7 +1,7 @@
 """Erasing a subject from the tables of Dagster's storage.
 
-Belongs here: which rows and texts, and the statements, which SQLite and PostgreSQL both know.
-Does not belong: connections and files (``event_erasure``, ``postgres_erasure``).
+Belongs here: which rows and texts, the statements, which SQLite and PostgreSQL both know, and the
+error of both. Does not belong: connections and files (``event_erasure``, ``postgres_erasure``).
 
 Private parts of Dagster: its tables.
 """
@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from dagster import EventLogEntry, EventLogRecord, deserialize_value, serialize_value
 
+from cp_pipeline.domain.errors import PipelineError
+
 REPLACEMENT = "(erased)"
 # Dagster's own tag of a run that a person starts for one partition.
 SUBJECT_TAG = "dagster/partition/subject"
@@ -20,6 +22,10 @@ SUBJECT_TAG = "dagster/partition/subject"
 _ASSET = "dataset_exports"
 # The columns with the configuration of runs.
 _CONFIGURATIONS = (("runs", "run_body"), ("job_ticks", "tick_body"), ("bulk_actions", "body"))
+
+
+class StorageInUse(PipelineError):
+    """Dagster's storage cannot be rewritten now, or cp-pipeline does not know how."""
 
 
 class Opened(Protocol):
@@ -35,14 +41,7 @@ class Opened(Protocol):
 def erase_from_tables(
     opened: Opened, tables: Mapping[str, Sequence[str]], subject_id: int, pattern: re.Pattern[str]
 ) -> None:
-    """Erase a subject, in the transaction of the caller.
-
-    Args:
-        opened: the database.
-        tables: the columns of its tables.
-        subject_id: the subject.
-        pattern: finds the subject's texts.
-    """
+    """Erase a subject, in the transaction of the caller. ``tables``: the columns of each."""
     _delete_events(opened, tables, subject_id)
     _overwrite(opened, tables, pattern)
     _drop_rows_of_checks(opened, tables, subject_id)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from cp_pipeline.defs.instance.orphaned_runs import (
 )
 from cp_pipeline.defs.partitions import subject_by_dataset
 from cp_pipeline.locks.run_locks import RunLocks
-from cp_pipeline_tests.dagster_homes import instance_in
+from cp_pipeline_tests.defs.conftest import status
 
 HOLD = """
 import sys, time
@@ -33,12 +32,6 @@ FAILURE = dg.DagsterRunStatus.FAILURE
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with instance_in() as instance:
-        yield instance
-
-
-@pytest.fixture
 def locks(tmp_path: Path) -> RunLocks:
     return RunLocks(tmp_path)
 
@@ -48,12 +41,6 @@ def created(
 ) -> str:
     run = instance.create_run_for_job(build_defs().resolve_job_def(job), status=status)
     return run.run_id
-
-
-def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
-    return run.status
 
 
 def holder(locks: RunLocks, run_id: str) -> "subprocess.Popen[str]":

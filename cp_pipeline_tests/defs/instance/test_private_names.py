@@ -16,12 +16,9 @@ import pytest
 
 from cp_pipeline.defs.instance import dagster_home
 from cp_pipeline.defs.instance.dagster_home import open_instance
-from cp_pipeline.defs.instance.event_erasure import (
-    KNOWN_DAGSTERS,
-    StorageInUse,
-    check_erasable,
-)
+from cp_pipeline.defs.instance.event_erasure import KNOWN_DAGSTERS, check_erasable
 from cp_pipeline.defs.instance.event_log import KeptOpenEventLog
+from cp_pipeline.defs.instance.table_erasure import StorageInUse
 from cp_pipeline.settings import StorageSettings
 
 PACKAGE = Path(dagster_home.__file__).parents[2]
@@ -106,7 +103,7 @@ def test_the_text_columns_of_dagsters_files_are_those_that_erasing_knows(tmp_pat
 @pytest.mark.parametrize("version", ["1.12.9", "1.14.0", "2.0.0", "1.130.1", "1.13"])
 def test_erasing_refuses_a_version_of_dagster_that_was_not_examined(version: str) -> None:
     with (
-        dg.instance_for_test() as instance,
+        dg.DagsterInstance.ephemeral() as instance,
         pytest.raises(StorageInUse, match="--no-dagster") as refused,
     ):
         check_erasable(instance, version)
