@@ -197,6 +197,7 @@ def test_a_program_may_be_executed_without_a_file(sandbox: FaultySandbox) -> Non
 def test_an_execution_may_come_before_its_file(sandbox: FaultySandbox) -> None:
     study = sandbox.study
     (old,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
+    old_bytes = requests.get(old["fileUrl"], timeout=10).content
     (executed,) = execute_before_writing(study, 10821, "ActivityDaily8")
     (pending,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
     assert (ticks_of(pending["modifiedDate"]) or 0) < (ticks_of(pending[EXECUTION]) or 0)
@@ -204,7 +205,6 @@ def test_an_execution_may_come_before_its_file(sandbox: FaultySandbox) -> None:
     assert pending[EXECUTION] == executed.execution
     for field in ("fileName", "modifiedDate"):
         assert pending[field] == old[field]
-    old_bytes = requests.get(old["fileUrl"], timeout=10).content
     assert requests.get(pending["fileUrl"], timeout=10).content == old_bytes
     put_file(study, executed)
     (written,) = items(sandbox, subjectId=10821, dataSetName="ActivityDaily8")
