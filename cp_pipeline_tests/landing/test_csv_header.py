@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from datetime import date, datetime
+from operator import itemgetter
 
 import pytest
 from hypothesis import given, strategies as st
@@ -31,7 +32,9 @@ _NAMES = st.from_regex(
 
 
 @pytest.mark.parametrize("chunk_bytes", CHUNKS)
-@pytest.mark.parametrize("refused", [case for case in REFUSED if len(case[1]) < 10_000], ids=str)
+@pytest.mark.parametrize(
+    "refused", [case for case in REFUSED if len(case[1]) < 10_000], ids=itemgetter(0)
+)
 def test_a_line_that_is_no_header_is_refused(
     refused: tuple[str, str, str, int], chunk_bytes: int
 ) -> None:
