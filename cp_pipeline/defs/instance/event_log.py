@@ -80,7 +80,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
                 "it.",
                 "Set DAGSTER_HOME to the folder of that dagster.yaml.",
             )
-        return cls(str(Path(home, folder)), inst_data)
+        # Dagster, too, takes a `~` that no shell has replaced: in `.env`, or a service of systemd.
+        return cls(str(Path(home, folder).expanduser()), inst_data)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         """Store an event, and notify the watchers of the run's file.

@@ -94,7 +94,7 @@ def storage_errors_explained(home: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        folder = home or Path(os.environ.get("DAGSTER_HOME", ""))
+        folder = home or Path(os.environ.get("DAGSTER_HOME", "")).expanduser()
         if (readable := _about_server(error) or _about_home(error, folder)) is None:
             raise
         raise readable from None

@@ -244,6 +244,18 @@ def test_only_the_files_of_the_last_runs_stay_open(kept: dg.DagsterInstance, hom
     assert len(list(logs(home).glob("*.db"))) == 13
 
 
+def test_a_home_that_begins_with_a_tilde_is_that_of_the_person(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "~/kept")
+    monkeypatch.chdir(tmp_path)
+    with dg.DagsterInstance.get() as instance:
+        recording.execute_in_process(instance=instance)
+    assert len(list(logs(home).glob("*.db"))) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
+
+
 def test_a_relative_path_without_dagster_home_is_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
