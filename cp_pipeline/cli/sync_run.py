@@ -7,7 +7,7 @@ what is to be loaded (``sync``), the job (``defs.jobs``).
 import gc
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
@@ -86,9 +86,8 @@ def run_in_dagster(
 ) -> None:
     """Run the job ``sync`` in this process, with all of Dagster's events."""
     # Imported here because Dagster takes a second to import, which `sync` with nothing new saves.
-    # Its warnings about its own beta features do not belong in a nightly log. A search for garbage
-    # takes a fifth of its start, and finds nothing.
-    with _meanwhile(gc.disable, gc.enable), warnings.catch_warnings(action="ignore"):
+    # Its warnings about its own beta features do not belong in a nightly log.
+    with _uncollected(), warnings.catch_warnings(action="ignore"):
         from cp_pipeline.defs.definitions import build_defs  # noqa: PLC0415
         from cp_pipeline.defs.instance.command_runs import command_run  # noqa: PLC0415
         from cp_pipeline.defs.load_outcome import (  # noqa: PLC0415
@@ -103,8 +102,7 @@ def run_in_dagster(
         "dataset_names": sorted(request.dataset_names or ()),
         "refresh": request.refresh,
     }
-    # No search for garbage among the objects of Dagster's start: a million.
-    with opened as run, _meanwhile(gc.freeze, gc.unfreeze):
+    with opened as run:
         executor.begin()
         result = run.execute(job, {"sync_exports": {"config": config}})
         if not result.success and not only_partitions_failed(result.all_events):
@@ -140,9 +138,12 @@ def recover_orphaned_runs(pipeline: Pipeline) -> None:
 
 
 @contextmanager
-def _meanwhile(begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
-    begin()
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile. Of Dagster's start it takes a fifth, and finds nothing."""
+    gc.disable()
     try:
         yield
     finally:
-        end()
+        # Otherwise the first search after this one would visit all that Dagster's start has left.
+        gc.freeze()
+        gc.enable()

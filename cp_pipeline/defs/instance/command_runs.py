@@ -4,6 +4,7 @@ Belongs here: opening Dagster's storage for such a run, and executing its job. D
 job (``jobs``, ``publish_job``), what is printed (``cli``).
 """
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def command_run(
     """
     locks = RunLocks(storage.data_dir)
     with (
+        _frozen(),
         storage_errors_explained(),
         open_instance(storage, captures_output=captures_output) as instance,
     ):
@@ -89,3 +91,16 @@ def command_run(
             yield CommandRun(instance, locks, run_id)
         finally:
             locks.release(run_id)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """No search for garbage meanwhile among the half million objects that importing Dagster left.
+
+    Opening its storage takes 0.5 s instead of 0.9.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
